@@ -1,0 +1,239 @@
+//! What the engine answers: readings of every wall, alarms, actions and refusals, each with its evidence, and when it
+//! wants to look again. Borrowed from the engine's own buffers, so that a steady tick allocates nothing.
+
+use crate::input::{GroupId, ProcessId, Protection};
+use crate::units::{Bytes, BytesPerSecond, Limit, Span};
+
+/// One kind of action, mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// Sized `memory.reclaim` of page cache where it lies.
+    Reclaim,
+    /// TERM, then KILL.
+    Kill,
+    /// The kernel's own OOM killer, now.
+    Sysrq,
+}
+
+impl Rung {
+    /// The word used in logs, metrics and configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Reclaim => "reclaim",
+            Self::Kill => "kill",
+            Self::Sysrq => "sysrq",
+        }
+    }
+}
+
+/// A limit whose crossing kills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WallKind {
+    /// The whole machine.
+    Kernel,
+    /// The limit of the `kubepods` cgroup.
+    Kubepods,
+    /// The kubelet's eviction threshold on the node, its own accounting.
+    KubeletNode,
+    /// The kubelet's eviction threshold on `kubepods`, its own accounting.
+    KubeletAllocatable,
+    /// A pod's limit.
+    Pod,
+    /// A container's limit.
+    Container,
+}
+
+impl WallKind {
+    /// The word used in logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Kubepods => "kubepods",
+            Self::KubeletNode => "kubelet-node",
+            Self::KubeletAllocatable => "kubelet-allocatable",
+            Self::Pod => "pod",
+            Self::Container => "container",
+        }
+    }
+}
+
+/// Time left to a wall, always with bounds; `Span::FOREVER` means it is not in sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runway {
+    /// One in ten runs is shorter: the fastest credible growth.
+    pub p10: Span,
+    /// The median growth.
+    pub p50: Span,
+    /// Nine in ten are shorter: the slowest growth.
+    pub p90: Span,
+}
+
+impl Runway {
+    /// Nothing grows.
+    pub const FOREVER: Self = Self { p10: Span::FOREVER, p50: Span::FOREVER, p90: Span::FOREVER };
+}
+
+/// How well the growth is established.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confidence {
+    /// No growth worth the name.
+    None,
+    /// One window shows it, or it is slowing.
+    Low,
+    /// Two windows agree on growth of memory that reclaim cannot free.
+    High,
+}
+
+/// Whom an action is aimed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// A cgroup with everything below it.
+    Group(GroupId),
+    /// One process (outside `kubepods`).
+    Process(ProcessId),
+    /// Nobody in particular (`sysrq`).
+    Node,
+}
+
+/// Who explains the growth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Culprit {
+    /// The cgroup, or the process where the growth is the host's.
+    pub target: Target,
+    /// Its share of the growth, permille.
+    pub share_permille: u64,
+    /// What it grew by within the window that named it.
+    pub grown: Bytes,
+    /// That window.
+    pub window: Span,
+    /// Why it may not be touched, if so.
+    pub protection: Option<Protection>,
+}
+
+/// One wall as seen at this step. `scope` is the cgroup whose limit it is, `None` for the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WallReading {
+    /// Which wall.
+    pub wall: WallKind,
+    /// Whose limit.
+    pub scope: Option<GroupId>,
+    /// The limit itself, as the wall's keeper has it.
+    pub limit: Limit,
+    /// Bytes left, as the wall's keeper counts them.
+    pub distance: Bytes,
+    /// Median growth of what that keeper cannot free.
+    pub growth: BytesPerSecond,
+    /// The fastest credible growth.
+    pub growth_fast: BytesPerSecond,
+    /// Time left.
+    pub runway: Runway,
+    /// Share of the last second in which some task of the scope waited for memory, permille.
+    pub stall_some_permille: u64,
+    /// The same for all tasks at once.
+    pub stall_full_permille: u64,
+    /// How well the growth is established.
+    pub confidence: Confidence,
+    /// Who explains it, if anyone does.
+    pub culprit: Option<Culprit>,
+    /// Both keys hold.
+    pub alarmed: bool,
+}
+
+/// An action's number, unique within one engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ActionId(pub u64);
+
+/// The numbers a decision rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The wall it is about.
+    pub reading: WallReading,
+    /// Time from the decision to its effect that was reckoned with.
+    pub time_to_effect: Span,
+    /// Which rule spoke.
+    pub rule: &'static str,
+}
+
+/// Something to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Its number; the outcome carries it.
+    pub id: ActionId,
+    /// What kind.
+    pub rung: Rung,
+    /// At whom.
+    pub target: Target,
+    /// `reclaim`: how many bytes at the most. `kill`: what is expected to come back.
+    pub bytes: Bytes,
+    /// `kill`: time between TERM and KILL; nothing means KILL at once.
+    pub grace: Span,
+    /// How long until it is judged.
+    pub deadline: Span,
+    /// An earlier kill of the same target: skip what is left of its grace.
+    pub escalate: bool,
+    /// Why.
+    pub evidence: Evidence,
+}
+
+/// Why nothing was done where something might have been expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RefusalReason {
+    /// Nobody explains enough of the growth.
+    NoCulprit,
+    /// The culprit may not be touched.
+    Protected(Protection),
+    /// The culprit has no process left; its memory outlives it.
+    NothingToKill,
+    /// An action is in flight or has just ended.
+    Waiting,
+    /// The kernel has just killed; its victim's memory is on its way.
+    KernelKilled,
+    /// The rung is switched off or its right is missing.
+    RungOff,
+}
+
+/// A refusal with its evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: RefusalReason,
+    /// The numbers.
+    pub evidence: Evidence,
+}
+
+/// How an alarm ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlarmVerdict {
+    /// The wall was reached within the horizon, unprevented.
+    True,
+    /// The horizon passed and the wall was not reached.
+    False,
+    /// We acted; never counted as right.
+    Intervened,
+}
+
+/// An alarm that was raised or resolved at this step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlarmEvent {
+    /// The reading that raised it, or the one at which it was resolved.
+    pub reading: WallReading,
+    /// `None`: raised now.
+    pub verdict: Option<AlarmVerdict>,
+    /// Time since it was raised.
+    pub age: Span,
+}
+
+/// The answer to one input.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'a> {
+    /// Every wall, in order of kind and scope. Empty unless the input was a sample.
+    pub readings: &'a [WallReading],
+    /// Alarms raised or resolved.
+    pub alarms: &'a [AlarmEvent],
+    /// What to do. In modes other than `enforce` the caller records them and answers with no outcome.
+    pub actions: &'a [Action],
+    /// What was not done, and why.
+    pub refusals: &'a [Refusal],
+    /// Look again no later than this.
+    pub wake_in: Span,
+}

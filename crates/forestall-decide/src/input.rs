@@ -1,0 +1,278 @@
+//! What the engine is told: samples of the machine, outcomes of its own actions, and the policy. Closed: whatever
+//! can change a decision is one of these, so a recording of them reproduces every decision.
+
+use crate::policy::Policy;
+use crate::units::{Bytes, Limit, Moment, Span};
+use crate::{ActionId, Rung};
+
+/// One input.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// What was seen at one tick.
+    Sample(&'a Sample),
+    /// What became of an action.
+    Outcome(&'a Outcome),
+    /// A new policy; tracks and alarms are kept.
+    Policy(&'a Policy),
+}
+
+/// A cgroup's number: its inode, which the kernel does not reuse while the cgroup lives (`kernfs` node id).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupId(pub u64);
+
+/// A process: its PID and its start time in clock ticks since boot, which together name it for good
+/// (`proc(5)`, `/proc/PID/stat` fields 1 and 22).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProcessId {
+    /// The process ID in the agent's PID namespace (the host's).
+    pub pid: u32,
+    /// Start time in clock ticks since boot.
+    pub start_ticks: u64,
+}
+
+/// Kubernetes' quality-of-service class, as the cgroup path tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Qos {
+    /// Limits equal requests; oom_score_adj −997.
+    Guaranteed,
+    /// Some requests.
+    Burstable,
+    /// None; oom_score_adj 1000.
+    BestEffort,
+}
+
+/// What a cgroup is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupKind {
+    /// The last `kubepods` node on its path.
+    Kubepods,
+    /// A QoS level below it.
+    Qos(Qos),
+    /// A pod.
+    Pod(Qos),
+    /// A container of a pod; everything below it counts to it.
+    Container(Qos),
+    /// Anything outside `kubepods`: a slice, service, scope, Docker or Podman container, …
+    Host,
+}
+
+/// Why a cgroup or process may never be touched (design rule 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protection {
+    /// PID 1, a kernel thread, forestall or an ancestor of it.
+    Essential,
+    /// kubelet, container runtime, shim, CNI, etcd, sshd, dbus, journald, logind, udevd.
+    NodeAgent,
+    /// `oom_score_adj` at or below −900.
+    OomScoreAdj,
+    /// A static or mirror pod.
+    StaticPod,
+    /// The pause process of a pod.
+    Pause,
+    /// A unit with `Delegate=yes`, or an ancestor of `kubepods`.
+    Delegated,
+    /// Somebody opted it out.
+    OptedOut,
+}
+
+/// Which page replacement the kernel runs (`/sys/kernel/mm/lru_gen/enabled`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lru {
+    /// Active and inactive lists.
+    #[default]
+    Classic,
+    /// Multi-gen LRU.
+    MultiGen,
+}
+
+/// Cumulative stall time since boot (`/proc/pressure/memory`, `memory.pressure`; `Documentation/accounting/psi.rst`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stall {
+    /// `some … total=`, microseconds.
+    pub some_micros: u64,
+    /// `full … total=`, microseconds.
+    pub full_micros: u64,
+}
+
+/// Everything seen at one tick. `groups` is in preorder: a parent stands before its children.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// The machine.
+    pub node: NodeSample,
+    /// Every cgroup that is followed.
+    pub groups: Vec<GroupSample>,
+    /// Processes outside `kubepods` that are large enough to matter. May be a little older than the sample.
+    pub processes: Vec<ProcessSample>,
+}
+
+/// The machine as `/proc/{meminfo,zoneinfo,vmstat,pressure/memory,swaps}` show it. A field that the kernel lacks is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // The names are those of /proc/meminfo, in bytes.
+pub struct NodeSample {
+    pub total: Bytes,
+    pub free: Bytes,
+    pub available: Bytes,
+    pub cached: Bytes,
+    pub buffers: Bytes,
+    pub anon: Bytes,
+    pub shmem: Bytes,
+    pub active_file: Bytes,
+    pub inactive_file: Bytes,
+    pub dirty: Bytes,
+    pub writeback: Bytes,
+    pub unevictable: Bytes,
+    pub slab_reclaimable: Bytes,
+    pub slab_unreclaimable: Bytes,
+    pub kernel_stack: Bytes,
+    pub page_tables: Bytes,
+    pub percpu: Bytes,
+    pub hugetlb: Bytes,
+    pub swap_total: Bytes,
+    pub swap_free: Bytes,
+    /// Some or all of the swap lies in memory (zram).
+    pub swap_is_zram: bool,
+    /// Sum of the zones' `min` watermarks.
+    pub watermark_min: Bytes,
+    /// Sum of the zones' `high` watermarks.
+    pub watermark_high: Bytes,
+    /// `None` where PSI is compiled out or switched off.
+    pub stall: Option<Stall>,
+    /// `workingset_refault_file`, pages.
+    pub refault_file_pages: u64,
+    /// `oom_kill` of `/proc/vmstat`: processes the kernel's OOM killer has killed since boot.
+    pub oom_kills: u64,
+    /// Which LRU the kernel runs.
+    pub lru: Lru,
+    /// A kubelet runs on this machine.
+    pub kubelet_present: bool,
+    /// Online processors.
+    pub cpus: u32,
+    /// How late the guard woke up against what it asked for; the scheduler's part in every reaction.
+    pub wake_late: Span,
+    /// What reading this sample took.
+    pub sample_cost: Span,
+}
+
+/// One cgroup. All figures include its descendants, as the kernel counts them.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)] // The names are those of memory.stat, in bytes.
+pub struct GroupSample {
+    pub id: GroupId,
+    /// Index of the parent in `Sample::groups`; `None` right below the root.
+    pub parent: Option<u32>,
+    pub kind: GroupKind,
+    /// No followed cgroup lies below it (below a container nothing is followed).
+    pub leaf: bool,
+    /// A process is in it or below it (`cgroup.events`: populated).
+    pub populated: bool,
+    pub protection: Option<Protection>,
+    /// `memory.max`.
+    pub limit: Limit,
+    /// `memory.current`.
+    pub current: Bytes,
+    pub anon: Bytes,
+    pub shmem: Bytes,
+    pub active_file: Bytes,
+    pub inactive_file: Bytes,
+    pub dirty: Bytes,
+    pub writeback: Bytes,
+    pub unevictable: Bytes,
+    pub slab_reclaimable: Bytes,
+    /// `memory.swap.current`.
+    pub swap_current: Bytes,
+    /// `memory.swap.max`.
+    pub swap_limit: Limit,
+    /// `memory.pressure`; `None` where there is none (v1, PSI off).
+    pub stall: Option<Stall>,
+    /// `workingset_refault_file`, pages.
+    pub refault_file_pages: u64,
+    /// `memory.events`: `oom_kill`.
+    pub oom_kills: u64,
+}
+
+impl GroupSample {
+    /// What reclaim can give back without swap: file LRU pages and reclaimable slab, less what is locked.
+    pub fn reclaimable(&self) -> Bytes {
+        let file = self.active_file + self.inactive_file;
+        // Locked file pages are counted in `unevictable` and not in the two file lists, so nothing is subtracted.
+        file + self.slab_reclaimable
+    }
+
+    /// What reclaim cannot give back: anon, shmem, page tables, stacks, sockets, slab; plus what already lies in swap,
+    /// so that memory which merely moves to swap does not look freed.
+    pub fn unreclaimable(&self) -> Bytes {
+        (self.current - self.reclaimable()) + self.swap_current
+    }
+
+    /// The kubelet's working set: usage less inactive file
+    /// (cadvisor `container/libcontainer/handler.go`, `setMemoryStats`).
+    pub fn working_set(&self) -> Bytes {
+        self.current - self.inactive_file
+    }
+}
+
+impl NodeSample {
+    /// What reclaim cannot give back on the whole machine, swap in use included.
+    pub fn unreclaimable(&self) -> Bytes {
+        let reclaimable = self.active_file + self.inactive_file + self.slab_reclaimable;
+        (self.total - self.free - reclaimable) + (self.swap_total - self.swap_free)
+    }
+
+    /// Memory the kernel cannot give away and the kubelet does not see (`notes` of the kubelet's root accounting:
+    /// opencontainers/cgroups `fs2/memory.go`, runc#4059: root usage is anon + file).
+    pub fn blind(&self) -> Bytes {
+        self.slab_unreclaimable + self.page_tables + self.kernel_stack + self.percpu + self.hugetlb
+    }
+
+    /// The kubelet's working set of the root: anon + file − inactive file.
+    pub fn kubelet_working_set(&self) -> Bytes {
+        (self.anon + self.cached + self.buffers) - self.inactive_file
+    }
+}
+
+/// One process outside `kubepods`.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessSample {
+    /// Who it is.
+    pub id: ProcessId,
+    /// The followed cgroup it lives in; `None` for the root.
+    pub group: Option<GroupId>,
+    /// RssAnon + RssShmem + VmPTE + VmSwap of `/proc/PID/status`.
+    pub unreclaimable: Bytes,
+    /// When these figures were read.
+    pub read_at: Moment,
+    /// Why it may not be touched.
+    pub protection: Option<Protection>,
+}
+
+/// What became of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which action.
+    pub action: ActionId,
+    /// Its rung.
+    pub rung: Rung,
+    /// What happened.
+    pub kind: OutcomeKind,
+    /// Bytes that came back, as the target's own counter shows.
+    pub freed: Bytes,
+    /// From the order to the effect.
+    pub took: Span,
+}
+
+/// What happened to an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutcomeKind {
+    /// A step was done; the action goes on (the TERM was sent, a slice was reclaimed).
+    Progress,
+    /// It is over and did what it should.
+    Done,
+    /// It is over; the victim lives or nothing came back.
+    NoEffect,
+    /// The target was gone or another one had its number: nothing was touched.
+    Gone,
+    /// The act thread refused it: a last check found a protected process.
+    Vetoed,
+    /// A right is missing or the system call failed; the number is the errno.
+    Failed(i32),
+}

@@ -1,0 +1,23 @@
+//! The vocabulary of forestall and its engine: `Engine::step(now, Input) -> Decision`.
+//!
+//! Pure: no I/O, no clock, no threads, no hash maps, no floating point in a decision. Equal inputs give equal
+//! bytes out, so the live agent, a replay, the simulator and the benches all call this one function.
+//! What it refuses to do: read anything, write anything, or know any name; cgroups are numbers here and whoever
+//! renders a decision looks their names up.
+#![forbid(unsafe_code)]
+
+mod decision;
+mod input;
+mod policy;
+mod units;
+
+pub use decision::{
+    Action, ActionId, AlarmEvent, AlarmVerdict, Confidence, Culprit, Decision, Evidence, Refusal, RefusalReason, Rung,
+    Runway, Target, WallKind, WallReading,
+};
+pub use input::{
+    GroupId, GroupKind, GroupSample, Input, Lru, NodeSample, Outcome, OutcomeKind, ProcessId, ProcessSample,
+    Protection, Qos, Sample, Stall,
+};
+pub use policy::{Mode, Policy, Preset, Victims};
+pub use units::{Bytes, BytesPerSecond, Limit, Moment, Span};

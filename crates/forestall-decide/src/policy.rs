@@ -1,0 +1,100 @@
+//! What an operator may set. Every default is stated here once; the example configuration is generated from it.
+
+use crate::units::{Bytes, Span};
+
+/// How far the agent goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// No prediction is scored, nothing is done.
+    Observe,
+    /// Everything but the last write.
+    #[default]
+    Shadow,
+    /// Acts.
+    Enforce,
+}
+
+/// Who is chosen where no culprit explains it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Victims {
+    /// Only the cgroup whose growth explains it.
+    #[default]
+    Culprit,
+    /// The lowest priority first (war story A): the highest oom_score_adj stands for it off-cluster.
+    Priority,
+}
+
+/// A rule taken from a public document, kept runnable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Preset {
+    /// forestall's own rules.
+    #[default]
+    Forestall,
+    /// War story A: used above a percentage, or page cache above 15 % of memory.
+    WarStoryA,
+    /// The gist: SysRq f whenever less than a number of bytes is available, looked at every minute.
+    Gist,
+}
+
+/// The policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How far to go.
+    pub mode: Mode,
+    /// Whose rules.
+    pub preset: Preset,
+    /// Who may be a victim.
+    pub victims: Victims,
+    /// The rung `reclaim` may be used.
+    pub reclaim: bool,
+    /// The rung `kill` may be used.
+    pub kill: bool,
+    /// The rung `sysrq` may be used. Off unless asked: it is the kernel's choice of victim, now.
+    pub sysrq: bool,
+    /// The share of the growth, in permille, that one cgroup must explain to be the culprit (rule 6).
+    pub culprit_share_permille: u64,
+    /// How long a victim may take to end after TERM before KILL.
+    pub term_grace: Span,
+    /// How long a kill may take to show its effect before it is judged to have none.
+    pub effect_deadline: Span,
+    /// No second kill at the same wall before this has passed since the first one's effect.
+    pub kill_cooldown: Span,
+    /// The longest time between two looks while calm.
+    pub tick_calm: Span,
+    /// The time between two looks while a wall is near.
+    pub tick_near: Span,
+    /// The shortest time between two looks, whatever happens.
+    pub tick_min: Span,
+    /// The kubelet's hard threshold `memory.available`; its own default is 100Mi.
+    pub kubelet_eviction_hard: Bytes,
+    /// War story A: "actually used" above this many permille.
+    pub war_story_used_permille: u64,
+    /// War story A: page cache above this many permille.
+    pub war_story_cache_permille: u64,
+    /// The gist: act below this many available bytes.
+    pub gist_available_bytes_min: Bytes,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Shadow,
+            preset: Preset::Forestall,
+            victims: Victims::Culprit,
+            reclaim: true,
+            kill: true,
+            sysrq: false,
+            culprit_share_permille: 800,
+            term_grace: Span::secs(2),
+            effect_deadline: Span::secs(10),
+            kill_cooldown: Span::secs(2),
+            tick_calm: Span::secs(1),
+            tick_near: Span::millis(100),
+            tick_min: Span::millis(10),
+            kubelet_eviction_hard: Bytes::mebi(100),
+            war_story_used_permille: 850,
+            war_story_cache_permille: 150,
+            gist_available_bytes_min: Bytes::mebi(350),
+        }
+    }
+}
