@@ -1,0 +1,45 @@
+//! Ceilings that hold on every machine: the size of the static binary. What depends on the machine is a benchmark.
+
+use anyhow::{Context, Result, bail};
+
+use crate::{shell, tools};
+
+/// The static binary's target: nothing is linked at run time, so one file serves every node.
+pub(crate) const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// The binary may not be larger than this: it is copied to every node and stays mapped there.
+pub(crate) const BINARY_BYTES_MAX: u64 = 6 << 20;
+
+/// Builds the static release binary and returns its path.
+pub(crate) fn build_static() -> Result<std::path::PathBuf> {
+    tools::rust_target(STATIC_TARGET)?;
+    let arguments = [
+        "build",
+        "--locked",
+        "--release",
+        "--target",
+        STATIC_TARGET,
+        "--package",
+        "forestall",
+    ];
+    shell::run(&mut shell::cargo(&arguments))?;
+    Ok(shell::target_directory()?
+        .join(STATIC_TARGET)
+        .join("release/forestall"))
+}
+
+/// Fails when the static binary is too large.
+pub(crate) fn check() -> Result<()> {
+    let binary = build_static()?;
+    let bytes = std::fs::metadata(&binary)
+        .with_context(|| format!("cannot read {}", binary.display()))?
+        .len();
+    println!("static binary: {bytes} bytes, ceiling {BINARY_BYTES_MAX}");
+    if bytes > BINARY_BYTES_MAX {
+        bail!(
+            "the static binary has {bytes} bytes, more than the {BINARY_BYTES_MAX} SPECIFICATION.md promises; \
+             look for a new dependency with `cargo tree -p forestall`, or change the promise with its reason"
+        );
+    }
+    Ok(())
+}

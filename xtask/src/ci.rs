@@ -1,0 +1,90 @@
+//! `cargo xtask ci`: what is checked beside the tests, each step cheap enough to run before every commit.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::steps::Steps;
+use crate::{budget, shell, tools};
+
+/// The other processor that nodes have; it must compile, and is not run here.
+const ARM_TARGET: &str = "aarch64-unknown-linux-musl";
+
+/// Runs every check.
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
+    if !arguments.is_empty() {
+        bail!("usage: cargo xtask ci");
+    }
+    let mut steps = Steps::default();
+    let result = run_steps(&mut steps);
+    steps.summary("cargo xtask ci");
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn run_steps(steps: &mut Steps) -> Result<()> {
+    steps.step("format", || {
+        shell::run(&mut shell::cargo(&["fmt", "--all", "--check"]))
+    })?;
+    steps.step("lints", || {
+        let arguments = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        shell::run(&mut shell::cargo(&arguments))
+    })?;
+    let deny = tools::cargo_deny()?;
+    let deny = deny.to_string_lossy();
+    steps.step("dependencies: bans, licences, sources", || {
+        shell::run(&mut shell::program(
+            &deny,
+            &["--locked", "check", "bans", "licenses", "sources"],
+        ))
+    })?;
+    // The advisory database is a git repository of its own. A machine that may only reach package registries cannot have
+    // it, and a check that fails for the network's sake teaches people to ignore it: so it is named as not made.
+    if fetch_advisories(&deny) {
+        steps.step("dependencies: advisories", || {
+            shell::run(&mut shell::program(
+                &deny,
+                &["--locked", "check", "--disable-fetch", "advisories"],
+            ))
+        })?;
+    } else {
+        steps.unmet(
+            "known vulnerabilities (RustSec): the advisory database cannot be fetched from here".to_owned(),
+        );
+    }
+    steps.step("documentation", || {
+        let mut doc = shell::cargo(&[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--locked",
+            "--document-private-items",
+        ]);
+        shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    steps.step("arm64 compiles", || {
+        tools::rust_target(ARM_TARGET)?;
+        let arguments = [
+            "check",
+            "--locked",
+            "--package",
+            "forestall",
+            "--target",
+            ARM_TARGET,
+        ];
+        shell::run(&mut shell::cargo(&arguments))
+    })?;
+    steps.step("budgets", budget::check)
+}
+
+/// Whether the advisory database could be had within a minute.
+fn fetch_advisories(deny: &str) -> bool {
+    shell::succeeds(&mut shell::program("timeout", &["60", deny, "fetch", "db"]))
+}

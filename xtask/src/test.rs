@@ -1,0 +1,47 @@
+//! `cargo xtask test`: the README's test command. The whole workspace's own tests, hermetic, then real kernels in the lab.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::steps::Steps;
+use crate::{lab, shell};
+
+/// Runs the tests; `--all` runs every kernel and scenario of the lab instead of the smoke run.
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
+    let all = match arguments {
+        [] => false,
+        [flag] if flag == "--all" => true,
+        _ => bail!("usage: cargo xtask test [--all]"),
+    };
+    let mut steps = Steps::default();
+    let result = run_steps(&mut steps, all);
+    steps.summary("cargo xtask test");
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn run_steps(steps: &mut Steps, all: bool) -> Result<()> {
+    // The build is a step of its own, so that a slow compile does not read as slow tests.
+    steps.step("build the tests", || {
+        shell::run(&mut shell::cargo(&[
+            "test",
+            "--workspace",
+            "--locked",
+            "--no-run",
+        ]))
+    })?;
+    steps.step("test", || {
+        shell::run(&mut shell::cargo(&["test", "--workspace", "--locked"]))
+    })?;
+    let (name, extent) = if all {
+        ("lab, everything", "--all")
+    } else {
+        ("lab, smoke", "--smoke")
+    };
+    steps.step(name, || {
+        if lab::run(vec![extent.to_owned()])? != ExitCode::SUCCESS {
+            bail!("the lab found failures; they are listed above");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,61 @@
+//! What a step needs beside the Rust toolchain: it is looked for, installed where that is possible, else named with the
+//! command that would install it. Versions are pinned here.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::shell;
+
+/// Dependency checks.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Where tools and builds are kept between runs, outside of the clone: `FORESTALL_CACHE`, else `~/.cache/forestall`.
+pub(crate) fn cache() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("FORESTALL_CACHE") {
+        return Ok(PathBuf::from(folder));
+    }
+    let home =
+        std::env::var_os("HOME").context("neither FORESTALL_CACHE nor HOME is set; set one of them")?;
+    Ok(PathBuf::from(home).join(".cache/forestall"))
+}
+
+/// Sees to it that the toolchain can build for `target`.
+pub(crate) fn rust_target(target: &str) -> Result<()> {
+    let library = shell::output(&mut shell::program(
+        "rustc",
+        &["--print", "target-libdir", "--target", target],
+    ))?;
+    if Path::new(library.trim()).is_dir() {
+        return Ok(());
+    }
+    shell::run(&mut shell::program("rustup", &["target", "add", target])).with_context(|| {
+        format!("the standard library for {target} is missing; `rustup target add {target}` brings it")
+    })
+}
+
+/// Finds cargo-deny in the cache, or builds it there.
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    let folder = cache()?.join(format!("tools/cargo-deny-{CARGO_DENY_VERSION}"));
+    let program = folder.join("bin/cargo-deny");
+    if program.is_file() {
+        return Ok(program);
+    }
+    let package = format!("cargo-deny@{CARGO_DENY_VERSION}");
+    println!("cargo-deny {CARGO_DENY_VERSION} is not in the cache: building it there (minutes)");
+    // The dev profile: it builds in half the time, and the check itself takes a second either way.
+    let mut install = shell::cargo(&[
+        "install",
+        "--locked",
+        "--quiet",
+        "--profile",
+        "dev",
+        &package,
+        "--root",
+    ]);
+    install.arg(&folder);
+    // Its own build folder goes away afterwards; the workspace's would keep hundreds of megabytes for nothing.
+    install.env_remove("CARGO_TARGET_DIR");
+    shell::run(&mut install)?;
+    Ok(program)
+}
