@@ -1,0 +1,164 @@
+//! `memory.stat` of a cgroup, on v2 (`Documentation/admin-guide/cgroup-v2.rst`) and on v1
+//! (`Documentation/admin-guide/cgroup-v1/memory.rst`). Both include the descendants: on v1 that is what the `total_` keys
+//! are for.
+
+use super::keyed::{Entry, entries};
+use super::limit::Limit;
+
+/// The parts of a cgroup's memory in bytes, unless a name says pages. What the kernel does not print is 0, or `None` where
+/// 0 would be taken for a figure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryStat {
+    /// Anonymous memory. On v1 this is `total_rss`, which counts the swap cache in.
+    pub anon: u64,
+    /// Page cache with shmem in it. On v1 `total_cache`.
+    pub file: u64,
+    /// tmpfs, System V and shared anonymous memory; also in `file`.
+    pub shmem: u64,
+    /// Page cache that processes have mapped.
+    pub file_mapped: u64,
+    /// Page cache that has to be written back before it can go.
+    pub file_dirty: u64,
+    /// Page cache being written back.
+    pub file_writeback: u64,
+    /// Anonymous and shmem pages on the active list.
+    pub active_anon: u64,
+    /// Anonymous and shmem pages on the inactive list.
+    pub inactive_anon: u64,
+    /// Page cache on the active list.
+    pub active_file: u64,
+    /// Page cache on the inactive list.
+    pub inactive_file: u64,
+    /// Locked or otherwise out of reclaim's reach.
+    pub unevictable: u64,
+    /// Dentries, inodes and the like. Not on v1, which accounts kernel memory elsewhere (`memory.kmem.usage_in_bytes`).
+    pub slab_reclaimable: u64,
+    /// Other slab. Not on v1.
+    pub slab_unreclaimable: u64,
+    /// Kernel stacks. Not on v1.
+    pub kernel_stack: u64,
+    /// Page tables (5.11 and later). Not on v1.
+    pub page_tables: u64,
+    /// Page tables of virtual machines and IOMMUs (6.1 and later). Not on v1.
+    pub secondary_page_tables: u64,
+    /// Network buffers. Not on v1.
+    pub sock: u64,
+    /// Per-processor allocations (5.9 and later). Not on v1.
+    pub percpu: u64,
+    /// `vmalloc` (5.19 and later). Not on v1.
+    pub vmalloc: u64,
+    /// All kernel memory of the cgroup (5.18 and later); `None` where the kernel does not add it up.
+    pub kernel: Option<u64>,
+    /// Memory that the compressed swap pool takes for this cgroup (5.19 and later).
+    pub zswap: u64,
+    /// What lies in that pool, as it was before compression (5.19 and later).
+    pub zswapped: u64,
+    /// Swap cache: pages both in memory and in swap (5.12 and later).
+    pub swap_cached: u64,
+    /// Swap in use; v1 only, v2 has `memory.swap.current`.
+    pub swap: Option<u64>,
+    /// Pages of page cache that were read again soon after they had been dropped, since the cgroup was made. Before 5.9 anon
+    /// and file are one figure; on v1 it came with 5.18 or so and is 0 before.
+    pub refault_file_pages: u64,
+    /// The same for anonymous pages, read back from swap.
+    pub refault_anon_pages: u64,
+    /// Pages looked at by reclaim.
+    pub pgscan_pages: u64,
+    /// Pages freed by reclaim.
+    pub pgsteal_pages: u64,
+    /// Page faults that had to wait for a disk.
+    pub major_faults: u64,
+    /// The smallest limit of this cgroup and its ancestors; v1 only.
+    pub hierarchical_limit: Option<Limit>,
+}
+
+impl MemoryStat {
+    /// Reads the v2 file.
+    pub fn parse_v2(content: &[u8]) -> Self {
+        let mut read = Self::default();
+        for entry in entries(content) {
+            if let Some(field) = read.field_v2(entry.key) {
+                *field = entry.number();
+            } else if entry.key == b"kernel" {
+                read.kernel = Some(entry.number());
+            }
+        }
+        read
+    }
+
+    /// Reads the v1 file. Only its `total_` keys are looked at: the plain ones leave the descendants out, and a pod's
+    /// cgroup has no processes of its own.
+    pub fn parse_v1(content: &[u8]) -> Self {
+        let mut read = Self::default();
+        for entry in entries(content) {
+            if entry.key == b"hierarchical_memory_limit" {
+                read.hierarchical_limit = entry.bytes().map(Limit::from_bytes);
+            } else if let Some(key) = entry.key.strip_prefix(b"total_") {
+                read.note_v1(&Entry {
+                    key,
+                    value: entry.value,
+                });
+            }
+        }
+        read
+    }
+
+    fn field_v2(&mut self, key: &[u8]) -> Option<&mut u64> {
+        Some(match key {
+            b"anon" => &mut self.anon,
+            b"file" => &mut self.file,
+            b"shmem" => &mut self.shmem,
+            b"file_mapped" => &mut self.file_mapped,
+            b"file_dirty" => &mut self.file_dirty,
+            b"file_writeback" => &mut self.file_writeback,
+            b"active_anon" => &mut self.active_anon,
+            b"inactive_anon" => &mut self.inactive_anon,
+            b"active_file" => &mut self.active_file,
+            b"inactive_file" => &mut self.inactive_file,
+            b"unevictable" => &mut self.unevictable,
+            b"slab_reclaimable" => &mut self.slab_reclaimable,
+            b"slab_unreclaimable" => &mut self.slab_unreclaimable,
+            b"kernel_stack" => &mut self.kernel_stack,
+            b"pagetables" => &mut self.page_tables,
+            b"sec_pagetables" => &mut self.secondary_page_tables,
+            b"sock" => &mut self.sock,
+            b"percpu" => &mut self.percpu,
+            b"vmalloc" => &mut self.vmalloc,
+            b"zswap" => &mut self.zswap,
+            b"zswapped" => &mut self.zswapped,
+            b"swapcached" => &mut self.swap_cached,
+            b"workingset_refault_file" | b"workingset_refault" => &mut self.refault_file_pages,
+            b"workingset_refault_anon" => &mut self.refault_anon_pages,
+            b"pgscan" => &mut self.pgscan_pages,
+            b"pgsteal" => &mut self.pgsteal_pages,
+            b"pgmajfault" => &mut self.major_faults,
+            _ => return None,
+        })
+    }
+
+    fn note_v1(&mut self, entry: &Entry<'_>) {
+        let field = match entry.key {
+            b"rss" => &mut self.anon,
+            b"cache" => &mut self.file,
+            b"shmem" => &mut self.shmem,
+            b"mapped_file" => &mut self.file_mapped,
+            b"dirty" => &mut self.file_dirty,
+            b"writeback" => &mut self.file_writeback,
+            b"active_anon" => &mut self.active_anon,
+            b"inactive_anon" => &mut self.inactive_anon,
+            b"active_file" => &mut self.active_file,
+            b"inactive_file" => &mut self.inactive_file,
+            b"unevictable" => &mut self.unevictable,
+            b"swapcached" => &mut self.swap_cached,
+            b"workingset_refault_file" => &mut self.refault_file_pages,
+            b"workingset_refault_anon" => &mut self.refault_anon_pages,
+            b"pgmajfault" => &mut self.major_faults,
+            b"swap" => {
+                self.swap = Some(entry.number());
+                return;
+            }
+            _ => return,
+        };
+        *field = entry.number();
+    }
+}
