@@ -70,7 +70,11 @@ pub struct Runway {
 
 impl Runway {
     /// Nothing grows.
-    pub const FOREVER: Self = Self { p10: Span::FOREVER, p50: Span::FOREVER, p90: Span::FOREVER };
+    pub const FOREVER: Self = Self {
+        p10: Span::FOREVER,
+        p50: Span::FOREVER,
+        p90: Span::FOREVER,
+    };
 }
 
 /// How well the growth is established.

@@ -6,15 +6,28 @@
 //! renders a decision looks their names up.
 #![forbid(unsafe_code)]
 
+mod alarm;
+mod culprit;
 mod decision;
+mod engine;
+mod flight;
+mod forecast;
+mod history;
 mod input;
+mod kill;
+mod pace;
 mod policy;
+mod preset;
+mod reclaim;
 mod units;
+mod wall;
+mod window;
 
 pub use decision::{
-    Action, ActionId, AlarmEvent, AlarmVerdict, Confidence, Culprit, Decision, Evidence, Refusal, RefusalReason, Rung,
-    Runway, Target, WallKind, WallReading,
+    Action, ActionId, AlarmEvent, AlarmVerdict, Confidence, Culprit, Decision, Evidence, Refusal,
+    RefusalReason, Rung, Runway, Target, WallKind, WallReading,
 };
+pub use engine::Engine;
 pub use input::{
     GroupId, GroupKind, GroupSample, Input, Lru, NodeSample, Outcome, OutcomeKind, ProcessId, ProcessSample,
     Protection, Qos, Sample, Stall,

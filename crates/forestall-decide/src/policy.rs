@@ -1,6 +1,6 @@
 //! What an operator may set. Every default is stated here once; the example configuration is generated from it.
 
-use crate::units::{Bytes, Span};
+use crate::units::{Bytes, BytesPerSecond, Span};
 
 /// How far the agent goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,8 +59,13 @@ pub struct Policy {
     pub effect_deadline: Span,
     /// No second kill at the same wall before this has passed since the first one's effect.
     pub kill_cooldown: Span,
-    /// The longest time between two looks while calm.
+    /// The time between two looks while some memory grows but no wall is near; a preset's poll interval.
     pub tick_calm: Span,
+    /// The longest time between two looks while nothing is to be lost. Longer than `tick_calm` only where PSI triggers
+    /// do the waiting.
+    pub tick_idle: Span,
+    /// How fast memory can be filled on this machine at the most: measured at start, and assumed to begin at any moment.
+    pub fill_rate: BytesPerSecond,
     /// The time between two looks while a wall is near.
     pub tick_near: Span,
     /// The shortest time between two looks, whatever happens.
@@ -89,6 +94,8 @@ impl Default for Policy {
             effect_deadline: Span::secs(10),
             kill_cooldown: Span::secs(2),
             tick_calm: Span::secs(1),
+            tick_idle: Span::secs(1),
+            fill_rate: BytesPerSecond(1 << 30),
             tick_near: Span::millis(100),
             tick_min: Span::millis(10),
             kubelet_eviction_hard: Bytes::mebi(100),

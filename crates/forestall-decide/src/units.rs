@@ -29,12 +29,18 @@ impl Bytes {
 }
 
 /// `value * times / over` without overflow on the way, saturating; 0 when `over` is 0.
+// `From` and `TryFrom` are not const yet; the comparison makes the cast lossless.
+#[allow(clippy::cast_possible_truncation)]
 pub(crate) const fn wide_ratio(value: u64, times: u64, over: u64) -> u64 {
     if over == 0 {
         return 0;
     }
     let wide = (value as u128 * times as u128) / over as u128;
-    if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
+    if wide > u64::MAX as u128 {
+        u64::MAX
+    } else {
+        wide as u64
+    }
 }
 
 impl Add for Bytes {

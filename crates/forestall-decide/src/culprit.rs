@@ -1,0 +1,196 @@
+//! Who explains a shrinking distance: the cgroup whose own growth is most of all growth, never the one that is largest
+//! or that has the worst oom_score.
+//!
+//! Growth is counted in the cgroup's bytes, shmem and kernel memory included. Only what is still growing counts: a
+//! neighbour whose heap has just reached its plateau explains nothing any more. Where nobody explains enough of it, the
+//! answer is nobody.
+
+use crate::decision::{Culprit, Target};
+use crate::history::History;
+use crate::input::{GroupId, GroupKind, GroupSample, Protection, Sample};
+use crate::units::{Bytes, Span};
+use crate::window::{Track, WINDOWS};
+
+/// In which order windows are asked: ten seconds tell most; one second finds a burst; a minute a slow leak.
+const ORDER: [Span; 3] = [WINDOWS[1], WINDOWS[0], WINDOWS[2]];
+
+/// A grower: who, and by how much within the window.
+#[derive(Clone, Copy, Debug)]
+struct Grower {
+    target: Target,
+    grown: Bytes,
+    protection: Option<Protection>,
+}
+
+/// Finds the culprit of a wall whose limit is `scope`'s (`None`: the machine), or nobody.
+pub(crate) fn find_culprit(
+    sample: &Sample,
+    history: &History,
+    scope: Option<GroupId>,
+    share_permille_min: u64,
+    noise: Bytes,
+) -> Option<Culprit> {
+    ORDER.iter().find_map(|window| {
+        let found = dominant(sample, history, scope, *window, noise)?;
+        (found.share_permille >= share_permille_min).then_some(found)
+    })
+}
+
+/// The largest grower within one window and its share of all growth there.
+fn dominant(
+    sample: &Sample,
+    history: &History,
+    scope: Option<GroupId>,
+    window: Span,
+    noise: Bytes,
+) -> Option<Culprit> {
+    let mut total = Bytes::ZERO;
+    let mut first: Option<Grower> = None;
+    let mut count = |grower: Grower| {
+        if grower.grown > noise {
+            total += grower.grown;
+            if first.is_none_or(|first| grower.grown > first.grown) {
+                first = Some(grower);
+            }
+        }
+    };
+    let mut explained_at_top = 0_i64;
+    for (index, group) in sample.groups.iter().enumerate() {
+        if !is_within(sample, index, scope) {
+            continue;
+        }
+        let Some(track) = history.group(group.id).map(|found| &found.unreclaimable) else {
+            continue;
+        };
+        if group.parent.is_none() {
+            explained_at_top = explained_at_top.saturating_add(track.rise(window).0);
+        }
+        if group.leaf {
+            count(Grower {
+                target: Target::Group(group.id),
+                grown: still_rising(track, window),
+                protection: group.protection,
+            });
+        } else if !is_root_of(group, scope) || group.kind == GroupKind::Host {
+            // What a parent holds beyond its children: memory of containers that are gone (a memory-backed
+            // directory), or of processes that live in the parent itself.
+            let own = still_rising(track, window)
+                .0
+                .min(own_rise(sample, history, index, window));
+            count(Grower {
+                target: Target::Group(group.id),
+                grown: Bytes(own),
+                protection: group.protection,
+            });
+        }
+    }
+    if scope.is_none() {
+        let node = &history.node.unreclaimable;
+        let rest = node.rise(window).0.saturating_sub(explained_at_top);
+        let own = still_rising(node, window).0.min(u64::try_from(rest).unwrap_or(0));
+        count(Grower {
+            target: Target::Node,
+            grown: Bytes(own),
+            protection: None,
+        });
+    }
+    let first = first?;
+    let share_permille = first.grown.permille_of(total);
+    let culprit = Culprit {
+        target: first.target,
+        share_permille,
+        grown: first.grown,
+        window,
+        protection: first.protection,
+    };
+    Some(narrow(sample, history, culprit, noise))
+}
+
+/// Growth in the window, or nothing if its last quarter went at less than a quarter of the even pace: it has stopped.
+fn still_rising(track: &Track, window: Span) -> Bytes {
+    let (rise, over) = track.rise(window);
+    let (late, late_over) = track.rise(Span(window.0 / 4));
+    let (Ok(rise), Ok(late)) = (u64::try_from(rise), u64::try_from(late)) else {
+        return Bytes::ZERO;
+    };
+    let even = crate::units::wide_ratio(rise, late_over.0, over.0);
+    if late < even / 4 { Bytes::ZERO } else { Bytes(rise) }
+}
+
+fn own_rise(sample: &Sample, history: &History, index: usize, window: Span) -> u64 {
+    let rise = |group: &GroupSample| {
+        history
+            .group(group.id)
+            .map_or(0, |found| found.unreclaimable.rise(window).0)
+    };
+    let Some(group) = sample.groups.get(index) else {
+        return 0;
+    };
+    let children = sample.groups[index + 1..]
+        .iter()
+        .filter(|child| child.parent.is_some_and(|parent| parent as usize == index));
+    let own = children.fold(rise(group), |own, child| own.saturating_sub(rise(child)));
+    u64::try_from(own).unwrap_or(0)
+}
+
+fn is_root_of(group: &GroupSample, scope: Option<GroupId>) -> bool {
+    scope == Some(group.id)
+}
+
+/// The group at `index` lies in `scope`, or is it.
+fn is_within(sample: &Sample, index: usize, scope: Option<GroupId>) -> bool {
+    let Some(scope) = scope else { return true };
+    let mut at = Some(index);
+    while let Some(group) = at.and_then(|at| sample.groups.get(at)) {
+        if group.id == scope {
+            return true;
+        }
+        // A parent stands before its child, so this ends; a malformed sample ends it too.
+        at = group
+            .parent
+            .map(|parent| parent as usize)
+            .filter(|parent| at.is_some_and(|at| *parent < at));
+    }
+    false
+}
+
+/// Outside `kubepods` one process is acted upon and never a cgroup: the one that grew most in the culprit's place.
+fn narrow(sample: &Sample, history: &History, culprit: Culprit, noise: Bytes) -> Culprit {
+    let home = match culprit.target {
+        Target::Node => None,
+        Target::Group(id) => {
+            let kind = sample
+                .groups
+                .iter()
+                .find(|group| group.id == id)
+                .map(|group| group.kind);
+            if kind != Some(GroupKind::Host) {
+                return culprit;
+            }
+            Some(id)
+        }
+        Target::Process(_) => return culprit,
+    };
+    let grown = |process: &crate::input::ProcessSample| {
+        // A process that was below the threshold of the scan until now has no history: all it holds is growth.
+        history
+            .process(process.id)
+            .map_or(Bytes::ZERO, |track| match track.rise(culprit.window) {
+                (_, Span(0)) => track.latest(),
+                (rise, _) => Bytes(u64::try_from(rise).unwrap_or(0)),
+            })
+    };
+    let largest = sample
+        .processes
+        .iter()
+        .filter(|process| process.group == home)
+        .max_by_key(|process| (grown(process), core::cmp::Reverse(process.id)));
+    match largest {
+        Some(process) if grown(process) > noise && grown(process).0 >= culprit.grown.0 / 2 => Culprit {
+            target: Target::Process(process.id),
+            protection: process.protection.or(culprit.protection),
+            ..culprit
+        },
+        _ => culprit,
+    }
+}

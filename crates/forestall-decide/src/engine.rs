@@ -1,0 +1,305 @@
+//! The engine: one input in, one decision out.
+
+use crate::alarm::Alarms;
+use crate::culprit::find_culprit;
+use crate::decision::{
+    Action, AlarmEvent, Decision, Evidence, Refusal, RefusalReason, Rung, Target, WallKind, WallReading,
+};
+use crate::flight::Flights;
+use crate::history::History;
+use crate::input::{Input, Outcome, OutcomeKind, Sample};
+use crate::kill::{check_target, is_imminent, judge_kill, time_to_effect};
+use crate::pace::next_look;
+use crate::policy::{Policy, Preset};
+use crate::preset::judge_preset;
+use crate::reclaim::judge_reclaim;
+use crate::units::{Bytes, Moment, Span};
+use crate::wall::{noise, read_walls};
+
+/// Culprits are looked for when a wall is nearer than this; until then nobody has done anything.
+const CULPRIT_WITHIN: Span = Span::secs(120);
+
+/// Decides. Holds all state there is between two inputs; two engines fed alike answer alike.
+#[derive(Debug)]
+pub struct Engine {
+    policy: Policy,
+    history: History,
+    alarms: Alarms,
+    flights: Flights,
+    kernel_kills: Option<u64>,
+    kernel_killed_at: Option<Moment>,
+    last_reclaim_at: Option<Moment>,
+    wake_in: Span,
+    readings: Vec<WallReading>,
+    alarm_events: Vec<AlarmEvent>,
+    actions: Vec<Action>,
+    refusals: Vec<Refusal>,
+}
+
+impl Engine {
+    /// An engine that has seen nothing yet.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            wake_in: policy.tick_calm,
+            policy,
+            history: History::default(),
+            alarms: Alarms::default(),
+            flights: Flights::default(),
+            kernel_kills: None,
+            kernel_killed_at: None,
+            last_reclaim_at: None,
+            readings: Vec::new(),
+            alarm_events: Vec::new(),
+            actions: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    /// The policy in force.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Takes one input and answers. `now` never goes back; where it does, histories restart and nothing is concluded
+    /// from the jump.
+    pub fn step(&mut self, now: Moment, input: Input<'_>) -> Decision<'_> {
+        self.readings.clear();
+        self.alarm_events.clear();
+        self.actions.clear();
+        self.refusals.clear();
+        match input {
+            Input::Sample(sample) => self.take_sample(now, sample),
+            Input::Outcome(outcome) => self.take_outcome(now, outcome),
+            Input::Policy(policy) => self.policy = *policy,
+        }
+        Decision {
+            readings: &self.readings,
+            alarms: &self.alarm_events,
+            actions: &self.actions,
+            refusals: &self.refusals,
+            wake_in: self.wake_in,
+        }
+    }
+
+    fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {
+        if self.flights.land(now, outcome, &self.policy) {
+            self.history.restart_growth();
+        }
+        if outcome.kind != OutcomeKind::Progress {
+            self.wake_in = self.policy.tick_near;
+        }
+    }
+
+    fn take_sample(&mut self, now: Moment, sample: &Sample) {
+        self.history.push(now, sample);
+        self.note_kernel_kills(now, sample);
+        self.flights.prune(now, &self.policy);
+        read_walls(sample, &self.history, &self.policy, &mut self.readings);
+        for reading in &mut self.readings {
+            let harmful = matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods);
+            if harmful && reading.runway.p10 <= CULPRIT_WITHIN {
+                let share = self.policy.culprit_share_permille;
+                reading.culprit =
+                    find_culprit(sample, &self.history, reading.scope, share, noise(&sample.node));
+            }
+        }
+        self.alarms
+            .update(now, sample, &mut self.readings, &mut self.alarm_events);
+        if self.policy.preset == Preset::Forestall {
+            self.climb(now, sample);
+            let busy = self.flights.kills(now).next().is_some();
+            self.wake_in = next_look(&self.readings, sample, &self.policy, busy);
+        } else {
+            self.follow_preset(now, sample);
+            self.wake_in = self.policy.tick_calm;
+        }
+    }
+
+    fn note_kernel_kills(&mut self, now: Moment, sample: &Sample) {
+        let kills = sample.node.oom_kills;
+        if self.kernel_kills.is_some_and(|before| kills > before) {
+            self.kernel_killed_at = Some(now);
+            // The victim's growth is over, whoever it was.
+            self.history.restart_growth();
+        }
+        self.kernel_kills = Some(kills);
+    }
+
+    /// The ladder: the mildest rung that is due and still fits, for each wall.
+    fn climb(&mut self, now: Moment, sample: &Sample) {
+        let leak_is_near = self
+            .readings
+            .iter()
+            .any(|reading| matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods) && reading.alarmed);
+        for index in 0..self.readings.len() {
+            let Some(reading) = self.readings.get(index).copied() else {
+                continue;
+            };
+            self.consider_kill(now, sample, reading);
+            self.consider_reclaim(now, sample, reading, leak_is_near);
+        }
+    }
+
+    fn consider_reclaim(&mut self, now: Moment, sample: &Sample, reading: WallReading, leak_is_near: bool) {
+        if !self.policy.reclaim || self.flights.is_reclaiming(now) {
+            return;
+        }
+        let Some(due) = judge_reclaim(&reading, sample, &self.flights, leak_is_near) else {
+            return;
+        };
+        self.last_reclaim_at = Some(now);
+        self.order(
+            now,
+            Rung::Reclaim,
+            Target::Group(due.target),
+            due.bytes,
+            Span(0),
+            Evidence {
+                reading,
+                time_to_effect: time_to_effect(sample, self.flights.answer()),
+                rule: due.rule,
+            },
+        );
+    }
+
+    fn consider_kill(&mut self, now: Moment, sample: &Sample, reading: WallReading) {
+        // While a reclaim of ours runs, and a second after, stalls confirm nothing (rule 3).
+        let ours = self.flights.is_reclaiming(now)
+            || self
+                .last_reclaim_at
+                .is_some_and(|at| now.since(at) <= Span::secs(1));
+        let answer = self.flights.answer();
+        let Some(due) = judge_kill(&reading, sample, &self.history, &self.policy, answer, ours) else {
+            return;
+        };
+        let evidence = Evidence {
+            reading,
+            time_to_effect: due.time_to_effect,
+            rule: due.rule,
+        };
+        let imminent = self
+            .history
+            .scope(reading.scope)
+            .is_some_and(|scope| is_imminent(&reading, scope, due.time_to_effect, &self.policy));
+        if !self.policy.kill {
+            return self.refuse(RefusalReason::RungOff, evidence);
+        }
+        if self
+            .kernel_killed_at
+            .is_some_and(|at| now.since(at) <= self.policy.kill_cooldown)
+        {
+            return self.refuse(RefusalReason::KernelKilled, evidence);
+        }
+        if self.escalate(now, imminent, evidence) {
+            return;
+        }
+        let Some(culprit) = reading.culprit else {
+            return self.refuse(RefusalReason::NoCulprit, evidence);
+        };
+        if let Some(why) = culprit.protection {
+            return self.refuse(RefusalReason::Protected(why), evidence);
+        }
+        let in_flight = self.flights.kills(now).next().is_some();
+        let settled = !in_flight && !self.flights.has_just_killed(now);
+        // One at a time, unless the runway cannot wait and it is somebody else who grows now.
+        if self.flights.concerns(Rung::Kill, culprit.target) || !(settled || imminent) {
+            return self.refuse(RefusalReason::Waiting, evidence);
+        }
+        match check_target(sample, culprit.target) {
+            Err(reason) => self.refuse(reason, evidence),
+            Ok(freed) => {
+                let grace = if in_flight { Span(0) } else { due.grace };
+                self.order(now, Rung::Kill, culprit.target, freed, grace, evidence);
+            }
+        }
+    }
+
+    /// A kill that still waits after TERM is finished at once when the wall comes too near. True while a kill is in
+    /// flight at this wall and its victim still has to go.
+    fn escalate(&mut self, now: Moment, imminent: bool, evidence: Evidence) -> bool {
+        let Some(flight) = self.flights.kills(now).find(|flight| !flight.is_final).copied() else {
+            return false;
+        };
+        let same_wall = (flight.wall, flight.scope) == (evidence.reading.wall, evidence.reading.scope);
+        if !imminent || !same_wall {
+            return same_wall;
+        }
+        self.flights.escalate(flight.id);
+        self.actions.push(Action {
+            id: flight.id,
+            rung: flight.rung,
+            target: flight.target,
+            bytes: Bytes::ZERO,
+            grace: Span(0),
+            deadline: self.policy.effect_deadline,
+            escalate: true,
+            evidence,
+        });
+        true
+    }
+
+    fn follow_preset(&mut self, now: Moment, sample: &Sample) {
+        let Some(wish) = judge_preset(sample, &self.policy) else {
+            return;
+        };
+        let Some(reading) = self.readings.first().copied() else {
+            return;
+        };
+        let evidence = Evidence {
+            reading,
+            time_to_effect: Span(0),
+            rule: wish.rule,
+        };
+        let allowed = match wish.rung {
+            Rung::Sysrq => self.policy.sysrq,
+            Rung::Kill => self.policy.kill,
+            Rung::Reclaim => self.policy.reclaim,
+        };
+        if !allowed {
+            return self.refuse(RefusalReason::RungOff, evidence);
+        }
+        if self.flights.kills(now).next().is_some() {
+            return self.refuse(RefusalReason::Waiting, evidence);
+        }
+        match wish.target {
+            None => self.refuse(RefusalReason::NothingToKill, evidence),
+            Some(target) => self.order(
+                now,
+                wish.rung,
+                target,
+                Bytes::ZERO,
+                self.policy.term_grace,
+                evidence,
+            ),
+        }
+    }
+
+    fn order(
+        &mut self,
+        now: Moment,
+        rung: Rung,
+        target: Target,
+        bytes: Bytes,
+        grace: Span,
+        evidence: Evidence,
+    ) {
+        let action = Action {
+            id: self.flights.next_id(),
+            rung,
+            target,
+            bytes,
+            grace,
+            deadline: grace + self.policy.effect_deadline,
+            escalate: false,
+            evidence,
+        };
+        self.flights.launch(now, &action, &self.policy);
+        self.alarms
+            .mark_intervened(evidence.reading.wall, evidence.reading.scope);
+        self.actions.push(action);
+    }
+
+    fn refuse(&mut self, reason: RefusalReason, evidence: Evidence) {
+        self.refusals.push(Refusal { reason, evidence });
+    }
+}

@@ -1,0 +1,139 @@
+//! From the history of a counter and a distance to a runway with bounds, and how sure that is.
+
+use crate::decision::{Confidence, Runway};
+use crate::units::{Bytes, BytesPerSecond, Span};
+use crate::window::{Track, WINDOWS};
+
+/// Beyond this a runway is not worth exact slopes: nothing on the ladder takes nearly as long.
+const NEAR: Span = Span::secs(300);
+
+/// Growth towards a wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forecast {
+    pub(crate) growth: BytesPerSecond,
+    pub(crate) growth_fast: BytesPerSecond,
+    pub(crate) runway: Runway,
+    pub(crate) confidence: Confidence,
+}
+
+/// Forecasts when `distance` is used up. `noise` is what the counter may be off by (per-CPU batches).
+///
+/// The fast bound takes the speed of the very last look as it is: outliers of memory that cannot be freed are real.
+/// The middle is the faster of the two short windows' medians, so that a leak which has just begun is not diluted.
+pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast {
+    let rough = track.speed_rough();
+    if Span::to_cover(distance, rough) > NEAR {
+        let runway = Span::to_cover(distance, rough);
+        return Forecast {
+            growth: rough,
+            growth_fast: rough,
+            runway: Runway {
+                p10: runway,
+                p50: runway,
+                p90: Span::FOREVER,
+            },
+            confidence: Confidence::None,
+        };
+    }
+    let mut middle = [0_i64; WINDOWS.len()];
+    let mut agreeing = 0;
+    let (mut fast, mut slow) = (0_i64, i64::MAX);
+    for (window, width) in WINDOWS.iter().enumerate() {
+        let Some(slopes) = track.slopes(window) else {
+            continue;
+        };
+        let (rise, _) = track.rise(*width);
+        middle[window] = slopes.middle;
+        if slopes.middle > 0 && rise > i64::try_from(noise.0).unwrap_or(i64::MAX) {
+            agreeing += 1;
+        }
+        if window < 2 {
+            fast = fast.max(slopes.fast);
+        }
+        slow = slow.min(slopes.slow);
+    }
+    let rate = |slope: i64| BytesPerSecond(u64::try_from(slope).unwrap_or(0));
+    let growth = rate(middle[0].max(middle[1]));
+    let last = if track.rise_last() > noise {
+        track.speed_last()
+    } else {
+        BytesPerSecond(0)
+    };
+    let growth_fast = rate(fast).max(growth).max(last);
+    // Slowing: the last second runs at less than half of the pace of the last ten.
+    let slowing = middle[0] < middle[1] / 2;
+    let confidence = match agreeing {
+        0 => Confidence::None,
+        1 => Confidence::Low,
+        _ if slowing => Confidence::Low,
+        _ => Confidence::High,
+    };
+    Forecast {
+        growth,
+        growth_fast,
+        runway: Runway {
+            p10: Span::to_cover(distance, growth_fast),
+            p50: Span::to_cover(distance, growth),
+            p90: if slow == i64::MAX {
+                Span::FOREVER
+            } else {
+                Span::to_cover(distance, rate(slow))
+            },
+        },
+        confidence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Moment;
+
+    fn fed(values: impl IntoIterator<Item = (u64, u64)>) -> Track {
+        let mut track = Track::default();
+        for (millis, mebi) in values {
+            track.push(Moment(millis * 1000), Bytes::mebi(mebi));
+        }
+        track
+    }
+
+    #[test]
+    fn a_steady_leak_is_certain_and_its_runway_is_distance_over_rate() {
+        // 10 MiB/s for 20 s, 100 MiB left: 10 s.
+        let track = fed((1..200).map(|tick| (tick * 100, 100 + tick)));
+        let seen = forecast(&track, Bytes::mebi(100), Bytes::mebi(1));
+        assert_eq!(seen.confidence, Confidence::High);
+        assert!(
+            (9_900..=10_100).contains(&seen.runway.p50.as_millis()),
+            "{:?}",
+            seen.runway
+        );
+        assert!(seen.runway.p10 <= seen.runway.p50 && seen.runway.p50 <= seen.runway.p90);
+    }
+
+    #[test]
+    fn a_heap_that_has_reached_its_plateau_is_no_growth() {
+        let track = fed((1..100)
+            .map(|tick| (tick * 100, 100 + tick))
+            .chain((100..130).map(|tick| (tick * 100, 199))));
+        let seen = forecast(&track, Bytes::mebi(30), Bytes::mebi(1));
+        assert!(seen.confidence < Confidence::High, "{seen:?}");
+    }
+
+    #[test]
+    fn one_jump_shortens_the_fast_bound_only() {
+        let track = fed((1..100).map(|tick| (tick * 100, 100)).chain([(10_000, 160)]));
+        let seen = forecast(&track, Bytes::mebi(60), Bytes::mebi(1));
+        assert!(seen.runway.p10 <= Span::millis(101), "{seen:?}");
+        assert_eq!(seen.runway.p50, Span::FOREVER);
+    }
+
+    #[test]
+    fn noise_below_the_counters_own_error_is_no_growth() {
+        let track = fed((1..100).map(|tick| (tick * 100, 100 + tick / 99)));
+        assert_eq!(
+            forecast(&track, Bytes::mebi(2), Bytes::mebi(2)).confidence,
+            Confidence::None
+        );
+    }
+}

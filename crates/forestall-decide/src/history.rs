@@ -1,0 +1,111 @@
+//! The tracks of everything that is followed: the machine, each cgroup, each process outside `kubepods`.
+//!
+//! Tracks come and go with what they follow. A cgroup is known by its inode and a process by its start time, so a
+//! recycled PID or a recreated container starts a track of its own.
+
+use std::collections::BTreeMap;
+
+use crate::input::{GroupId, ProcessId, Sample, Stall};
+use crate::units::{Bytes, Moment, Span};
+use crate::window::Track;
+
+/// The history of one cgroup or of the machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    /// Memory that reclaim cannot free, swap in use included.
+    pub(crate) unreclaimable: Track,
+    /// The kubelet's working set.
+    pub(crate) working_set: Track,
+    /// `some` and `full` stall time, as bytes are tracked: only differences matter.
+    stall_some: Track,
+    stall_full: Track,
+    last_seen: Moment,
+}
+
+impl Scope {
+    fn push(&mut self, now: Moment, unreclaimable: Bytes, working_set: Bytes, stall: Option<Stall>) {
+        self.unreclaimable.push(now, unreclaimable);
+        self.working_set.push(now, working_set);
+        if let Some(stall) = stall {
+            self.stall_some.push(now, Bytes(stall.some_micros));
+            self.stall_full.push(now, Bytes(stall.full_micros));
+        }
+        self.last_seen = now;
+    }
+
+    /// The share of the last `age` in which some, and in which all, tasks waited for memory; permille.
+    pub(crate) fn stalled_permille(&self, age: Span) -> (u64, u64) {
+        let share = |track: &Track| {
+            let (rise, over) = track.rise(age);
+            Bytes(u64::try_from(rise).unwrap_or(0))
+                .permille_of(Bytes(over.0))
+                .min(1000)
+        };
+        (share(&self.stall_some), share(&self.stall_full))
+    }
+}
+
+/// All tracks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    pub(crate) node: Scope,
+    groups: BTreeMap<GroupId, Scope>,
+    processes: BTreeMap<ProcessId, ProcessTrack>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ProcessTrack {
+    track: Track,
+    last_seen: Moment,
+}
+
+impl History {
+    /// Takes one sample. Allocates only for what is new.
+    pub(crate) fn push(&mut self, now: Moment, sample: &Sample) {
+        let node = &sample.node;
+        self.node
+            .push(now, node.unreclaimable(), node.kubelet_working_set(), node.stall);
+        for group in &sample.groups {
+            let scope = self.groups.entry(group.id).or_default();
+            scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
+        }
+        for process in &sample.processes {
+            let known = self.processes.entry(process.id).or_default();
+            // The scan is slower than the tick: the same reading twice is one point.
+            if known.last_seen != process.read_at {
+                known.track.push(process.read_at, process.unreclaimable);
+                known.last_seen = process.read_at;
+            }
+        }
+        if self.groups.len() > sample.groups.len() {
+            self.groups.retain(|_, scope| scope.last_seen == now);
+        }
+        if self.processes.len() > sample.processes.len() {
+            let seen = |id: &ProcessId| sample.processes.iter().any(|process| process.id == *id);
+            self.processes.retain(|id, _| seen(id));
+        }
+    }
+
+    pub(crate) fn group(&self, id: GroupId) -> Option<&Scope> {
+        self.groups.get(&id)
+    }
+
+    /// The history of a wall's scope: a cgroup's, or the machine's.
+    pub(crate) fn scope(&self, id: Option<GroupId>) -> Option<&Scope> {
+        id.map_or(Some(&self.node), |id| self.group(id))
+    }
+
+    pub(crate) fn process(&self, id: ProcessId) -> Option<&Track> {
+        self.processes.get(&id).map(|known| &known.track)
+    }
+
+    /// After a kill that worked, growth before it says nothing about growth after it.
+    pub(crate) fn restart_growth(&mut self) {
+        self.node.unreclaimable.restart();
+        self.node.working_set.restart();
+        for scope in self.groups.values_mut() {
+            scope.unreclaimable.restart();
+            scope.working_set.restart();
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! When a kill is the last thing that still fits.
+//!
+//! Four rules, each two keys. `one-look`: growth at the speed of the last look reaches the wall before a kill decided at
+//! the next look could take effect. `last-moment`: two windows agree on a growth that does not slow, little of the wall
+//! is left, and half of the median runway is needed for TERM and KILL. `at-the-wall`: the distance is within what the
+//! counters swing by, and it still shrinks. `thrash`: tasks wait for memory most of the time beside a small distance.
+//! What it refuses to do: anything at pod and container walls (the kernel would hit the same pod), anything without a
+//! dominant culprit, anything on pressure alone.
+
+use crate::decision::{Confidence, RefusalReason, Target, WallKind, WallReading};
+use crate::history::{History, Scope};
+use crate::input::{GroupKind, Sample};
+use crate::policy::Policy;
+use crate::units::{Bytes, Span};
+use crate::wall::noise;
+
+/// A kill decided now is thought to stop the growth after this, until outcomes say that it takes longer.
+const ANSWER_MIN: Span = Span::millis(25);
+/// The share of a wall below which a kill with TERM may start; above it there is time to see whether the growth ends.
+const TERM_BAND_PERMILLE: u64 = 40;
+/// The share of the machine below which waiting for memory is the machine's problem and not one pod's.
+const THRASH_BAND_PERMILLE: u64 = 50;
+/// All tasks waiting for this share of ten seconds is thrashing (permille).
+const THRASH_FULL_PERMILLE: u64 = 300;
+
+/// A kill that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) rule: &'static str,
+    /// Time between TERM and KILL that still fits.
+    pub(crate) grace: Span,
+    pub(crate) time_to_effect: Span,
+}
+
+/// From the decision to the moment the victim stops growing: how late we wake, what a look costs, what acting takes.
+pub(crate) fn time_to_effect(sample: &Sample, answer: Span) -> Span {
+    sample.node.wake_late + sample.node.sample_cost + answer.max(ANSWER_MIN)
+}
+
+/// The growth reaches the wall before the next look could help.
+pub(crate) fn is_imminent(
+    reading: &WallReading,
+    scope: &Scope,
+    time_to_effect: Span,
+    policy: &Policy,
+) -> bool {
+    let reach = time_to_effect.times(4) + policy.tick_min.times(2);
+    reading.runway.p10 <= reach && scope.unreclaimable.is_at_new_high()
+}
+
+/// Whether a kill is due at this wall.
+pub(crate) fn judge_kill(
+    reading: &WallReading,
+    sample: &Sample,
+    history: &History,
+    policy: &Policy,
+    answer: Span,
+    stalls_are_ours: bool,
+) -> Option<Due> {
+    if !matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods) {
+        return None;
+    }
+    let scope = history.scope(reading.scope)?;
+    let effect = time_to_effect(sample, answer);
+    let size = reading.limit.bytes()?;
+    let due = |rule| {
+        Some(Due {
+            rule,
+            grace: fitting_grace(reading, effect, policy),
+            time_to_effect: effect,
+        })
+    };
+    if is_imminent(reading, scope, effect, policy) {
+        return Some(Due {
+            rule: "one-look",
+            grace: Span(0),
+            time_to_effect: effect,
+        });
+    }
+    let with_term = (policy.term_grace + effect).times(2);
+    if reading.confidence == Confidence::High
+        && reading.runway.p50 <= with_term
+        && reading.distance <= size.permille(TERM_BAND_PERMILLE)
+    {
+        return due("last-moment");
+    }
+    if reading.confidence >= Confidence::Low
+        && reading.distance <= floor(sample, scope, size)
+        && reading.runway.p50 < Span::secs(60)
+        && scope.unreclaimable.is_at_new_high()
+    {
+        return due("at-the-wall");
+    }
+    let (_, full) = scope.stalled_permille(Span::secs(10));
+    let plain_distance = if reading.wall == WallKind::Kernel {
+        sample.node.available
+    } else {
+        reading.distance
+    };
+    if full >= THRASH_FULL_PERMILLE
+        && !stalls_are_ours
+        && plain_distance <= size.permille(THRASH_BAND_PERMILLE)
+    {
+        return due("thrash");
+    }
+    None
+}
+
+/// What the counters swing by at this wall: the span of the kernel's own watermarks, scaled to the wall's size, the
+/// per-CPU batches, and twice the largest jump lately.
+fn floor(sample: &Sample, scope: &Scope, size: Bytes) -> Bytes {
+    let node = &sample.node;
+    let marks = node.watermark_high - node.watermark_min;
+    let scaled = size.permille(marks.permille_of(node.total));
+    let jump = scope.unreclaimable.jump_max();
+    // A jump is no licence to act from afar.
+    scaled + noise(node) + Bytes(jump.0.saturating_mul(2)).min(size.permille(TERM_BAND_PERMILLE / 2))
+}
+
+/// The longest grace that leaves half of the fast runway unused; too short a grace is none.
+fn fitting_grace(reading: &WallReading, effect: Span, policy: &Policy) -> Span {
+    const WORTH_IT: Span = Span::millis(100);
+    let half = Span((reading.runway.p10.0 / 2).saturating_sub(effect.0))
+        .0
+        .min(policy.term_grace.0);
+    if half < WORTH_IT.0 { Span(0) } else { Span(half) }
+}
+
+/// Whom a kill of `target` would really end, or why there is nobody.
+pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, RefusalReason> {
+    match target {
+        Target::Node => Err(RefusalReason::NothingToKill),
+        Target::Process(id) => {
+            let process = sample
+                .processes
+                .iter()
+                .find(|process| process.id == id)
+                .ok_or(RefusalReason::NothingToKill)?;
+            process.protection.map_or(Ok(process.unreclaimable), |why| {
+                Err(RefusalReason::Protected(why))
+            })
+        }
+        Target::Group(id) => {
+            let found = sample.groups.iter().position(|group| group.id == id);
+            let Some(group) = found.and_then(|index| sample.groups.get(index)) else {
+                return Err(RefusalReason::NothingToKill);
+            };
+            if let Some(why) = group.protection {
+                return Err(RefusalReason::Protected(why));
+            }
+            let has_children = sample
+                .groups
+                .iter()
+                .any(|child| child.parent.map(|at| at as usize) == found);
+            let killable = match group.kind {
+                GroupKind::Container(_) => true,
+                // A pod whose processes live right in it; one with containers is never killed as a whole.
+                GroupKind::Pod(_) => !has_children,
+                GroupKind::Kubepods | GroupKind::Qos(_) | GroupKind::Host => false,
+            };
+            if killable && group.populated {
+                Ok(group.anon + group.shmem)
+            } else {
+                Err(RefusalReason::NothingToKill)
+            }
+        }
+    }
+}

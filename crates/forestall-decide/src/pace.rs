@@ -1,0 +1,55 @@
+//! When to look again: no later than a quarter of the time in which the fastest credible growth could reach a wall.
+
+use crate::decision::{WallKind, WallReading};
+use crate::input::Sample;
+use crate::policy::Policy;
+use crate::units::{Bytes, BytesPerSecond, Span};
+
+/// Looks fit so many times into the shortest runway.
+const LOOKS_PER_RUNWAY: u64 = 4;
+/// A wall whose fast runway is shorter than this is near.
+const NEAR: Span = Span::secs(30);
+/// Looking may cost at most one part in this many of the time.
+const COST_SHARE: u64 = 8;
+
+/// The time until the next look. `busy`: an action is in flight and its effect is waited for.
+pub(crate) fn next_look(readings: &[WallReading], sample: &Sample, policy: &Policy, busy: bool) -> Span {
+    let mut wake = policy.tick_idle;
+    for reading in readings {
+        let killing = matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods);
+        let bound = if killing {
+            let fastest = reading.growth_fast.max(policy.fill_rate);
+            let sight = Span(Span::to_cover(reading.distance, fastest).0 / LOOKS_PER_RUNWAY);
+            let is_calm = reading.growth_fast == BytesPerSecond(0) || reading.runway.p10 > NEAR.times(10);
+            let pace = if is_calm {
+                policy.tick_idle
+            } else {
+                policy.tick_calm
+            };
+            let pace = if reading.runway.p10 <= NEAR {
+                policy.tick_near
+            } else {
+                pace
+            };
+            sight.min(pace)
+        } else if reading.runway.p10 <= NEAR {
+            // Nothing is killed here, so nothing is gained by more than the usual near rate.
+            Span((reading.runway.p10.0 / LOOKS_PER_RUNWAY).max(policy.tick_near.0)).min(policy.tick_calm)
+        } else if reading.distance
+            < reading
+                .limit
+                .bytes()
+                .map_or(Bytes::ZERO, |limit| limit.permille(200))
+        {
+            policy.tick_calm
+        } else {
+            policy.tick_idle
+        };
+        wake = wake.min(bound);
+    }
+    if busy {
+        wake = wake.min(policy.tick_near);
+    }
+    wake.max(policy.tick_min)
+        .max(sample.node.sample_cost.times(COST_SHARE))
+}

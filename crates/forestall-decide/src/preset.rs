@@ -1,0 +1,62 @@
+//! Rules from public documents, kept runnable as they were written, with their faults: they read one figure and act.
+
+use crate::decision::{Rung, Target};
+use crate::input::{GroupKind, Qos, Sample};
+use crate::policy::{Policy, Preset};
+use crate::units::Bytes;
+
+/// What a preset wants done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) rung: Rung,
+    pub(crate) target: Option<Target>,
+    pub(crate) rule: &'static str,
+}
+
+/// Asks the preset in force; `None` for forestall's own rules, and when the preset is content.
+pub(crate) fn judge_preset(sample: &Sample, policy: &Policy) -> Option<Wish> {
+    let node = &sample.node;
+    match policy.preset {
+        Preset::Forestall => None,
+        Preset::Gist => (node.available < policy.gist_available_bytes_min).then_some(Wish {
+            rung: Rung::Sysrq,
+            target: Some(Target::Node),
+            rule: "gist: available below minimum",
+        }),
+        Preset::WarStoryA => {
+            // Its "actually used" is total − free − cache; its cache is the page cache as meminfo has it.
+            let used = node.total - node.free - node.cached - node.buffers;
+            let rule = if used > node.total.permille(policy.war_story_used_permille) {
+                "war-story-a: actually used above its share"
+            } else if node.cached > node.total.permille(policy.war_story_cache_permille) {
+                "war-story-a: page cache above its share"
+            } else {
+                return None;
+            };
+            Some(Wish {
+                rung: Rung::Kill,
+                target: lowest_priority(sample),
+                rule,
+            })
+        }
+    }
+}
+
+/// Low priority first: BestEffort before Burstable before Guaranteed, the largest among equals.
+fn lowest_priority(sample: &Sample) -> Option<Target> {
+    let rank = |kind: GroupKind| match kind {
+        GroupKind::Container(Qos::BestEffort) => Some(3),
+        GroupKind::Container(Qos::Burstable) => Some(2),
+        GroupKind::Container(Qos::Guaranteed) => Some(1),
+        _ => None,
+    };
+    sample
+        .groups
+        .iter()
+        .filter(|group| group.protection.is_none() && group.populated && group.unreclaimable() > Bytes::ZERO)
+        .filter_map(|group| {
+            rank(group.kind).map(|rank| (rank, group.unreclaimable(), core::cmp::Reverse(group.id)))
+        })
+        .max()
+        .map(|(_, _, id)| Target::Group(id.0))
+}

@@ -1,0 +1,97 @@
+//! The mildest rung: take cold page cache where it lies, so much as is needed and no more.
+//!
+//! Against a kubelet wall it keeps the working set below the eviction threshold, though nothing is short: the kubelet
+//! counts active page cache as used. Against the kernel's walls it clears the way of a growth that is already certain.
+//! What it refuses to do: hide a leak from the kubelet while a kernel or kubepods wall comes near, or touch a cgroup
+//! that was told to be left alone.
+
+use crate::decision::{Confidence, Rung, Target, WallKind, WallReading};
+use crate::flight::Flights;
+use crate::input::{GroupId, GroupKind, GroupSample, Sample};
+use crate::units::{Bytes, Span};
+
+/// The kubelet looks every ten seconds (`evictionMonitoringPeriod`); two of its looks are ours to prevent.
+const KUBELET_AHEAD: Span = Span::secs(20);
+/// How much room a certain growth is given ahead of itself at a kernel wall.
+const KERNEL_AHEAD: Span = Span::secs(2);
+/// One order at the most, in permille of the wall; the act thread cuts it into steps of 16 MiB.
+const ORDER_PERMILLE: u64 = 100;
+
+/// A reclaim that is due: from whom, how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) target: GroupId,
+    pub(crate) bytes: Bytes,
+    pub(crate) rule: &'static str,
+}
+
+/// Whether reclaim is due at this wall. `leak_is_near`: some kernel or kubepods wall is alarmed.
+pub(crate) fn judge_reclaim(
+    reading: &WallReading,
+    sample: &Sample,
+    flights: &Flights,
+    leak_is_near: bool,
+) -> Option<Due> {
+    let size = reading.limit.bytes()?;
+    match reading.wall {
+        WallKind::KubeletNode | WallKind::KubeletAllocatable => {
+            if leak_is_near {
+                return None;
+            }
+            // Room for what may come within two of the kubelet's looks, and a tenth of the wall for what it sees late.
+            let wanted = reading
+                .growth
+                .over(KUBELET_AHEAD)
+                .max(size.permille(ORDER_PERMILLE));
+            let target = richest(sample, reading.scope, flights, |group| group.active_file)?;
+            let bytes = (wanted - reading.distance)
+                .min(target.active_file)
+                .min(size.permille(ORDER_PERMILLE));
+            (bytes > Bytes::ZERO).then_some(Due {
+                target: target.id,
+                bytes,
+                rule: "kubelet-sees-cache",
+            })
+        }
+        WallKind::Kernel | WallKind::Kubepods => {
+            if reading.confidence < Confidence::High {
+                return None;
+            }
+            let room = match reading.scope {
+                Some(id) => {
+                    let group = sample.groups.iter().find(|group| group.id == id)?;
+                    group.limit.bytes()? - group.current
+                }
+                None => sample.node.free - sample.node.watermark_high,
+            };
+            let target = richest(sample, reading.scope, flights, |group| group.inactive_file)?;
+            let wanted = reading.growth_fast.over(KERNEL_AHEAD);
+            let bytes = (wanted - room)
+                .min(target.inactive_file)
+                .min(size.permille(ORDER_PERMILLE));
+            (bytes > Bytes::ZERO && reading.runway.p10 < Span::secs(30)).then_some(Due {
+                target: target.id,
+                bytes,
+                rule: "clear-the-way",
+            })
+        }
+        WallKind::Pod | WallKind::Container => None,
+    }
+}
+
+/// The leaf below `scope` that holds most of what is asked for and may be asked.
+fn richest<'a>(
+    sample: &'a Sample,
+    scope: Option<GroupId>,
+    flights: &Flights,
+    held: fn(&GroupSample) -> Bytes,
+) -> Option<&'a GroupSample> {
+    let kubepods_only = scope.is_some();
+    sample
+        .groups
+        .iter()
+        .filter(|group| group.leaf && (!kubepods_only || matches!(group.kind, GroupKind::Container(_))))
+        .filter(|group| !flights.concerns(Rung::Reclaim, Target::Group(group.id)))
+        .filter(|group| held(group) > Bytes::ZERO)
+        .max_by_key(|group| (held(group), core::cmp::Reverse(group.id)))
+}

@@ -1,0 +1,175 @@
+//! Where every wall stands: its limit, the distance as its own keeper counts it, and the forecast.
+
+use crate::decision::{WallKind, WallReading};
+use crate::forecast::forecast;
+use crate::history::{History, Scope};
+use crate::input::{GroupKind, GroupSample, NodeSample, Sample};
+use crate::policy::Policy;
+use crate::units::{Bytes, Limit, Span};
+use crate::window::Track;
+
+/// Pages that one processor may charge before the memcg's counter shows it (`MEMCG_CHARGE_BATCH`, mm/memcontrol.c).
+const CHARGE_BATCH_PAGES: u64 = 64;
+/// The smallest page size forestall runs on; noise only grows with larger pages, and then so does everything else.
+const PAGE: u64 = 4096;
+
+/// What a counter may be off by: a batch of pages on every processor, for charging and again for statistics.
+pub(crate) fn noise(node: &NodeSample) -> Bytes {
+    Bytes(2 * CHARGE_BATCH_PAGES * PAGE * u64::from(node.cpus.max(1)))
+}
+
+/// What swap can still take of `anon`. Swap in memory (zram) frees only part of what it takes: half is reckoned with,
+/// the ratio of incompressible-to-typical pages that zram's own documentation plans with (2:1).
+fn swap_room(node: &NodeSample, anon: Bytes, limit: Limit, used: Bytes) -> Bytes {
+    let free = if node.swap_is_zram {
+        node.swap_free.permille(500)
+    } else {
+        node.swap_free
+    };
+    let allowed = limit.bytes().map_or(free, |limit| free.min(limit - used));
+    allowed.min(anon)
+}
+
+/// Reads all walls into `out`, in order of kind and then of the sample.
+pub(crate) fn read_walls(sample: &Sample, history: &History, policy: &Policy, out: &mut Vec<WallReading>) {
+    out.clear();
+    out.push(read_kernel(&sample.node, history));
+    let kubepods = sample
+        .groups
+        .iter()
+        .filter(|group| group.kind == GroupKind::Kubepods);
+    for group in kubepods.clone() {
+        out.extend(read_limit(WallKind::Kubepods, group, sample, history));
+    }
+    if sample.node.kubelet_present {
+        out.push(read_kubelet_node(&sample.node, history, policy));
+        for group in kubepods {
+            out.extend(read_kubelet_allocatable(group, sample, history, policy));
+        }
+    }
+    for (kind, belongs) in [
+        (WallKind::Pod, is_pod as fn(&GroupSample) -> bool),
+        (WallKind::Container, is_container),
+    ] {
+        for group in sample.groups.iter().filter(|group| belongs(group)) {
+            out.extend(read_limit(kind, group, sample, history));
+        }
+    }
+}
+
+fn is_pod(group: &GroupSample) -> bool {
+    matches!(group.kind, GroupKind::Pod(_))
+}
+
+/// Containers, and off Kubernetes the services and scopes that have a limit of their own.
+fn is_container(group: &GroupSample) -> bool {
+    matches!(group.kind, GroupKind::Container(_) | GroupKind::Host)
+}
+
+/// The machine: MemAvailable (mm/page_alloc.c `si_mem_available`) and what swap can still take.
+fn read_kernel(node: &NodeSample, history: &History) -> WallReading {
+    let swap = swap_room(node, node.anon, Limit::Max, Bytes::ZERO);
+    let distance = node.available + swap;
+    let limit = Limit::Bytes(node.total);
+    reading(
+        WallKind::Kernel,
+        None,
+        limit,
+        distance,
+        &history.node,
+        |scope| &scope.unreclaimable,
+        noise(node),
+    )
+}
+
+/// A cgroup's own limit: reached when what reclaim cannot free fills it.
+fn read_limit(
+    kind: WallKind,
+    group: &GroupSample,
+    sample: &Sample,
+    history: &History,
+) -> Option<WallReading> {
+    let limit = group.limit.bytes()?;
+    // A limit above the machine's memory cannot be reached before the machine's own wall.
+    if limit >= sample.node.total {
+        return None;
+    }
+    let swap = swap_room(&sample.node, group.anon, group.swap_limit, group.swap_current);
+    let distance = (limit - (group.current - group.reclaimable())) + swap;
+    let scope = history.group(group.id)?;
+    Some(reading(
+        kind,
+        Some(group),
+        group.limit,
+        distance,
+        scope,
+        |scope| &scope.unreclaimable,
+        noise(&sample.node),
+    ))
+}
+
+/// The kubelet's `memory.available`: capacity less the root's working set, against the threshold
+/// (pkg/kubelet/eviction/helpers.go).
+fn read_kubelet_node(node: &NodeSample, history: &History, policy: &Policy) -> WallReading {
+    let limit = node.total - policy.kubelet_eviction_hard;
+    let distance = limit - node.kubelet_working_set();
+    reading(
+        WallKind::KubeletNode,
+        None,
+        Limit::Bytes(limit),
+        distance,
+        &history.node,
+        |scope| &scope.working_set,
+        noise(node),
+    )
+}
+
+/// The kubelet's `allocatableMemory.available`: the limit of `kubepods` less its working set, against the same
+/// threshold.
+fn read_kubelet_allocatable(
+    group: &GroupSample,
+    sample: &Sample,
+    history: &History,
+    policy: &Policy,
+) -> Option<WallReading> {
+    let limit = group.limit.bytes()? - policy.kubelet_eviction_hard;
+    let distance = limit - group.working_set();
+    let scope = history.group(group.id)?;
+    let kind = WallKind::KubeletAllocatable;
+    Some(reading(
+        kind,
+        Some(group),
+        Limit::Bytes(limit),
+        distance,
+        scope,
+        |scope| &scope.working_set,
+        noise(&sample.node),
+    ))
+}
+
+fn reading(
+    wall: WallKind,
+    group: Option<&GroupSample>,
+    limit: Limit,
+    distance: Bytes,
+    scope: &Scope,
+    track: fn(&Scope) -> &Track,
+    noise: Bytes,
+) -> WallReading {
+    let seen = forecast(track(scope), distance, noise);
+    let (some, full) = scope.stalled_permille(Span::secs(1));
+    WallReading {
+        wall,
+        scope: group.map(|group| group.id),
+        limit,
+        distance,
+        growth: seen.growth,
+        growth_fast: seen.growth_fast,
+        runway: seen.runway,
+        stall_some_permille: some,
+        stall_full_permille: full,
+        confidence: seen.confidence,
+        culprit: None,
+        alarmed: false,
+    }
+}

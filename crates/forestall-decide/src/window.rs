@@ -1,0 +1,320 @@
+//! What is remembered of one counter: three rings of points, about 1, 10 and 60 s long, all of fixed size.
+//!
+//! A ring takes a point only when its spacing has passed, so that any tick rate fills it evenly; the newest value is
+//! kept apart as the tip and always counts. Nothing is smoothed here: memory that reclaim cannot free has no outliers.
+
+use crate::units::{Bytes, BytesPerSecond, Moment, Span, wide_ratio};
+
+/// Points in one ring.
+const POINTS: usize = 16;
+/// Pairs among the points of a ring and the tip.
+const PAIRS: usize = (POINTS + 1) * POINTS / 2;
+
+/// The three windows, shortest first.
+pub(crate) const WINDOWS: [Span; 3] = [Span::secs(1), Span::secs(10), Span::secs(60)];
+
+/// One value at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Point {
+    at: Moment,
+    value: Bytes,
+}
+
+/// Evenly spaced points of one window.
+#[derive(Clone, Copy, Debug)]
+struct Ring {
+    width: Span,
+    points: [Point; POINTS],
+    next: usize,
+    len: usize,
+}
+
+impl Ring {
+    const fn new(width: Span) -> Self {
+        Self {
+            width,
+            points: [Point {
+                at: Moment(0),
+                value: Bytes::ZERO,
+            }; POINTS],
+            next: 0,
+            len: 0,
+        }
+    }
+
+    fn newest(&self) -> Option<Point> {
+        (self.len > 0).then(|| self.points[(self.next + POINTS - 1) % POINTS])
+    }
+
+    fn push(&mut self, point: Point) {
+        let spacing = Span(self.width.0 / POINTS as u64);
+        if self
+            .newest()
+            .is_some_and(|newest| point.at.since(newest.at) < spacing)
+        {
+            return;
+        }
+        self.points[self.next] = point;
+        self.next = (self.next + 1) % POINTS;
+        self.len = (self.len + 1).min(POINTS);
+    }
+
+    /// Oldest first.
+    fn iter(&self) -> impl Iterator<Item = Point> + '_ {
+        (0..self.len).map(move |offset| self.points[(self.next + POINTS - self.len + offset) % POINTS])
+    }
+
+    /// The points no older than `age`, or the youngest one older than that if it is all there is before the tip.
+    fn within(&self, tip: Point, age: Span) -> impl Iterator<Item = Point> + '_ {
+        let first_young = self.iter().filter(|point| point.at < tip.at).count();
+        let too_old = self.iter().filter(|point| tip.at.since(point.at) > age).count();
+        let skip = too_old.min(first_young.saturating_sub(1));
+        self.iter().skip(skip).filter(move |point| point.at < tip.at)
+    }
+}
+
+/// Slopes of a window: a low, a middle and a high one. Negative where the counter falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slopes {
+    /// Bytes per second; one pair in ten is slower.
+    pub(crate) slow: i64,
+    /// The median of all pairs (Theil–Sen).
+    pub(crate) middle: i64,
+    /// One pair in ten is faster.
+    pub(crate) fast: i64,
+}
+
+/// The history of one counter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Track {
+    rings: [Ring; WINDOWS.len()],
+    tip: Point,
+    before_tip: Option<Point>,
+    seen: bool,
+}
+
+impl Default for Track {
+    fn default() -> Self {
+        Self {
+            rings: [
+                Ring::new(WINDOWS[0]),
+                Ring::new(WINDOWS[1]),
+                Ring::new(WINDOWS[2]),
+            ],
+            tip: Point::default(),
+            before_tip: None,
+            seen: false,
+        }
+    }
+}
+
+impl Track {
+    /// Takes a value. One that is not later than the tip (the clock stood or jumped back) restarts the track, because
+    /// no slope across such a jump means anything.
+    pub(crate) fn push(&mut self, at: Moment, value: Bytes) {
+        let point = Point { at, value };
+        if self.seen && at <= self.tip.at {
+            *self = Self::default();
+        }
+        self.before_tip = self.seen.then_some(self.tip);
+        self.tip = point;
+        self.seen = true;
+        for ring in &mut self.rings {
+            ring.push(point);
+        }
+    }
+
+    /// Forgets everything but the present value: growth before an event says nothing about growth after it.
+    pub(crate) fn restart(&mut self) {
+        let (tip, seen) = (self.tip, self.seen);
+        *self = Self::default();
+        if seen {
+            self.push(tip.at, tip.value);
+        }
+    }
+
+    pub(crate) const fn latest(&self) -> Bytes {
+        self.tip.value
+    }
+
+    /// How much the counter rose within the last `age` (or since it is known), and over which time that was.
+    pub(crate) fn rise(&self, age: Span) -> (i64, Span) {
+        let ring = self
+            .rings
+            .iter()
+            .find(|ring| ring.width >= age)
+            .unwrap_or(&self.rings[WINDOWS.len() - 1]);
+        let from = ring.within(self.tip, age).next().or(self.before_tip);
+        from.map_or((0, Span(0)), |from| {
+            (signed(from.value, self.tip.value), self.tip.at.since(from.at))
+        })
+    }
+
+    /// How much the counter rose between the last two looks.
+    pub(crate) fn rise_last(&self) -> Bytes {
+        self.before_tip
+            .map_or(Bytes::ZERO, |from| self.tip.value - from.value)
+    }
+
+    /// The speed between the last two looks; 0 when the counter fell.
+    pub(crate) fn speed_last(&self) -> BytesPerSecond {
+        self.before_tip.map_or(BytesPerSecond(0), |from| {
+            BytesPerSecond::from(self.tip.value - from.value, self.tip.at.since(from.at))
+        })
+    }
+
+    /// The value stands above everything seen in the last 10 s: it is growing into new ground and not swinging.
+    pub(crate) fn is_at_new_high(&self) -> bool {
+        self.rings[1]
+            .within(self.tip, WINDOWS[1])
+            .all(|point| point.value < self.tip.value)
+            && self.rings[0]
+                .within(self.tip, WINDOWS[0])
+                .all(|point| point.value < self.tip.value)
+    }
+
+    /// The largest rise between two neighbouring points of the 10 s window: how much it jumps by itself.
+    pub(crate) fn jump_max(&self) -> Bytes {
+        let mut last = None;
+        let mut jump = Bytes::ZERO;
+        for point in self.rings[1].within(self.tip, WINDOWS[1]) {
+            if let Some(last) = last {
+                jump = jump.max(point.value - last);
+            }
+            last = Some(point.value);
+        }
+        jump
+    }
+
+    /// End-to-end speed of the fastest window; cheap, for walls that are far away.
+    pub(crate) fn speed_rough(&self) -> BytesPerSecond {
+        let mut speed = BytesPerSecond(0);
+        for width in WINDOWS {
+            let (rise, over) = self.rise(width);
+            if let Ok(rise) = u64::try_from(rise) {
+                speed = speed.max(BytesPerSecond::from(Bytes(rise), over));
+            }
+        }
+        speed
+    }
+
+    /// Theil–Sen slopes of one window (0, 1, 2 as in `WINDOWS`); `None` before two points are known.
+    pub(crate) fn slopes(&self, window: usize) -> Option<Slopes> {
+        let ring = self.rings.get(window)?;
+        let mut points = [Point::default(); POINTS + 1];
+        let mut count = 0;
+        for point in ring.within(self.tip, ring.width) {
+            points[count] = point;
+            count += 1;
+        }
+        points[count] = self.tip;
+        count += 1;
+        let mut slopes = [0_i64; PAIRS];
+        let mut pairs = 0;
+        for (index, from) in points[..count].iter().enumerate() {
+            for to in &points[index + 1..count] {
+                let over = to.at.since(from.at);
+                if over.0 > 0 {
+                    slopes[pairs] = slope(signed(from.value, to.value), over);
+                    pairs += 1;
+                }
+            }
+        }
+        let slopes = slopes.get_mut(..pairs).filter(|slopes| !slopes.is_empty())?;
+        slopes.sort_unstable();
+        let last = pairs - 1;
+        Some(Slopes {
+            slow: slopes[last / 10],
+            middle: slopes[last / 2],
+            fast: slopes[last - last / 10],
+        })
+    }
+}
+
+fn signed(from: Bytes, to: Bytes) -> i64 {
+    let clamp = |bytes: Bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX);
+    if to >= from {
+        clamp(to - from)
+    } else {
+        -clamp(from - to)
+    }
+}
+
+fn slope(rise: i64, over: Span) -> i64 {
+    let size = i64::try_from(wide_ratio(rise.unsigned_abs(), 1_000_000, over.0)).unwrap_or(i64::MAX);
+    if rise < 0 { -size } else { size }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A track fed `rate` bytes a second for `secs`, looked at every `step`.
+    fn growing(rate: u64, secs: u64, step: Span) -> Track {
+        let mut track = Track::default();
+        let mut at = Moment(1);
+        while at.0 < secs * 1_000_000 {
+            track.push(at, Bytes(at.0 * rate / 1_000_000));
+            at = at + step;
+        }
+        track
+    }
+
+    #[test]
+    fn steady_growth_has_its_own_slope_in_every_window_at_every_tick_rate() {
+        for step in [Span::millis(10), Span::millis(100), Span::secs(1)] {
+            let track = growing(8_000_000, 90, step);
+            for window in 0..WINDOWS.len() {
+                let slopes = track.slopes(window).expect("two points");
+                for slope in [slopes.slow, slopes.middle, slopes.fast] {
+                    assert!(
+                        (7_990_000..=8_010_000).contains(&slope),
+                        "{slope} at {step:?} in window {window}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_up_is_seen_at_once_by_the_last_look_and_not_by_the_long_median() {
+        let mut track = growing(0, 60, Span::millis(100));
+        track.push(Moment(60_000_000), Bytes::mebi(50));
+        assert_eq!(
+            track.speed_last(),
+            BytesPerSecond::from(Bytes::mebi(50), Span(99_999))
+        );
+        assert_eq!(track.slopes(2).map(|slopes| slopes.middle), Some(0));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_restarts_the_track() {
+        let mut track = growing(1_000_000, 20, Span::secs(1));
+        track.push(Moment(5), Bytes::mebi(900));
+        assert_eq!(track.slopes(1), None);
+        assert_eq!(track.speed_last(), BytesPerSecond(0));
+    }
+
+    #[test]
+    fn a_swinging_counter_is_not_at_a_new_high() {
+        let mut track = Track::default();
+        for tick in 1..200_u64 {
+            track.push(Moment(tick * 100_000), Bytes::mebi(100 + tick % 3));
+        }
+        assert!(!track.is_at_new_high());
+        assert!(growing(1_000_000, 20, Span::millis(100)).is_at_new_high());
+    }
+
+    #[test]
+    fn rise_reaches_back_as_far_as_asked() {
+        let track = growing(1_000_000, 70, Span::millis(500));
+        for (age, low, high) in [
+            (1, 900_000, 1_600_000),
+            (10, 9_000_000, 11_000_000),
+            (60, 56_000_000, 64_000_000),
+        ] {
+            let (rise, _) = track.rise(Span::secs(age));
+            assert!((low..=high).contains(&rise), "{rise} in {age} s");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! A small node for the rules' tests: `kubepods` with pods of one container each, a host service, a host process.
+//! Memory grows as the test says; a kill takes a while; the kernel kills when a wall is really reached.
+
+use forestall_decide::{
+    Action, Bytes, Decision, Engine, GroupId, GroupKind, GroupSample, Input, Limit, Moment, NodeSample,
+    Outcome, OutcomeKind, Policy, ProcessId, ProcessSample, Protection, Qos, Refusal, Rung, Sample, Span,
+    Stall, Target,
+};
+
+pub(crate) const MIB: u64 = 1 << 20;
+pub(crate) const KUBEPODS: GroupId = GroupId(10);
+pub(crate) const SERVICE: GroupId = GroupId(20);
+
+/// One container in a pod of its own; the pod's id is the container's plus 1000.
+pub(crate) struct Container {
+    pub(crate) id: GroupId,
+    pub(crate) anon: u64,
+    pub(crate) file: u64,
+    pub(crate) rate: u64,
+    pub(crate) limit: Limit,
+    pub(crate) protection: Option<Protection>,
+    pub(crate) qos: Qos,
+    pub(crate) killed_at: Option<Moment>,
+}
+
+pub(crate) struct World {
+    pub(crate) now: Moment,
+    pub(crate) total: u64,
+    pub(crate) kubepods_limit: Limit,
+    pub(crate) containers: Vec<Container>,
+    pub(crate) host_anon: u64,
+    pub(crate) host_rate: u64,
+    pub(crate) host_process: bool,
+    pub(crate) stall_full_permille: u64,
+    stall_micros: u64,
+    pub(crate) kernel_kills: u64,
+    pub(crate) kubelet: bool,
+    pub(crate) kill_takes: Span,
+    pub(crate) ordered: Vec<(Moment, Action)>,
+    pub(crate) refused: Vec<Refusal>,
+    pub(crate) gap_max: Span,
+    pub(crate) verdicts: Vec<forestall_decide::AlarmEvent>,
+}
+
+impl World {
+    pub(crate) fn new(total_mebi: u64, kubepods_mebi: u64) -> Self {
+        Self {
+            now: Moment(1_000_000),
+            total: total_mebi * MIB,
+            kubepods_limit: Limit::Bytes(Bytes::mebi(kubepods_mebi)),
+            containers: Vec::new(),
+            host_anon: 20 * MIB,
+            host_rate: 0,
+            host_process: true,
+            stall_full_permille: 0,
+            stall_micros: 0,
+            kernel_kills: 0,
+            kubelet: false,
+            kill_takes: Span::millis(60),
+            ordered: Vec::new(),
+            refused: Vec::new(),
+            gap_max: Span(0),
+            verdicts: Vec::new(),
+        }
+    }
+
+    pub(crate) fn container(&mut self, id: u64, anon_mebi: u64) -> &mut Container {
+        self.containers.push(Container {
+            id: GroupId(id),
+            anon: anon_mebi * MIB,
+            file: 0,
+            rate: 0,
+            limit: Limit::Max,
+            protection: None,
+            qos: Qos::Burstable,
+            killed_at: None,
+        });
+        self.containers.last_mut().expect("just pushed")
+    }
+
+    pub(crate) fn of(&mut self, id: u64) -> &mut Container {
+        self.containers
+            .iter_mut()
+            .find(|container| container.id == GroupId(id))
+            .expect("known")
+    }
+
+    pub(crate) fn sample(&self) -> Sample {
+        let mut groups = Vec::new();
+        let anon: u64 = self.containers.iter().map(|container| container.anon).sum();
+        let file: u64 = self.containers.iter().map(|container| container.file).sum();
+        let stall = Some(Stall {
+            some_micros: self.stall_micros,
+            full_micros: self.stall_micros,
+        });
+        groups.push(group(
+            KUBEPODS,
+            None,
+            GroupKind::Kubepods,
+            anon,
+            file,
+            self.kubepods_limit,
+            stall,
+        ));
+        for container in &self.containers {
+            let pod = GroupId(container.id.0 + 1000);
+            let at = u32::try_from(groups.len()).expect("few");
+            let (anon, file, qos) = (container.anon, container.file, container.qos);
+            groups.push(group(
+                pod,
+                Some(0),
+                GroupKind::Pod(qos),
+                anon,
+                file,
+                Limit::Max,
+                None,
+            ));
+            let mut leaf = group(
+                container.id,
+                Some(at),
+                GroupKind::Container(qos),
+                anon,
+                file,
+                container.limit,
+                None,
+            );
+            leaf.leaf = true;
+            leaf.populated = container.anon > 0;
+            leaf.protection = container.protection;
+            groups.push(leaf);
+        }
+        let mut service = group(
+            SERVICE,
+            None,
+            GroupKind::Host,
+            self.host_anon,
+            0,
+            Limit::Max,
+            None,
+        );
+        service.leaf = true;
+        groups.push(service);
+        let used = anon + self.host_anon;
+        let free = self.total.saturating_sub(used + file);
+        let node = NodeSample {
+            total: Bytes(self.total),
+            free: Bytes(free),
+            available: Bytes((free + file).saturating_sub(self.total / 100)),
+            anon: Bytes(used),
+            cached: Bytes(file),
+            active_file: Bytes(file),
+            watermark_min: Bytes(self.total / 200),
+            watermark_high: Bytes(self.total / 100),
+            stall,
+            oom_kills: self.kernel_kills,
+            kubelet_present: self.kubelet,
+            cpus: 2,
+            wake_late: Span(500),
+            sample_cost: Span(500),
+            ..NodeSample::default()
+        };
+        let processes = if self.host_process {
+            vec![ProcessSample {
+                id: ProcessId {
+                    pid: 77,
+                    start_ticks: 5,
+                },
+                group: Some(SERVICE),
+                unreclaimable: Bytes(self.host_anon),
+                read_at: self.now,
+                protection: None,
+            }]
+        } else {
+            Vec::new()
+        };
+        Sample {
+            node,
+            groups,
+            processes,
+        }
+    }
+
+    /// Runs for `span`, acting as the engine asks, growing as the containers' rates say; `change` may alter them at
+    /// every look. Stops early when the kernel kills.
+    pub(crate) fn run(&mut self, engine: &mut Engine, span: Span, mut change: impl FnMut(&mut World)) {
+        let end = self.now + span;
+        while self.now < end && self.kernel_kills == 0 {
+            change(self);
+            let sample = self.sample();
+            let (orders, wake) = {
+                let decision = engine.step(self.now, Input::Sample(&sample));
+                self.note(&decision)
+            };
+            self.gap_max = self.gap_max.max(wake);
+            for action in orders {
+                if engine.policy().mode == forestall_decide::Mode::Enforce {
+                    self.obey(&action);
+                }
+                self.ordered.push((self.now, action));
+            }
+            self.grow(wake);
+            self.finish_kills(engine);
+            if self.is_over_a_wall() {
+                self.kernel_kills += 1;
+            }
+        }
+    }
+
+    fn note(&mut self, decision: &Decision<'_>) -> (Vec<Action>, Span) {
+        self.refused.extend_from_slice(decision.refusals);
+        self.verdicts.extend_from_slice(decision.alarms);
+        (decision.actions.to_vec(), decision.wake_in)
+    }
+
+    fn obey(&mut self, action: &Action) {
+        let now = self.now;
+        match (action.rung, action.target) {
+            (Rung::Kill, Target::Group(id)) => {
+                let grace = action.grace;
+                for container in self.containers.iter_mut().filter(|container| container.id == id) {
+                    container.killed_at = Some(now + grace);
+                    if grace == Span(0) {
+                        container.rate = 0;
+                    }
+                }
+            }
+            (Rung::Kill, Target::Process(_)) => {
+                self.host_rate = 0;
+                self.host_anon = 0;
+            }
+            _ => {}
+        }
+    }
+
+    fn grow(&mut self, wake: Span) {
+        for container in &mut self.containers {
+            container.anon += container.rate * wake.0 / 1_000_000;
+        }
+        self.host_anon += self.host_rate * wake.0 / 1_000_000;
+        self.stall_micros += wake.0 * self.stall_full_permille / 1000;
+        self.now = self.now + wake;
+    }
+
+    fn finish_kills(&mut self, engine: &mut Engine) {
+        let now = self.now;
+        let takes = self.kill_takes;
+        let done: Vec<GroupId> = self
+            .containers
+            .iter_mut()
+            .filter(|container| container.killed_at.is_some_and(|at| now >= at + takes))
+            .map(|container| {
+                (container.anon, container.rate, container.killed_at) = (0, 0, None);
+                container.id
+            })
+            .collect();
+        for id in done {
+            let order = self
+                .ordered
+                .iter()
+                .rev()
+                .find(|(_, action)| action.target == Target::Group(id));
+            let Some((_, action)) = order else { continue };
+            let outcome = Outcome {
+                action: action.id,
+                rung: Rung::Kill,
+                kind: OutcomeKind::Done,
+                freed: Bytes::mebi(1),
+                took: takes,
+            };
+            engine.step(now, Input::Outcome(&outcome));
+        }
+    }
+
+    fn is_over_a_wall(&self) -> bool {
+        let pods: u64 = self.containers.iter().map(|container| container.anon).sum();
+        let over = self.kubepods_limit.bytes().is_some_and(|limit| pods > limit.0);
+        over || pods + self.host_anon + self.total / 100 > self.total
+    }
+
+    /// Who was killed by us, in order.
+    pub(crate) fn killed(&self) -> Vec<Target> {
+        let kills = self
+            .ordered
+            .iter()
+            .filter(|(_, action)| action.rung == Rung::Kill && !action.escalate);
+        kills.map(|(_, action)| action.target).collect()
+    }
+}
+
+fn group(
+    id: GroupId,
+    parent: Option<u32>,
+    kind: GroupKind,
+    anon: u64,
+    file: u64,
+    limit: Limit,
+    stall: Option<Stall>,
+) -> GroupSample {
+    GroupSample {
+        id,
+        parent,
+        kind,
+        leaf: false,
+        populated: true,
+        protection: None,
+        limit,
+        current: Bytes(anon + file),
+        anon: Bytes(anon),
+        shmem: Bytes::ZERO,
+        active_file: Bytes(file),
+        inactive_file: Bytes::ZERO,
+        dirty: Bytes::ZERO,
+        writeback: Bytes::ZERO,
+        unevictable: Bytes::ZERO,
+        slab_reclaimable: Bytes::ZERO,
+        swap_current: Bytes::ZERO,
+        swap_limit: Limit::Max,
+        stall,
+        refault_file_pages: 0,
+        oom_kills: 0,
+    }
+}
+
+/// An engine that acts.
+pub(crate) fn enforcing() -> Engine {
+    Engine::new(Policy {
+        mode: forestall_decide::Mode::Enforce,
+        ..Policy::default()
+    })
+}
