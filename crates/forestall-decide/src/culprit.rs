@@ -86,7 +86,17 @@ fn dominant(
     }
     if scope.is_none() {
         let node = &history.node.unreclaimable;
-        let rest = node.rise(window).0.saturating_sub(explained_at_top);
+        // What merely moved to swap in memory is counted once more by the pool that holds it.
+        let pool = if sample.node.swap_is_zram {
+            history.swap_used.rise(window).0.max(0)
+        } else {
+            0
+        };
+        let rest = node
+            .rise(window)
+            .0
+            .saturating_sub(explained_at_top)
+            .saturating_sub(pool);
         let own = still_rising(node, window).0.min(u64::try_from(rest).unwrap_or(0));
         count(Grower {
             target: Target::Node,

@@ -19,6 +19,11 @@ use crate::wall::{noise, read_walls};
 /// Culprits are looked for when a wall is nearer than this; until then nobody has done anything.
 const CULPRIT_WITHIN: Span = Span::secs(120);
 
+/// How late the guard woke is judged by the median of so many looks: one hiccup is no starvation.
+const LATE_KEPT: usize = 5;
+/// Culprits are looked for, too, when this little of a wall is left (permille).
+const CULPRIT_BAND_PERMILLE: u64 = 60;
+
 /// Decides. Holds all state there is between two inputs; two engines fed alike answer alike.
 #[derive(Debug)]
 pub struct Engine {
@@ -29,6 +34,8 @@ pub struct Engine {
     kernel_kills: Option<u64>,
     kernel_killed_at: Option<Moment>,
     last_reclaim_at: Option<Moment>,
+    late: [Span; LATE_KEPT],
+    looks: usize,
     wake_in: Span,
     readings: Vec<WallReading>,
     alarm_events: Vec<AlarmEvent>,
@@ -48,6 +55,8 @@ impl Engine {
             kernel_kills: None,
             kernel_killed_at: None,
             last_reclaim_at: None,
+            late: [Span(0); LATE_KEPT],
+            looks: 0,
             readings: Vec::new(),
             alarm_events: Vec::new(),
             actions: Vec::new(),
@@ -91,13 +100,24 @@ impl Engine {
     }
 
     fn take_sample(&mut self, now: Moment, sample: &Sample) {
+        self.late[self.looks % LATE_KEPT] = sample.node.wake_late;
+        self.looks = self.looks.wrapping_add(1);
         self.history.push(now, sample);
         self.note_kernel_kills(now, sample);
         self.flights.prune(now, &self.policy);
         read_walls(sample, &self.history, &self.policy, &mut self.readings);
         for reading in &mut self.readings {
             let harmful = matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods);
-            if harmful && reading.runway.p10 <= CULPRIT_WITHIN {
+            let band = reading
+                .limit
+                .bytes()
+                .map_or(Bytes::ZERO, |limit| limit.permille(CULPRIT_BAND_PERMILLE));
+            let plain = if reading.wall == WallKind::Kernel {
+                sample.node.available
+            } else {
+                reading.distance
+            };
+            if harmful && (reading.runway.p10 <= CULPRIT_WITHIN || plain <= band) {
                 let share = self.policy.culprit_share_permille;
                 reading.culprit =
                     find_culprit(sample, &self.history, reading.scope, share, noise(&sample.node));
@@ -156,7 +176,7 @@ impl Engine {
             Span(0),
             Evidence {
                 reading,
-                time_to_effect: time_to_effect(sample, self.flights.answer()),
+                time_to_effect: self.time_to_effect(sample),
                 rule: due.rule,
             },
         );
@@ -168,8 +188,8 @@ impl Engine {
             || self
                 .last_reclaim_at
                 .is_some_and(|at| now.since(at) <= Span::secs(1));
-        let answer = self.flights.answer();
-        let Some(due) = judge_kill(&reading, sample, &self.history, &self.policy, answer, ours) else {
+        let effect = self.time_to_effect(sample);
+        let Some(due) = judge_kill(&reading, sample, &self.history, &self.policy, effect, ours) else {
             return;
         };
         let evidence = Evidence {
@@ -180,7 +200,7 @@ impl Engine {
         let imminent = self
             .history
             .scope(reading.scope)
-            .is_some_and(|scope| is_imminent(&reading, scope, due.time_to_effect, &self.policy));
+            .is_some_and(|scope| is_imminent(&reading, scope, effect, &self.policy, noise(&sample.node)));
         if !self.policy.kill {
             return self.refuse(RefusalReason::RungOff, evidence);
         }
@@ -297,6 +317,12 @@ impl Engine {
         self.alarms
             .mark_intervened(evidence.reading.wall, evidence.reading.scope);
         self.actions.push(action);
+    }
+
+    fn time_to_effect(&self, sample: &Sample) -> Span {
+        let mut late = self.late;
+        late.sort_unstable();
+        time_to_effect(sample, late[LATE_KEPT / 2], self.flights.answer())
     }
 
     fn refuse(&mut self, reason: RefusalReason, evidence: Evidence) {

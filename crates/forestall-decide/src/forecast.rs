@@ -54,12 +54,7 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
     }
     let rate = |slope: i64| BytesPerSecond(u64::try_from(slope).unwrap_or(0));
     let growth = rate(middle[0].max(middle[1]));
-    let last = if track.rise_last() > noise {
-        track.speed_last()
-    } else {
-        BytesPerSecond(0)
-    };
-    let growth_fast = rate(fast).max(growth).max(last);
+    let growth_fast = rate(fast).max(growth).max(track.speed_now(noise));
     // Slowing: the last second runs at less than half of the pace of the last ten.
     let slowing = middle[0] < middle[1] / 2;
     let confidence = match agreeing {

@@ -49,6 +49,7 @@ impl Scope {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) node: Scope,
+    pub(crate) swap_used: Track,
     groups: BTreeMap<GroupId, Scope>,
     processes: BTreeMap<ProcessId, ProcessTrack>,
 }
@@ -65,6 +66,7 @@ impl History {
         let node = &sample.node;
         self.node
             .push(now, node.unreclaimable(), node.kubelet_working_set(), node.stall);
+        self.swap_used.push(now, node.swap_total - node.swap_free);
         for group in &sample.groups {
             let scope = self.groups.entry(group.id).or_default();
             scope.push(now, group.unreclaimable(), group.working_set(), group.stall);

@@ -16,6 +16,8 @@ use crate::wall::noise;
 
 /// A kill decided now is thought to stop the growth after this, until outcomes say that it takes longer.
 const ANSWER_MIN: Span = Span::millis(25);
+/// The distance below which one look at growth is both keys (permille of the wall).
+const ONE_LOOK_BAND_PERMILLE: u64 = 250;
 /// The share of a wall below which a kill with TERM may start; above it there is time to see whether the growth ends.
 const TERM_BAND_PERMILLE: u64 = 40;
 /// The share of the machine below which waiting for memory is the machine's problem and not one pod's.
@@ -33,19 +35,29 @@ pub(crate) struct Due {
 }
 
 /// From the decision to the moment the victim stops growing: how late we wake, what a look costs, what acting takes.
-pub(crate) fn time_to_effect(sample: &Sample, answer: Span) -> Span {
-    sample.node.wake_late + sample.node.sample_cost + answer.max(ANSWER_MIN)
+pub(crate) fn time_to_effect(sample: &Sample, late: Span, answer: Span) -> Span {
+    late + sample.node.sample_cost + answer.max(ANSWER_MIN)
 }
 
-/// The growth reaches the wall before the next look could help.
+/// The growth, at its present speed, reaches the wall before a decision at the next look could take effect.
+///
+/// Twice the time to effect, because the next look comes when a quarter of the runway is used up and growth may quicken.
+/// Only below a stated distance, a quarter of the wall; and only into new ground, since what swings is no growth.
 pub(crate) fn is_imminent(
     reading: &WallReading,
     scope: &Scope,
     time_to_effect: Span,
     policy: &Policy,
+    noise: Bytes,
 ) -> bool {
-    let reach = time_to_effect.times(4) + policy.tick_min.times(2);
-    reading.runway.p10 <= reach && scope.unreclaimable.is_at_new_high()
+    let Some(size) = reading.limit.bytes() else {
+        return false;
+    };
+    let reach = (time_to_effect + policy.tick_min).times(2);
+    let track = &scope.unreclaimable;
+    reading.distance <= size.permille(ONE_LOOK_BAND_PERMILLE)
+        && Span::to_cover(reading.distance, track.speed_now(noise)) <= reach
+        && track.is_at_new_high()
 }
 
 /// Whether a kill is due at this wall.
@@ -54,14 +66,13 @@ pub(crate) fn judge_kill(
     sample: &Sample,
     history: &History,
     policy: &Policy,
-    answer: Span,
+    effect: Span,
     stalls_are_ours: bool,
 ) -> Option<Due> {
     if !matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods) {
         return None;
     }
     let scope = history.scope(reading.scope)?;
-    let effect = time_to_effect(sample, answer);
     let size = reading.limit.bytes()?;
     let due = |rule| {
         Some(Due {
@@ -70,7 +81,7 @@ pub(crate) fn judge_kill(
             time_to_effect: effect,
         })
     };
-    if is_imminent(reading, scope, effect, policy) {
+    if is_imminent(reading, scope, effect, policy, noise(&sample.node)) {
         return Some(Due {
             rule: "one-look",
             grace: Span(0),

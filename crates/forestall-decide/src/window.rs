@@ -150,17 +150,23 @@ impl Track {
         })
     }
 
-    /// How much the counter rose between the last two looks.
-    pub(crate) fn rise_last(&self) -> Bytes {
-        self.before_tip
-            .map_or(Bytes::ZERO, |from| self.tip.value - from.value)
-    }
-
-    /// The speed between the last two looks; 0 when the counter fell.
-    pub(crate) fn speed_last(&self) -> BytesPerSecond {
-        self.before_tip.map_or(BytesPerSecond(0), |from| {
-            BytesPerSecond::from(self.tip.value - from.value, self.tip.at.since(from.at))
-        })
+    /// The present speed: of the last look, or of the last tenth of a second where looks come faster than that, since
+    /// over too short a time the counters' own batches look like speed. Rises within `noise` are none.
+    pub(crate) fn speed_now(&self, noise: Bytes) -> BytesPerSecond {
+        const BREATH: Span = Span::millis(100);
+        let (rise, over) = self.rise(BREATH);
+        let breath = Bytes(u64::try_from(rise).unwrap_or(0));
+        let last = self.before_tip.map_or((Bytes::ZERO, Span(0)), |from| {
+            (self.tip.value - from.value, self.tip.at.since(from.at))
+        });
+        let speed = |(rise, over)| {
+            if rise > noise {
+                BytesPerSecond::from(rise, over)
+            } else {
+                BytesPerSecond(0)
+            }
+        };
+        speed((breath, over)).max(speed(last))
     }
 
     /// The value stands above everything seen in the last 10 s: it is growing into new ground and not swinging.
@@ -280,9 +286,10 @@ mod tests {
     fn a_step_up_is_seen_at_once_by_the_last_look_and_not_by_the_long_median() {
         let mut track = growing(0, 60, Span::millis(100));
         track.push(Moment(60_000_000), Bytes::mebi(50));
-        assert_eq!(
-            track.speed_last(),
-            BytesPerSecond::from(Bytes::mebi(50), Span(99_999))
+        let speed = track.speed_now(Bytes::mebi(1));
+        assert!(
+            speed >= BytesPerSecond::from(Bytes::mebi(50), Span(200_000)),
+            "{speed}"
         );
         assert_eq!(track.slopes(2).map(|slopes| slopes.middle), Some(0));
     }
@@ -292,7 +299,7 @@ mod tests {
         let mut track = growing(1_000_000, 20, Span::secs(1));
         track.push(Moment(5), Bytes::mebi(900));
         assert_eq!(track.slopes(1), None);
-        assert_eq!(track.speed_last(), BytesPerSecond(0));
+        assert_eq!(track.speed_now(Bytes::ZERO), BytesPerSecond(0));
     }
 
     #[test]
