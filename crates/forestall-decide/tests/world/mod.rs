@@ -1,6 +1,9 @@
 //! A small node for the rules' tests: `kubepods` with pods of one container each, a host service, a host process.
 //! Memory grows as the test says; a kill takes a while; the kernel kills when a wall is really reached.
 
+// Each test file uses its own part of it.
+#![allow(dead_code)]
+
 use forestall_decide::{
     Action, Bytes, Decision, Engine, GroupId, GroupKind, GroupSample, Input, Limit, Moment, NodeSample,
     Outcome, OutcomeKind, Policy, ProcessId, ProcessSample, Protection, Qos, Refusal, Rung, Sample, Span,
