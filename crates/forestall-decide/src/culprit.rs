@@ -136,9 +136,13 @@ fn own_rise(sample: &Sample, history: &History, index: usize, window: Span) -> u
     let Some(group) = sample.groups.get(index) else {
         return 0;
     };
-    let children = sample.groups[index + 1..]
+    // Preorder: everything below stands right behind, so the first one that does not lie below ends it.
+    let below = sample
+        .groups
         .iter()
-        .filter(|child| child.parent.is_some_and(|parent| parent as usize == index));
+        .skip(index + 1)
+        .take_while(|child| child.parent.is_some_and(|at| at as usize >= index));
+    let children = below.filter(|child| child.parent.is_some_and(|at| at as usize == index));
     let own = children.fold(rise(group), |own, child| own.saturating_sub(rise(child)));
     u64::try_from(own).unwrap_or(0)
 }
