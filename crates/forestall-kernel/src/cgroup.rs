@@ -1,0 +1,15 @@
+//! Control groups: where the memory hierarchy is mounted, what a path says, one open cgroup, and the tree of those that
+//! are followed.
+//!
+//! It refuses to write: nothing here changes a limit or moves a process. It refuses, too, to interpret figures: files
+//! come out as bytes for the parsers.
+
+mod dir;
+mod hierarchy;
+mod identity;
+mod tree;
+
+pub use dir::{CgroupDir, GroupFile};
+pub use hierarchy::{Hierarchy, HierarchyError, Layout, Version};
+pub use identity::{ContainerIdentity, Identity, PodIdentity, PodUid, Qos, Runtime};
+pub use tree::{Bounds, Look, Node, Tree};
