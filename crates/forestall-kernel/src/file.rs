@@ -127,6 +127,19 @@ impl HeldFile {
         read_whole(&self.file, buffer, || Arc::clone(&self.path))
     }
 
+    /// As [`HeldFile::read_into`], but doubles the buffer up to `capacity_max` bytes as often as the file does not fit. It
+    /// allocates: for the first read, which finds the size, and for the rare one after a truncation.
+    pub fn read_enlarging<'b>(&self, buffer: &'b mut Buffer, capacity_max: usize) -> Result<&'b [u8], Error> {
+        while let Err(error) = self.read_into(buffer) {
+            let capacity = buffer.capacity();
+            if capacity >= capacity_max || !matches!(error, Error::Truncated { .. }) {
+                return Err(error);
+            }
+            buffer.enlarge(capacity.saturating_mul(2).max(4096).min(capacity_max));
+        }
+        Ok(buffer.as_bytes())
+    }
+
     /// The path that errors tell.
     pub fn path(&self) -> &Path {
         &self.path

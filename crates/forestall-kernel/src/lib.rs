@@ -8,8 +8,13 @@
 //! Fields differ from kernel to kernel. An absent field is 0 or `None` and an unknown one is passed over: both are
 //! normal, on every supported kernel from 5.10 on.
 
+pub mod cgroup;
 pub mod error;
 pub mod file;
+pub mod machine;
 pub mod parse;
+pub mod proc;
+pub mod process;
+pub mod psi_trigger;
 
 pub use error::Error;

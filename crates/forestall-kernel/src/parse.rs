@@ -4,6 +4,7 @@
 //! sense is passed over, a number too large for its type becomes the largest one. Whether a figure that must be there
 //! was there is for the caller to check (`Meminfo::total` of 0, say).
 
+mod cpu_list;
 mod keyed;
 mod limit;
 mod lru_gen;
@@ -20,6 +21,7 @@ mod swaps;
 mod vmstat;
 mod zoneinfo;
 
+pub use cpu_list::count_cpus;
 pub use keyed::{Entries, Entry, Lines, entries, lines};
 pub use limit::Limit;
 pub use lru_gen::lru_gen_enabled;

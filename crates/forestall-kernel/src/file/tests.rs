@@ -101,3 +101,22 @@ fn a_file_is_opened_below_a_held_directory() {
         b"max\n"
     );
 }
+
+#[test]
+fn enlarging_while_reading_finds_the_size_and_stops_at_its_bound() {
+    let (_dir, held) = written(&[b'x'; 5000]);
+    let mut buffer = Buffer::with_capacity(16);
+    assert_eq!(
+        held.read_enlarging(&mut buffer, 1 << 20).map(<[u8]>::len),
+        Ok(5000)
+    );
+    assert_eq!(buffer.capacity(), 8192);
+    let mut small = Buffer::with_capacity(16);
+    assert_eq!(
+        held.read_enlarging(&mut small, 4999)
+            .expect_err("too long")
+            .label(),
+        "truncated"
+    );
+    assert_eq!(small.capacity(), 4999);
+}

@@ -133,3 +133,63 @@ impl Meminfo {
         self.swap_total.saturating_sub(self.swap_free)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KB: u64 = 1024;
+
+    #[test]
+    fn a_machine_of_6_1_is_read_whole() {
+        let read = Meminfo::parse(include_bytes!("../../fixtures/meminfo-6.1"));
+        let expected = Meminfo {
+            total: 1_004_480 * KB,
+            free: 81_236 * KB,
+            available: Some(412_900 * KB),
+            buffers: 9_120 * KB,
+            cached: 390_016 * KB,
+            swap_cached: 12 * KB,
+            active_anon: 2_048 * KB,
+            inactive_anon: 401_024 * KB,
+            active_file: 238_064 * KB,
+            inactive_file: 159_316 * KB,
+            unevictable: 3_072 * KB,
+            mlocked: 3_072 * KB,
+            swap_total: 524_284 * KB,
+            swap_free: 500_000 * KB,
+            zswap: 256 * KB,
+            dirty: 340 * KB,
+            writeback: 16 * KB,
+            anon: 401_300 * KB,
+            mapped: 96_128 * KB,
+            shmem: 1_772 * KB,
+            kernel_reclaimable: 41_200 * KB,
+            slab_reclaimable: 41_200 * KB,
+            slab_unreclaimable: 36_044 * KB,
+            kernel_stack: 3_712 * KB,
+            page_tables: 8_840 * KB,
+            secondary_page_tables: 0,
+            vmalloc_used: 14_300 * KB,
+            percpu: 688 * KB,
+            commit_limit: 1_026_524 * KB,
+            committed: 900_112 * KB,
+            // 3 pages of 2 MiB and one of 1 GiB: the other size is only in `Hugetlb`.
+            hugetlb: (3 * 2_048 + 1_048_576) * KB,
+        };
+        assert_eq!(read, expected);
+        assert_eq!(read.swap_used(), 24_284 * KB);
+    }
+
+    #[test]
+    fn available_may_be_absent_and_is_not_zero_then() {
+        let read = Meminfo::parse(b"MemTotal:  100 kB\nMemFree:  10 kB\n");
+        assert_eq!((read.total, read.free, read.available), (102_400, 10_240, None));
+    }
+
+    #[test]
+    fn without_a_hugetlb_line_the_default_size_counts() {
+        let read = Meminfo::parse(b"HugePages_Total:       3\nHugepagesize:       2048 kB\n");
+        assert_eq!(read.hugetlb, 3 * 2_048 * KB);
+    }
+}

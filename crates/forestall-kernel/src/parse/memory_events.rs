@@ -40,3 +40,36 @@ impl MemoryEvents {
         read
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn six_counters_and_an_unknown_one() {
+        let read = MemoryEvents::parse(
+            b"low 1\nhigh 2\nmax 3\noom 4\noom_kill 5\noom_group_kill 6\nsock_throttled 7\n",
+        );
+        let expected = MemoryEvents {
+            low: 1,
+            high: 2,
+            max: 3,
+            oom: 4,
+            oom_kill: 5,
+            oom_group_kill: 6,
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn the_kill_counter_of_v1_is_found_in_oom_control() {
+        let read = MemoryEvents::parse(b"oom_kill_disable 0\nunder_oom 1\noom_kill 9\n");
+        assert_eq!(
+            read,
+            MemoryEvents {
+                oom_kill: 9,
+                ..MemoryEvents::default()
+            }
+        );
+    }
+}

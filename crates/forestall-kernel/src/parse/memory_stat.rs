@@ -45,7 +45,7 @@ pub struct MemoryStat {
     pub sock: u64,
     /// Per-processor allocations (5.9 and later). Not on v1.
     pub percpu: u64,
-    /// `vmalloc` (5.19 and later). Not on v1.
+    /// `vmalloc` (5.17 and later). Not on v1.
     pub vmalloc: u64,
     /// All kernel memory of the cgroup (5.18 and later); `None` where the kernel does not add it up.
     pub kernel: Option<u64>,
@@ -58,7 +58,7 @@ pub struct MemoryStat {
     /// Swap in use; v1 only, v2 has `memory.swap.current`.
     pub swap: Option<u64>,
     /// Pages of page cache that were read again soon after they had been dropped, since the cgroup was made. Before 5.9 anon
-    /// and file are one figure; on v1 it came with 5.18 or so and is 0 before.
+    /// and file are one figure; on v1 it came years later and is 0 before.
     pub refault_file_pages: u64,
     /// The same for anonymous pages, read back from swap.
     pub refault_anon_pages: u64,
@@ -160,5 +160,90 @@ impl MemoryStat {
             _ => return,
         };
         *field = entry.number();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v2_of_5_10_has_no_page_tables_and_no_sum_of_kernel_memory() {
+        let read = MemoryStat::parse_v2(include_bytes!("../../fixtures/memory.stat-v2-5.10"));
+        assert_eq!(
+            (read.anon, read.file, read.shmem),
+            (104_857_600, 776_994_816, 1_048_576)
+        );
+        assert_eq!((read.active_file, read.inactive_file), (775_897_088, 49_152));
+        assert_eq!(
+            (read.active_anon, read.inactive_anon, read.unevictable),
+            (0, 105_906_176, 12_288)
+        );
+        assert_eq!(
+            (read.file_mapped, read.file_dirty, read.file_writeback),
+            (4_194_304, 135_168, 8_192)
+        );
+        assert_eq!(
+            (read.slab_reclaimable, read.slab_unreclaimable),
+            (2_621_440, 1_310_720)
+        );
+        assert_eq!(
+            (read.kernel_stack, read.percpu, read.sock),
+            (147_456, 73_728, 4_096)
+        );
+        assert_eq!((read.kernel, read.page_tables, read.swap), (None, 0, None));
+        assert_eq!((read.refault_anon_pages, read.refault_file_pages), (3, 41_231));
+        assert_eq!(
+            (read.pgscan_pages, read.pgsteal_pages, read.major_faults),
+            (60_040, 59_800, 811)
+        );
+    }
+
+    #[test]
+    fn v2_of_6_12_adds_its_kernel_memory_up() {
+        let read = MemoryStat::parse_v2(include_bytes!("../../fixtures/memory.stat-v2-6.12"));
+        assert_eq!(read.kernel, Some(20_971_520));
+        assert_eq!(
+            (read.page_tables, read.secondary_page_tables, read.vmalloc),
+            (6_291_456, 4_096, 16_384)
+        );
+        assert_eq!(
+            (read.zswap, read.zswapped, read.swap_cached),
+            (524_288, 2_097_152, 4_096)
+        );
+        // `pgscan` is its own line and not one of `pgscan_kswapd` and its like.
+        assert_eq!((read.pgscan_pages, read.pgsteal_pages), (9_000, 8_000));
+    }
+
+    #[test]
+    fn v1_counts_the_descendants() {
+        // A pod's cgroup has no processes of its own: its plain figures are all 0.
+        let read = MemoryStat::parse_v1(include_bytes!("../../fixtures/memory.stat-v1-5.10"));
+        let expected = MemoryStat {
+            anon: 104_857_600,
+            file: 776_994_816,
+            shmem: 1_048_576,
+            file_mapped: 4_194_304,
+            file_dirty: 135_168,
+            file_writeback: 8_192,
+            active_anon: 4_096,
+            inactive_anon: 105_906_176,
+            active_file: 775_897_088,
+            inactive_file: 49_152,
+            unevictable: 12_288,
+            swap: Some(40_960),
+            major_faults: 1_077,
+            hierarchical_limit: Some(Limit::Bytes(1_019_215_872)),
+            ..MemoryStat::default()
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn refaults_of_before_5_9_are_one_figure() {
+        assert_eq!(
+            MemoryStat::parse_v2(b"workingset_refault 77\n").refault_file_pages,
+            77
+        );
     }
 }

@@ -102,3 +102,49 @@ fn octal(digits: [u8; 3]) -> Option<u8> {
         value.checked_mul(8)?.checked_add(digit)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optional_fields_may_be_none_one_or_many() {
+        let all: Vec<_> = mounts(include_bytes!("../../fixtures/mountinfo-v2")).collect();
+        assert_eq!(all.len(), 4);
+        let cgroup = all[1];
+        assert_eq!((cgroup.id, cgroup.parent, cgroup.device), (25, 27, &b"0:24"[..]));
+        assert_eq!(
+            (cgroup.kind, cgroup.root, cgroup.point),
+            (&b"cgroup2"[..], &b"/"[..], &b"/sys/fs/cgroup"[..])
+        );
+        assert!(cgroup.has_super_option(b"nsdelegate") && !cgroup.has_super_option(b"memory"));
+        assert!(!cgroup.is_read_only() && all[3].is_read_only());
+        assert_eq!((all[2].kind, all[2].source), (&b"ext4"[..], &b"/dev/vda"[..]));
+    }
+
+    #[test]
+    fn the_memory_hierarchy_of_v1_is_found_by_its_option() {
+        let content = include_bytes!("../../fixtures/mountinfo-v1");
+        let memory =
+            mounts(content).find(|mount| mount.kind == b"cgroup" && mount.has_super_option(b"memory"));
+        assert_eq!(
+            memory.map(|mount| mount.point),
+            Some(&b"/sys/fs/cgroup/memory"[..])
+        );
+    }
+
+    #[test]
+    fn escapes_are_undone_and_other_backslashes_kept() {
+        let plain = |escaped: &[u8]| unescape(escaped).collect::<Vec<u8>>();
+        assert_eq!(plain(b"/host/sys\\040fs\\134\\012x"), b"/host/sys fs\\\nx");
+        assert_eq!(plain(b"a\\9b\\04"), b"a\\9b\\04");
+        // 777 octal does not fit a byte.
+        assert_eq!(plain(b"\\777\\377"), b"\\777\xff");
+    }
+
+    #[test]
+    fn a_line_without_its_dash_is_left_out() {
+        assert_eq!(mounts(b"25 27 0:24 / /sys rw shared:4\n").count(), 0);
+        assert_eq!(mounts(b"25 27 0:24 / /sys rw - sysfs sysfs\n").count(), 1);
+    }
+}

@@ -74,3 +74,54 @@ fn centi(text: &[u8]) -> u32 {
     let centi = whole.saturating_mul(100).saturating_add(digit(0) * 10 + digit(1));
     u32::try_from(centi).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_lines_are_read_in_hundredths_and_microseconds() {
+        let read = Pressure::parse(
+            b"some avg10=0.35 avg60=12.04 avg300=100.00 total=4556750\nfull avg10=0.00 avg60=0.00 avg300=0.09 total=12\n",
+        );
+        let some = PressureLine {
+            avg10_centi: 35,
+            avg60_centi: 1_204,
+            avg300_centi: 10_000,
+            total_micros: 4_556_750,
+        };
+        assert_eq!(read.some, Some(some));
+        let full = PressureLine {
+            avg300_centi: 9,
+            total_micros: 12,
+            ..PressureLine::default()
+        };
+        assert_eq!(read.full, Some(full));
+    }
+
+    #[test]
+    fn a_line_that_is_not_printed_is_none() {
+        // `cpu` before 5.13, and `irq`.
+        let cpu = Pressure::parse(b"some avg10=1.00 avg60=0.00 avg300=0.00 total=1\n");
+        assert!(cpu.some.is_some() && cpu.full.is_none());
+        let irq = Pressure::parse(b"full avg10=1.00 avg60=0.00 avg300=0.00 total=1\n");
+        assert!(irq.some.is_none() && irq.full.is_some());
+    }
+
+    #[test]
+    fn a_line_without_a_total_is_no_figure() {
+        assert_eq!(
+            Pressure::parse(b"some avg10=1.00\nfull avg10=1.00 total=x\n"),
+            Pressure::default()
+        );
+    }
+
+    #[test]
+    fn hundredths_are_taken_from_the_first_two_digits() {
+        assert_eq!(
+            [centi(b"7"), centi(b"7.5"), centi(b"7.05"), centi(b"7.059")],
+            [700, 750, 705, 705]
+        );
+        assert_eq!(centi(b"99999999999999999999"), u32::MAX);
+    }
+}

@@ -66,3 +66,45 @@ pub fn memory_path(content: &[u8]) -> Option<&[u8]> {
         .map(|line| line.path)
         .or_else(|| unified_path(content))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &[u8] = b"12:name=systemd:/kubepods/x\n4:memory:/kubepods/burstable/pod1/c1\n\
+        2:cpu,cpuacct:/kubepods\n0::/system.slice/a:b.service\n";
+
+    #[test]
+    fn memory_is_charged_on_v1_where_v1_has_the_controller() {
+        assert_eq!(memory_path(HYBRID), Some(&b"/kubepods/burstable/pod1/c1"[..]));
+        assert_eq!(unified_path(HYBRID), Some(&b"/system.slice/a:b.service"[..]));
+    }
+
+    #[test]
+    fn pure_v2_has_one_path() {
+        assert_eq!(memory_path(b"0::/\n"), Some(&b"/"[..]));
+        assert_eq!(memory_path(b"5:pids:/x\n"), None);
+    }
+
+    #[test]
+    fn several_controllers_share_a_line() {
+        let line = memberships(HYBRID).nth(2).expect("three lines");
+        assert!(line.has_controller(b"cpu") && line.has_controller(b"cpuacct"));
+        assert!(!line.has_controller(b"cpuset") && !line.has_controller(b"acct"));
+    }
+
+    #[test]
+    fn a_removed_cgroup_is_told_from_a_name() {
+        let only = |content: &'static [u8]| memberships(content).next().expect("one line");
+        let removed = only(b"0::/kubepods/pod1 (deleted)\n");
+        assert_eq!((removed.path, removed.deleted), (&b"/kubepods/pod1"[..], true));
+        // v1 adds nothing, so there it is a name.
+        let named = only(b"4:memory:/x (deleted)\n");
+        assert_eq!((named.path, named.deleted), (&b"/x (deleted)"[..], false));
+    }
+
+    #[test]
+    fn nonsense_is_left_out() {
+        assert_eq!(memberships(b"\nx::/\n0:/\n0::relative\n").count(), 0);
+    }
+}

@@ -64,3 +64,67 @@ impl<'a> ProcStat<'a> {
         self.flags & Self::PF_EXITING != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(comm: &str) -> String {
+        format!(
+            "4611 ({comm}) S 4605 4605 2407 0 -1 4194304 99 0 0 0 7 8 0 0 20 0 1 0 350524 3133440 359 \
+             18446744073709551615 94003831463936 94003831483817 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0\n"
+        )
+    }
+
+    #[test]
+    fn the_fields_behind_the_name_are_counted_from_it() {
+        let line = line("cat");
+        let expected = ProcStat {
+            pid: 4611,
+            comm: b"cat",
+            state: b'S',
+            parent: 4605,
+            flags: 4_194_304,
+            start_ticks: 350_524,
+            rss_pages: 359,
+        };
+        assert_eq!(ProcStat::parse(line.as_bytes()), Some(expected));
+    }
+
+    #[test]
+    fn a_name_cannot_forge_the_fields_behind_it() {
+        for comm in ["x) R 1 1", ")", "(", "a b\nc", "", "((sd-pam))"] {
+            let line = line(comm);
+            let read = ProcStat::parse(line.as_bytes()).expect("a whole line");
+            assert_eq!((read.comm, read.parent), (comm.as_bytes(), 4605), "{comm:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_is_no_process() {
+        let line = line("cat");
+        let whole = line.find("359").expect("there") + 3;
+        assert!(ProcStat::parse(&line.as_bytes()[..whole]).is_some());
+        assert_eq!(ProcStat::parse(&line.as_bytes()[..whole - 4]), None);
+        assert_eq!(ProcStat::parse(b""), None);
+        assert_eq!(ProcStat::parse(b") 1 ("), None);
+    }
+
+    #[test]
+    fn flags_tell_kernel_threads_and_the_dying() {
+        // kthreadd: PF_KTHREAD | PF_FORKNOEXEC | PF_NOFREEZE, and so on; the second is a zombie.
+        let flagged = |flags: u32| ProcStat {
+            pid: 2,
+            comm: b"x",
+            state: b'S',
+            parent: 0,
+            flags,
+            start_ticks: 0,
+            rss_pages: 0,
+        };
+        assert!(flagged(2_129_984).is_kernel_thread());
+        assert!(!flagged(4_194_304).is_kernel_thread());
+        assert!(flagged(4_228_364).is_exiting());
+        assert!(!flagged(4_194_304).is_exiting());
+    }
+}

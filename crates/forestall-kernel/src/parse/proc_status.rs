@@ -37,7 +37,7 @@ pub struct ProcStatus<'a> {
     pub locked: u64,
     /// `HugetlbPages`.
     pub hugetlb: u64,
-    /// Whether it is a kernel thread (`Kthread`, 6.11 and later); `None` where the kernel does not say and
+    /// Whether it is a kernel thread (`Kthread`, recent kernels); `None` where the kernel does not say and
     /// [`ProcStat`](super::ProcStat)'s flags tell.
     pub kernel_thread: Option<bool>,
     /// Its PID in the innermost namespace it lives in: the last of `NSpid`.
@@ -99,5 +99,61 @@ impl<'a> ProcStatus<'a> {
             b"NSpid" => self.innermost_pid = words(entry.value).last().and_then(unsigned_32),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLEEPER: &[u8] = b"Name:\ta b\\nc \nUmask:\t0022\nState:\tD (disk sleep)\nTgid:\t4791\nNgid:\t0\nPid:\t4791\n\
+        PPid:\t4783\nTracerPid:\t0\nUid:\t1000\t1001\t1002\t1003\nGid:\t0\t0\t0\t0\nNSpid:\t4791\t17\t1\nKthread:\t0\n\
+        VmLck:\t       8 kB\nVmRSS:\t    1744 kB\nRssAnon:\t     116 kB\nRssFile:\t    1600 kB\nRssShmem:\t      28 kB\n\
+        VmPTE:\t      44 kB\nVmSwap:\t      12 kB\nHugetlbPages:\t    2048 kB\n";
+
+    #[test]
+    fn a_process_is_read_whole() {
+        let read = ProcStatus::parse(SLEEPER);
+        let expected = ProcStatus {
+            // The blank at the end is part of the name, the newline in it is escaped by the kernel.
+            name: b"a b\\nc ",
+            state: b'D',
+            tgid: 4791,
+            parent: 4783,
+            uid: Some(1000),
+            uid_effective: Some(1001),
+            uid_saved: Some(1002),
+            rss: 1_744 * 1024,
+            rss_anon: 116 * 1024,
+            rss_file: 1_600 * 1024,
+            rss_shmem: 28 * 1024,
+            page_tables: 44 * 1024,
+            swap: 12 * 1024,
+            locked: 8 * 1024,
+            hugetlb: 2_048 * 1024,
+            kernel_thread: Some(false),
+            innermost_pid: Some(1),
+        };
+        assert_eq!(read, expected);
+        // 116 + 28 + 44 + 12 kB.
+        assert_eq!(read.unreclaimable(), 200 * 1024);
+    }
+
+    #[test]
+    fn a_kernel_thread_has_no_memory_and_an_old_kernel_does_not_call_it_one() {
+        let read = ProcStatus::parse(
+            b"Name:\tkworker/0:1\nState:\tI (idle)\nTgid:\t9\nPPid:\t2\nUid:\t0\t0\t0\t0\n",
+        );
+        assert_eq!(
+            (read.name, read.rss, read.kernel_thread),
+            (&b"kworker/0:1"[..], 0, None)
+        );
+        assert_eq!(read.uid, Some(0));
+    }
+
+    #[test]
+    fn a_missing_user_is_not_root() {
+        assert_eq!(ProcStatus::parse(b"Uid:\n").uid, None);
+        assert_eq!(ProcStatus::parse(b"Name:\tx\n").uid, None);
     }
 }

@@ -49,3 +49,39 @@ fn is_zram(name: &[u8]) -> bool {
     last.strip_prefix(b"zram")
         .is_some_and(|number| unsigned(number).is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn areas_are_added_up_and_zram_is_told_apart() {
+        let read = Swaps::parse(
+            b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n\
+              /dev/zram0                              partition\t2097148\t\t1000\t\t100\n\
+              /swap\\040file                            file\t\t1048572\t\t24\t\t-2\n",
+        );
+        let expected = Swaps {
+            total: (2_097_148 + 1_048_572) * 1024,
+            used: 1_024 * 1024,
+            zram_total: 2_097_148 * 1024,
+            zram_used: 1_000 * 1024,
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_heading_alone_is_no_swap() {
+        assert_eq!(
+            Swaps::parse(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
+            Swaps::default()
+        );
+    }
+
+    #[test]
+    fn only_the_device_is_zram() {
+        assert!(is_zram(b"/dev/zram12"));
+        assert!(!is_zram(b"/dev/zram0/swapfile"));
+        assert!(!is_zram(b"/zram.img"));
+    }
+}

@@ -19,7 +19,7 @@ pub struct Vmstat {
     pub pgsteal_direct_pages: u64,
     /// Pages freed by the background reclaimer.
     pub pgsteal_kswapd_pages: u64,
-    /// Pages freed because somebody wrote to `memory.reclaim` (6.13 and later; counted as direct before).
+    /// Pages freed because somebody wrote to `memory.reclaim` (recent kernels; counted as direct before).
     pub pgsteal_proactive_pages: u64,
     /// Pages read back from swap.
     pub swap_in_pages: u64,
@@ -60,5 +60,43 @@ impl Vmstat {
             *field = entry.number();
         }
         read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_of_6_1_is_read() {
+        let read = Vmstat::parse(include_bytes!("../../fixtures/vmstat-6.1"));
+        let expected = Vmstat {
+            oom_kills: Some(3),
+            refault_file_pages: 87_486,
+            refault_anon_pages: 12,
+            pgscan_direct_pages: 3_001,
+            pgscan_kswapd_pages: 90_001,
+            pgsteal_direct_pages: 2_310,
+            pgsteal_kswapd_pages: 80_112,
+            pgsteal_proactive_pages: 0,
+            swap_in_pages: 12,
+            swap_out_pages: 6_071,
+            major_faults: 2_201,
+            // 0 + 11 + 31 + 4.
+            allocation_stalls: 46,
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn an_old_kernel_has_one_refault_figure_and_no_kill_counter() {
+        let read = Vmstat::parse(b"workingset_refault 5\npgscan_direct_throttle 9\n");
+        assert_eq!(
+            read,
+            Vmstat {
+                refault_file_pages: 5,
+                ..Vmstat::default()
+            }
+        );
     }
 }

@@ -82,3 +82,38 @@ impl Zone {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 4096;
+
+    #[test]
+    fn zones_with_memory_are_added_up_and_empty_ones_left_out() {
+        let read = Zoneinfo::parse(include_bytes!("../../fixtures/zoneinfo-5.10"), PAGE);
+        let expected = Zoneinfo {
+            watermark_min: (58 + 1_365) * PAGE,
+            watermark_low: (72 + 1_706) * PAGE,
+            watermark_high: (86 + 2_047) * PAGE,
+            free: (3_840 + 16_469) * PAGE,
+            managed: (3_840 + 118_976) * PAGE,
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn the_per_processor_lists_of_6_12_do_not_pass_for_watermarks() {
+        let read = Zoneinfo::parse(include_bytes!("../../fixtures/zoneinfo-6.12"), PAGE);
+        assert_eq!(read.watermark_min, (58 + 1_877) * PAGE);
+        assert_eq!(read.watermark_high, (86 + 2_559) * PAGE);
+    }
+
+    #[test]
+    fn the_page_size_is_the_callers() {
+        let content = b"Node 0, zone   Normal\n  pages free     7\n        min      3\n        managed  10\n";
+        let read = Zoneinfo::parse(content, 65_536);
+        assert_eq!((read.free, read.watermark_min), (7 * 65_536, 3 * 65_536));
+        assert_eq!(Zoneinfo::parse(content, u64::MAX).free, u64::MAX);
+    }
+}
