@@ -1,2 +1,54 @@
-//! The binary.
-fn main() {}
+//! forestall: one binary, one command line. What each command does stands in its own module.
+//!
+//! This file only dispatches and turns results into exit codes. An error is one line per cause on stderr; a reader who
+//! has gone away (a closed pipe) is no error.
+
+mod agent;
+mod cli;
+mod commands;
+mod config;
+mod exit;
+mod log;
+mod systemd;
+mod talk;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(exit) => exit.into(),
+        Err(error) if is_broken_pipe(&error) => Exit::Clean.into(),
+        Err(error) => {
+            // Nothing is left to tell it to if stderr is gone as well.
+            let _ = writeln!(io::stderr(), "forestall: {}", log::escape::text(&format!("{error:#}")));
+            let usage = error.chain().any(|cause| cause.is::<config::Invalid>());
+            if usage { Exit::Usage.into() } else { Exit::Error.into() }
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Agent(args) => agent::run(args),
+        Command::Node(args) => commands::node::run(&args),
+        Command::Free(args) => commands::free::run(&args),
+        Command::Leak(args) => commands::leak::run(&args),
+        Command::CheckConfig(args) => commands::check_config::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
+    }
+}
+
+/// The other end of a pipe was closed (`forestall free | head -1`): the reader has what it wanted.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,12 @@
+//! `forestall agent`.
+
+mod args;
+
+pub(crate) use self::args::AgentArgs;
+use crate::exit::Exit;
+
+/// Runs the agent until it is told to stop.
+pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
+    let _settings = crate::config::load(&args)?;
+    Ok(Exit::Clean)
+}

@@ -1,0 +1,51 @@
+//! The command line as typed. Man page, completions and `--help` are generated from these types; what the values mean
+//! once checked is the business of `config` and of each command.
+
+use clap::{Parser, Subcommand};
+
+use crate::agent::AgentArgs;
+use crate::commands::check_config::CheckConfigArgs;
+use crate::commands::completions::CompletionsArgs;
+use crate::commands::free::FreeArgs;
+use crate::commands::leak::LeakArgs;
+use crate::commands::man::ManArgs;
+use crate::commands::node::NodeArgs;
+
+/// What `--help` says at its end.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  clean
+  1  error
+  2  wrong usage or configuration
+  3  findings
+  4  data stale or partial
+  5  refused for safety";
+
+/// Guards a Kubernetes node, or any Linux machine, against memory kills.
+#[derive(Debug, Parser)]
+#[command(name = "forestall", bin_name = "forestall", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Guard this machine: watch every limit whose crossing kills, and act before it is reached
+    Agent(AgentArgs),
+    /// Show where this machine's memory goes and how far away each limit is
+    Node(NodeArgs),
+    /// Show free memory as it really is, also inside a container
+    Free(FreeArgs),
+    /// Allocate memory in steps, to try out what happens
+    Leak(LeakArgs),
+    /// Check a configuration file and print the policy it results in
+    CheckConfig(CheckConfigArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
+}

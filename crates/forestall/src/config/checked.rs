@@ -1,0 +1,198 @@
+//! Settings once checked: what was typed, the defaults of the chosen preset, and the rules that tie fields together.
+//!
+//! A preset is a public rule kept runnable, so it brings its own rungs and interval; what is set explicitly still wins,
+//! except where nothing sensible would be left.
+
+use std::path::PathBuf;
+
+use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Span, Victims};
+
+use super::Invalid;
+use super::choice::word;
+use super::listen::Listen;
+use super::quantity::write_time;
+use super::raw::{Percent, Raw, Typed};
+
+/// Everything `agent` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The engine's policy.
+    pub(crate) policy: Policy,
+    /// Enforce although another memory killer runs here.
+    pub(crate) beside: bool,
+    /// Rungs without which the agent must not start.
+    pub(crate) require: Vec<Rung>,
+    /// Where to answer HTTP.
+    pub(crate) listen: Listen,
+    /// Where the host's /proc and /sys are.
+    pub(crate) root: PathBuf,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            beside: false,
+            require: Vec::new(),
+            listen: Listen::default(),
+            root: PathBuf::from("/"),
+        }
+    }
+}
+
+/// The longest interval: beyond it no wall could be said to be watched.
+const INTERVAL_MAX: Span = Span::secs(600);
+/// The shortest: below it the agent would be a load of its own.
+const TICK_FLOOR: Span = Span::millis(1);
+
+impl Settings {
+    /// Checks what was typed. The error names the field, what is wrong with it and what to write.
+    pub(super) fn check(raw: &Raw) -> Result<Self, Invalid> {
+        let preset = raw.preset.map_or_else(Preset::default, Preset::from);
+        let mut policy = preset_policy(preset);
+        let timing = &raw.timing;
+        take(&mut policy.mode, raw.mode.map(Mode::from));
+        take(&mut policy.victims, raw.victims.map(Victims::from));
+        take(&mut policy.reclaim, raw.rungs.reclaim);
+        take(&mut policy.kill, raw.rungs.kill);
+        take(&mut policy.sysrq, raw.rungs.sysrq);
+        take(&mut policy.culprit_share_permille, raw.culprit_share_percent.map(permille));
+        take(&mut policy.kubelet_eviction_hard, raw.kubelet_eviction_hard.map(inner));
+        take(&mut policy.tick_calm, timing.interval.map(inner));
+        policy.tick_near = timing.tick_near.map_or_else(|| near_by_preset(&policy), inner);
+        take(&mut policy.tick_min, timing.tick_min.map(inner));
+        take(&mut policy.term_grace, timing.term_grace.map(inner));
+        take(&mut policy.effect_deadline, timing.effect_deadline.map(inner));
+        take(&mut policy.kill_cooldown, timing.kill_cooldown.map(inner));
+        take(&mut policy.war_story_used_permille, raw.war_story_a.used_percent.map(permille));
+        take(&mut policy.war_story_cache_permille, raw.war_story_a.cache_percent.map(permille));
+        take(&mut policy.gist_available_bytes_min, raw.gist.min_available.map(inner));
+        check_policy(&policy)?;
+        let require: Vec<Rung> = raw.require.iter().flatten().copied().map(Rung::from).collect();
+        for rung in &require {
+            let on = match rung {
+                Rung::Reclaim => policy.reclaim,
+                Rung::Kill => policy.kill,
+                Rung::Sysrq => policy.sysrq,
+            };
+            if !on {
+                let rung = rung.label();
+                return Err(Invalid::new(format!("require: {rung} is switched off; set rungs.{rung}: true or do not require it")));
+            }
+        }
+        Ok(Self {
+            policy,
+            beside: raw.beside.unwrap_or(false),
+            require,
+            listen: raw.listen.map(inner).unwrap_or_default(),
+            root: raw.root.clone().unwrap_or_else(|| PathBuf::from("/")),
+        })
+    }
+}
+
+/// The defaults that a preset brings along.
+fn preset_policy(preset: Preset) -> Policy {
+    let policy = Policy { preset, ..Policy::default() };
+    match preset {
+        Preset::Forestall => policy,
+        Preset::WarStoryA => Policy {
+            victims: Victims::Priority,
+            reclaim: false,
+            tick_calm: Span::secs(2),
+            tick_near: Span::secs(2),
+            ..policy
+        },
+        // Asking for the gist is asking for its only rung.
+        Preset::Gist => Policy {
+            reclaim: false,
+            kill: false,
+            sysrq: true,
+            tick_calm: Span::secs(60),
+            tick_near: Span::secs(60),
+            ..policy
+        },
+    }
+}
+
+/// The public rules poll evenly; forestall's own looks at least as often when a wall is near as when none is.
+fn near_by_preset(policy: &Policy) -> Span {
+    match policy.preset {
+        Preset::Forestall => policy.tick_near.min(policy.tick_calm),
+        Preset::WarStoryA | Preset::Gist => policy.tick_calm,
+    }
+}
+
+fn check_policy(policy: &Policy) -> Result<(), Invalid> {
+    let refuse = |why: String| Err(Invalid::new(why));
+    let (calm, near, min) = (policy.tick_calm, policy.tick_near, policy.tick_min);
+    if calm > INTERVAL_MAX {
+        return refuse(format!("timing.interval: {} is too long; at most {}", write_time(calm), write_time(INTERVAL_MAX)));
+    }
+    if min < TICK_FLOOR {
+        return refuse(format!("timing.tickMin: {} is too short; at least {}", write_time(min), write_time(TICK_FLOOR)));
+    }
+    if near > calm {
+        return refuse(format!("timing.tickNear: {} is longer than the interval of {}", write_time(near), write_time(calm)));
+    }
+    if min > near {
+        return refuse(format!("timing.tickMin: {} is longer than tickNear ({})", write_time(min), write_time(near)));
+    }
+    for (name, span) in [
+        ("termGrace", policy.term_grace),
+        ("effectDeadline", policy.effect_deadline),
+        ("killCooldown", policy.kill_cooldown),
+    ] {
+        if span > INTERVAL_MAX {
+            return refuse(format!("timing.{name}: {} is too long; at most {}", write_time(span), write_time(INTERVAL_MAX)));
+        }
+    }
+    if policy.effect_deadline == Span(0) {
+        return refuse("timing.effectDeadline: a kill needs time to show its effect; such as 10s".to_owned());
+    }
+    if !(500..=1000).contains(&policy.culprit_share_permille) {
+        return refuse("culpritSharePercent: write 50 to 100; below half, two could be the culprit at once".to_owned());
+    }
+    if policy.preset == Preset::Gist {
+        if !policy.sysrq {
+            return refuse("rungs.sysrq: the preset gist does nothing without it; leave it out or set it to true".to_owned());
+        }
+        if policy.gist_available_bytes_min == Bytes::ZERO {
+            return refuse("gist.minAvailable: 0 bytes would never act; such as 350Mi".to_owned());
+        }
+    }
+    if policy.preset == Preset::WarStoryA && policy.war_story_used_permille == 0 {
+        return refuse("warStoryA.usedPercent: 0 would always act; such as 85".to_owned());
+    }
+    Ok(())
+}
+
+/// Flags of one preset given for another would silently do nothing: refused. In a file they may rest beside each other.
+pub(super) fn check_flags(args: &crate::agent::AgentArgs, preset: Preset) -> Result<(), Invalid> {
+    let wrong = |flag: &str, belongs: Preset| {
+        let (belongs, preset) = (word::<super::choice::Preset>(belongs), word::<super::choice::Preset>(preset));
+        Err(Invalid::new(format!("{flag} belongs to --preset {belongs}, and the preset is {preset}")))
+    };
+    if args.min_available.is_some() && preset != Preset::Gist {
+        return wrong("--min-available", Preset::Gist);
+    }
+    for (flag, given) in [("--used-percent", args.used_percent), ("--cache-percent", args.cache_percent)] {
+        if given.is_some() && preset != Preset::WarStoryA {
+            return wrong(flag, Preset::WarStoryA);
+        }
+    }
+    Ok(())
+}
+
+fn take<T>(field: &mut T, typed: Option<T>) {
+    if let Some(typed) = typed {
+        *field = typed;
+    }
+}
+
+fn inner<T>(typed: Typed<T>) -> T {
+    typed.0
+}
+
+fn permille(typed: Typed<Percent>) -> u64 {
+    typed.0.0
+}

@@ -1,0 +1,160 @@
+//! The configuration file as typed. Every field is optional, unknown ones are refused, and values are read by the same
+//! parsers as the flags, so that an error points at its line and column.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use forestall_decide::{Bytes, Span};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+use super::choice::{Mode, Preset, Rung, Victims};
+use super::listen::{Listen, parse_listen};
+use super::percent::parse_percent;
+use super::quantity::{parse_size, parse_time};
+use crate::agent::AgentArgs;
+
+/// The file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Raw {
+    pub(super) mode: Option<Mode>,
+    pub(super) preset: Option<Preset>,
+    pub(super) victims: Option<Victims>,
+    pub(super) beside: Option<bool>,
+    pub(super) require: Option<Vec<Rung>>,
+    pub(super) listen: Option<Typed<Listen>>,
+    pub(super) root: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) rungs: RawRungs,
+    pub(super) culprit_share_percent: Option<Typed<Percent>>,
+    pub(super) kubelet_eviction_hard: Option<Typed<Bytes>>,
+    #[serde(default)]
+    pub(super) timing: RawTiming,
+    #[serde(default)]
+    pub(super) war_story_a: RawWarStory,
+    #[serde(default)]
+    pub(super) gist: RawGist,
+}
+
+/// Which rungs may be used.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawRungs {
+    pub(super) reclaim: Option<bool>,
+    pub(super) kill: Option<bool>,
+    pub(super) sysrq: Option<bool>,
+}
+
+/// How often to look, how long to wait.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawTiming {
+    pub(super) interval: Option<Typed<Span>>,
+    pub(super) tick_near: Option<Typed<Span>>,
+    pub(super) tick_min: Option<Typed<Span>>,
+    pub(super) term_grace: Option<Typed<Span>>,
+    pub(super) effect_deadline: Option<Typed<Span>>,
+    pub(super) kill_cooldown: Option<Typed<Span>>,
+}
+
+/// War story A's two thresholds.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawWarStory {
+    pub(super) used_percent: Option<Typed<Percent>>,
+    pub(super) cache_percent: Option<Typed<Percent>>,
+}
+
+/// The gist's one threshold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawGist {
+    pub(super) min_available: Option<Typed<Bytes>>,
+}
+
+/// A share in percent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Percent(pub(super) u64);
+
+/// A value that is written as text and read by the parser its flag uses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Typed<T>(pub(super) T);
+
+/// Read from the text of one scalar.
+pub(super) trait FromText: Sized {
+    /// What is expected, for the message about a list or a map in its place.
+    const EXPECTED: &'static str;
+    /// Reads it; the error says what to write.
+    fn from_text(text: &str) -> Result<Self, String>;
+}
+
+impl FromText for Bytes {
+    const EXPECTED: &'static str = "a size such as 350Mi";
+    fn from_text(text: &str) -> Result<Self, String> {
+        parse_size(text)
+    }
+}
+
+impl FromText for Span {
+    const EXPECTED: &'static str = "a time such as 2s";
+    fn from_text(text: &str) -> Result<Self, String> {
+        parse_time(text)
+    }
+}
+
+impl FromText for Percent {
+    const EXPECTED: &'static str = "a percentage such as 85";
+    fn from_text(text: &str) -> Result<Self, String> {
+        parse_percent(text).map(Self)
+    }
+}
+
+impl FromText for Listen {
+    const EXPECTED: &'static str = "an address such as 127.0.0.1:9090, or none";
+    fn from_text(text: &str) -> Result<Self, String> {
+        parse_listen(text)
+    }
+}
+
+impl<'de, T: FromText> Deserialize<'de> for Typed<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text<T>(PhantomData<T>);
+        impl<T: FromText> Visitor<'_> for Text<T> {
+            type Value = Typed<T>;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(T::EXPECTED)
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::from_text(text).map(Typed).map_err(E::custom)
+            }
+        }
+        from.deserialize_str(Text(PhantomData))
+    }
+}
+
+impl Raw {
+    /// Lays the flags over the file.
+    pub(super) fn override_by(&mut self, args: &AgentArgs) {
+        set(&mut self.mode, args.mode);
+        set(&mut self.preset, args.preset);
+        set(&mut self.victims, args.victims);
+        set(&mut self.beside, args.beside.then_some(true));
+        set(&mut self.root, args.root.clone());
+        set(&mut self.listen, args.listen.map(Typed));
+        set(&mut self.timing.interval, args.interval.map(Typed));
+        set(&mut self.gist.min_available, args.min_available.map(Typed));
+        set(&mut self.war_story_a.used_percent, args.used_percent.map(|percent| Typed(Percent(percent))));
+        set(&mut self.war_story_a.cache_percent, args.cache_percent.map(|percent| Typed(Percent(percent))));
+        if !args.require.is_empty() {
+            self.require = Some(args.require.clone());
+        }
+    }
+}
+
+fn set<T>(field: &mut Option<T>, flag: Option<T>) {
+    if flag.is_some() {
+        *field = flag;
+    }
+}

@@ -1,0 +1,171 @@
+use std::path::PathBuf;
+
+use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Span, Victims};
+
+use super::*;
+use crate::config::choice::{Mode as ModeWord, Preset as PresetWord};
+
+fn check(text: &str) -> Result<Settings, Invalid> {
+    parse(text).and_then(|raw| Settings::check(&raw))
+}
+
+fn flags(fill: impl FnOnce(&mut AgentArgs)) -> Result<Settings, Invalid> {
+    let mut args = AgentArgs::default();
+    fill(&mut args);
+    load(&args)
+}
+
+#[test]
+fn the_example_is_up_to_date_and_says_what_the_defaults_are() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/config.example.yaml");
+    let fresh = render::example();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().expect("it has a parent")).expect("the directory can be made");
+        std::fs::write(&path, &fresh).expect("the example can be written");
+    }
+    let kept = std::fs::read_to_string(&path).expect("the example is in the repository");
+    assert_eq!(kept, fresh, "run the test with UPDATE=1 and commit the result");
+    assert_eq!(check(&kept), Ok(Settings::default()));
+}
+
+#[test]
+fn what_is_printed_is_read_back() {
+    let settings = Settings {
+        policy: Policy {
+            mode: Mode::Enforce,
+            victims: Victims::Priority,
+            culprit_share_permille: 755,
+            tick_near: Span::millis(50),
+            term_grace: Span(1_500_000),
+            kubelet_eviction_hard: Bytes::mebi(750),
+            ..Policy::default()
+        },
+        beside: true,
+        require: vec![Rung::Kill, Rung::Reclaim],
+        listen: Listen::Off,
+        root: PathBuf::from("/host: \"a\"/#b"),
+    };
+    assert_eq!(check(&render::render(&settings, false)), Ok(settings));
+}
+
+#[test]
+fn errors_name_line_and_column_and_what_to_write() {
+    for (text, place, word) in [
+        ("mode: shadow\nmood: enforce\n", "2:1: ", "mood"),
+        ("timing:\n  interval: 5\n", "2:13: ", "2s or 1m"),
+        ("timing:\n  tickFar: 5s\n", "2:3: ", "tickFar"),
+        ("mode: destroy\n", "1:7: ", "destroy"),
+        ("gist: {minAvailable: 12Mb}\n", "1:22: ", "350Mi"),
+        ("warStoryA:\n  usedPercent: 185\n", "2:16: ", "between 0 and 100"),
+        ("listen: everywhere\n", "1:9: ", "127.0.0.1:9090"),
+        ("beside: yes\n", "1:9: ", "bool"),
+        ("mode: shadow\nmode: enforce\n", "2:1: ", "mode"),
+        ("mode: [shadow\n", "", ""),
+        ("- a\n- b\n", "1:1: ", ""),
+        ("kubeletEvictionHard: [1Mi]\n", "1:22: ", "expected string"),
+    ] {
+        let Invalid(error) = check(text).expect_err(text);
+        assert!(error.starts_with(place), "{text:?} gave {error:?}");
+        assert!(error.contains(word), "{text:?} gave {error:?}");
+        assert!(!error.contains('\n') && !error.contains(" at line"), "{text:?} gave {error:?}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_mistake_and_empty_braces_are_not() {
+    for text in ["", "\n\n", "# only words\n", "---\n"] {
+        let Invalid(error) = check(text).expect_err(text);
+        assert!(error.contains("write {}"), "{error}");
+    }
+    assert_eq!(check("{}"), Ok(Settings::default()));
+}
+
+#[test]
+fn fields_that_contradict_each_other_are_refused() {
+    for (text, field) in [
+        ("timing: {interval: 1s, tickNear: 2s}", "tickNear"),
+        ("timing: {tickMin: 1us}", "tickMin"),
+        ("timing: {tickNear: 5ms}", "tickMin"),
+        ("timing: {interval: 1h}", "interval"),
+        ("timing: {termGrace: 1h}", "termGrace"),
+        ("timing: {effectDeadline: 0}", "effectDeadline"),
+        ("culpritSharePercent: 30", "culpritSharePercent"),
+        ("require: [sysrq]", "rungs.sysrq"),
+        ("preset: gist\nrungs: {sysrq: false}", "rungs.sysrq"),
+        ("preset: gist\ngist: {minAvailable: 0}", "minAvailable"),
+        ("preset: war-story-a\nwarStoryA: {usedPercent: 0}", "usedPercent"),
+    ] {
+        let Invalid(error) = check(text).expect_err(text);
+        assert!(error.contains(field), "{text:?} gave {error:?}");
+    }
+}
+
+#[test]
+fn the_gist_in_one_line() {
+    let settings = flags(|args| {
+        args.preset = Some(PresetWord::Gist);
+        args.mode = Some(ModeWord::Enforce);
+        args.min_available = Some(Bytes::mebi(350));
+        args.interval = Some(Span::secs(60));
+    })
+    .expect("it is sound");
+    let policy = settings.policy;
+    assert_eq!((policy.preset, policy.mode), (Preset::Gist, Mode::Enforce));
+    assert_eq!((policy.reclaim, policy.kill, policy.sysrq), (false, false, true));
+    assert_eq!((policy.tick_calm, policy.tick_near), (Span::secs(60), Span::secs(60)));
+    assert_eq!(policy.gist_available_bytes_min, Bytes(367_001_600));
+}
+
+#[test]
+fn war_story_a_in_one_line() {
+    let settings = flags(|args| {
+        args.preset = Some(PresetWord::WarStoryA);
+        args.used_percent = Some(900);
+    })
+    .expect("it is sound");
+    let policy = settings.policy;
+    assert_eq!((policy.victims, policy.kill, policy.sysrq), (Victims::Priority, true, false));
+    assert_eq!((policy.war_story_used_permille, policy.war_story_cache_permille), (900, 150));
+    assert_eq!((policy.tick_calm, policy.tick_near), (Span::secs(2), Span::secs(2)));
+}
+
+#[test]
+fn flags_of_another_preset_are_refused() {
+    let Invalid(error) = flags(|args| args.min_available = Some(Bytes::mebi(1))).expect_err("no preset");
+    assert!(error.contains("--preset gist"), "{error}");
+    let wrong = flags(|args| {
+        args.preset = Some(PresetWord::Gist);
+        args.cache_percent = Some(150);
+    });
+    assert!(wrong.expect_err("wrong preset").0.contains("--preset war-story-a"));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("forestall.yaml");
+    std::fs::write(&path, "mode: enforce\nlisten: none\ntiming: {interval: 5s}\n").expect("a file");
+    let settings = flags(|args| {
+        args.config = Some(path);
+        args.mode = Some(ModeWord::Observe);
+    })
+    .expect("it is sound");
+    assert_eq!(settings.policy.mode, Mode::Observe);
+    assert_eq!(settings.listen, Listen::Off);
+    assert_eq!(settings.policy.tick_calm, Span::secs(5));
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("f");
+    let error = |args: &AgentArgs| load(args).expect_err("refused").0;
+    let at = |path: &std::path::Path| AgentArgs { config: Some(path.to_owned()), ..AgentArgs::default() };
+    assert!(error(&at(dir.path())).contains("is a directory"));
+    assert!(error(&at(&dir.path().join("none"))).contains("No such file"));
+    std::fs::write(&path, b"mode: shadow\nroot: \xff\n").expect("a file");
+    assert!(error(&at(&path)).contains("line 2 is not UTF-8"));
+    std::fs::write(&path, vec![b'#'; 2 << 20]).expect("a file");
+    assert!(error(&at(&path)).contains("larger than 1MiB"));
+    assert!(error(&at(std::path::Path::new("/dev/null"))).contains("not a regular file"));
+}

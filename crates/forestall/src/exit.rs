@@ -1,0 +1,27 @@
+//! Exit codes: what a script may rely on. They mean the same in every command.
+
+use std::process::ExitCode;
+
+/// How a command ended, when it ended as itself; errors travel as `anyhow::Error` and become [`Exit::Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Nothing to complain about.
+    Clean = 0,
+    /// Something failed; stderr says what, where and what to do.
+    Error = 1,
+    /// The command line or the configuration cannot be understood.
+    Usage = 2,
+    /// There are findings at or above what the caller asked to fail on.
+    Findings = 3,
+    /// The answer rests on data that is stale or incomplete.
+    Stale = 4,
+    /// Refused, because going on could do harm.
+    Refused = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

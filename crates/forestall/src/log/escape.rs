@@ -1,0 +1,57 @@
+//! Names from outside (process names, cgroup names, paths, messages) on their way to a terminal or a log: printable
+//! ASCII stays, everything else is written out, so that no name can move a cursor, forge a line or hide itself.
+
+use std::fmt::Write;
+
+/// Escapes bytes: printable ASCII but the backslash stays as it is; valid UTF-8 letters stay too; the rest is `\xNN`.
+pub(crate) fn bytes(raw: &[u8]) -> String {
+    let mut out = String::with_capacity(raw.len());
+    for chunk in raw.utf8_chunks() {
+        push_text(&mut out, chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+/// Escapes text that may quote something from outside.
+pub(crate) fn text(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    push_text(&mut out, raw);
+    out
+}
+
+fn push_text(out: &mut String, raw: &str) {
+    for letter in raw.chars() {
+        if letter == ' ' || letter.is_ascii_graphic() && letter != '\\' || letter.is_alphanumeric() || is_known_mark(letter) {
+            out.push(letter);
+        } else if letter == '\\' {
+            out.push_str("\\\\");
+        } else if letter.is_ascii() {
+            let _ = write!(out, "\\x{:02x}", u32::from(letter));
+        } else {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(letter));
+        }
+    }
+}
+
+/// Marks our own messages use. Not the bidirectional controls, which `is_alphanumeric` excludes as well.
+fn is_known_mark(letter: char) -> bool {
+    matches!(letter, '…' | '–' | '≥' | '≤' | '×')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_a_terminal_that_is_not_printable() {
+        assert_eq!(bytes(b"nginx: worker"), "nginx: worker");
+        assert_eq!(bytes(b"a\x1b[2J\nb\tc\x7f"), "a\\x1b[2J\\x0ab\\x09c\\x7f");
+        assert_eq!(bytes(b"\xff\xfe\\"), "\\xff\\xfe\\\\");
+        assert_eq!(bytes("größe\u{202e}x\u{85}".as_bytes()), "größe\\u{202e}x\\u{85}");
+        assert_eq!(text("line\u{2028}"), "line\\u{2028}");
+    }
+}

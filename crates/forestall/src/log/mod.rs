@@ -1,0 +1,3 @@
+//! What the agent says while it runs.
+
+pub(crate) mod escape;
