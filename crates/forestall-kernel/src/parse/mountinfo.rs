@@ -143,6 +143,14 @@ mod tests {
     }
 
     #[test]
+    fn a_form_feed_in_a_name_ends_no_word() {
+        let mount = mounts(b"60 27 0:24 / /a\x0cb\r rw - cgroup2 none rw\n")
+            .next()
+            .expect("one mount");
+        assert_eq!((mount.point, mount.kind), (&b"/a\x0cb\r"[..], &b"cgroup2"[..]));
+    }
+
+    #[test]
     fn a_line_without_its_dash_is_left_out() {
         assert_eq!(mounts(b"25 27 0:24 / /sys rw shared:4\n").count(), 0);
         assert_eq!(mounts(b"25 27 0:24 / /sys rw - sysfs sysfs\n").count(), 1);

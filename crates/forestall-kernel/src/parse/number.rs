@@ -45,9 +45,10 @@ pub(crate) fn hexadecimal(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// The words of a line: whatever lies between blanks.
+/// The words of a line: whatever lies between blanks, tabs and newlines. Not between other white space: the kernel escapes
+/// these three in names and leaves a form feed or carriage return as it is.
 pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
-    text.split(u8::is_ascii_whitespace)
+    text.split(|byte| matches!(byte, b' ' | b'\t' | b'\n'))
         .filter(|word| !word.is_empty())
 }
 
