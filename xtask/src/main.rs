@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+mod bench;
 mod budget;
 mod ci;
 mod lab;
@@ -16,17 +17,29 @@ mod tools;
 const USAGE: &str = "\
 usage: cargo xtask CHORE
 
-  test [--all]   every test of the workspace, then the lab's smoke run; --all: every kernel and scenario of the lab
-  ci             formatting, lints, dependencies, documentation, the arm64 check and budgets
-  lab …          scenarios with real kills under real kernels; `cargo xtask lab --list` names them";
+  test [--all]     every test of the workspace, then the lab's smoke run; --all: every kernel and scenario of the lab
+  ci               formatting, lints, dependencies, documentation, the arm64 check and budgets
+  lab …            scenarios with real kills under real kernels; `cargo xtask lab --list` names them
+  bench [--write]  what forestall costs beside its peers; --write keeps the figures in docs/benchmarks";
 
-fn main() -> anyhow::Result<ExitCode> {
-    let mut args = std::env::args().skip(1);
-    match args.next().as_deref() {
-        Some("test") => test::run(&args.collect::<Vec<_>>()),
-        Some("ci") => ci::run(&args.collect::<Vec<_>>()),
-        Some("lab") => lab::run(args.collect()),
-        Some("help" | "--help" | "-h") => {
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run_chore(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_chore(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    match arguments.split_first().map(|(chore, rest)| (chore.as_str(), rest)) {
+        Some(("test", rest)) => test::run(rest),
+        Some(("ci", rest)) => ci::run(rest),
+        Some(("lab", rest)) => lab::run(rest.to_vec()),
+        Some(("bench", rest)) => bench::run(rest),
+        Some(("help" | "--help" | "-h", _)) => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }

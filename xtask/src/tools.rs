@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
@@ -18,6 +18,43 @@ pub(crate) fn cache() -> Result<PathBuf> {
     let home =
         std::env::var_os("HOME").context("neither FORESTALL_CACHE nor HOME is set; set one of them")?;
     Ok(PathBuf::from(home).join(".cache/forestall"))
+}
+
+/// Whether this process is root: its own entry in /proc belongs to uid 0.
+pub(crate) fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// Unpacks a Debian package into the cache and returns the path of `program` in it. It is not installed: a daemon's package
+/// would start the daemon on this machine.
+pub(crate) fn unpack_debian(package: &str, program: &str) -> Result<PathBuf> {
+    let folder = cache()?.join(format!("debian/{package}"));
+    let path = folder.join(program);
+    if path.is_file() {
+        return Ok(path);
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let download =
+        || shell::run(shell::program("apt-get", &["download", "-q", package]).current_dir(&folder));
+    // Without lists of packages the first try fails; only root can fetch them.
+    if download().is_err() {
+        if !is_root() {
+            bail!("`apt-get download {package}` failed; as root, run `apt-get update` first");
+        }
+        shell::run(&mut shell::program("apt-get", &["update", "-q"]))?;
+        download()?;
+    }
+    for entry in std::fs::read_dir(&folder)? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            shell::run(shell::program("dpkg", &["-x"]).arg(&file).arg(&folder))?;
+        }
+    }
+    if !path.is_file() {
+        bail!("the Debian package {package} brings no {program}");
+    }
+    Ok(path)
 }
 
 /// Sees to it that the toolchain can build for `target`.
