@@ -1,4 +1,4 @@
-//! An idle machine: the agent with its defaults beside earlyoom with its own.
+//! An idle machine: the agent with its defaults beside earlyoom with Debian's.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,7 +47,9 @@ pub(super) fn measure(binary: &Path, report: &mut Report) -> Result<()> {
         }
     };
     let mut command = Command::new(earlyoom);
-    let peer = Daemon::start(command.arg("--dryrun"), &folder.join("earlyoom.log"))?;
+    // As Debian's package starts it: it reports once an hour.
+    command.args(["--dryrun", "-r", "3600"]);
+    let peer = Daemon::start(&mut command, &folder.join("earlyoom.log"))?;
     let theirs = peer.watch(WATCH)?;
     let what = "idle machine, share of a processor: agent against earlyoom";
     report.ratio(
