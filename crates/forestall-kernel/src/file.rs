@@ -48,19 +48,27 @@ impl Buffer {
         }
     }
 
-    /// Fills the buffer from `read` (which is handed the rest of the buffer and the offset) until it returns 0.
-    ///
-    /// Kernel files may be handed out in pieces, so a short read is not the end; only an empty one is.
-    fn fill(&mut self, mut read: impl FnMut(&mut [u8], u64) -> Result<usize, Errno>) -> Result<Fill, Errno> {
+    /// Fills the buffer from `read` (which is handed the rest of the buffer and the offset) until the end of the file.
+    fn fill(
+        &mut self,
+        pieces: Pieces,
+        mut read: impl FnMut(&mut [u8], u64) -> Result<usize, Errno>,
+    ) -> Result<Fill, Errno> {
         self.length = 0;
         loop {
             let rest = self.storage.get_mut(self.length..).unwrap_or_default();
-            if rest.is_empty() {
+            let room = rest.len();
+            if room == 0 {
                 return Ok(Fill::Truncated);
             }
             match read(rest, self.length as u64) {
                 Ok(0) => return Ok(Fill::Whole),
-                Ok(count) => self.length = self.length.saturating_add(count).min(self.storage.len()),
+                Ok(count) => {
+                    self.length = self.length.saturating_add(count).min(self.storage.len());
+                    if pieces == Pieces::One && count < room {
+                        return Ok(Fill::Whole);
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(errno) => {
                     // Half a file must not be mistaken for a whole one.
@@ -72,19 +80,48 @@ impl Buffer {
     }
 }
 
+/// How the kernel hands a file out, which says how its end is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// Rendered as one record (`single_open`, a cgroup file's `seq_show`): a read that leaves room in the buffer has seen the
+    /// end. That saves the second system call, half the cost of a small file.
+    One,
+    /// Possibly record by record (`vmstat`, `zoneinfo`, `swaps`, `mountinfo`, `cgroup.procs`): a read may come short in the
+    /// middle, where the next record did not fit the kernel's own buffer. Only an empty read is the end.
+    Many,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fill {
     Whole,
     Truncated,
 }
 
-/// Reads the whole of `file` from its beginning; `path` is only told in errors.
+/// Reads the whole of `file` from its beginning; `path` is only told in errors. Right for every file, see [`Pieces`].
 pub(crate) fn read_whole(
     file: impl AsFd,
     buffer: &mut Buffer,
     path: impl FnOnce() -> Arc<Path>,
 ) -> Result<&[u8], Error> {
-    match buffer.fill(|rest, offset| rustix::io::pread(&file, rest, offset)) {
+    read_pieces(Pieces::Many, file, buffer, path)
+}
+
+/// As [`read_whole`], for a file that is known to come in one piece.
+pub(crate) fn read_record(
+    file: impl AsFd,
+    buffer: &mut Buffer,
+    path: impl FnOnce() -> Arc<Path>,
+) -> Result<&[u8], Error> {
+    read_pieces(Pieces::One, file, buffer, path)
+}
+
+fn read_pieces(
+    pieces: Pieces,
+    file: impl AsFd,
+    buffer: &mut Buffer,
+    path: impl FnOnce() -> Arc<Path>,
+) -> Result<&[u8], Error> {
+    match buffer.fill(pieces, |rest, offset| rustix::io::pread(&file, rest, offset)) {
         Ok(Fill::Whole) => Ok(buffer.as_bytes()),
         Ok(Fill::Truncated) => Err(Error::Truncated {
             path: path(),
@@ -99,6 +136,7 @@ pub(crate) fn read_whole(
 pub struct HeldFile {
     file: OwnedFd,
     path: Arc<Path>,
+    pieces: Pieces,
 }
 
 impl HeldFile {
@@ -114,9 +152,19 @@ impl HeldFile {
         // O_NONBLOCK and O_NOCTTY: the path comes from configuration, and a FIFO or terminal there must not hang us.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         match rustix::fs::openat(dir, name, flags, Mode::empty()) {
-            Ok(file) => Ok(Self { file, path }),
+            Ok(file) => Ok(Self {
+                file,
+                path,
+                pieces: Pieces::Many,
+            }),
             Err(errno) => Err(Error::from_errno(&path, errno)),
         }
+    }
+
+    /// The same file, known to be handed out like this. [`Pieces::Many`] is assumed until somebody knows better.
+    #[must_use]
+    pub fn in_pieces(self, pieces: Pieces) -> Self {
+        Self { pieces, ..self }
     }
 
     /// Reads the whole file as it is now and returns its bytes, which stay in `buffer`.
@@ -124,7 +172,7 @@ impl HeldFile {
     /// [`Error::Gone`] means that the descriptor is to be dropped; [`Error::Truncated`] leaves the beginning of the file
     /// in the buffer, and its last line may be cut in the middle of a number.
     pub fn read_into<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Error> {
-        read_whole(&self.file, buffer, || Arc::clone(&self.path))
+        read_pieces(self.pieces, &self.file, buffer, || Arc::clone(&self.path))
     }
 
     /// As [`HeldFile::read_into`], but doubles the buffer up to `capacity_max` bytes as often as the file does not fit. It

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags, RawDir};
 
 use crate::Error;
-use crate::file::HeldFile;
+use crate::file::{HeldFile, Pieces};
 use crate::parse::unsigned;
 use crate::process::Process;
 
@@ -64,7 +64,7 @@ impl ProcRoot {
 
     /// `meminfo`, for [`Meminfo`](crate::parse::Meminfo).
     pub fn meminfo(&self) -> Result<HeldFile, Error> {
-        self.held("meminfo")
+        Ok(self.held("meminfo")?.in_pieces(Pieces::One))
     }
 
     /// `vmstat`, for [`Vmstat`](crate::parse::Vmstat).
@@ -86,7 +86,7 @@ impl ProcRoot {
     /// `pressure/…`, for [`Pressure`](crate::parse::Pressure). [`Error::Gone`] where PSI is compiled out or was switched off
     /// at boot.
     pub fn pressure(&self, resource: Resource) -> Result<HeldFile, Error> {
-        self.held(resource.proc_name())
+        Ok(self.held(resource.proc_name())?.in_pieces(Pieces::One))
     }
 
     /// `self/mountinfo`, for [`mounts`](crate::parse::mounts): the mounts that this process sees.

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::path::DecInt;
 
 use crate::Error;
-use crate::file::{Buffer, read_whole};
+use crate::file::{Buffer, read_record};
 use crate::parse::{self, ProcStat, ProcStatus};
 
 /// The files that can be read without waiting for the process.
@@ -72,7 +72,8 @@ impl Process {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let open = rustix::fs::openat(&self.dir, file.name(), flags, Mode::empty())
             .map_err(|errno| Error::from_errno(&path(), errno))?;
-        read_whole(&open, buffer, path)
+        // All of them come in one piece (`ONE` and `REG` in `fs/proc/base.c`).
+        read_record(&open, buffer, path)
     }
 
     /// Reads `status`.

@@ -50,7 +50,7 @@ fn pieces_are_put_together_until_an_empty_read() {
     // A file of records is handed out record by record.
     let source = b"some line\nnext line\n";
     let mut buffer = Buffer::with_capacity(64);
-    let fill = buffer.fill(|rest, offset| {
+    let fill = buffer.fill(Pieces::Many, |rest, offset| {
         let from = usize::try_from(offset).expect("small");
         let piece = &source[from..source.len().min(from + 7)];
         rest[..piece.len()].copy_from_slice(piece);
@@ -64,7 +64,7 @@ fn pieces_are_put_together_until_an_empty_read() {
 fn an_interrupted_read_is_tried_again() {
     let mut buffer = Buffer::with_capacity(8);
     let mut answers = [Err(Errno::INTR), Ok(3), Ok(0)].into_iter();
-    let fill = buffer.fill(|_, _| answers.next().expect("three reads"));
+    let fill = buffer.fill(Pieces::Many, |_, _| answers.next().expect("three reads"));
     assert_eq!(fill, Ok(Fill::Whole));
     assert_eq!(buffer.as_bytes().len(), 3);
 }
@@ -74,7 +74,7 @@ fn a_failure_half_way_leaves_nothing_behind() {
     let mut buffer = Buffer::with_capacity(8);
     let mut answers = [Ok(3), Err(Errno::NODEV)].into_iter();
     assert_eq!(
-        buffer.fill(|_, _| answers.next().expect("two reads")),
+        buffer.fill(Pieces::Many, |_, _| answers.next().expect("two reads")),
         Err(Errno::NODEV)
     );
     assert!(buffer.as_bytes().is_empty());
@@ -119,4 +119,31 @@ fn enlarging_while_reading_finds_the_size_and_stops_at_its_bound() {
         "truncated"
     );
     assert_eq!(small.capacity(), 4999);
+}
+
+#[test]
+fn a_file_in_one_piece_ends_with_a_short_read_and_not_with_a_full_one() {
+    let mut buffer = Buffer::with_capacity(8);
+    let mut answers = [Ok(5)].into_iter();
+    let fill = buffer.fill(Pieces::One, |_, _| answers.next().expect("one read"));
+    assert_eq!((fill, buffer.as_bytes().len()), (Ok(Fill::Whole), 5));
+    // All eight bytes were filled: whether there are more is not known.
+    let fill = buffer.fill(Pieces::One, |_, _| Ok(8));
+    assert_eq!(fill, Ok(Fill::Truncated));
+}
+
+#[test]
+fn a_file_known_to_come_in_one_piece_is_read_whole() {
+    let (_dir, held) = written(b"some avg10=0.00\n");
+    let held = held.in_pieces(Pieces::One);
+    assert_eq!(
+        held.read_into(&mut Buffer::with_capacity(64)).expect("readable"),
+        b"some avg10=0.00\n"
+    );
+    assert_eq!(
+        held.read_into(&mut Buffer::with_capacity(8))
+            .expect_err("too long")
+            .label(),
+        "truncated"
+    );
 }
