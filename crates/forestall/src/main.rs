@@ -26,9 +26,17 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => Exit::Clean.into(),
         Err(error) => {
             // Nothing is left to tell it to if stderr is gone as well.
-            let _ = writeln!(io::stderr(), "forestall: {}", log::escape::text(&format!("{error:#}")));
+            let _ = writeln!(
+                io::stderr(),
+                "forestall: {}",
+                log::escape::text(&format!("{error:#}"))
+            );
             let usage = error.chain().any(|cause| cause.is::<config::Invalid>());
-            if usage { Exit::Usage.into() } else { Exit::Error.into() }
+            if usage {
+                Exit::Usage.into()
+            } else {
+                Exit::Error.into()
+            }
         }
     }
 }

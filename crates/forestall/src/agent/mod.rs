@@ -1,6 +1,8 @@
 //! `forestall agent`.
 
 mod args;
+pub(crate) mod clock;
+pub(crate) mod shared;
 
 pub(crate) use self::args::AgentArgs;
 use crate::exit::Exit;

@@ -20,8 +20,14 @@ pub(crate) struct CheckConfigArgs {
 
 /// Prints the settings that result, defaults included, as YAML that can be read back.
 pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<Exit> {
-    let settings = config::load(&AgentArgs { config: Some(args.file.clone()), ..AgentArgs::default() })?;
+    let settings = config::load(&AgentArgs {
+        config: Some(args.file.clone()),
+        ..AgentArgs::default()
+    })?;
     let text = render(&settings, false);
-    io::stdout().lock().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .context("cannot write to stdout")?;
     Ok(Exit::Clean)
 }

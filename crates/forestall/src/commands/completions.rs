@@ -20,6 +20,9 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "forestall", &mut script);
-    io::stdout().lock().write_all(&script).context("cannot write the completion script to stdout")?;
+    io::stdout()
+        .lock()
+        .write_all(&script)
+        .context("cannot write the completion script to stdout")?;
     Ok(Exit::Clean)
 }

@@ -20,12 +20,21 @@ pub(crate) struct ManArgs {
 /// Writes the page.
 pub(crate) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     if let Some(dir) = &args.dir {
-        clap_mangen::generate_to(Cli::command(), dir)
-            .with_context(|| format!("cannot write the manual pages to {}; does the directory exist?", dir.display()))?;
+        clap_mangen::generate_to(Cli::command(), dir).with_context(|| {
+            format!(
+                "cannot write the manual pages to {}; does the directory exist?",
+                dir.display()
+            )
+        })?;
         return Ok(Exit::Clean);
     }
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).context("cannot render the manual page")?;
-    io::stdout().lock().write_all(&page).context("cannot write the manual page to stdout")?;
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut page)
+        .context("cannot render the manual page")?;
+    io::stdout()
+        .lock()
+        .write_all(&page)
+        .context("cannot write the manual page to stdout")?;
     Ok(Exit::Clean)
 }

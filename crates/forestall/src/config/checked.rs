@@ -56,17 +56,32 @@ impl Settings {
         take(&mut policy.reclaim, raw.rungs.reclaim);
         take(&mut policy.kill, raw.rungs.kill);
         take(&mut policy.sysrq, raw.rungs.sysrq);
-        take(&mut policy.culprit_share_permille, raw.culprit_share_percent.map(permille));
-        take(&mut policy.kubelet_eviction_hard, raw.kubelet_eviction_hard.map(inner));
+        take(
+            &mut policy.culprit_share_permille,
+            raw.culprit_share_percent.map(permille),
+        );
+        take(
+            &mut policy.kubelet_eviction_hard,
+            raw.kubelet_eviction_hard.map(inner),
+        );
         take(&mut policy.tick_calm, timing.interval.map(inner));
         policy.tick_near = timing.tick_near.map_or_else(|| near_by_preset(&policy), inner);
         take(&mut policy.tick_min, timing.tick_min.map(inner));
         take(&mut policy.term_grace, timing.term_grace.map(inner));
         take(&mut policy.effect_deadline, timing.effect_deadline.map(inner));
         take(&mut policy.kill_cooldown, timing.kill_cooldown.map(inner));
-        take(&mut policy.war_story_used_permille, raw.war_story_a.used_percent.map(permille));
-        take(&mut policy.war_story_cache_permille, raw.war_story_a.cache_percent.map(permille));
-        take(&mut policy.gist_available_bytes_min, raw.gist.min_available.map(inner));
+        take(
+            &mut policy.war_story_used_permille,
+            raw.war_story_a.used_percent.map(permille),
+        );
+        take(
+            &mut policy.war_story_cache_permille,
+            raw.war_story_a.cache_percent.map(permille),
+        );
+        take(
+            &mut policy.gist_available_bytes_min,
+            raw.gist.min_available.map(inner),
+        );
         check_policy(&policy)?;
         let require: Vec<Rung> = raw.require.iter().flatten().copied().map(Rung::from).collect();
         for rung in &require {
@@ -77,7 +92,9 @@ impl Settings {
             };
             if !on {
                 let rung = rung.label();
-                return Err(Invalid::new(format!("require: {rung} is switched off; set rungs.{rung}: true or do not require it")));
+                return Err(Invalid::new(format!(
+                    "require: {rung} is switched off; set rungs.{rung}: true or do not require it"
+                )));
             }
         }
         Ok(Self {
@@ -92,7 +109,10 @@ impl Settings {
 
 /// The defaults that a preset brings along.
 fn preset_policy(preset: Preset) -> Policy {
-    let policy = Policy { preset, ..Policy::default() };
+    let policy = Policy {
+        preset,
+        ..Policy::default()
+    };
     match preset {
         Preset::Forestall => policy,
         Preset::WarStoryA => Policy {
@@ -126,16 +146,32 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
     let refuse = |why: String| Err(Invalid::new(why));
     let (calm, near, min) = (policy.tick_calm, policy.tick_near, policy.tick_min);
     if calm > INTERVAL_MAX {
-        return refuse(format!("timing.interval: {} is too long; at most {}", write_time(calm), write_time(INTERVAL_MAX)));
+        return refuse(format!(
+            "timing.interval: {} is too long; at most {}",
+            write_time(calm),
+            write_time(INTERVAL_MAX)
+        ));
     }
     if min < TICK_FLOOR {
-        return refuse(format!("timing.tickMin: {} is too short; at least {}", write_time(min), write_time(TICK_FLOOR)));
+        return refuse(format!(
+            "timing.tickMin: {} is too short; at least {}",
+            write_time(min),
+            write_time(TICK_FLOOR)
+        ));
     }
     if near > calm {
-        return refuse(format!("timing.tickNear: {} is longer than the interval of {}", write_time(near), write_time(calm)));
+        return refuse(format!(
+            "timing.tickNear: {} is longer than the interval of {}",
+            write_time(near),
+            write_time(calm)
+        ));
     }
     if min > near {
-        return refuse(format!("timing.tickMin: {} is longer than tickNear ({})", write_time(min), write_time(near)));
+        return refuse(format!(
+            "timing.tickMin: {} is longer than tickNear ({})",
+            write_time(min),
+            write_time(near)
+        ));
     }
     for (name, span) in [
         ("termGrace", policy.term_grace),
@@ -143,18 +179,27 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
         ("killCooldown", policy.kill_cooldown),
     ] {
         if span > INTERVAL_MAX {
-            return refuse(format!("timing.{name}: {} is too long; at most {}", write_time(span), write_time(INTERVAL_MAX)));
+            return refuse(format!(
+                "timing.{name}: {} is too long; at most {}",
+                write_time(span),
+                write_time(INTERVAL_MAX)
+            ));
         }
     }
     if policy.effect_deadline == Span(0) {
         return refuse("timing.effectDeadline: a kill needs time to show its effect; such as 10s".to_owned());
     }
     if !(500..=1000).contains(&policy.culprit_share_permille) {
-        return refuse("culpritSharePercent: write 50 to 100; below half, two could be the culprit at once".to_owned());
+        return refuse(
+            "culpritSharePercent: write 50 to 100; below half, two could be the culprit at once".to_owned(),
+        );
     }
     if policy.preset == Preset::Gist {
         if !policy.sysrq {
-            return refuse("rungs.sysrq: the preset gist does nothing without it; leave it out or set it to true".to_owned());
+            return refuse(
+                "rungs.sysrq: the preset gist does nothing without it; leave it out or set it to true"
+                    .to_owned(),
+            );
         }
         if policy.gist_available_bytes_min == Bytes::ZERO {
             return refuse("gist.minAvailable: 0 bytes would never act; such as 350Mi".to_owned());
@@ -169,13 +214,21 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
 /// Flags of one preset given for another would silently do nothing: refused. In a file they may rest beside each other.
 pub(super) fn check_flags(args: &crate::agent::AgentArgs, preset: Preset) -> Result<(), Invalid> {
     let wrong = |flag: &str, belongs: Preset| {
-        let (belongs, preset) = (word::<super::choice::Preset>(belongs), word::<super::choice::Preset>(preset));
-        Err(Invalid::new(format!("{flag} belongs to --preset {belongs}, and the preset is {preset}")))
+        let (belongs, preset) = (
+            word::<super::choice::Preset>(belongs),
+            word::<super::choice::Preset>(preset),
+        );
+        Err(Invalid::new(format!(
+            "{flag} belongs to --preset {belongs}, and the preset is {preset}"
+        )))
     };
     if args.min_available.is_some() && preset != Preset::Gist {
         return wrong("--min-available", Preset::Gist);
     }
-    for (flag, given) in [("--used-percent", args.used_percent), ("--cache-percent", args.cache_percent)] {
+    for (flag, given) in [
+        ("--used-percent", args.used_percent),
+        ("--cache-percent", args.cache_percent),
+    ] {
         if given.is_some() && preset != Preset::WarStoryA {
             return wrong(flag, Preset::WarStoryA);
         }

@@ -75,5 +75,8 @@ same! {
 
 /// The word for an engine's value, as typed on the command line and in the file.
 pub(crate) fn word<T: ValueEnum>(value: impl Into<T>) -> String {
-    value.into().to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    value
+        .into()
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -33,7 +33,11 @@ pub(crate) fn parse_listen(text: &str) -> Result<Listen, String> {
     if text == "none" {
         return Ok(Listen::Off);
     }
-    let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    let full = if text.starts_with(':') {
+        format!("[::]{text}")
+    } else {
+        text.to_owned()
+    };
     full.parse().map(Listen::At).map_err(|_| {
         format!("{text:?} is not an address and port; write 127.0.0.1:9090, [::1]:9090, :9090 or none")
     })
@@ -45,10 +49,25 @@ mod tests {
 
     #[test]
     fn every_way_to_write_it() {
-        for (text, meant) in [("127.0.0.1:9090", "127.0.0.1:9090"), (":80", "[::]:80"), ("[::1]:1", "[::1]:1"), ("none", "none")] {
-            assert_eq!(parse_listen(text).map(|listen| listen.to_string()), Ok(meant.to_owned()));
+        for (text, meant) in [
+            ("127.0.0.1:9090", "127.0.0.1:9090"),
+            (":80", "[::]:80"),
+            ("[::1]:1", "[::1]:1"),
+            ("none", "none"),
+        ] {
+            assert_eq!(
+                parse_listen(text).map(|listen| listen.to_string()),
+                Ok(meant.to_owned())
+            );
         }
-        for bad in ["", "9090", "localhost:9090", "127.0.0.1", "127.0.0.1:70000", "None"] {
+        for bad in [
+            "",
+            "9090",
+            "localhost:9090",
+            "127.0.0.1",
+            "127.0.0.1:70000",
+            "None",
+        ] {
             assert!(parse_listen(bad).is_err(), "{bad}");
         }
     }

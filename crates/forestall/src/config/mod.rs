@@ -65,10 +65,16 @@ fn read_file(path: &Path) -> Result<Raw, Invalid> {
     let wrong = |why: &str| Invalid(format!("{}: {why}", path.display()));
     // Not blocking, so that a FIFO without a writer is refused instead of waited for.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, FileMode::empty())
-        .map_err(|errno| wrong(&format!("cannot open the configuration: {}", std::io::Error::from(errno))))?;
+    let file = rustix::fs::open(path, flags, FileMode::empty()).map_err(|errno| {
+        wrong(&format!(
+            "cannot open the configuration: {}",
+            std::io::Error::from(errno)
+        ))
+    })?;
     let file = File::from(file);
-    let about = file.metadata().map_err(|error| wrong(&format!("cannot look at the configuration: {error}")))?;
+    let about = file
+        .metadata()
+        .map_err(|error| wrong(&format!("cannot look at the configuration: {error}")))?;
     if about.is_dir() {
         return Err(wrong("is a directory; name the file in it"));
     }
@@ -80,10 +86,15 @@ fn read_file(path: &Path) -> Result<Raw, Invalid> {
         .read_to_end(&mut bytes)
         .map_err(|error| wrong(&format!("cannot read the configuration: {error}")))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong("is larger than 1MiB, which no configuration is; name the right file"));
+        return Err(wrong(
+            "is larger than 1MiB, which no configuration is; name the right file",
+        ));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
         wrong(&format!("line {line} is not UTF-8; save the file as UTF-8"))
     })?;
     parse(&text).map_err(|Invalid(why)| Invalid(format!("{}:{why}", path.display())))
@@ -105,7 +116,9 @@ fn parse(text: &str) -> Result<Raw, Invalid> {
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let said = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
-        let Some(at) = error.location() else { return Invalid(format!(" {said}")) };
+        let Some(at) = error.location() else {
+            return Invalid(format!(" {said}"));
+        };
         // The place stands in front, where editors and compilers' output have it; once is enough.
         let said = said.replace(&format!(" at line {}, column {}", at.line(), at.column()), "");
         Invalid(format!("{}:{}: {said}", at.line(), at.column()))

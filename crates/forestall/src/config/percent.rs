@@ -12,12 +12,20 @@ pub(crate) fn parse_percent(text: &str) -> Result<u64, String> {
     let whole: u64 = whole.parse().map_err(|_| wrong())?;
     let tenths: u64 = tenths.parse().map_err(|_| wrong())?;
     let permille = whole * 10 + tenths;
-    if permille > 1000 { Err(wrong()) } else { Ok(permille) }
+    if permille > 1000 {
+        Err(wrong())
+    } else {
+        Ok(permille)
+    }
 }
 
 /// The percentage as [`parse_percent`] reads it back.
 pub(crate) fn write_percent(permille: u64) -> String {
-    if permille.is_multiple_of(10) { (permille / 10).to_string() } else { format!("{}.{}", permille / 10, permille % 10) }
+    if permille.is_multiple_of(10) {
+        (permille / 10).to_string()
+    } else {
+        format!("{}.{}", permille / 10, permille % 10)
+    }
 }
 
 #[cfg(test)]

@@ -35,18 +35,24 @@ const TIMES: [(&str, u64); 7] = [
 
 /// Reads a size.
 pub(crate) fn parse_size(text: &str) -> Result<Bytes, String> {
-    parse(text, &SIZES).map(Bytes).map_err(|why| format!("{why}; a size is a number and a unit, such as 350Mi or 2Gi"))
+    parse(text, &SIZES)
+        .map(Bytes)
+        .map_err(|why| format!("{why}; a size is a number and a unit, such as 350Mi or 2Gi"))
 }
 
 /// Reads a time.
 pub(crate) fn parse_time(text: &str) -> Result<Span, String> {
-    parse(text, &TIMES).map(Span).map_err(|why| format!("{why}; a time is a number and a unit, such as 100ms, 2s or 1m"))
+    parse(text, &TIMES)
+        .map(Span)
+        .map_err(|why| format!("{why}; a time is a number and a unit, such as 100ms, 2s or 1m"))
 }
 
 /// `number` × `unit`, rounded down.
 fn parse(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() || fraction.contains('.') || (number.contains('.') && fraction.is_empty()) {
@@ -63,9 +69,17 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
     let tenths = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(9));
     // 20 digits hold every u64; more would overflow the wide product below.
     let whole: u64 = whole.parse().map_err(|_| too_large())?;
-    let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| too_large())? };
+    let fraction: u128 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().map_err(|_| too_large())?
+    };
     if *scale == 0 {
-        return if whole == 0 && fraction == 0 { Ok(0) } else { Err(format!("{text:?} has no unit")) };
+        return if whole == 0 && fraction == 0 {
+            Ok(0)
+        } else {
+            Err(format!("{text:?} has no unit"))
+        };
     }
     let wide = (u128::from(whole) * tenths + fraction) * u128::from(*scale) / tenths;
     u64::try_from(wide).map_err(|_| too_large())
@@ -73,7 +87,12 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
 
 /// A size the way [`parse_size`] reads it back, in the largest binary unit that is exact.
 pub(crate) fn write_size(size: Bytes) -> String {
-    for (unit, scale) in [("Ti", 1_u64 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
+    for (unit, scale) in [
+        ("Ti", 1_u64 << 40),
+        ("Gi", 1 << 30),
+        ("Mi", 1 << 20),
+        ("Ki", 1 << 10),
+    ] {
         if size.0 >= scale && size.0.is_multiple_of(scale) {
             return format!("{}{unit}", size.0 / scale);
         }
@@ -83,7 +102,12 @@ pub(crate) fn write_size(size: Bytes) -> String {
 
 /// A time the way [`parse_time`] reads it back, in the largest unit that is exact.
 pub(crate) fn write_time(time: Span) -> String {
-    for (unit, scale) in [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)] {
+    for (unit, scale) in [
+        ("h", 3_600_000_000),
+        ("m", 60_000_000),
+        ("s", 1_000_000),
+        ("ms", 1_000),
+    ] {
         if time.0 >= scale && time.0.is_multiple_of(scale) {
             return format!("{}{unit}", time.0 / scale);
         }
@@ -113,7 +137,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_with_what_to_write() {
-        for bad in ["", "350", "Mi", "-1Mi", "1.Mi", "1.2.3Mi", "1e3", "1 Mb", "99999999999999999999Gi", "18446744073709551616B"] {
+        for bad in [
+            "",
+            "350",
+            "Mi",
+            "-1Mi",
+            "1.Mi",
+            "1.2.3Mi",
+            "1e3",
+            "1 Mb",
+            "99999999999999999999Gi",
+            "18446744073709551616B",
+        ] {
             let error = parse_size(bad).expect_err(bad);
             assert!(error.contains("350Mi"), "{error}");
         }

@@ -145,8 +145,14 @@ impl Raw {
         set(&mut self.listen, args.listen.map(Typed));
         set(&mut self.timing.interval, args.interval.map(Typed));
         set(&mut self.gist.min_available, args.min_available.map(Typed));
-        set(&mut self.war_story_a.used_percent, args.used_percent.map(|percent| Typed(Percent(percent))));
-        set(&mut self.war_story_a.cache_percent, args.cache_percent.map(|percent| Typed(Percent(percent))));
+        set(
+            &mut self.war_story_a.used_percent,
+            args.used_percent.map(|percent| Typed(Percent(percent))),
+        );
+        set(
+            &mut self.war_story_a.cache_percent,
+            args.cache_percent.map(|percent| Typed(Percent(percent))),
+        );
         if !args.require.is_empty() {
             self.require = Some(args.require.clone());
         }

@@ -54,33 +54,140 @@ pub(crate) fn example() -> String {
 fn fields(settings: &Settings) -> Vec<Field> {
     let policy = &settings.policy;
     let mut all = Vec::new();
-    let mut add = |section, name, value, doc| all.push(Field { section, name, value, doc });
+    let mut add = |section, name, value, doc| {
+        all.push(Field {
+            section,
+            name,
+            value,
+            doc,
+        })
+    };
     let require: Vec<&str> = settings.require.iter().map(|rung| rung.label()).collect();
 
-    add("", "mode", word::<Mode>(policy.mode), "How far to go: observe (only watch), shadow (decide and record, change nothing), enforce (act).");
+    add(
+        "",
+        "mode",
+        word::<Mode>(policy.mode),
+        "How far to go: observe (only watch), shadow (decide and record, change nothing), enforce (act).",
+    );
     add("", "preset", word::<Preset>(policy.preset), PRESET);
-    add("", "victims", word::<Victims>(policy.victims), "Whom to choose: culprit (only who explains the growth), priority (the lowest first).");
-    add("", "beside", policy_word(settings.beside), "Enforce although another memory killer (systemd-oomd, earlyoom, …) runs on this machine.");
-    add("", "require", format!("[{}]", require.join(", ")), "Rungs without which the agent refuses to start, instead of going on without them.");
-    add("", "listen", quoted(&settings.listen.to_string()), "Where /metrics, /healthz and /readyz are served; none switches them off. Restart to change.");
-    add("", "root", quoted(&settings.root.to_string_lossy()), "Where the host's /proc and /sys are found. Restart to change.");
-    add("", "culpritSharePercent", write_percent(policy.culprit_share_permille), "The share of all growth that one cgroup must explain to be the culprit; 50 to 100.");
-    add("", "kubeletEvictionHard", write_size(policy.kubelet_eviction_hard), "The kubelet's hard eviction threshold memory.available on this node.");
+    add(
+        "",
+        "victims",
+        word::<Victims>(policy.victims),
+        "Whom to choose: culprit (only who explains the growth), priority (the lowest first).",
+    );
+    add(
+        "",
+        "beside",
+        policy_word(settings.beside),
+        "Enforce although another memory killer (systemd-oomd, earlyoom, …) runs on this machine.",
+    );
+    add(
+        "",
+        "require",
+        format!("[{}]", require.join(", ")),
+        "Rungs without which the agent refuses to start, instead of going on without them.",
+    );
+    add(
+        "",
+        "listen",
+        quoted(&settings.listen.to_string()),
+        "Where /metrics, /healthz and /readyz are served; none switches them off. Restart to change.",
+    );
+    add(
+        "",
+        "root",
+        quoted(&settings.root.to_string_lossy()),
+        "Where the host's /proc and /sys are found. Restart to change.",
+    );
+    add(
+        "",
+        "culpritSharePercent",
+        write_percent(policy.culprit_share_permille),
+        "The share of all growth that one cgroup must explain to be the culprit; 50 to 100.",
+    );
+    add(
+        "",
+        "kubeletEvictionHard",
+        write_size(policy.kubelet_eviction_hard),
+        "The kubelet's hard eviction threshold memory.available on this node.",
+    );
 
-    add("rungs", "reclaim", policy_word(policy.reclaim), "Reclaim cold page cache where it lies.");
-    add("rungs", "kill", policy_word(policy.kill), "End the culprit: TERM, and KILL after timing.termGrace.");
-    add("rungs", "sysrq", policy_word(policy.sysrq), "Call the kernel's own OOM killer, which chooses for itself.");
+    add(
+        "rungs",
+        "reclaim",
+        policy_word(policy.reclaim),
+        "Reclaim cold page cache where it lies.",
+    );
+    add(
+        "rungs",
+        "kill",
+        policy_word(policy.kill),
+        "End the culprit: TERM, and KILL after timing.termGrace.",
+    );
+    add(
+        "rungs",
+        "sysrq",
+        policy_word(policy.sysrq),
+        "Call the kernel's own OOM killer, which chooses for itself.",
+    );
 
-    add("timing", "interval", write_time(policy.tick_calm), "The longest time between two looks. war-story-a: 2s; gist: 60s.");
-    add("timing", "tickNear", write_time(policy.tick_near), "The time between two looks while a wall is near.");
-    add("timing", "tickMin", write_time(policy.tick_min), "The shortest time between two looks, whatever happens.");
-    add("timing", "termGrace", write_time(policy.term_grace), "How long a victim may take to end after TERM.");
-    add("timing", "effectDeadline", write_time(policy.effect_deadline), "How long a kill may take to show its effect before it is judged to have none.");
-    add("timing", "killCooldown", write_time(policy.kill_cooldown), "No second kill for the same limit before this has passed since the first one's effect.");
+    add(
+        "timing",
+        "interval",
+        write_time(policy.tick_calm),
+        "The longest time between two looks. war-story-a: 2s; gist: 60s.",
+    );
+    add(
+        "timing",
+        "tickNear",
+        write_time(policy.tick_near),
+        "The time between two looks while a wall is near.",
+    );
+    add(
+        "timing",
+        "tickMin",
+        write_time(policy.tick_min),
+        "The shortest time between two looks, whatever happens.",
+    );
+    add(
+        "timing",
+        "termGrace",
+        write_time(policy.term_grace),
+        "How long a victim may take to end after TERM.",
+    );
+    add(
+        "timing",
+        "effectDeadline",
+        write_time(policy.effect_deadline),
+        "How long a kill may take to show its effect before it is judged to have none.",
+    );
+    add(
+        "timing",
+        "killCooldown",
+        write_time(policy.kill_cooldown),
+        "No second kill for the same limit before this has passed since the first one's effect.",
+    );
 
-    add("warStoryA", "usedPercent", write_percent(policy.war_story_used_permille), "Preset war-story-a: act above this share of used memory.");
-    add("warStoryA", "cachePercent", write_percent(policy.war_story_cache_permille), "Preset war-story-a: act above this share of page cache.");
-    add("gist", "minAvailable", write_size(policy.gist_available_bytes_min), "Preset gist: act below this much available memory.");
+    add(
+        "warStoryA",
+        "usedPercent",
+        write_percent(policy.war_story_used_permille),
+        "Preset war-story-a: act above this share of used memory.",
+    );
+    add(
+        "warStoryA",
+        "cachePercent",
+        write_percent(policy.war_story_cache_permille),
+        "Preset war-story-a: act above this share of page cache.",
+    );
+    add(
+        "gist",
+        "minAvailable",
+        write_size(policy.gist_available_bytes_min),
+        "Preset gist: act below this much available memory.",
+    );
     all
 }
 

@@ -67,7 +67,10 @@ fn errors_name_line_and_column_and_what_to_write() {
         let Invalid(error) = check(text).expect_err(text);
         assert!(error.starts_with(place), "{text:?} gave {error:?}");
         assert!(error.contains(word), "{text:?} gave {error:?}");
-        assert!(!error.contains('\n') && !error.contains(" at line"), "{text:?} gave {error:?}");
+        assert!(
+            !error.contains('\n') && !error.contains(" at line"),
+            "{text:?} gave {error:?}"
+        );
     }
 }
 
@@ -112,7 +115,10 @@ fn the_gist_in_one_line() {
     let policy = settings.policy;
     assert_eq!((policy.preset, policy.mode), (Preset::Gist, Mode::Enforce));
     assert_eq!((policy.reclaim, policy.kill, policy.sysrq), (false, false, true));
-    assert_eq!((policy.tick_calm, policy.tick_near), (Span::secs(60), Span::secs(60)));
+    assert_eq!(
+        (policy.tick_calm, policy.tick_near),
+        (Span::secs(60), Span::secs(60))
+    );
     assert_eq!(policy.gist_available_bytes_min, Bytes(367_001_600));
 }
 
@@ -124,9 +130,18 @@ fn war_story_a_in_one_line() {
     })
     .expect("it is sound");
     let policy = settings.policy;
-    assert_eq!((policy.victims, policy.kill, policy.sysrq), (Victims::Priority, true, false));
-    assert_eq!((policy.war_story_used_permille, policy.war_story_cache_permille), (900, 150));
-    assert_eq!((policy.tick_calm, policy.tick_near), (Span::secs(2), Span::secs(2)));
+    assert_eq!(
+        (policy.victims, policy.kill, policy.sysrq),
+        (Victims::Priority, true, false)
+    );
+    assert_eq!(
+        (policy.war_story_used_permille, policy.war_story_cache_permille),
+        (900, 150)
+    );
+    assert_eq!(
+        (policy.tick_calm, policy.tick_near),
+        (Span::secs(2), Span::secs(2))
+    );
 }
 
 #[test]
@@ -137,7 +152,12 @@ fn flags_of_another_preset_are_refused() {
         args.preset = Some(PresetWord::Gist);
         args.cache_percent = Some(150);
     });
-    assert!(wrong.expect_err("wrong preset").0.contains("--preset war-story-a"));
+    assert!(
+        wrong
+            .expect_err("wrong preset")
+            .0
+            .contains("--preset war-story-a")
+    );
 }
 
 #[test]
@@ -160,7 +180,10 @@ fn files_that_are_no_configuration() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("f");
     let error = |args: &AgentArgs| load(args).expect_err("refused").0;
-    let at = |path: &std::path::Path| AgentArgs { config: Some(path.to_owned()), ..AgentArgs::default() };
+    let at = |path: &std::path::Path| AgentArgs {
+        config: Some(path.to_owned()),
+        ..AgentArgs::default()
+    };
     assert!(error(&at(dir.path())).contains("is a directory"));
     assert!(error(&at(&dir.path().join("none"))).contains("No such file"));
     std::fs::write(&path, b"mode: shadow\nroot: \xff\n").expect("a file");

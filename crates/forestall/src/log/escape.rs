@@ -25,7 +25,11 @@ pub(crate) fn text(raw: &str) -> String {
 
 fn push_text(out: &mut String, raw: &str) {
     for letter in raw.chars() {
-        if letter == ' ' || letter.is_ascii_graphic() && letter != '\\' || letter.is_alphanumeric() || is_known_mark(letter) {
+        if letter == ' '
+            || letter.is_ascii_graphic() && letter != '\\'
+            || letter.is_alphanumeric()
+            || is_known_mark(letter)
+        {
             out.push(letter);
         } else if letter == '\\' {
             out.push_str("\\\\");

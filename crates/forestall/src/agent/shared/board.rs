@@ -1,0 +1,385 @@
+//! Counters, the last look and the guard's health, for whoever asks.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use forestall_decide::{AlarmVerdict, Decision, Mode, Moment, OutcomeKind, Rung, Sample, Span, WallKind};
+
+use super::post::Names;
+use super::snapshot::Snapshot;
+
+/// Upper bounds of the time histograms, in microseconds: from a quiet look to a kill that took its whole grace.
+pub(crate) const BUCKET_BOUNDS: [u64; 12] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_500_000, 10_000_000,
+];
+
+/// A look may be this much later than three times its promise before the guard counts as late: a machine that swaps
+/// delays everybody, and a probe that restarts the guard then does the harm itself.
+const LATE_MARGIN: Span = Span::secs(5);
+/// How long the first look may take.
+const START_MARGIN: Span = Span::secs(30);
+
+/// How an action ended, as a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ActionOutcome {
+    /// It did what it should.
+    Done,
+    /// The victim lives, or nothing came back.
+    NoEffect,
+    /// The target was gone.
+    Gone,
+    /// A last check found a protected process.
+    Vetoed,
+    /// A right is missing or the system call failed.
+    Failed,
+    /// Decided in a mode that does not act.
+    NotTried,
+}
+
+impl ActionOutcome {
+    /// All of them, in the order of the counters.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Done,
+        Self::NoEffect,
+        Self::Gone,
+        Self::Vetoed,
+        Self::Failed,
+        Self::NotTried,
+    ];
+
+    /// The end that an outcome tells; `None` while it goes on.
+    pub(crate) const fn of(kind: OutcomeKind) -> Option<Self> {
+        match kind {
+            OutcomeKind::Progress => None,
+            OutcomeKind::Done => Some(Self::Done),
+            OutcomeKind::NoEffect => Some(Self::NoEffect),
+            OutcomeKind::Gone => Some(Self::Gone),
+            OutcomeKind::Vetoed => Some(Self::Vetoed),
+            OutcomeKind::Failed(_) => Some(Self::Failed),
+        }
+    }
+
+    /// The word used in logs and metrics.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NoEffect => "no-effect",
+            Self::Gone => "gone",
+            Self::Vetoed => "vetoed",
+            Self::Failed => "failed",
+            Self::NotTried => "not-tried",
+        }
+    }
+}
+
+/// What happened to an alarm, as a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AlarmStage {
+    /// Raised.
+    Raised,
+    /// The wall was reached, unprevented.
+    True,
+    /// The horizon passed and it was not.
+    False,
+    /// We acted.
+    Intervened,
+}
+
+impl AlarmStage {
+    /// All of them, in the order of the counters.
+    pub(crate) const ALL: [Self; 4] = [Self::Raised, Self::True, Self::False, Self::Intervened];
+
+    /// The stage an alarm event tells.
+    pub(crate) const fn of(verdict: Option<AlarmVerdict>) -> Self {
+        match verdict {
+            None => Self::Raised,
+            Some(AlarmVerdict::True) => Self::True,
+            Some(AlarmVerdict::False) => Self::False,
+            Some(AlarmVerdict::Intervened) => Self::Intervened,
+        }
+    }
+
+    /// The word used in logs and metrics.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::True => "true",
+            Self::False => "false",
+            Self::Intervened => "intervened",
+        }
+    }
+}
+
+/// The walls, rungs and modes in the order of the counters.
+pub(crate) const WALLS: [WallKind; 6] = [
+    WallKind::Kernel,
+    WallKind::Kubepods,
+    WallKind::KubeletNode,
+    WallKind::KubeletAllocatable,
+    WallKind::Pod,
+    WallKind::Container,
+];
+/// See [`WALLS`].
+pub(crate) const RUNGS: [Rung; 3] = [Rung::Reclaim, Rung::Kill, Rung::Sysrq];
+/// See [`WALLS`].
+pub(crate) const MODES: [Mode; 3] = [Mode::Observe, Mode::Shadow, Mode::Enforce];
+
+const fn mode_index(mode: Mode) -> usize {
+    match mode {
+        Mode::Observe => 0,
+        Mode::Shadow => 1,
+        Mode::Enforce => 2,
+    }
+}
+
+/// Something this agent cannot do here, and what that costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Degraded {
+    /// What: a rung (`kill`), a source (`PSI`), a right (`lock memory`).
+    pub(crate) what: String,
+    /// Why, and what takes its place.
+    pub(crate) why: String,
+}
+
+/// How the guard is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It has not looked yet, and there is still time for that.
+    Starting,
+    /// It looked when it said it would.
+    Running,
+    /// It should have looked this long ago.
+    Late(Span),
+}
+
+/// A histogram of times.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    counts: [AtomicU64; BUCKET_BOUNDS.len() + 1],
+    sum_micros: AtomicU64,
+}
+
+impl Histogram {
+    fn add(&self, time: Span) {
+        let at = BUCKET_BOUNDS
+            .iter()
+            .position(|bound| time.0 <= *bound)
+            .unwrap_or(BUCKET_BOUNDS.len());
+        if let Some(count) = self.counts.get(at) {
+            count.fetch_add(1, Relaxed);
+        }
+        self.sum_micros.fetch_add(time.0, Relaxed);
+    }
+
+    /// Counts per bucket (not cumulated, the last one without bound), and the sum of all times in microseconds.
+    pub(crate) fn read(&self) -> ([u64; BUCKET_BOUNDS.len() + 1], u64) {
+        (
+            std::array::from_fn(|at| self.counts.get(at).map_or(0, |count| count.load(Relaxed))),
+            self.sum_micros.load(Relaxed),
+        )
+    }
+}
+
+/// What everybody may read.
+#[derive(Debug)]
+pub(crate) struct Board {
+    opened: Moment,
+    tick_at: AtomicU64,
+    promised: AtomicU64,
+    gap_max: AtomicU64,
+    /// What looks took.
+    pub(crate) ticks: Histogram,
+    /// From order to effect of the actions that worked.
+    pub(crate) reactions: Histogram,
+    actions: [AtomicU64; RUNGS.len() * ActionOutcome::ALL.len() * MODES.len()],
+    alarms: [AtomicU64; WALLS.len() * AlarmStage::ALL.len()],
+    refusals: [AtomicU64; WALLS.len()],
+    events_dropped: AtomicU64,
+    troubles: AtomicU64,
+    degraded: Mutex<Vec<Degraded>>,
+    snapshot: Mutex<Snapshot>,
+}
+
+fn zeros<const N: usize>() -> [AtomicU64; N] {
+    std::array::from_fn(|_| AtomicU64::new(0))
+}
+
+/// A panic of the talk thread while it held a lock leaves only plain data behind; it is used as it is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn action_at(rung: Rung, outcome: ActionOutcome, mode: Mode) -> usize {
+    (rung as usize * ActionOutcome::ALL.len() + outcome as usize) * MODES.len() + mode_index(mode)
+}
+
+fn read(counters: &[AtomicU64], at: usize) -> u64 {
+    counters.get(at).map_or(0, |counter| counter.load(Relaxed))
+}
+
+fn count(counters: &[AtomicU64], at: usize) {
+    if let Some(counter) = counters.get(at) {
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+impl Board {
+    pub(super) fn new() -> Self {
+        Self {
+            opened: crate::agent::clock::now(),
+            tick_at: AtomicU64::new(0),
+            promised: AtomicU64::new(0),
+            gap_max: AtomicU64::new(0),
+            ticks: Histogram::default(),
+            reactions: Histogram::default(),
+            actions: zeros(),
+            alarms: zeros(),
+            refusals: zeros(),
+            events_dropped: AtomicU64::new(0),
+            troubles: AtomicU64::new(0),
+            degraded: Mutex::new(Vec::new()),
+            snapshot: Mutex::new(Snapshot::new()),
+        }
+    }
+
+    pub(super) fn tick(&self, now: Moment, took: Span, wake_in: Span) {
+        let before = self.tick_at.swap(now.0, Relaxed);
+        if before != 0 {
+            self.gap_max.fetch_max(now.0.saturating_sub(before), Relaxed);
+        }
+        self.promised.store(wake_in.0, Relaxed);
+        self.ticks.add(took);
+    }
+
+    pub(super) fn reacted(&self, took: Span) {
+        self.reactions.add(took);
+    }
+
+    pub(super) fn count_action(&self, rung: Rung, outcome: ActionOutcome, mode: Mode) {
+        count(&self.actions, action_at(rung, outcome, mode));
+    }
+
+    pub(super) fn count_alarm(&self, wall: WallKind, stage: AlarmStage) {
+        count(
+            &self.alarms,
+            wall as usize * AlarmStage::ALL.len() + stage as usize,
+        );
+    }
+
+    pub(super) fn count_refusal(&self, wall: WallKind) {
+        count(&self.refusals, wall as usize);
+    }
+
+    pub(super) fn count_event_dropped(&self) {
+        self.events_dropped.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_trouble(&self) {
+        self.troubles.fetch_add(1, Relaxed);
+    }
+
+    /// False when somebody is just reading it.
+    pub(super) fn copy_snapshot(
+        &self,
+        now: Moment,
+        sample: &Sample,
+        decision: &Decision<'_>,
+        names: &dyn Names,
+    ) -> bool {
+        let mut kept = match self.snapshot.try_lock() {
+            Ok(kept) => kept,
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => return false,
+        };
+        kept.copy_from(now, sample, decision, names);
+        true
+    }
+
+    /// Copies the last look out, so that the lock is held for that long only.
+    pub(crate) fn read_snapshot(&self, into: &mut Snapshot) {
+        lock(&self.snapshot).clone_to(into);
+    }
+
+    /// Holds the snapshot while `body` runs, as a reader does.
+    #[cfg(test)]
+    pub(crate) fn hold_snapshot(&self, body: impl FnOnce()) {
+        let _held = lock(&self.snapshot);
+        body();
+    }
+
+    /// An empty snapshot, to read into.
+    pub(crate) fn empty_snapshot() -> Snapshot {
+        Snapshot::new()
+    }
+
+    /// Looks so far.
+    pub(crate) fn ticks_total(&self) -> u64 {
+        self.ticks.read().0.iter().sum()
+    }
+
+    /// The longest time between two looks.
+    pub(crate) fn tick_gap_max(&self) -> Span {
+        Span(self.gap_max.load(Relaxed))
+    }
+
+    /// Actions that ended this way in this mode.
+    pub(crate) fn actions(&self, rung: Rung, outcome: ActionOutcome, mode: Mode) -> u64 {
+        read(&self.actions, action_at(rung, outcome, mode))
+    }
+
+    /// Alarms that came to this stage.
+    pub(crate) fn alarms(&self, wall: WallKind, stage: AlarmStage) -> u64 {
+        read(
+            &self.alarms,
+            wall as usize * AlarmStage::ALL.len() + stage as usize,
+        )
+    }
+
+    /// Refusals that were told.
+    pub(crate) fn refusals(&self, wall: WallKind) -> u64 {
+        read(&self.refusals, wall as usize)
+    }
+
+    /// Events that found the channel full.
+    pub(crate) fn events_dropped(&self) -> u64 {
+        self.events_dropped.load(Relaxed)
+    }
+
+    /// Troubles the guard told of.
+    pub(crate) fn troubles(&self) -> u64 {
+        self.troubles.load(Relaxed)
+    }
+
+    /// Notes something the agent cannot do here. For the start only: it allocates.
+    pub(crate) fn degrade(&self, what: impl Into<String>, why: impl Into<String>) {
+        lock(&self.degraded).push(Degraded {
+            what: what.into(),
+            why: why.into(),
+        });
+    }
+
+    /// What the agent cannot do here.
+    pub(crate) fn degraded(&self) -> Vec<Degraded> {
+        lock(&self.degraded).clone()
+    }
+
+    /// Has the guard looked when it said it would?
+    pub(crate) fn health(&self, now: Moment) -> Health {
+        let tick_at = self.tick_at.load(Relaxed);
+        let (since, allowed) = if tick_at == 0 {
+            (now.since(self.opened), START_MARGIN)
+        } else {
+            (
+                now.since(Moment(tick_at)),
+                Span(self.promised.load(Relaxed)).times(3) + LATE_MARGIN,
+            )
+        };
+        if since > allowed {
+            Health::Late(Span(since.0 - allowed.0))
+        } else if tick_at == 0 {
+            Health::Starting
+        } else {
+            Health::Running
+        }
+    }
+}

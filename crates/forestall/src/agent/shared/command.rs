@@ -1,0 +1,84 @@
+//! What the talk thread wants of the guard.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+
+use forestall_decide::Policy;
+
+use super::event::Bell;
+
+/// A command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a policy is copied by value; boxing would make the guard free memory"
+)]
+pub(crate) enum Command {
+    /// Go on under this policy.
+    Policy(Policy),
+    /// Come to a clean end.
+    Stop,
+}
+
+/// The sending end.
+#[derive(Clone, Debug)]
+pub(crate) struct Commander {
+    sender: SyncSender<Policy>,
+    stop: Arc<AtomicBool>,
+    bell: Arc<Bell>,
+}
+
+impl Commander {
+    /// Hands over a new policy; false when the guard has not yet taken the ones before it.
+    pub(crate) fn policy(&self, policy: Policy) -> bool {
+        let sent = self.sender.try_send(policy).is_ok();
+        self.bell.ring();
+        sent
+    }
+
+    /// Asks for the end; cannot get lost.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}
+
+/// The guard's end.
+#[derive(Debug)]
+pub(crate) struct Commands {
+    receiver: Receiver<Policy>,
+    stop: Arc<AtomicBool>,
+    bell: Arc<Bell>,
+}
+
+impl Commands {
+    /// Readable when there is a command; for the guard's poll(2).
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.bell.fd()
+    }
+
+    /// The next command. Never blocks; `Stop` is answered from then on.
+    pub(crate) fn take(&self) -> Option<Command> {
+        self.bell.hush();
+        if self.stop.load(Ordering::Acquire) {
+            return Some(Command::Stop);
+        }
+        self.receiver.try_recv().ok().map(Command::Policy)
+    }
+}
+
+/// Makes both ends.
+pub(super) fn open() -> io::Result<(Commander, Commands)> {
+    let (sender, receiver) = mpsc::sync_channel(4);
+    let stop = Arc::new(AtomicBool::new(false));
+    let bell = Arc::new(Bell::new()?);
+    let commander = Commander {
+        sender,
+        stop: Arc::clone(&stop),
+        bell: Arc::clone(&bell),
+    };
+    Ok((commander, Commands { receiver, stop, bell }))
+}

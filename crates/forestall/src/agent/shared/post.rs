@@ -1,0 +1,253 @@
+//! The guard's end: tells what it saw and decided. Never blocks, never allocates.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use forestall_decide::{
+    Action, ActionId, Decision, GroupId, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, ProcessId,
+    Refusal, RefusalReason, Sample, Span, WallKind,
+};
+
+use super::board::{ActionOutcome, AlarmStage, Board};
+use super::event::{Bell, Event, EventKind, Name, Trouble};
+use super::snapshot::name_of;
+
+/// A scrape comes every few seconds and the live view once a second: more copies than this serve nobody.
+const SNAPSHOT_SPACING: Span = Span::millis(200);
+/// The same refusal is told again after this.
+const REFUSAL_SPACING: Span = Span::secs(60);
+/// Refusals that are remembered, and actions whose names are kept for their outcomes.
+const REMEMBERED: usize = 16;
+
+/// Looks up the names of what the engine knows by number. The sensor can do it.
+pub(crate) trait Names {
+    /// The path of a cgroup below the hierarchy's root, as bytes.
+    fn group(&self, id: GroupId) -> Option<&[u8]>;
+    /// The name of a process (`comm`), as bytes.
+    fn process(&self, id: ProcessId) -> Option<&[u8]>;
+}
+
+/// One look of the guard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tick {
+    /// When it began; on the clock that [`crate::agent::clock::now`] reads.
+    pub(crate) now: Moment,
+    /// What sensing and deciding took.
+    pub(crate) took: Span,
+}
+
+/// The guard's end.
+pub(crate) struct Post {
+    board: Arc<Board>,
+    sender: SyncSender<Event>,
+    bell: Arc<Bell>,
+    mode: Mode,
+    preset: Preset,
+    copied: Option<Moment>,
+    kernel_kills: Option<u64>,
+    refused: [Option<Refused>; REMEMBERED],
+    in_flight: [Option<InFlight>; REMEMBERED],
+}
+
+#[derive(Clone, Copy)]
+struct Refused {
+    wall: WallKind,
+    scope: Option<GroupId>,
+    reason: RefusalReason,
+    at: Moment,
+}
+
+#[derive(Clone, Copy)]
+struct InFlight {
+    id: ActionId,
+    scope: Name,
+    target: Name,
+}
+
+impl Post {
+    pub(super) fn new(board: Arc<Board>, sender: SyncSender<Event>, bell: Arc<Bell>) -> Self {
+        Self {
+            board,
+            sender,
+            bell,
+            mode: Mode::default(),
+            preset: Preset::default(),
+            copied: None,
+            kernel_kills: None,
+            refused: [None; REMEMBERED],
+            in_flight: [None; REMEMBERED],
+        }
+    }
+
+    /// The policy that holds from now on. Call it before the first look and after every change.
+    pub(crate) fn policy(&mut self, now: Moment, policy: &Policy) {
+        (self.mode, self.preset) = (policy.mode, policy.preset);
+        if self.copied.is_some() {
+            self.send(now, EventKind::PolicyTaken, Name::NONE, Name::NONE);
+        }
+    }
+
+    /// Tells one look and what was decided on it.
+    pub(crate) fn publish(
+        &mut self,
+        tick: &Tick,
+        sample: &Sample,
+        decision: &Decision<'_>,
+        names: &dyn Names,
+    ) {
+        let now = tick.now;
+        self.board.tick(now, tick.took, decision.wake_in);
+        self.count_kernel_kills(now, sample.node.oom_kills);
+        for alarm in decision.alarms {
+            self.board
+                .count_alarm(alarm.reading.wall, AlarmStage::of(alarm.verdict));
+            let culprit = alarm
+                .reading
+                .culprit
+                .and_then(|culprit| name_of(culprit.target, names));
+            self.send(
+                now,
+                EventKind::Alarm(*alarm),
+                group_name(alarm.reading.scope, names),
+                given(culprit),
+            );
+        }
+        for action in decision.actions {
+            self.act(now, action, names);
+        }
+        for refusal in decision.refusals {
+            self.refuse(now, refusal, names);
+        }
+        if self.preset == Preset::WarStoryA {
+            self.send(now, EventKind::Poll(sample.node), Name::NONE, Name::NONE);
+        }
+        let due = self
+            .copied
+            .is_none_or(|copied| now.since(copied) >= SNAPSHOT_SPACING);
+        if (due || !decision.alarms.is_empty()) && self.board.copy_snapshot(now, sample, decision, names) {
+            self.copied = Some(now);
+        }
+    }
+
+    /// Tells what became of an action. Its names are those it was published with.
+    pub(crate) fn outcome(&mut self, now: Moment, outcome: &Outcome) {
+        let found = self
+            .in_flight
+            .iter_mut()
+            .find(|kept| kept.is_some_and(|kept| kept.id == outcome.action));
+        let (scope, target) = match found {
+            Some(kept) => {
+                let names = kept.map_or((Name::NONE, Name::NONE), |kept| (kept.scope, kept.target));
+                if outcome.kind != OutcomeKind::Progress {
+                    *kept = None;
+                }
+                names
+            }
+            None => (Name::NONE, Name::NONE),
+        };
+        if let Some(ended) = ActionOutcome::of(outcome.kind) {
+            self.board.count_action(outcome.rung, ended, self.mode);
+            if ended == ActionOutcome::Done {
+                self.board.reacted(outcome.took);
+            }
+        }
+        self.send(now, EventKind::Outcome(*outcome), scope, target);
+    }
+
+    /// Tells that something did not work and the guard goes on.
+    pub(crate) fn trouble(&mut self, now: Moment, trouble: Trouble) {
+        self.board.count_trouble();
+        self.send(now, EventKind::Trouble(trouble), Name::NONE, Name::NONE);
+    }
+
+    fn act(&mut self, now: Moment, action: &Action, names: &dyn Names) {
+        let scope = group_name(action.evidence.reading.scope, names);
+        let target = given(name_of(action.target, names));
+        if self.mode == Mode::Enforce {
+            let kept = InFlight {
+                id: action.id,
+                scope,
+                target,
+            };
+            // The oldest goes: ids only grow.
+            let slot = self
+                .in_flight
+                .iter_mut()
+                .min_by_key(|slot| slot.map(|kept| kept.id));
+            if let Some(slot) = slot {
+                *slot = Some(kept);
+            }
+        } else {
+            self.board
+                .count_action(action.rung, ActionOutcome::NotTried, self.mode);
+        }
+        self.send(now, EventKind::Action(*action), scope, target);
+    }
+
+    fn refuse(&mut self, now: Moment, refusal: &Refusal, names: &dyn Names) {
+        let reading = &refusal.evidence.reading;
+        let same = |kept: &Refused| {
+            kept.wall == reading.wall && kept.scope == reading.scope && kept.reason == refusal.reason
+        };
+        let known = self.refused.iter_mut().flatten().find(|kept| same(kept));
+        if let Some(kept) = known {
+            if now.since(kept.at) < REFUSAL_SPACING {
+                return;
+            }
+            kept.at = now;
+        } else if let Some(slot) = self
+            .refused
+            .iter_mut()
+            .min_by_key(|slot| slot.map(|kept| kept.at))
+        {
+            *slot = Some(Refused {
+                wall: reading.wall,
+                scope: reading.scope,
+                reason: refusal.reason,
+                at: now,
+            });
+        }
+        self.board.count_refusal(reading.wall);
+        let culprit = reading.culprit.and_then(|culprit| name_of(culprit.target, names));
+        self.send(
+            now,
+            EventKind::Refusal(*refusal),
+            group_name(reading.scope, names),
+            given(culprit),
+        );
+    }
+
+    fn count_kernel_kills(&mut self, now: Moment, total: u64) {
+        // What was killed before the first look is unknown to us: it counts in the total and is no event.
+        let fresh = self.kernel_kills.map_or(0, |known| total.saturating_sub(known));
+        self.kernel_kills = Some(total);
+        if fresh > 0 {
+            self.send(now, EventKind::KernelKills(fresh), Name::NONE, Name::NONE);
+        }
+    }
+
+    fn send(&self, at: Moment, kind: EventKind, scope: Name, target: Name) {
+        if self
+            .sender
+            .try_send(Event {
+                at,
+                mode: self.mode,
+                kind,
+                scope,
+                target,
+            })
+            .is_err()
+        {
+            self.board.count_event_dropped();
+        }
+        self.bell.ring();
+    }
+}
+
+fn group_name(id: Option<GroupId>, names: &dyn Names) -> Name {
+    given(id.and_then(|id| names.group(id)))
+}
+
+fn given(name: Option<&[u8]>) -> Name {
+    name.map_or(Name::NONE, Name::new)
+}

@@ -1,0 +1,306 @@
+use forestall_decide::{
+    Action, ActionId, AlarmEvent, Bytes, BytesPerSecond, Confidence, Decision, Evidence, GroupId, Limit,
+    Mode, Moment, Outcome, OutcomeKind, Policy, ProcessId, Refusal, RefusalReason, Rung, Runway, Sample,
+    Span, Target, WallKind, WallReading,
+};
+
+use super::*;
+
+struct Fixed;
+
+impl Names for Fixed {
+    fn group(&self, id: GroupId) -> Option<&[u8]> {
+        (id == GroupId(7)).then_some(b"kubepods/pod\n1".as_slice())
+    }
+    fn process(&self, _: ProcessId) -> Option<&[u8]> {
+        None
+    }
+}
+
+fn reading(scope: Option<GroupId>) -> WallReading {
+    WallReading {
+        wall: WallKind::Kubepods,
+        scope,
+        limit: Limit::Bytes(Bytes::mebi(100)),
+        distance: Bytes::mebi(10),
+        growth: BytesPerSecond(1),
+        growth_fast: BytesPerSecond(2),
+        runway: Runway::FOREVER,
+        stall_some_permille: 0,
+        stall_full_permille: 0,
+        confidence: Confidence::Low,
+        culprit: None,
+        alarmed: true,
+    }
+}
+
+fn quiet(readings: &[WallReading]) -> Decision<'_> {
+    Decision {
+        readings,
+        alarms: &[],
+        actions: &[],
+        refusals: &[],
+        wake_in: Span::secs(1),
+    }
+}
+
+fn tick(secs: u64) -> Tick {
+    Tick {
+        now: Moment(secs * 1_000_000),
+        took: Span(300),
+    }
+}
+
+fn evidence() -> Evidence {
+    Evidence {
+        reading: reading(Some(GroupId(7))),
+        time_to_effect: Span::secs(1),
+        rule: "test",
+    }
+}
+
+fn action(id: u64) -> Action {
+    Action {
+        id: ActionId(id),
+        rung: Rung::Kill,
+        target: Target::Group(GroupId(7)),
+        bytes: Bytes::mebi(1),
+        grace: Span::secs(2),
+        deadline: Span::secs(10),
+        escalate: false,
+        evidence: evidence(),
+    }
+}
+
+fn drain(inbox: &Inbox) -> Vec<Event> {
+    std::iter::from_fn(|| inbox.take()).collect()
+}
+
+#[test]
+fn a_snapshot_carries_names_and_is_skipped_while_it_is_read() {
+    let Ends { mut post, board, .. } = open().expect("an eventfd");
+    let readings = [
+        reading(None),
+        reading(Some(GroupId(7))),
+        reading(Some(GroupId(8))),
+    ];
+    post.publish(&tick(1), &Sample::default(), &quiet(&readings), &Fixed);
+    let mut seen = Board::empty_snapshot();
+    board.read_snapshot(&mut seen);
+    let scopes: Vec<&[u8]> = seen.rows().map(|row| row.scope).collect();
+    assert_eq!(scopes, [b"".as_slice(), b"kubepods/pod\n1", b""]);
+
+    let (held, wait) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            board.hold_snapshot(|| {
+                held.wait();
+                wait.wait();
+            })
+        });
+        held.wait();
+        post.publish(&tick(2), &Sample::default(), &quiet(&[]), &Fixed);
+        wait.wait();
+    });
+    board.read_snapshot(&mut seen);
+    assert_eq!(seen.at, Some(Moment(1_000_000)));
+    assert_eq!(board.ticks_total(), 2);
+}
+
+#[test]
+fn more_walls_than_there_is_room_for_are_counted() {
+    let Ends { mut post, board, .. } = open().expect("an eventfd");
+    let readings = vec![reading(None); 600];
+    post.publish(&tick(1), &Sample::default(), &quiet(&readings), &Fixed);
+    let mut seen = Board::empty_snapshot();
+    board.read_snapshot(&mut seen);
+    assert_eq!((seen.rows().count(), seen.rows_left_out), (512, 88));
+}
+
+#[test]
+fn a_refusal_is_told_once_a_minute_and_another_reason_at_once() {
+    let Ends {
+        mut post,
+        board,
+        inbox,
+        ..
+    } = open().expect("an eventfd");
+    let mut refuse = |secs, reason| {
+        let refusals = [Refusal {
+            reason,
+            evidence: evidence(),
+        }];
+        post.publish(
+            &tick(secs),
+            &Sample::default(),
+            &Decision {
+                refusals: &refusals,
+                ..quiet(&[])
+            },
+            &Fixed,
+        );
+        drain(&inbox).len()
+    };
+    assert_eq!(refuse(1, RefusalReason::NoCulprit), 1);
+    assert_eq!(refuse(2, RefusalReason::NoCulprit), 0);
+    assert_eq!(refuse(3, RefusalReason::RungOff), 1);
+    assert_eq!(refuse(60, RefusalReason::NoCulprit), 0);
+    assert_eq!(refuse(61, RefusalReason::NoCulprit), 1);
+    assert_eq!(board.refusals(WallKind::Kubepods), 3);
+}
+
+#[test]
+fn an_outcome_has_the_names_of_its_action_and_counts_at_its_end() {
+    let Ends {
+        mut post,
+        board,
+        inbox,
+        ..
+    } = open().expect("an eventfd");
+    post.policy(
+        Moment(1),
+        &Policy {
+            mode: Mode::Enforce,
+            ..Policy::default()
+        },
+    );
+    let actions = [action(3)];
+    post.publish(
+        &tick(1),
+        &Sample::default(),
+        &Decision {
+            actions: &actions,
+            ..quiet(&[])
+        },
+        &Fixed,
+    );
+    let outcome = |kind| Outcome {
+        action: ActionId(3),
+        rung: Rung::Kill,
+        kind,
+        freed: Bytes::mebi(1),
+        took: Span(40_000),
+    };
+    post.outcome(Moment(2), &outcome(OutcomeKind::Progress));
+    assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done, Mode::Enforce), 0);
+    post.outcome(Moment(3), &outcome(OutcomeKind::Done));
+    post.outcome(Moment(4), &outcome(OutcomeKind::Done));
+    let targets: Vec<Vec<u8>> = drain(&inbox)
+        .iter()
+        .map(|event| event.target.as_bytes().to_vec())
+        .collect();
+    assert_eq!(
+        targets,
+        [
+            b"kubepods/pod\n1".to_vec(),
+            b"kubepods/pod\n1".to_vec(),
+            b"kubepods/pod\n1".to_vec(),
+            b"".to_vec()
+        ]
+    );
+    assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done, Mode::Enforce), 2);
+    assert_eq!(board.reactions.read().1, 80_000);
+}
+
+#[test]
+fn in_shadow_an_action_counts_when_it_is_decided() {
+    let Ends { mut post, board, .. } = open().expect("an eventfd");
+    let actions = [action(1)];
+    post.publish(
+        &tick(1),
+        &Sample::default(),
+        &Decision {
+            actions: &actions,
+            ..quiet(&[])
+        },
+        &Fixed,
+    );
+    assert_eq!(
+        board.actions(Rung::Kill, ActionOutcome::NotTried, Mode::Shadow),
+        1
+    );
+}
+
+#[test]
+fn a_full_channel_drops_and_counts_and_never_waits() {
+    let Ends {
+        mut post,
+        board,
+        inbox,
+        ..
+    } = open().expect("an eventfd");
+    let alarms = [AlarmEvent {
+        reading: reading(None),
+        verdict: None,
+        age: Span(0),
+    }; 50];
+    for secs in 1..=4 {
+        post.publish(
+            &tick(secs),
+            &Sample::default(),
+            &Decision {
+                alarms: &alarms,
+                ..quiet(&[])
+            },
+            &Fixed,
+        );
+    }
+    assert_eq!(drain(&inbox).len(), EVENTS_MAX);
+    assert_eq!(board.events_dropped(), 200 - EVENTS_MAX as u64);
+    assert_eq!(board.alarms(WallKind::Kubepods, AlarmStage::Raised), 200);
+}
+
+#[test]
+fn kernel_kills_are_events_from_the_second_look_on() {
+    let Ends { mut post, inbox, .. } = open().expect("an eventfd");
+    let mut sample = Sample::default();
+    for (secs, kills, events) in [(1, 5, 0), (2, 5, 0), (3, 7, 1), (4, 7, 0)] {
+        sample.node.oom_kills = kills;
+        post.publish(&tick(secs), &sample, &quiet(&[]), &Fixed);
+        assert_eq!(drain(&inbox).len(), events, "at {secs} s");
+    }
+}
+
+#[test]
+fn health_is_judged_by_the_guards_own_promise() {
+    let Ends { mut post, board, .. } = open().expect("an eventfd");
+    let start = crate::agent::clock::now();
+    assert_eq!(board.health(start), Health::Starting);
+    assert!(matches!(board.health(start + Span::secs(31)), Health::Late(_)));
+    post.publish(
+        &Tick {
+            now: start,
+            took: Span(1),
+        },
+        &Sample::default(),
+        &quiet(&[]),
+        &Fixed,
+    );
+    assert_eq!(board.health(start + Span::secs(8)), Health::Running);
+    assert_eq!(board.health(start + Span::secs(9)), Health::Late(Span::secs(1)));
+}
+
+#[test]
+fn commands_arrive_in_order_and_stop_cannot_get_lost() {
+    let Ends {
+        commands, commander, ..
+    } = open().expect("an eventfd");
+    assert_eq!(commands.take(), None);
+    let policy = Policy {
+        mode: Mode::Enforce,
+        ..Policy::default()
+    };
+    let sent = (0..10).filter(|_| commander.policy(policy)).count();
+    assert_eq!(sent, 4);
+    assert_eq!(commands.take(), Some(Command::Policy(policy)));
+    commander.stop();
+    assert_eq!(commands.take(), Some(Command::Stop));
+    assert_eq!(commands.take(), Some(Command::Stop));
+}
+
+#[test]
+fn the_end_of_a_long_name_is_kept() {
+    let long: Vec<u8> = (0..=255).collect();
+    assert_eq!(Name::new(&long).as_bytes(), &long[16..]);
+    assert_eq!(Name::new(b"").as_bytes(), b"");
+}
