@@ -1,2 +1,36 @@
-//! Guest init.
-fn main() {}
+//! PID 1 of a lab guest, and every other program in it but the agent: one static file, told apart by its first argument.
+//!
+//! Without an argument it is the guest's init: it shapes the machine like a node, carries out the plan it finds at
+//! [`forestall_lab_init::plan::PATH`], reports on the second serial port and resets the machine.
+use anyhow::{Context, Result, bail};
+
+mod cgroup;
+mod guest;
+mod kubelet;
+mod launch;
+mod machine;
+mod node;
+mod reporter;
+mod resident;
+mod swap;
+mod watch;
+mod work;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let rest = arguments.get(2..).unwrap_or_default();
+    match arguments.get(1).map(String::as_str) {
+        None => guest::run(),
+        Some("enter") => launch::enter(rest),
+        Some("shim") => launch::shim(rest),
+        Some("work") => {
+            let plan = rest.first().context("work wants what to do, as JSON")?;
+            work::run(&serde_json::from_str(plan)?)
+        }
+        Some("kubelet") => {
+            let view = rest.first().context("kubelet wants its view of the node, as JSON")?;
+            kubelet::run(&serde_json::from_str(view)?)
+        }
+        Some(other) => bail!("unknown part {other:?}"),
+    }
+}

@@ -1,0 +1,127 @@
+//! What a guest reports: one JSON object a line, on its second serial port.
+//!
+//! Times are milliseconds since the guest's boot.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Role;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Report {
+    /// The guest is shaped and about to start the pods.
+    Booted {
+        /// When.
+        at_millis: u64,
+        /// `uname -r`.
+        kernel: String,
+        /// `MemTotal`.
+        memory_bytes: u64,
+        /// The limit that `kubepods` got.
+        kubepods_limit_bytes: Option<u64>,
+        /// The value of `lru_gen/enabled`, where there is one.
+        lru_gen: Option<String>,
+    },
+    /// The plan cannot be carried out on this kernel (a module is missing, say). Not a failure of anyone.
+    Unable {
+        /// Why.
+        why: String,
+    },
+    /// The culprits start now.
+    Started {
+        /// When.
+        at_millis: u64,
+    },
+    /// A line of the agent, or of the stand-in for the kubelet.
+    Said {
+        /// When.
+        at_millis: u64,
+        /// Who.
+        by: Speaker,
+        /// The line, as it came.
+        line: String,
+    },
+    /// A line of the kernel's log about a kill.
+    Kernel {
+        /// When.
+        at_millis: u64,
+        /// The line.
+        line: String,
+    },
+    /// Where memory stands, about once a second.
+    Gauge {
+        /// When.
+        at_millis: u64,
+        /// `MemAvailable`.
+        available_bytes: u64,
+        /// `memory.current` of `kubepods`.
+        kubepods_bytes: u64,
+        /// Its `anon`.
+        anon_bytes: u64,
+        /// Its `active_file`.
+        active_file_bytes: u64,
+        /// Its `inactive_file`.
+        inactive_file_bytes: u64,
+        /// PSI `some` total of the machine, microseconds.
+        stall_micros: u64,
+    },
+    /// Somebody ended.
+    Death {
+        /// When.
+        at_millis: u64,
+        /// Whose part in the story it was.
+        role: Option<Role>,
+        /// The pod's or service's name.
+        name: String,
+        /// By whom.
+        by: Cause,
+        /// How: `exit 0`, `signal 9`.
+        how: String,
+    },
+    /// The run is over.
+    Ended {
+        /// When.
+        at_millis: u64,
+        /// Why.
+        why: End,
+        /// How far `oom_kill` of /proc/vmstat has moved since the culprits started.
+        oom_kills: u64,
+        /// The longest time between two looks of the guest's own loop: how starved a resident process was.
+        starved_millis: u64,
+    },
+}
+
+/// Who says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Speaker {
+    /// The agent under test.
+    Agent,
+    /// The stand-in for the kubelet.
+    Kubelet,
+}
+
+/// By whom somebody ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The kernel's OOM killer.
+    Kernel,
+    /// The agent, as nobody else was left.
+    Agent,
+    /// The stand-in for the kubelet.
+    Kubelet,
+    /// It came to its own end.
+    Itself,
+}
+
+/// Why a run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Something ended, and the aftermath has passed.
+    Settled,
+    /// Nothing ended in time.
+    Deadline,
+}

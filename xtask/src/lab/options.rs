@@ -1,0 +1,156 @@
+//! The lab's command line.
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use super::kernels::{self, Kernel};
+use super::scenario::{self, Scenario};
+
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask lab [OPTION…] [SCENARIO…]
+
+  --list              the scenarios and kernels, and nothing else
+  --smoke             one kernel, four scenarios, with and without the agent (a few minutes)
+  --kernel V,…        which kernels (default: all)
+  --memory MIB        the guest's memory (default 1024; scenarios that need a certain amount keep it)
+  --seed N            the first seed (default 1)
+  --runs N            how many seeds (default 1)
+  --only-with         only runs with the agent
+  --only-without      only runs without it
+  --agent-args \"…\"    further arguments for the agent
+  --full-caps         the agent keeps every capability, not only the one that is shipped
+  --binary FILE       a static forestall to use instead of building one
+  --jobs N            guests at a time, 1 (default) or 2
+  --keep-logs DIR     keep every guest's console, reports and plan there";
+
+/// What was asked for.
+pub(crate) struct Options {
+    pub(crate) list: bool,
+    pub(crate) help: bool,
+    pub(crate) kernels: Vec<Kernel>,
+    pub(crate) scenarios: Vec<&'static Scenario>,
+    pub(crate) memory_mib: u32,
+    pub(crate) seed: u64,
+    pub(crate) runs: u64,
+    pub(crate) with: bool,
+    pub(crate) without: bool,
+    pub(crate) agent_args: Vec<String>,
+    pub(crate) full_caps: bool,
+    pub(crate) binary: Option<PathBuf>,
+    pub(crate) jobs: usize,
+    pub(crate) keep_logs: Option<PathBuf>,
+}
+
+/// The kernel of the smoke run.
+const SMOKE_KERNEL: &str = "6.1";
+/// Its scenarios: a leak, memory that no RSS shows, the kubelet's wall, and a load that only looks like a leak.
+const SMOKE_SCENARIOS: [&str; 4] = ["leak-container", "shmem", "page-cache", "healthy-plateau"];
+
+impl Options {
+    /// Reads the command line.
+    pub(crate) fn parse(args: Vec<String>) -> Result<Self> {
+        let mut options = Self {
+            list: false,
+            help: false,
+            kernels: Vec::new(),
+            scenarios: Vec::new(),
+            memory_mib: 1024,
+            seed: 1,
+            runs: 1,
+            with: true,
+            without: true,
+            agent_args: Vec::new(),
+            full_caps: false,
+            binary: None,
+            jobs: 1,
+            keep_logs: None,
+        };
+        let mut smoke = false;
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().with_context(|| format!("{arg} wants a value; see --help"));
+            match arg.as_str() {
+                "--list" => options.list = true,
+                "--help" | "-h" => options.help = true,
+                "--smoke" => smoke = true,
+                "--kernel" => options.kernels = kernels_named(&value()?)?,
+                "--memory" => options.memory_mib = number(&arg, &value()?)?,
+                "--seed" => options.seed = number(&arg, &value()?)?,
+                "--runs" => options.runs = number(&arg, &value()?)?,
+                "--only-with" => options.without = false,
+                "--only-without" => options.with = false,
+                "--agent-args" => options.agent_args = value()?.split_whitespace().map(str::to_owned).collect(),
+                "--full-caps" => options.full_caps = true,
+                "--binary" => options.binary = Some(value()?.into()),
+                "--jobs" => options.jobs = number(&arg, &value()?)?,
+                "--keep-logs" => options.keep_logs = Some(value()?.into()),
+                flag if flag.starts_with('-') => bail!("unknown option {flag}\n{USAGE}"),
+                name => options.scenarios.push(
+                    scenario::named(name)
+                        .with_context(|| format!("no scenario is called {name}; `cargo xtask lab --list` names them"))?,
+                ),
+            }
+        }
+        if !options.with && !options.without {
+            bail!("--only-with and --only-without leave nothing to run");
+        }
+        if !(1..=2).contains(&options.jobs) {
+            bail!("--jobs is 1 or 2: an emulated guest wants a core of its own");
+        }
+        if options.kernels.is_empty() {
+            options.kernels = if smoke { kernels_named(SMOKE_KERNEL)? } else { kernels::ALL.to_vec() };
+        }
+        if options.scenarios.is_empty() {
+            options.scenarios = scenario::ALL
+                .iter()
+                .filter(|scenario| !smoke || SMOKE_SCENARIOS.contains(&scenario.name))
+                .collect();
+        }
+        Ok(options)
+    }
+}
+
+fn kernels_named(names: &str) -> Result<Vec<Kernel>> {
+    let known = || kernels::ALL.map(|kernel| kernel.name).join(", ");
+    names
+        .split(',')
+        .map(|name| Kernel::named(name).with_context(|| format!("no kernel is called {name}; known are {}", known())))
+        .collect()
+}
+
+fn number<N: std::str::FromStr>(option: &str, text: &str) -> Result<N> {
+    text.parse().ok().with_context(|| format!("{option} wants a number, not {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Options> {
+        Options::parse(words.iter().map(|&word| word.to_owned()).collect())
+    }
+
+    #[test]
+    fn the_smoke_run_is_one_kernel_and_four_scenarios() {
+        let options = parse(&["--smoke"]).unwrap();
+        assert_eq!(options.kernels.len(), 1);
+        assert_eq!(options.scenarios.len(), 4);
+    }
+
+    #[test]
+    fn everything_is_the_default() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options.kernels.len(), kernels::ALL.len());
+        assert_eq!(options.scenarios.len(), scenario::ALL.len());
+    }
+
+    #[test]
+    fn what_is_unknown_or_contradicts_itself_is_refused() {
+        assert!(parse(&["--what"]).is_err());
+        assert!(parse(&["no-such-scenario"]).is_err());
+        assert!(parse(&["--kernel", "2.6"]).is_err());
+        assert!(parse(&["--only-with", "--only-without"]).is_err());
+        assert!(parse(&["--seed"]).is_err());
+        assert!(parse(&["--jobs", "3"]).is_err());
+    }
+}

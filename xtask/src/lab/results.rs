@@ -1,0 +1,134 @@
+//! The outcome of a lab: a table for people, and `target/lab/results.json` for everybody else.
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::verdict::{Story, Verdict};
+
+/// The version of the file's format. It changes when a field changes its meaning or goes away.
+pub(crate) const VERSION: u32 = 1;
+
+/// Everything that one call of the lab found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Results {
+    pub(crate) version: u32,
+    pub(crate) kernels: Vec<KernelUsed>,
+    /// Kernels that could not be had, and why. They do not fail the lab.
+    pub(crate) skipped: Vec<Skipped>,
+    /// Guests that did not come up at the first try.
+    pub(crate) boots_retried: u32,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// A kernel that was used.
+#[derive(Debug, Serialize)]
+pub(crate) struct KernelUsed {
+    pub(crate) name: String,
+    /// The version of its Debian package.
+    pub(crate) package_version: String,
+}
+
+/// Something that was left out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Skipped {
+    pub(crate) what: String,
+    pub(crate) why: String,
+}
+
+/// One run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Run {
+    pub(crate) kernel: String,
+    pub(crate) scenario: String,
+    pub(crate) seed: u64,
+    pub(crate) memory_mib: u32,
+    pub(crate) with_agent: bool,
+    pub(crate) verdict: Verdict,
+    pub(crate) story: Story,
+}
+
+impl Results {
+    /// Whether every verdict holds.
+    pub(crate) fn hold(&self) -> bool {
+        self.runs.iter().all(|run| run.verdict.holds)
+    }
+
+    /// Writes the file.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).context("the results as JSON")?;
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// The table, a line a run.
+    pub(crate) fn table(&self) -> String {
+        let header = ["KERNEL", "SCENARIO", "SEED", "AGENT", "VERDICT", "BOOT", "FIRST", "GAP", "OUTCOME"];
+        let mut rows: Vec<Vec<String>> = vec![header.map(str::to_owned).to_vec()];
+        rows.extend(self.runs.iter().map(Run::row));
+        let widths: Vec<usize> = (0..header.len())
+            .map(|column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
+            .collect();
+        let mut table = String::new();
+        for row in &rows {
+            let cells: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+            table.push_str(cells.join("  ").trim_end());
+            table.push('\n');
+        }
+        table
+    }
+
+    /// One line that sums it up.
+    pub(crate) fn summary(&self) -> String {
+        let failed = self.runs.iter().filter(|run| !run.verdict.holds).count();
+        let mut line = format!("lab: {} runs, {failed} failed, {} boots retried", self.runs.len(), self.boots_retried);
+        for skipped in &self.skipped {
+            line.push_str(&format!("\nlab: skipped {}: {}", skipped.what, skipped.why));
+        }
+        line
+    }
+}
+
+impl Run {
+    fn row(&self) -> Vec<String> {
+        let seconds = |millis: u64| format!("{}.{}s", millis / 1000, millis % 1000 / 100);
+        vec![
+            self.kernel.clone(),
+            self.scenario.clone(),
+            self.seed.to_string(),
+            if self.with_agent { "with" } else { "without" }.to_owned(),
+            if self.verdict.holds { "ok" } else { "FAILED" }.to_owned(),
+            seconds(self.story.boot_millis),
+            self.story.first_death_millis.map_or("-".to_owned(), seconds),
+            self.story.agent_gap_millis.map_or("-".to_owned(), |millis| format!("{millis}ms")),
+            self.verdict.outcome.clone(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failed_verdict_fails_the_lab_and_shows_in_the_table() {
+        let run = |holds| Run {
+            kernel: "6.1".into(),
+            scenario: "leak-container".into(),
+            seed: 3,
+            memory_mib: 1024,
+            with_agent: true,
+            verdict: Verdict { holds, outcome: "agent ended leaker".into() },
+            story: Story { boot_millis: 2150, first_death_millis: Some(12_345), ..Story::default() },
+        };
+        let mut results =
+            Results { version: VERSION, kernels: vec![], skipped: vec![], boots_retried: 0, runs: vec![run(true)] };
+        assert!(results.hold());
+        results.runs.push(run(false));
+        assert!(!results.hold());
+        let table = results.table();
+        assert_eq!(table.lines().count(), 3);
+        assert!(table.contains("FAILED  2.1s  12.3s"), "{table}");
+    }
+}
