@@ -15,7 +15,13 @@ const GUARDED: [(&str, &[&str]); 4] = [
     ),
     (
         "forestall-act",
-        &["forestall-decide", "forestall-kernel", "rustix", "thiserror"],
+        &[
+            "forestall-decide",
+            "forestall-kernel",
+            "libc",
+            "rustix",
+            "thiserror",
+        ],
     ),
 ];
 

@@ -35,7 +35,11 @@ impl fmt::Display for Breach {
 
 /// The breaches, one a line.
 pub(crate) fn list(breaches: &[Breach]) -> String {
-    breaches.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    breaches
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 impl Tree {
