@@ -24,10 +24,12 @@ impl Buffer {
     /// A buffer for files of up to `capacity` bytes. All of it is written once, so that its pages are present before
     /// memory runs short.
     pub fn with_capacity(capacity: usize) -> Self {
-        // Zeroed memory from the allocator may be untouched pages; any other value has to be written.
-        let mut storage = vec![1_u8; capacity].into_boxed_slice();
-        storage.fill(0);
-        Self { storage, length: 0 }
+        // Zeroed memory from the allocator may be pages that do not exist yet; any other value has to be written. Nobody sees
+        // it, because the length is 0.
+        Self {
+            storage: vec![1_u8; capacity].into_boxed_slice(),
+            length: 0,
+        }
     }
 
     /// What was read last.

@@ -8,6 +8,8 @@
 //! Fields differ from kernel to kernel. An absent field is 0 or `None` and an unknown one is passed over: both are
 //! normal, on every supported kernel from 5.10 on.
 
+#![forbid(unsafe_code)]
+
 pub mod cgroup;
 pub mod error;
 pub mod file;
