@@ -85,7 +85,7 @@ impl GroupFile {
 /// An open cgroup.
 #[derive(Debug)]
 pub struct CgroupDir {
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
     shown: Arc<Path>,
     inode: u64,
     version: Version,
@@ -109,7 +109,7 @@ impl CgroupDir {
     pub fn from_dir(dir: OwnedFd, shown: Arc<Path>, version: Version) -> Result<Self, Error> {
         let status = rustix::fs::fstat(&dir).map_err(|errno| Error::from_errno(&shown, errno))?;
         let mut opened = Self {
-            dir,
+            dir: Arc::new(dir),
             shown,
             inode: status.st_ino,
             version,
@@ -119,7 +119,7 @@ impl CgroupDir {
         };
         for file in GroupFile::ALL {
             if let Some(name) = file.name(version)
-                && rustix::fs::statat(&opened.dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+                && rustix::fs::statat(&*opened.dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
             {
                 opened.present |= file.bit();
             }
@@ -140,7 +140,7 @@ impl CgroupDir {
     }
 
     /// The path that errors tell.
-    pub fn shown(&self) -> &Path {
+    pub fn shown(&self) -> &Arc<Path> {
         &self.shown
     }
 
@@ -175,7 +175,7 @@ impl CgroupDir {
     /// The directory's link count: two, and one for each child (`kernfs_refresh_inode` in `fs/kernfs/inode.c`). Some
     /// file systems always say 1, which tells nothing.
     pub fn links(&self) -> Result<u64, Error> {
-        match rustix::fs::fstat(&self.dir) {
+        match rustix::fs::fstat(&*self.dir) {
             // The width of the field differs between architectures.
             #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
             Ok(status) => Ok(u64::try_from(status.st_nlink).unwrap_or(0)),
@@ -183,16 +183,17 @@ impl CgroupDir {
         }
     }
 
-    /// A second handle of the same directory, for whoever acts on it.
-    pub fn try_clone(&self) -> Result<OwnedFd, Error> {
-        rustix::io::fcntl_dupfd_cloexec(&self.dir, 0).map_err(|errno| Error::from_errno(&self.shown, errno))
+    /// The directory's handle, to be shared with whoever acts on the cgroup. It stays open for as long as anybody holds
+    /// it, also when the cgroup is gone.
+    pub fn handle(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.dir)
     }
 
     /// Whether the extended attribute `name` begins with `value`; systemd marks delegated units so
     /// (`user.delegate=1`). An attribute that is absent or cannot be read is not set.
     pub fn has_attribute(&self, name: &CStr, value: &[u8]) -> bool {
         let mut found = [0_u8; 16];
-        match rustix::fs::fgetxattr(&self.dir, name, &mut found[..]) {
+        match rustix::fs::fgetxattr(&*self.dir, name, &mut found[..]) {
             Ok(length) => found.get(..length).is_some_and(|found| found.starts_with(value)),
             Err(_) => false,
         }
@@ -213,8 +214,8 @@ impl CgroupDir {
         scratch: &mut [MaybeUninit<u8>],
         each: &mut impl FnMut(&CStr, u64),
     ) -> Result<(), Errno> {
-        rustix::fs::seek(&self.dir, SeekFrom::Start(0))?;
-        let mut entries = RawDir::new(&self.dir, scratch);
+        rustix::fs::seek(&*self.dir, SeekFrom::Start(0))?;
+        let mut entries = RawDir::new(&*self.dir, scratch);
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();
@@ -223,7 +224,7 @@ impl CgroupDir {
             }
             let is_dir = match entry.file_type() {
                 FileType::Directory => true,
-                FileType::Unknown => rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)
+                FileType::Unknown => rustix::fs::statat(&*self.dir, name, AtFlags::SYMLINK_NOFOLLOW)
                     .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory),
                 _ => false,
             };
@@ -241,7 +242,7 @@ impl CgroupDir {
             .ok_or(Errno::NOENT)?;
         // O_NONBLOCK: whatever stands there, opening it must not wait.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        rustix::fs::openat(&self.dir, name, flags, Mode::empty())
+        rustix::fs::openat(&*self.dir, name, flags, Mode::empty())
     }
 
     fn path_of(&self, file: GroupFile) -> Arc<Path> {

@@ -1,0 +1,109 @@
+//! The names of what a node cannot do without.
+//!
+//! A name is the process's own choice, so it only ever protects, and only outside `kubepods`: a container may call
+//! itself what it likes and gains nothing by it. Names are cut at 15 bytes (`TASK_COMM_LEN`).
+
+/// At or below this `oom_score_adj` somebody has asked for the process to be spared.
+pub(crate) const OOM_SCORE_ADJ_SPARED: i32 = -900;
+
+const NAMES: [&[u8]; 29] = [
+    b"aws-k8s-agent",
+    b"bird",
+    b"bird6",
+    b"conmon",
+    b"conmonrs",
+    b"containerd",
+    b"cri-dockerd",
+    b"crio",
+    b"crun",
+    b"dbus-broker",
+    b"dbus-broker-lau",
+    b"dbus-daemon",
+    b"dockerd",
+    b"etcd",
+    b"init",
+    b"k0s",
+    b"k3s",
+    b"k3s-agent",
+    b"k3s-server",
+    b"kube-proxy",
+    b"kube-router",
+    b"kubelet",
+    b"kubelite",
+    b"ovs-vswitchd",
+    b"ovsdb-server",
+    b"rke2",
+    b"runc",
+    b"sshd",
+    b"youki",
+];
+
+/// Families: systemd's daemons (`systemd-journal`, `systemd-oomd`), shims, sessions of sshd, CNI agents.
+const PREFIXES: [&[u8]; 9] = [
+    b"(sd-",
+    b"antrea-",
+    b"calico",
+    b"cilium",
+    b"containerd-shim",
+    b"flannel",
+    b"sshd-",
+    b"systemd",
+    b"weave",
+];
+
+/// The programs a kubelet runs as: alone, or within a distribution's one binary.
+const KUBELETS: [&[u8]; 5] = [b"kubelet", b"k3s", b"k3s-agent", b"k3s-server", b"kubelite"];
+
+/// Whether `comm` names something a node cannot do without.
+pub(crate) fn is_node_agent(comm: &[u8]) -> bool {
+    NAMES.contains(&comm) || PREFIXES.iter().any(|prefix| comm.starts_with(prefix))
+}
+
+/// Whether `comm` is a kubelet's.
+pub(crate) fn is_kubelet(comm: &[u8]) -> bool {
+    KUBELETS.contains(&comm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_names_them() {
+        for comm in [
+            "kubelet",
+            "containerd",
+            "containerd-shim",
+            "containerd-shim-runc-v2",
+            "dockerd",
+            "crio",
+            "conmon",
+            "runc",
+            "crun",
+            "etcd",
+            "sshd",
+            "dbus-daemon",
+            "dbus-broker",
+            "systemd",
+            "systemd-journal",
+            "systemd-logind",
+            "systemd-udevd",
+            "systemd-oomd",
+            "calico-node",
+            "cilium-agent",
+            "flanneld",
+        ] {
+            let cut = comm.as_bytes().get(..15).unwrap_or(comm.as_bytes());
+            assert!(is_node_agent(cut), "{comm}");
+        }
+        for comm in ["postgres", "java", "", "kubelet2", "mysystemd"] {
+            assert!(!is_node_agent(comm.as_bytes()), "{comm}");
+        }
+    }
+
+    #[test]
+    fn a_kubelet_may_be_part_of_one_binary() {
+        assert!(is_kubelet(b"kubelet") && is_kubelet(b"k3s-server"));
+        assert!(!is_kubelet(b"kube-proxy"));
+    }
+}

@@ -1,0 +1,360 @@
+//! Processes outside `kubepods` that are large enough to matter.
+//!
+//! In calm times a slice of the process list is looked at in each sample, so that every process is seen within about ten
+//! seconds, and the large ones, whose `status` is held open, are read in every sample. When a wall is near, all are read.
+//! Kernel threads and the processes of pods are passed over: which those are is decided once for each process.
+
+use forestall_decide::{Bytes, GroupId, Moment, ProcessId, ProcessSample, Protection, Span};
+use forestall_kernel::Error as KernelError;
+use forestall_kernel::cgroup::{Identity, Tree};
+use forestall_kernel::file::{Buffer, HeldFile};
+use forestall_kernel::parse::{ProcStatus, memory_path};
+use forestall_kernel::proc::ProcRoot;
+use forestall_kernel::process::{Process, ProcessFile};
+
+use crate::agents::{OOM_SCORE_ADJ_SPARED, is_kubelet, is_node_agent};
+use crate::traits::{Essentials, is_at_or_below};
+
+/// Every process is looked at within about this time.
+const PASS_EVERY: Span = Span::secs(10);
+/// The process list is read no more often than this in calm times.
+const LIST_EVERY: Span = Span::secs(1);
+/// Processes looked at in one sample in calm times: at least, and at most.
+const SLICE_MIN: usize = 32;
+const SLICE_MAX: usize = 512;
+
+/// A process's name, 15 bytes at the most; its own choice, to be escaped before it is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Comm {
+    bytes: [u8; 15],
+    length: usize,
+}
+
+impl Comm {
+    fn new(name: &[u8]) -> Self {
+        let mut comm = Self::default();
+        for (to, from) in comm.bytes.iter_mut().zip(name) {
+            *to = *from;
+            comm.length += 1;
+        }
+        comm
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// A process that has been looked at.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    id: ProcessId,
+    /// A kernel thread, or in `kubepods`.
+    is_passed_over: bool,
+    pass: u64,
+}
+
+/// A process that is followed.
+#[derive(Debug)]
+struct Tracked {
+    sample: ProcessSample,
+    comm: Comm,
+    status: HeldFile,
+}
+
+/// Which processes are followed, and from what size on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessBounds {
+    pub(crate) count_max: usize,
+    pub(crate) share_permille: u64,
+}
+
+/// Reads processes.
+#[derive(Debug)]
+pub(crate) struct ProcessReader {
+    bounds: ProcessBounds,
+    pids: Vec<u32>,
+    cursor: usize,
+    listed_at: Option<Moment>,
+    sliced_at: Moment,
+    pass: u64,
+    seen: Vec<Seen>,
+    tracked: Vec<Tracked>,
+    kubelet_last_pass: bool,
+    kubelet_this_pass: bool,
+    buffer: Buffer,
+}
+
+/// What looking at a process needs beside the process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) proc: &'a ProcRoot,
+    pub(crate) tree: Option<&'a Tree>,
+    pub(crate) essentials: &'a Essentials,
+    pub(crate) total: Bytes,
+    pub(crate) now: Moment,
+}
+
+impl ProcessReader {
+    pub(crate) fn new(bounds: ProcessBounds) -> Self {
+        Self {
+            bounds,
+            pids: Vec::with_capacity(4096),
+            cursor: 0,
+            listed_at: None,
+            sliced_at: Moment(0),
+            pass: 0,
+            seen: Vec::with_capacity(4096),
+            tracked: Vec::with_capacity(bounds.count_max),
+            kubelet_last_pass: false,
+            kubelet_this_pass: false,
+            buffer: Buffer::with_capacity(16 * 1024),
+        }
+    }
+
+    /// A kubelet was seen in the present pass over all processes or in the one before.
+    pub(crate) const fn has_kubelet(&self) -> bool {
+        self.kubelet_last_pass || self.kubelet_this_pass
+    }
+
+    /// The name of a followed process.
+    pub(crate) fn comm(&self, id: ProcessId) -> Option<&[u8]> {
+        self.tracked
+            .iter()
+            .find(|tracked| tracked.sample.id == id)
+            .map(|tracked| tracked.comm.as_bytes())
+    }
+
+    /// Brings `processes` up to date, in order of PID.
+    pub(crate) fn read(&mut self, processes: &mut Vec<ProcessSample>, view: View<'_>, attention: bool) {
+        let is_first = self.listed_at.is_none();
+        self.read_tracked(view);
+        self.look_at_slice(view, is_first);
+        if attention && !is_first {
+            self.look_at_all(view);
+        }
+        processes.clear();
+        processes.extend(self.tracked.iter().map(|tracked| tracked.sample));
+    }
+
+    /// What a process has to hold to be followed.
+    fn bytes_min(&self, view: View<'_>) -> Bytes {
+        Bytes(view.total.0 / 1000 * self.bounds.share_permille)
+    }
+
+    fn read_tracked(&mut self, view: View<'_>) {
+        // Half of what it takes to get in, so that one at the edge does not come and go.
+        let keep_min = Bytes(self.bytes_min(view).0 / 2);
+        let buffer = &mut self.buffer;
+        self.tracked.retain_mut(|tracked| {
+            let Ok(status) = tracked.status.read_into(buffer).map(ProcStatus::parse) else {
+                return false;
+            };
+            tracked.sample.unreclaimable = Bytes(status.unreclaimable());
+            tracked.sample.read_at = view.now;
+            tracked.sample.unreclaimable >= keep_min
+        });
+    }
+
+    /// Looks at the next processes of the list, and begins a new pass at its end.
+    fn look_at_slice(&mut self, view: View<'_>, everybody: bool) {
+        if self.cursor >= self.pids.len() && !self.begin_pass(view) {
+            return;
+        }
+        let elapsed = view.now.since(self.sliced_at);
+        self.sliced_at = view.now;
+        let share = (self.pids.len() as u64).saturating_mul(elapsed.0) / PASS_EVERY.0;
+        let wanted = usize::try_from(share)
+            .unwrap_or(SLICE_MAX)
+            .clamp(SLICE_MIN, SLICE_MAX);
+        let wanted = if everybody { self.pids.len() } else { wanted };
+        let end = self.cursor.saturating_add(wanted).min(self.pids.len());
+        while self.cursor < end {
+            if let Some(pid) = self.pids.get(self.cursor).copied() {
+                self.look(pid, view);
+            }
+            self.cursor += 1;
+        }
+    }
+
+    /// Reads the process list anew, unless that was done a moment ago.
+    fn begin_pass(&mut self, view: View<'_>) -> bool {
+        if self.listed_at.is_some_and(|at| view.now.since(at) < LIST_EVERY) {
+            return false;
+        }
+        // What was not met in a whole pass is gone.
+        let pass = self.pass;
+        self.seen.retain(|seen| seen.pass == pass);
+        self.pass += 1;
+        self.kubelet_last_pass = self.kubelet_this_pass;
+        self.kubelet_this_pass = false;
+        self.cursor = 0;
+        self.listed_at = Some(view.now);
+        view.proc.list_pids(&mut self.pids).is_ok()
+    }
+
+    /// Reads every process that is not passed over. Identities are verified by the slices, which go on meanwhile.
+    fn look_at_all(&mut self, view: View<'_>) {
+        // The list is replaced here, so that the pass in progress ends early and the next begins.
+        if view.proc.list_pids(&mut self.pids).is_err() {
+            return;
+        }
+        self.cursor = self.cursor.min(self.pids.len());
+        for index in 0..self.pids.len() {
+            let Some(pid) = self.pids.get(index).copied() else {
+                break;
+            };
+            let is_tracked = self.tracked.iter().any(|tracked| tracked.sample.id.pid == pid);
+            let is_passed_over = self.find_seen(pid).is_ok_and(|seen| seen.is_passed_over);
+            if !is_tracked && !is_passed_over {
+                self.look(pid, view);
+            }
+        }
+    }
+
+    fn find_seen(&self, pid: u32) -> Result<Seen, usize> {
+        let place = self.seen.binary_search_by_key(&pid, |seen| seen.id.pid)?;
+        self.seen.get(place).copied().ok_or(place)
+    }
+
+    /// Looks at one process closely. That it ends meanwhile is normal.
+    fn look(&mut self, pid: u32, view: View<'_>) {
+        if self.look_inner(pid, view).is_err() {
+            self.forget(pid);
+        }
+    }
+
+    fn look_inner(&mut self, pid: u32, view: View<'_>) -> Result<(), KernelError> {
+        let process = view.proc.process(pid)?;
+        let stat = process.stat(&mut self.buffer)?;
+        let id = ProcessId {
+            pid,
+            start_ticks: stat.start_ticks,
+        };
+        let comm = Comm::new(stat.comm);
+        let is_kernel_thread = stat.is_kernel_thread();
+        let known = self.find_seen(pid).ok().filter(|seen| seen.id == id);
+        let mut group = None;
+        let is_passed_over = match known {
+            Some(seen) if seen.is_passed_over => true,
+            _ if is_kernel_thread => true,
+            _ => {
+                let content = process.read(ProcessFile::Cgroup, &mut self.buffer)?;
+                let path = memory_path(content).unwrap_or_default();
+                group = view.tree.and_then(|tree| home_of(tree, path));
+                Identity::of_path(path).is_in_kubepods()
+            }
+        };
+        self.note_seen(Seen {
+            id,
+            is_passed_over,
+            pass: self.pass,
+        });
+        if is_passed_over {
+            self.untrack(pid);
+            return Ok(());
+        }
+        self.kubelet_this_pass |= is_kubelet(comm.as_bytes());
+        let unreclaimable = Bytes(process.status(&mut self.buffer)?.unreclaimable());
+        if unreclaimable < self.bytes_min(view) {
+            // One that is followed already leaves by the lower bound of `read_tracked`.
+            return Ok(());
+        }
+        let protection = self.protection_of(&process, comm, view);
+        let sample = ProcessSample {
+            id,
+            group,
+            unreclaimable,
+            read_at: view.now,
+            protection,
+        };
+        self.track(sample, comm, &process, view)
+    }
+
+    fn protection_of(&mut self, process: &Process, comm: Comm, view: View<'_>) -> Option<Protection> {
+        if view.essentials.holds_pid(process.pid()) {
+            return Some(Protection::Essential);
+        }
+        if is_node_agent(comm.as_bytes()) {
+            return Some(Protection::NodeAgent);
+        }
+        // What cannot be read is treated as if it had asked to be spared.
+        let adj = process
+            .oom_score_adj(&mut self.buffer)
+            .unwrap_or(OOM_SCORE_ADJ_SPARED);
+        (adj <= OOM_SCORE_ADJ_SPARED).then_some(Protection::OomScoreAdj)
+    }
+
+    fn note_seen(&mut self, seen: Seen) {
+        match self.seen.binary_search_by_key(&seen.id.pid, |seen| seen.id.pid) {
+            Ok(place) => {
+                if let Some(known) = self.seen.get_mut(place) {
+                    *known = seen;
+                }
+            }
+            Err(place) => self.seen.insert(place, seen),
+        }
+    }
+
+    fn forget(&mut self, pid: u32) {
+        self.untrack(pid);
+        self.seen.retain(|seen| seen.id.pid != pid);
+    }
+
+    fn untrack(&mut self, pid: u32) {
+        self.tracked.retain(|tracked| tracked.sample.id.pid != pid);
+    }
+
+    /// Follows a process, or brings what is known of it up to date. When there are too many, the smallest gives way.
+    fn track(
+        &mut self,
+        sample: ProcessSample,
+        comm: Comm,
+        process: &Process,
+        view: View<'_>,
+    ) -> Result<(), KernelError> {
+        if let Some(tracked) = self
+            .tracked
+            .iter_mut()
+            .find(|tracked| tracked.sample.id == sample.id)
+        {
+            tracked.sample = sample;
+            tracked.comm = comm;
+            return Ok(());
+        }
+        self.untrack(sample.id.pid);
+        if self.tracked.len() >= self.bounds.count_max {
+            let smallest = self
+                .tracked
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, tracked)| (tracked.sample.unreclaimable, tracked.sample.id))
+                .filter(|(_, tracked)| tracked.sample.unreclaimable < sample.unreclaimable)
+                .map(|(place, _)| place);
+            match smallest {
+                Some(place) => drop(self.tracked.remove(place)),
+                None => return Ok(()),
+            }
+        }
+        let path = view.proc.path().join(sample.id.pid.to_string()).join("status");
+        let status = HeldFile::open(&path)?;
+        // The handle's process is alive still, so what was opened by its number is itself.
+        if process.stat(&mut self.buffer)?.start_ticks != sample.id.start_ticks {
+            return Ok(());
+        }
+        let place = self
+            .tracked
+            .partition_point(|tracked| tracked.sample.id < sample.id);
+        self.tracked.insert(place, Tracked { sample, comm, status });
+        Ok(())
+    }
+}
+
+/// The deepest followed cgroup that `path` is in; `None` for the root.
+fn home_of(tree: &Tree, path: &[u8]) -> Option<GroupId> {
+    tree.nodes()
+        .iter()
+        .filter(|node| is_at_or_below(path, &node.path))
+        .max_by_key(|node| node.path.len())
+        .map(|node| GroupId(node.dir.inode()))
+}

@@ -1,0 +1,233 @@
+//! The sensor: everything opened once, read again and again.
+
+use std::path::Path;
+use std::time::Instant;
+
+use forestall_decide::{Moment, ProcessId, Sample, Span};
+use forestall_kernel::cgroup::{Bounds, GroupFile, Hierarchy, HierarchyError, Tree, Version};
+use forestall_kernel::file::Buffer;
+use forestall_kernel::proc::ProcRoot;
+
+use crate::capabilities::Capabilities;
+use crate::config::SenseConfig;
+use crate::error::Error;
+use crate::groups::{GroupReader, Surroundings};
+use crate::node::NodeReader;
+use crate::processes::{ProcessBounds, ProcessReader, View};
+use crate::roster::Roster;
+use crate::traits::{Essentials, TraitReader, assign_protections};
+
+/// Descriptors left to everybody else in this process.
+const DESCRIPTORS_SPARE: u64 = 256;
+/// A followed cgroup holds its directory and two files.
+const DESCRIPTORS_PER_GROUP: u64 = 3;
+
+/// Reads this machine.
+#[derive(Debug)]
+pub struct Sensor {
+    proc: ProcRoot,
+    node: NodeReader,
+    groups: Option<GroupReader>,
+    traits: TraitReader,
+    processes: ProcessReader,
+    sample: Sample,
+    capabilities: Capabilities,
+    attention: bool,
+}
+
+impl Sensor {
+    /// Opens what there is. Each followed cgroup takes three descriptors: raise the limit of open files before, or fewer
+    /// are followed (the capabilities say so).
+    pub fn open(config: &SenseConfig) -> Result<Self, Error> {
+        let proc = ProcRoot::open(&config.proc_root)?;
+        let mut node = NodeReader::open(&proc, &config.sys_root)?;
+        let mut capabilities = Capabilities {
+            node_pressure: node.has_pressure(),
+            counts_oom_kills: node.counts_oom_kills(),
+            ..Capabilities::default()
+        };
+        let bounds = affordable(config, &mut capabilities);
+        let groups = match find_hierarchy(config, &proc) {
+            Ok(hierarchy) => open_groups(&hierarchy, bounds, &mut capabilities),
+            Err(error) => {
+                capabilities
+                    .notes
+                    .push(format!("{error}; only the machine's own figures are sampled"));
+                None
+            }
+        };
+        let mut buffer = Buffer::with_capacity(4096);
+        let own = config.own_pid.unwrap_or_else(|| own_pid(&config.proc_root));
+        if own == 1 {
+            capabilities.notes.push(
+                "this process is PID 1 of its PID namespace: other processes cannot be seen (hostPID is needed)"
+                    .to_owned(),
+            );
+        }
+        let mut sensor = Self {
+            traits: TraitReader::new(Essentials::read(&proc, own, &mut buffer)),
+            proc,
+            node,
+            groups,
+            processes: ProcessReader::new(ProcessBounds {
+                count_max: config.processes_max,
+                share_permille: config.process_share_permille,
+            }),
+            sample: Sample {
+                processes: Vec::with_capacity(config.processes_max),
+                ..Sample::default()
+            },
+            capabilities,
+            attention: false,
+        };
+        // The switch of the LRU is known from the first reading on.
+        sensor.node.read(&mut sensor.sample.node, Moment(0));
+        sensor.capabilities.lru = sensor.sample.node.lru;
+        Ok(sensor)
+    }
+
+    /// Reads everything once more. `wake_late` is how late the caller was woken up. Allocates only where cgroups or
+    /// large processes have come or gone.
+    pub fn sample(&mut self, now: Moment, wake_late: Span) -> &Sample {
+        let started = Instant::now();
+        let sample = &mut self.sample;
+        let kills_before = sample.node.oom_kills;
+        self.node.read(&mut sample.node, now);
+        if let Some(groups) = &mut self.groups {
+            let around = Surroundings {
+                swap: sample.node.swap_total.0 > 0,
+                killed: sample.node.oom_kills != kills_before,
+            };
+            groups.read(&mut sample.groups, now, around);
+            self.traits.refresh(groups, &self.proc, now);
+            assign_protections(&mut sample.groups, |index| groups.traits(index));
+        }
+        let view = View {
+            proc: &self.proc,
+            tree: self.groups.as_ref().map(GroupReader::tree),
+            essentials: self.traits.essentials(),
+            total: sample.node.total,
+            now,
+        };
+        self.processes.read(&mut sample.processes, view, self.attention);
+        sample.node.kubelet_present = self.processes.has_kubelet();
+        sample.node.wake_late = wake_late;
+        sample.node.sample_cost = Span(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        &self.sample
+    }
+
+    /// The last sample.
+    pub const fn last(&self) -> &Sample {
+        &self.sample
+    }
+
+    /// A wall is near, or no longer: whether every sample reads all processes outside `kubepods`.
+    pub const fn set_attention(&mut self, attention: bool) {
+        self.attention = attention;
+    }
+
+    /// Who is behind the numbers of the last sample.
+    pub fn roster(&self) -> Roster<'_> {
+        Roster::new(self.groups.as_ref().map(GroupReader::tree))
+    }
+
+    /// The name of a process of the last sample, at most 15 bytes of its own choosing.
+    pub fn process_name(&self, id: ProcessId) -> Option<&[u8]> {
+        self.processes.comm(id)
+    }
+
+    /// What this machine offers, as found when the sensor was opened.
+    pub const fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Reads that failed although the file or cgroup was there, since the sensor was opened. The sample keeps the figures
+    /// of the read before.
+    pub fn failures(&self) -> u64 {
+        self.node.failures() + self.groups.as_ref().map_or(0, GroupReader::failures)
+    }
+}
+
+fn find_hierarchy(config: &SenseConfig, proc: &ProcRoot) -> Result<Hierarchy, HierarchyError> {
+    if let Some(root) = &config.cgroup_root {
+        return Hierarchy::at(root, config.trusting);
+    }
+    // A machine with thousands of mounts has a mountinfo of megabytes; it is read once.
+    let mut buffer = Buffer::with_capacity(4 * 1024 * 1024);
+    let mountinfo = proc.mountinfo()?;
+    Hierarchy::find(mountinfo.read_into(&mut buffer)?, &config.prefix)
+}
+
+fn open_groups(
+    hierarchy: &Hierarchy,
+    bounds: Bounds,
+    capabilities: &mut Capabilities,
+) -> Option<GroupReader> {
+    let tree = match Tree::open(hierarchy, bounds) {
+        Ok(tree) => tree,
+        Err(error) => {
+            capabilities
+                .notes
+                .push(format!("{error}; cgroups are not followed"));
+            return None;
+        }
+    };
+    capabilities.version = Some(hierarchy.version);
+    capabilities.layout = Some(hierarchy.layout);
+    capabilities.cgroup_root = Some(hierarchy.root.clone());
+    if !hierarchy.hands_down_memory {
+        capabilities.notes.push(format!(
+            "{}: cgroup.subtree_control lacks memory, so no cgroup below has figures; a kubelet or systemd switches it on",
+            hierarchy.root.display()
+        ));
+    }
+    if hierarchy.version == Version::V1 {
+        capabilities.notes.push(
+            "memory is accounted by cgroup v1: no pressure of single cgroups, no reclaimable slab, no memory.reclaim, \
+             no cgroup.kill"
+                .to_owned(),
+        );
+    }
+    let mut buffer = Buffer::with_capacity(4096);
+    capabilities.group_pressure = tree
+        .nodes()
+        .iter()
+        .find(|node| node.dir.has(GroupFile::Pressure))
+        .is_some_and(|node| node.dir.read(GroupFile::Pressure, &mut buffer).is_ok());
+    if !tree.nodes().is_empty() {
+        let lacking = GroupFile::ALL
+            .into_iter()
+            .filter(|file| !tree.nodes().iter().any(|node| node.dir.has(*file)));
+        capabilities.lacking = lacking
+            .filter_map(|file| file.name(Version::V2)?.to_str().ok())
+            .collect();
+    }
+    Some(GroupReader::new(tree))
+}
+
+/// The configured bounds, or fewer cgroups where the limit of open files does not allow as many.
+fn affordable(config: &SenseConfig, capabilities: &mut Capabilities) -> Bounds {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX);
+    let spare = DESCRIPTORS_SPARE + config.processes_max as u64;
+    let groups = usize::try_from(limit.saturating_sub(spare) / DESCRIPTORS_PER_GROUP).unwrap_or(usize::MAX);
+    if groups >= config.bounds.groups_max {
+        return config.bounds;
+    }
+    capabilities.notes.push(format!(
+        "at most {groups} cgroups are followed, because {limit} files may be open; raise the limit (LimitNOFILE=)"
+    ));
+    Bounds {
+        groups_max: groups,
+        ..config.bounds
+    }
+}
+
+/// Our PID as the given proc file system shows it; it may belong to another PID namespace than our own.
+fn own_pid(proc_root: &Path) -> u32 {
+    std::fs::read_link(proc_root.join("self"))
+        .ok()
+        .and_then(|pid| pid.to_str()?.parse().ok())
+        .unwrap_or_else(std::process::id)
+}

@@ -1,0 +1,272 @@
+//! Who may not be touched (the engine's `Protection`), from what can be seen of a cgroup's processes and attributes.
+//!
+//! New cgroups are looked at in the sample that finds them, the others in turn, so that each is seen again within about
+//! ten seconds. Only `cgroup.procs` and of each process `stat` and `oom_score_adj` are read. What a workload chooses
+//! itself, its name, protects nobody in `kubepods`; a pause process is recognised by its size, too.
+
+use forestall_decide::{Bytes, GroupKind, GroupSample, Moment, Protection, Span};
+use forestall_kernel::cgroup::{CgroupDir, GroupFile, Identity, Node};
+use forestall_kernel::file::Buffer;
+use forestall_kernel::parse::{lines, memory_path, unsigned};
+use forestall_kernel::proc::ProcRoot;
+use forestall_kernel::process::ProcessFile;
+
+use crate::agents::{OOM_SCORE_ADJ_SPARED, is_node_agent};
+use crate::groups::GroupReader;
+
+/// How old a cgroup's traits may be.
+const TRAITS_EVERY: Span = Span::secs(10);
+/// Processes looked at in one sample for traits that are merely old.
+const PROCESSES_PER_SAMPLE: usize = 48;
+/// Processes looked at in one cgroup.
+const PROCESSES_PER_GROUP: usize = 256;
+/// A pause process holds some hundred KiB. One that has grown beyond this is somebody who took its name.
+const PAUSE_BYTES_MAX: Bytes = Bytes::mebi(16);
+/// A chain of parents longer than this is a loop in a fake tree.
+const ANCESTORS_MAX: usize = 64;
+
+/// What was found at one look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traits {
+    protection: Option<Protection>,
+    is_pause: bool,
+    seen_at: Moment,
+}
+
+/// The processes that no machine can do without: PID 1, ourselves and our ancestors, and where they live.
+#[derive(Debug)]
+pub(crate) struct Essentials {
+    pids: Vec<u32>,
+    paths: Vec<Box<[u8]>>,
+}
+
+impl Essentials {
+    /// Reads the chain of parents of `own` and where each of them lives.
+    pub(crate) fn read(proc: &ProcRoot, own: u32, buffer: &mut Buffer) -> Self {
+        let mut pids = vec![1];
+        let mut next = own;
+        while next > 1 && pids.len() < ANCESTORS_MAX && !pids.contains(&next) {
+            pids.push(next);
+            let parent = proc
+                .process(next)
+                .and_then(|process| process.stat(buffer).map(|stat| stat.parent));
+            next = parent.unwrap_or(0);
+        }
+        let mut paths = Vec::new();
+        for pid in &pids {
+            let Ok(process) = proc.process(*pid) else { continue };
+            let Ok(content) = process.read(ProcessFile::Cgroup, buffer) else {
+                continue;
+            };
+            // From within a cgroup namespace of our own our path is `/`, which says nothing of where that is.
+            if let Some(path) =
+                memory_path(content).filter(|path| path.len() > 1 && !path.starts_with(b"/.."))
+            {
+                paths.push(path.into());
+            }
+        }
+        Self { pids, paths }
+    }
+
+    /// It is PID 1, ourselves or an ancestor.
+    pub(crate) fn holds_pid(&self, pid: u32) -> bool {
+        self.pids.contains(&pid)
+    }
+
+    /// One of them lives in the cgroup at `path` or below it.
+    fn live_in(&self, path: &[u8]) -> bool {
+        self.paths.iter().any(|home| is_at_or_below(home, path))
+    }
+}
+
+/// `path` is `above` or lies below it.
+pub(crate) fn is_at_or_below(path: &[u8], above: &[u8]) -> bool {
+    path.strip_prefix(above)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || above.ends_with(b"/"))
+}
+
+/// Looks at cgroups' processes.
+#[derive(Debug)]
+pub(crate) struct TraitReader {
+    essentials: Essentials,
+    procs: Buffer,
+    buffer: Buffer,
+    cursor: usize,
+}
+
+impl TraitReader {
+    pub(crate) fn new(essentials: Essentials) -> Self {
+        Self {
+            essentials,
+            procs: Buffer::with_capacity(16 * 1024),
+            buffer: Buffer::with_capacity(4096),
+            cursor: 0,
+        }
+    }
+
+    pub(crate) const fn essentials(&self) -> &Essentials {
+        &self.essentials
+    }
+
+    /// Looks at every new cgroup and at some of those whose traits are old.
+    pub(crate) fn refresh(&mut self, reader: &mut GroupReader, proc: &ProcRoot, now: Moment) {
+        let count = reader.tree().nodes().len();
+        for index in 0..count {
+            if let Some((node, state)) = reader.at_mut(index)
+                && state.traits.is_none()
+            {
+                let mut budget = PROCESSES_PER_GROUP;
+                state.traits = Some(self.look(node, proc, now, &mut budget));
+            }
+        }
+        let mut budget = PROCESSES_PER_SAMPLE;
+        for _ in 0..count {
+            if budget == 0 {
+                break;
+            }
+            self.cursor = (self.cursor + 1) % count;
+            if let Some((node, state)) = reader.at_mut(self.cursor)
+                && state
+                    .traits
+                    .is_none_or(|traits| now.since(traits.seen_at) >= TRAITS_EVERY)
+            {
+                // The look itself costs about as much as one process.
+                budget -= 1;
+                let mut of_group = PROCESSES_PER_GROUP;
+                state.traits = Some(self.look(node, proc, now, &mut of_group));
+                budget = budget.saturating_sub(PROCESSES_PER_GROUP - of_group);
+            }
+        }
+    }
+
+    fn look(&mut self, node: &Node, proc: &ProcRoot, now: Moment, budget: &mut usize) -> Traits {
+        let mut traits = Traits {
+            protection: self.marks(node),
+            is_pause: false,
+            seen_at: now,
+        };
+        let is_host = node.identity == Identity::Host;
+        // The names of a longer list than fits are looked at as far as they were read.
+        if node.dir.read(GroupFile::Procs, &mut self.procs).is_err() && self.procs.as_bytes().is_empty() {
+            return traits;
+        }
+        let mut processes = 0_usize;
+        let mut pauses = 0_usize;
+        for pid in lines(self.procs.as_bytes()).filter_map(unsigned) {
+            if *budget == 0 {
+                break;
+            }
+            *budget -= 1;
+            processes += 1;
+            let Ok(pid) = u32::try_from(pid) else { continue };
+            let found = if self.essentials.holds_pid(pid) {
+                Some(Protection::Essential)
+            } else {
+                let Ok(process) = proc.process(pid) else { continue };
+                let spared = process
+                    .oom_score_adj(&mut self.buffer)
+                    .is_ok_and(|adj| adj <= OOM_SCORE_ADJ_SPARED)
+                    .then_some(Protection::OomScoreAdj);
+                match process.stat(&mut self.buffer) {
+                    Ok(stat) if stat.is_kernel_thread() => Some(Protection::Essential),
+                    Ok(stat) if is_host && is_node_agent(stat.comm) => Some(Protection::NodeAgent),
+                    Ok(stat) => {
+                        pauses += usize::from(stat.comm == b"pause");
+                        spared
+                    }
+                    Err(_) => spared,
+                }
+            };
+            traits.protection = stronger(traits.protection, found);
+        }
+        traits.is_pause = !is_host && processes == 1 && pauses == 1;
+        traits
+    }
+
+    /// What the cgroup itself says, whoever is in it.
+    fn marks(&self, node: &Node) -> Option<Protection> {
+        if self.essentials.live_in(&node.path) && counts_as_home(&node.identity) {
+            return Some(Protection::Essential);
+        }
+        if is_opted_out(&node.dir) {
+            return Some(Protection::OptedOut);
+        }
+        match &node.identity {
+            Identity::Container(container) if container.is_monitor => Some(Protection::NodeAgent),
+            // runc asks systemd for Delegate=yes on every container's scope, so below kubepods the mark says nothing.
+            Identity::Host if is_delegated(&node.dir) => Some(Protection::Delegated),
+            identity => identity
+                .pod()
+                .filter(|pod| pod.uid.is_static())
+                .map(|_| Protection::StaticPod),
+        }
+    }
+}
+
+/// `kubepods` and its QoS levels hold everybody, forestall too, and are never ended as a whole: what holds in one pod says
+/// nothing of them.
+const fn counts_as_home(identity: &Identity) -> bool {
+    !matches!(identity, Identity::Kubepods | Identity::Qos(_))
+}
+
+/// `setfattr -n user.forestall -v never` on the cgroup's directory.
+fn is_opted_out(dir: &CgroupDir) -> bool {
+    dir.has_attribute(c"user.forestall", b"never") || dir.has_attribute(c"trusted.forestall", b"never")
+}
+
+/// systemd marks units with Delegate=yes (systemd `src/core/cgroup.c`).
+fn is_delegated(dir: &CgroupDir) -> bool {
+    dir.has_attribute(c"user.delegate", b"1") || dir.has_attribute(c"trusted.delegate", b"1")
+}
+
+/// The one that leaves less room, by the order of the rule.
+fn stronger(one: Option<Protection>, other: Option<Protection>) -> Option<Protection> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Writes every group's protection: its own, what its parent hands down (opted out, static pod), and outside `kubepods`
+/// what lies below it, since ending a cgroup ends all of that.
+pub(crate) fn assign_protections(
+    groups: &mut [GroupSample],
+    mut traits_of: impl FnMut(usize) -> Option<Traits>,
+) {
+    for index in 0..groups.len() {
+        let inherited = groups
+            .get(index)
+            .and_then(|group| group.parent)
+            .and_then(|parent| groups.get(parent as usize))
+            .and_then(|parent| parent.protection)
+            .filter(|protection| matches!(protection, Protection::OptedOut | Protection::StaticPod));
+        let Some(group) = groups.get_mut(index) else {
+            return;
+        };
+        let own = traits_of(index).and_then(|traits| {
+            let is_pause = traits.is_pause && group.current <= PAUSE_BYTES_MAX;
+            if is_pause {
+                Some(Protection::Pause)
+            } else {
+                traits.protection
+            }
+        });
+        group.protection = stronger(own, inherited);
+    }
+    for index in (0..groups.len()).rev() {
+        let Some(child) = groups.get(index).copied() else {
+            return;
+        };
+        let Some(parent) = child.parent.and_then(|parent| groups.get_mut(parent as usize)) else {
+            continue;
+        };
+        let rises = match (parent.kind, child.kind) {
+            (GroupKind::Host, GroupKind::Host) => child.protection,
+            (GroupKind::Host, _) => Some(Protection::Delegated),
+            // A pod with forestall in it must not be ended; its pause process alone says nothing.
+            (GroupKind::Pod(_), _) => child.protection.filter(|why| *why == Protection::Essential),
+            _ => None,
+        };
+        parent.protection = stronger(parent.protection, rises);
+    }
+}
