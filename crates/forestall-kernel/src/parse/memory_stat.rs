@@ -200,6 +200,44 @@ mod tests {
     }
 
     #[test]
+    fn v2_of_6_1_is_read_whole() {
+        let read = MemoryStat::parse_v2(include_bytes!("../../fixtures/memory.stat-v2-6.1"));
+        let expected = MemoryStat {
+            anon: 16_699_392,
+            file: 8_388_608,
+            shmem: 1_048_576,
+            file_mapped: 20_480,
+            file_dirty: 12_288,
+            file_writeback: 4_096,
+            active_anon: 1_093_632,
+            inactive_anon: 16_654_336,
+            active_file: 1_048_576,
+            inactive_file: 6_291_456,
+            unevictable: 32_768,
+            slab_reclaimable: 1_840,
+            slab_unreclaimable: 13_160,
+            kernel_stack: 16_384,
+            page_tables: 40_960,
+            secondary_page_tables: 0,
+            sock: 4_096,
+            percpu: 2_048,
+            vmalloc: 8_192,
+            kernel: Some(77_824),
+            zswap: 0,
+            zswapped: 0,
+            swap_cached: 28_672,
+            swap: None,
+            refault_file_pages: 6,
+            refault_anon_pages: 5,
+            pgscan_pages: 70,
+            pgsteal_pages: 60,
+            major_faults: 9,
+            hierarchical_limit: None,
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
     fn v2_of_6_12_adds_its_kernel_memory_up() {
         let read = MemoryStat::parse_v2(include_bytes!("../../fixtures/memory.stat-v2-6.12"));
         assert_eq!(read.kernel, Some(20_971_520));
