@@ -1,5 +1,7 @@
-//! `cargo xtask ci`: what is checked beside the tests, each step cheap enough to run before every commit.
+//! `cargo xtask ci`: what is checked beside the tests, each step cheap enough to run before every commit. A failed step does
+//! not keep the others from running: they have nothing to do with each other, and one run should show all there is to do.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -16,15 +18,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         bail!("usage: cargo xtask ci");
     }
     let mut steps = Steps::default();
-    let result = run_steps(&mut steps);
-    steps.summary("cargo xtask ci");
-    result.map(|()| ExitCode::SUCCESS)
-}
-
-fn run_steps(steps: &mut Steps) -> Result<()> {
     steps.step("format", || {
         shell::run(&mut shell::cargo(&["fmt", "--all", "--check"]))
-    })?;
+    });
     steps.step("lints", || {
         let arguments = [
             "clippy",
@@ -36,29 +32,8 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
             "warnings",
         ];
         shell::run(&mut shell::cargo(&arguments))
-    })?;
-    let deny = tools::cargo_deny()?;
-    let deny = deny.to_string_lossy();
-    steps.step("dependencies: bans, licences, sources", || {
-        shell::run(&mut shell::program(
-            &deny,
-            &["--locked", "check", "bans", "licenses", "sources"],
-        ))
-    })?;
-    // The advisory database is a git repository of its own. A machine that may only reach package registries cannot have
-    // it, and a check that fails for the network's sake teaches people to ignore it: so it is named as not made.
-    if fetch_advisories(&deny) {
-        steps.step("dependencies: advisories", || {
-            shell::run(&mut shell::program(
-                &deny,
-                &["--locked", "check", "--disable-fetch", "advisories"],
-            ))
-        })?;
-    } else {
-        steps.unmet(
-            "known vulnerabilities (RustSec): the advisory database cannot be fetched from here".to_owned(),
-        );
-    }
+    });
+    check_dependencies(&mut steps);
     steps.step("documentation", || {
         let mut doc = shell::cargo(&[
             "doc",
@@ -68,7 +43,7 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
             "--document-private-items",
         ]);
         shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
-    })?;
+    });
     steps.step("arm64 compiles", || {
         tools::rust_target(ARM_TARGET)?;
         let arguments = [
@@ -80,11 +55,43 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
             ARM_TARGET,
         ];
         shell::run(&mut shell::cargo(&arguments))
-    })?;
-    steps.step("budgets", budget::check)
+    });
+    steps.step("budgets", budget::check);
+    steps.finish("cargo xtask ci")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_dependencies(steps: &mut Steps) {
+    let deny = match tools::cargo_deny() {
+        Ok(deny) => deny,
+        Err(error) => {
+            steps.step("dependencies", || Err(error));
+            return;
+        }
+    };
+    steps.step("dependencies: bans, licences, sources", || {
+        shell::run(&mut shell::program(
+            &deny,
+            &["--locked", "check", "bans", "licenses", "sources"],
+        ))
+    });
+    // The advisory database is a git repository of its own. A machine that may only reach package registries cannot have
+    // it, and a check that fails for the network's sake teaches people to ignore it: so it is named as not made.
+    if fetch_advisories(&deny) {
+        steps.step("dependencies: advisories", || {
+            shell::run(&mut shell::program(
+                &deny,
+                &["--locked", "check", "--disable-fetch", "advisories"],
+            ))
+        });
+    } else {
+        steps.unmet(
+            "known vulnerabilities (RustSec): the advisory database cannot be fetched from here".to_owned(),
+        );
+    }
 }
 
 /// Whether the advisory database could be had within a minute.
-fn fetch_advisories(deny: &str) -> bool {
-    shell::succeeds(&mut shell::program("timeout", &["60", deny, "fetch", "db"]))
+fn fetch_advisories(deny: &Path) -> bool {
+    shell::succeeds(shell::program("timeout", &["60"]).arg(deny).args(["fetch", "db"]))
 }

@@ -2,6 +2,7 @@
 //!
 //! No shell is involved, so nothing needs quoting.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,7 +15,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// A program to be run at the root of the clone.
-pub(crate) fn program(name: &str, arguments: &[&str]) -> Command {
+pub(crate) fn program(name: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(name);
     command.args(arguments).current_dir(root()).stdin(Stdio::null());
     command
@@ -23,7 +24,7 @@ pub(crate) fn program(name: &str, arguments: &[&str]) -> Command {
 /// The cargo that runs this chore, so that one toolchain does everything.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    program(&cargo, arguments)
+    program(cargo, arguments)
 }
 
 /// Runs it and fails if it fails.

@@ -15,33 +15,27 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         _ => bail!("usage: cargo xtask test [--all]"),
     };
     let mut steps = Steps::default();
-    let result = run_steps(&mut steps, all);
-    steps.summary("cargo xtask test");
-    result.map(|()| ExitCode::SUCCESS)
+    run_steps(&mut steps, all);
+    steps.finish("cargo xtask test")?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn run_steps(steps: &mut Steps, all: bool) -> Result<()> {
-    // The build is a step of its own, so that a slow compile does not read as slow tests.
-    steps.step("build the tests", || {
-        shell::run(&mut shell::cargo(&[
-            "test",
-            "--workspace",
-            "--locked",
-            "--no-run",
-        ]))
-    })?;
-    steps.step("test", || {
-        shell::run(&mut shell::cargo(&["test", "--workspace", "--locked"]))
-    })?;
-    let (name, extent) = if all {
+/// The steps build on each other: what does not compile or fails by itself tells nothing in a guest.
+fn run_steps(steps: &mut Steps, all: bool) -> bool {
+    let cargo_test = ["test", "--workspace", "--locked"];
+    let (lab_step, extent) = if all {
         ("lab, everything", "--all")
     } else {
         ("lab, smoke", "--smoke")
     };
-    steps.step(name, || {
-        if lab::run(vec![extent.to_owned()])? != ExitCode::SUCCESS {
-            bail!("the lab found failures; they are listed above");
-        }
-        Ok(())
-    })
+    // The build is a step of its own, so that a slow compile does not read as slow tests.
+    steps.step("build the tests", || {
+        shell::run(shell::cargo(&cargo_test).arg("--no-run"))
+    }) && steps.step("test", || shell::run(&mut shell::cargo(&cargo_test)))
+        && steps.step(lab_step, || {
+            if lab::run(vec![extent.to_owned()])? != ExitCode::SUCCESS {
+                bail!("the lab found failures; they are listed above");
+            }
+            Ok(())
+        })
 }
