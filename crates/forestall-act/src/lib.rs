@@ -1,1 +1,38 @@
-//! Placeholder until the first commit of this crate.
+//! Acting on a Linux machine: the only crate whose code changes anything outside its own files.
+//!
+//! Orders go in, outcomes come out, and nothing here decides *whether* to act. What it does decide is whether it *may*:
+//! before every signal it checks once more who the target is and who lives in it, and refuses without sending anything
+//! where a protected process is found. It refuses to kill a cgroup that is not a container, to act by name instead of by
+//! open handle, and to wait for a victim.
+//!
+//! It is also the only crate that may use `unsafe`, and does so in one place: `process_mrelease(2)`, which has no safe
+//! wrapper.
+#![allow(unsafe_code)]
+
+mod actor;
+mod clock;
+mod dip;
+mod error;
+mod file;
+mod group;
+mod kill;
+mod kill_worker;
+mod order;
+mod process;
+mod protect;
+mod reclaim;
+mod reclaim_worker;
+mod release;
+mod selftest;
+mod sysrq;
+mod veto;
+mod victim;
+
+pub use actor::{ActConfig, Actor, ActorHandle};
+pub use dip::{Recovered, recover_dips};
+pub use error::ActError;
+pub use order::{CgroupPlace, CgroupVersion, Note, Order, Place, ReclaimEnd, Rejected, Report};
+pub use protect::{Shielded, lock_memory, raise_priority, shield_from_oom_killer};
+pub use release::Release;
+pub use selftest::{Right, SelfTest, self_test};
+pub use veto::is_node_agent;

@@ -1,0 +1,325 @@
+//! The act threads and the handle the guard holds. Three threads, because three things may hold a thread up inside the
+//! kernel and none of them may delay the others: kills (which never block), reclaims, and `process_mrelease`.
+//!
+//! Orders and outcomes travel through bounded queues made at the start; the handle never blocks.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use forestall_decide::{Action, Bytes, Outcome, OutcomeKind, Rung, Span};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{Mode, OFlags};
+
+use crate::dip::{Dip, Journal};
+use crate::error::ActError;
+use crate::kill_worker::KillWorker;
+use crate::order::{Note, Order, Rejected, Report};
+use crate::reclaim_worker::ReclaimWorker;
+use crate::release::{Release, release_memory};
+use crate::victim::Hands;
+
+/// Orders that wait for each worker at most.
+const ORDERS_MAX: usize = 32;
+/// Outcomes that wait for the guard at most before the workers keep the rest themselves.
+const REPORTS_MAX: usize = 256;
+/// Victims that wait for `process_mrelease`.
+const RELEASES_MAX: usize = 16;
+/// Small, because locked memory is paid for in full; the deepest path is the walk down a cgroup's children.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// How the act threads are to work.
+#[derive(Clone, Debug)]
+pub struct ActConfig {
+    /// Where the proc file system of the host's PID namespace is mounted.
+    pub proc_root: PathBuf,
+    /// The agent's own directory. Without one there is no journal, and therefore no dip of `memory.high`.
+    pub state_dir: Option<PathBuf>,
+    /// Use v1's `memory.force_empty`, which cannot be told how much to reclaim. Off unless asked for.
+    pub force_empty: bool,
+    /// Whether `process_mrelease` may be called.
+    pub release: Release,
+}
+
+impl Default for ActConfig {
+    fn default() -> Self {
+        Self {
+            proc_root: "/proc".into(),
+            state_dir: None,
+            force_empty: false,
+            release: Release::default(),
+        }
+    }
+}
+
+/// An order with the number of reclaim stops there had been when it was given.
+#[derive(Debug)]
+pub(crate) struct Stamped {
+    pub(crate) order: Order,
+    pub(crate) reclaims_stopped: u64,
+}
+
+/// What the threads and the handle share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) proc_root: OwnedFd,
+    wake_kill: OwnedFd,
+    reported: OwnedFd,
+    reports: SyncSender<Report>,
+    over: AtomicBool,
+    reclaims_stopped: AtomicU64,
+    dip: Mutex<Option<Arc<Dip>>>,
+}
+
+impl Shared {
+    /// The handle is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// How often reclaims have been stopped; one that was ordered at a lower number ends.
+    pub(crate) fn reclaims_stopped(&self) -> u64 {
+        self.reclaims_stopped.load(Ordering::Acquire)
+    }
+
+    fn stop_reclaims(&self) {
+        self.reclaims_stopped.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Has the kill thread watch over a dip, or no longer.
+    pub(crate) fn watch_dip(&self, dip: Option<Arc<Dip>>) {
+        let watched = dip.is_some();
+        *self.dip.lock().unwrap_or_else(PoisonError::into_inner) = dip;
+        if watched {
+            ring(&self.wake_kill);
+        }
+    }
+
+    /// The dip that is on its way.
+    pub(crate) fn dip(&self) -> Option<Arc<Dip>> {
+        self.dip.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The eventfd that wakes the kill thread.
+    pub(crate) fn wake_kill(&self) -> BorrowedFd<'_> {
+        self.wake_kill.as_fd()
+    }
+
+    /// Hands a report to the guard, if there is room.
+    pub(crate) fn try_report(&self, report: Report) -> Result<(), Report> {
+        match self.reports.try_send(report) {
+            Ok(()) => {
+                ring(&self.reported);
+                Ok(())
+            }
+            Err(TrySendError::Full(report)) => Err(report),
+            // Nobody is left to hear it.
+            Err(TrySendError::Disconnected(_)) => Ok(()),
+        }
+    }
+
+    /// Reports from a thread that may wait. Progress is dropped rather than waited with.
+    pub(crate) fn report(&self, action: &Action, kind: OutcomeKind, freed: Bytes, took: Span, note: Note) {
+        let report = report(action, kind, freed, took, note);
+        if let Err(report) = self.try_report(report)
+            && kind != OutcomeKind::Progress
+            && self.reports.send(report).is_ok()
+        {
+            ring(&self.reported);
+        }
+    }
+}
+
+pub(crate) fn report(action: &Action, kind: OutcomeKind, freed: Bytes, took: Span, note: Note) -> Report {
+    let outcome = Outcome {
+        action: action.id,
+        rung: action.rung,
+        kind,
+        freed,
+        took,
+    };
+    Report { outcome, note }
+}
+
+/// Adds to an eventfd's counter. It can only fail when the counter is full, and then it is readable anyway.
+fn ring(bell: impl AsFd) {
+    let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+}
+
+/// Sets an eventfd's counter back.
+pub(crate) fn silence(bell: impl AsFd) {
+    let _ = rustix::io::read(bell, &mut [0; 8]);
+}
+
+/// Starts the act threads.
+#[derive(Debug)]
+pub struct Actor;
+
+impl Actor {
+    /// Starts the threads. Dips that an earlier run left behind must have been put back before (`recover_dips`).
+    pub fn start(config: &ActConfig) -> Result<ActorHandle, ActError> {
+        let proc_root = open_proc_root(config)?;
+        let hands = Hands::new(open_proc_root(config)?);
+        let bell = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(ActError::Eventfd);
+        let (reports, reported) = mpsc::sync_channel(REPORTS_MAX);
+        let may_release = config.release.is_allowed(proc_root.as_fd());
+        let shared = Arc::new(Shared {
+            proc_root,
+            wake_kill: bell()?,
+            reported: bell()?,
+            reports,
+            over: AtomicBool::new(false),
+            reclaims_stopped: AtomicU64::new(0),
+            dip: Mutex::new(None),
+        });
+        let (kills, kill_orders) = mpsc::sync_channel(ORDERS_MAX);
+        let (reclaims, reclaim_orders) = mpsc::sync_channel(ORDERS_MAX);
+        let (releases, released) = mpsc::sync_channel(RELEASES_MAX);
+        let mut handle = ActorHandle {
+            shared: Arc::clone(&shared),
+            kills: Some(kills),
+            reclaims: Some(reclaims),
+            reports: reported,
+            threads: Vec::with_capacity(3),
+        };
+        let killer = KillWorker {
+            shared: Arc::clone(&shared),
+            orders: kill_orders,
+            hands,
+            releases: may_release.then_some(releases),
+            flights: Vec::with_capacity(ORDERS_MAX),
+            backlog: VecDeque::with_capacity(ORDERS_MAX),
+        };
+        let reclaimer = ReclaimWorker {
+            shared,
+            orders: reclaim_orders,
+            journal: config.state_dir.as_deref().map(Journal::new),
+            force_empty: config.force_empty,
+        };
+        // A thread that does not start drops the handle, which ends those that did.
+        handle
+            .threads
+            .push(spawn("forestall-kill", move || killer.run())?);
+        handle
+            .threads
+            .push(spawn("forestall-recl", move || reclaimer.run())?);
+        if may_release {
+            handle
+                .threads
+                .push(spawn("forestall-reap", move || release_all(&released))?);
+        }
+        Ok(handle)
+    }
+}
+
+fn open_proc_root(config: &ActConfig) -> Result<OwnedFd, ActError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    rustix::fs::open(&config.proc_root, flags, Mode::empty()).map_err(|errno| ActError::ProcRoot {
+        path: config.proc_root.clone(),
+        errno,
+    })
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ActError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(run)
+        .map_err(|source| ActError::Thread { name, source })
+}
+
+/// Helps killed processes to give their memory back. A refusal costs only time, the kernel does it at their exit.
+fn release_all(killed: &Receiver<OwnedFd>) {
+    while let Ok(pidfd) = killed.recv() {
+        let _ = release_memory(&pidfd);
+    }
+}
+
+/// The guard's end of the act threads. Dropping it ends them: kills on their way are not carried further, a dip is
+/// restored first.
+#[derive(Debug)]
+pub struct ActorHandle {
+    shared: Arc<Shared>,
+    kills: Option<SyncSender<Stamped>>,
+    reclaims: Option<SyncSender<Stamped>>,
+    reports: Receiver<Report>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl ActorHandle {
+    /// Hands over an order, without blocking. A kill also ends every reclaim: what is left of one would only compete
+    /// with it for locks and processor time.
+    pub fn submit(&self, order: Order) -> Result<(), Rejected> {
+        let reclaim = order.action.rung == Rung::Reclaim;
+        if !reclaim {
+            self.shared.stop_reclaims();
+        }
+        let stamped = Stamped {
+            order,
+            reclaims_stopped: self.shared.reclaims_stopped(),
+        };
+        let orders = if reclaim { &self.reclaims } else { &self.kills };
+        orders
+            .as_ref()
+            .ok_or(Rejected::Stopped)?
+            .try_send(stamped)
+            .map_err(|error| match error {
+                TrySendError::Full(_) => Rejected::Busy,
+                TrySendError::Disconnected(_) => Rejected::Stopped,
+            })?;
+        if !reclaim {
+            ring(&self.shared.wake_kill);
+        }
+        Ok(())
+    }
+
+    /// Ends every reclaim between two of its steps.
+    pub fn stop_reclaims(&self) {
+        self.shared.stop_reclaims();
+    }
+
+    /// Readable while a report waits; for the guard's `poll(2)`.
+    pub fn reported(&self) -> BorrowedFd<'_> {
+        self.shared.reported.as_fd()
+    }
+
+    /// The next report, if there is one. Every order is answered by `Progress` any number of times and then by exactly
+    /// one other outcome.
+    pub fn take_report(&self) -> Option<Report> {
+        match self.reports.try_recv() {
+            Ok(report) => Some(report),
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) => {
+                // Silenced first and looked at once more, so that a report in between is not slept over.
+                silence(&self.shared.reported);
+                self.reports.try_recv().ok()
+            }
+        }
+    }
+
+    /// The next outcome, if there is one; `take_report` without its explanation.
+    pub fn take_outcome(&self) -> Option<Outcome> {
+        self.take_report().map(|report| report.outcome)
+    }
+}
+
+impl Drop for ActorHandle {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Release);
+        drop((self.kills.take(), self.reclaims.take()));
+        ring(&self.shared.wake_kill);
+        // A worker that waits to report its last outcome must not wait for a guard that is waiting for it.
+        while self.reports.try_recv().is_ok() {}
+        for thread in self.threads.drain(..) {
+            // A panic in there has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! Real children of the test, real signals, no root: each waits for a condition, bounded in time, never for a time.
+
+use super::*;
+use crate::kill::tests::action;
+use crate::order::{CgroupPlace, CgroupVersion, Place};
+use crate::process::ProcessDir;
+use forestall_decide::{ActionId, GroupId, GroupKind, ProcessId, Protection, Qos};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn start() -> ActorHandle {
+    Actor::start(&ActConfig::default()).expect("three threads")
+}
+
+/// A child whose script has said that it is ready.
+fn child(script: &str) -> Child {
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("{script}; echo ready; while :; do sleep 1; done")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut line = String::new();
+    let output = child.stdout.take().expect("its output");
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    assert_eq!(line, "ready\n");
+    child
+}
+
+fn id_of(pid: u32) -> ProcessId {
+    let proc_root = fs::File::open("/proc").expect("/proc");
+    let facts = ProcessDir::open(proc_root.as_fd(), pid).and_then(|dir| dir.facts());
+    facts.expect("a living process").id
+}
+
+fn order(id: u64, grace: Span, place: Place) -> Order {
+    Order {
+        action: Action {
+            id: ActionId(id),
+            ..action(grace, Span::secs(15))
+        },
+        place,
+    }
+}
+
+/// The last report of an action, and whether there was progress before it.
+fn wait_for(handle: &ActorHandle, id: u64) -> (Report, bool) {
+    let (until, mut progress) = (Instant::now() + PATIENCE, false);
+    while Instant::now() < until {
+        match handle.take_report() {
+            Some(report) if report.outcome.action != ActionId(id) => {}
+            Some(report) if report.outcome.kind == OutcomeKind::Progress => progress = true,
+            Some(report) => return (report, progress),
+            None => wait_for_report(handle),
+        }
+    }
+    panic!("no outcome of action {id}");
+}
+
+fn wait_for_report(handle: &ActorHandle) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let reported = handle.reported();
+    let patience = crate::clock::timespec(Span::millis(100));
+    poll(&mut [PollFd::new(&reported, PollFlags::IN)], Some(&patience)).expect("poll");
+}
+
+fn signal_of(child: &mut Child) -> Option<i32> {
+    child.wait().expect("our own child").signal()
+}
+
+#[test]
+fn a_child_that_heeds_term_ends_by_term() {
+    let (handle, mut child) = (start(), child(":"));
+    let place = Place::Process(id_of(child.id()));
+    assert_eq!(handle.submit(order(1, Span::secs(10), place)), Ok(()));
+    let (report, progress) = wait_for(&handle, 1);
+    assert_eq!((report.outcome.kind, progress), (OutcomeKind::Done, true));
+    assert!(report.outcome.freed > Bytes::ZERO);
+    assert_eq!(signal_of(&mut child), Some(15));
+}
+
+#[test]
+fn a_child_that_ignores_term_is_killed_when_its_grace_is_over() {
+    let (handle, mut child) = (start(), child("trap '' TERM"));
+    let place = Place::Process(id_of(child.id()));
+    assert_eq!(handle.submit(order(1, Span::millis(50), place)), Ok(()));
+    let (report, progress) = wait_for(&handle, 1);
+    assert_eq!((report.outcome.kind, progress), (OutcomeKind::Done, true));
+    assert!(report.outcome.took >= Span::millis(50));
+    assert_eq!(signal_of(&mut child), Some(9));
+}
+
+#[test]
+fn an_escalation_kills_at_once_and_answers_both_orders() {
+    let (handle, mut child) = (start(), child("trap '' TERM"));
+    let place = Place::Process(id_of(child.id()));
+    // Its grace is longer than the test's patience.
+    let mut first = order(1, Span::secs(600), place);
+    first.action.deadline = Span::secs(600);
+    assert_eq!(handle.submit(first.clone()), Ok(()));
+    let until = Instant::now() + PATIENCE;
+    while handle.take_outcome().is_none() {
+        assert!(Instant::now() < until, "TERM was never sent");
+        wait_for_report(&handle);
+    }
+    let mut second = first;
+    (second.action.id, second.action.escalate) = (ActionId(2), true);
+    assert_eq!(handle.submit(second), Ok(()));
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Done);
+    assert_eq!(wait_for(&handle, 2).0.outcome.kind, OutcomeKind::Done);
+    assert_eq!(signal_of(&mut child), Some(9));
+}
+
+#[test]
+fn another_start_time_is_gone_and_the_child_lives() {
+    let (handle, mut child) = (start(), child(":"));
+    let mut id = id_of(child.id());
+    id.start_ticks += 1;
+    assert_eq!(
+        handle.submit(order(1, Span::default(), Place::Process(id))),
+        Ok(())
+    );
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Gone);
+    assert!(child.try_wait().expect("our own child").is_none());
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
+}
+
+#[test]
+fn the_agent_itself_is_never_signalled() {
+    let handle = start();
+    let own = id_of(std::process::id());
+    assert_eq!(
+        handle.submit(order(1, Span::default(), Place::Process(own))),
+        Ok(())
+    );
+    let report = wait_for(&handle, 1).0;
+    assert_eq!(report.outcome.kind, OutcomeKind::Vetoed);
+    assert_eq!(
+        report.note,
+        Note::Protected {
+            pid: own.pid,
+            protection: Protection::Essential
+        }
+    );
+}
+
+#[test]
+fn orders_without_sense_are_answered() {
+    let handle = start();
+    assert_eq!(handle.submit(order(1, Span::default(), Place::Node)), Ok(()));
+    assert_eq!(wait_for(&handle, 1).0.note, Note::Misplaced);
+    let mut reclaim = order(2, Span::default(), Place::Node);
+    reclaim.action.rung = Rung::Reclaim;
+    assert_eq!(handle.submit(reclaim), Ok(()));
+    assert_eq!(wait_for(&handle, 2).0.note, Note::Misplaced);
+}
+
+/// A cgroup made of plain files, with these processes.
+fn fake_group(root: &Path, pids: &[u32], version: CgroupVersion) -> CgroupPlace {
+    let list = pids.iter().map(u32::to_string).collect::<Vec<_>>().join("\n");
+    fs::write(root.join("cgroup.procs"), list).expect("a file");
+    fs::write(root.join("cgroup.events"), "populated 1\nfrozen 0\n").expect("a file");
+    fs::write(root.join("memory.current"), "104857600\n").expect("a file");
+    let dir = fs::File::open(root).expect("a directory");
+    CgroupPlace {
+        id: GroupId(dir.metadata().expect("its inode").ino()),
+        dir: Arc::new(dir.into()),
+        kind: GroupKind::Container(Qos::Burstable),
+        path: root.into(),
+        version,
+    }
+}
+
+#[test]
+fn without_a_kill_file_everybody_in_the_cgroup_is_killed_one_by_one() {
+    let (handle, mut first, mut second) = (start(), child("trap '' TERM"), child(":"));
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[first.id(), second.id()], CgroupVersion::V2);
+    assert_eq!(
+        handle.submit(order(1, Span::default(), Place::Cgroup(place))),
+        Ok(())
+    );
+    assert_eq!(signal_of(&mut first), Some(9));
+    assert_eq!(signal_of(&mut second), Some(9));
+    fs::write(root.path().join("memory.current"), "4857600\n").expect("a file");
+    fs::write(root.path().join("cgroup.events"), "populated 0\n").expect("a file");
+    let report = wait_for(&handle, 1).0;
+    assert_eq!(
+        (report.outcome.kind, report.outcome.freed),
+        (OutcomeKind::Done, Bytes(100_000_000))
+    );
+}
+
+#[test]
+fn one_protected_process_spares_the_whole_cgroup() {
+    let (handle, mut child) = (start(), child(":"));
+    let root = tempfile::tempdir().expect("a directory");
+    let own = std::process::id();
+    let place = fake_group(root.path(), &[child.id(), own], CgroupVersion::V2);
+    fs::write(root.path().join("cgroup.kill"), "").expect("a file");
+    assert_eq!(
+        handle.submit(order(1, Span::secs(1), Place::Cgroup(place))),
+        Ok(())
+    );
+    let report = wait_for(&handle, 1).0;
+    assert_eq!(report.outcome.kind, OutcomeKind::Vetoed);
+    assert_eq!(
+        report.note,
+        Note::Protected {
+            pid: own,
+            protection: Protection::Essential
+        }
+    );
+    assert!(child.try_wait().expect("our own child").is_none());
+    assert_eq!(fs::read(root.path().join("cgroup.kill")).expect("the file"), b"");
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
+}
+
+#[test]
+fn what_is_not_a_container_is_never_killed_as_a_whole() {
+    let (handle, mut child) = (start(), child(":"));
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[child.id()], CgroupVersion::V2);
+    fs::create_dir(root.path().join("container")).expect("a directory");
+    fs::write(root.path().join("container/cgroup.procs"), "").expect("a file");
+    let kinds = [
+        GroupKind::Kubepods,
+        GroupKind::Qos(Qos::Burstable),
+        GroupKind::Host,
+        GroupKind::Pod(Qos::Burstable),
+    ];
+    for (number, kind) in (1..).zip(kinds) {
+        let place = CgroupPlace {
+            kind,
+            ..place.clone()
+        };
+        assert_eq!(
+            handle.submit(order(number, Span::default(), Place::Cgroup(place))),
+            Ok(())
+        );
+        let report = wait_for(&handle, number).0;
+        assert_eq!(
+            (report.outcome.kind, report.note),
+            (OutcomeKind::Vetoed, Note::NotAContainer),
+            "{kind:?}"
+        );
+    }
+    assert!(child.try_wait().expect("our own child").is_none());
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
+}
+
+#[test]
+fn a_cgroup_of_another_number_is_gone() {
+    let (handle, mut child) = (start(), child(":"));
+    let root = tempfile::tempdir().expect("a directory");
+    let mut place = fake_group(root.path(), &[child.id()], CgroupVersion::V2);
+    place.id = GroupId(place.id.0 + 1);
+    assert_eq!(
+        handle.submit(order(1, Span::default(), Place::Cgroup(place))),
+        Ok(())
+    );
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Gone);
+    assert!(child.try_wait().expect("our own child").is_none());
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
+}
+
+#[test]
+fn several_kills_are_on_their_way_at_once() {
+    let handle = start();
+    let mut children: Vec<Child> = (0..4).map(|_| child("trap '' TERM")).collect();
+    for (number, child) in (1..).zip(&children) {
+        let place = Place::Process(id_of(child.id()));
+        assert_eq!(handle.submit(order(number, Span::millis(100), place)), Ok(()));
+    }
+    let mut done = Vec::new();
+    let until = Instant::now() + PATIENCE;
+    while done.len() < children.len() && Instant::now() < until {
+        match handle.take_outcome() {
+            Some(outcome) if outcome.kind == OutcomeKind::Done => done.push(outcome.action.0),
+            Some(_) => {}
+            None => wait_for_report(&handle),
+        }
+    }
+    done.sort_unstable();
+    assert_eq!(done, [1, 2, 3, 4]);
+    for child in &mut children {
+        assert_eq!(signal_of(child), Some(9));
+    }
+}
+
+#[test]
+fn a_reclaim_writes_steps_and_reports_what_it_got() {
+    let handle = start();
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[], CgroupVersion::V2);
+    fs::write(root.path().join("memory.reclaim"), "").expect("a file");
+    let mut reclaim = order(1, Span::default(), Place::Cgroup(place));
+    (reclaim.action.rung, reclaim.action.bytes) = (Rung::Reclaim, Bytes::mebi(20));
+    assert_eq!(handle.submit(reclaim), Ok(()));
+    let report = wait_for(&handle, 1).0;
+    // A plain file takes every write, which stands for a kernel that always got what it was asked for.
+    assert_eq!(
+        (report.outcome.kind, report.outcome.freed),
+        (OutcomeKind::Done, Bytes::mebi(20))
+    );
+    let written = fs::read_to_string(root.path().join("memory.reclaim")).expect("the file");
+    // 16 MiB and then 4 MiB over it: the shorter number leaves the longer one's last digit.
+    assert_eq!(written.get(..7), Some("4194304"));
+}
+
+#[test]
+fn v1_is_not_reclaimed_from_unless_asked() {
+    let handle = start();
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[], CgroupVersion::V1);
+    fs::write(root.path().join("memory.force_empty"), "").expect("a file");
+    let mut reclaim = order(1, Span::default(), Place::Cgroup(place));
+    reclaim.action.rung = Rung::Reclaim;
+    assert_eq!(handle.submit(reclaim), Ok(()));
+    let report = wait_for(&handle, 1).0;
+    assert_eq!(
+        report.note,
+        Note::ReclaimEnded(crate::order::ReclaimEnd::Unsupported)
+    );
+    assert_eq!(
+        fs::read(root.path().join("memory.force_empty")).expect("the file"),
+        b""
+    );
+}
+
+#[test]
+fn a_kernel_without_memory_reclaim_is_served_by_a_dip_that_leaves_nothing_behind() {
+    let (root, state) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("a directory"),
+    );
+    let config = ActConfig {
+        state_dir: Some(state.path().into()),
+        ..ActConfig::default()
+    };
+    let handle = Actor::start(&config).expect("three threads");
+    let place = fake_group(root.path(), &[], CgroupVersion::V2);
+    fs::write(root.path().join("memory.high"), "99999744").expect("a file");
+    let mut reclaim = order(1, Span::default(), Place::Cgroup(place));
+    reclaim.action.rung = Rung::Reclaim;
+    assert_eq!(handle.submit(reclaim), Ok(()));
+    let report = wait_for(&handle, 1).0;
+    // The files do not change by themselves, so nothing came back.
+    assert_eq!(
+        (report.outcome.kind, report.outcome.freed),
+        (OutcomeKind::NoEffect, Bytes::ZERO)
+    );
+    assert_eq!(
+        fs::read(root.path().join("memory.high")).expect("the file"),
+        b"99999744"
+    );
+    assert_eq!(
+        fs::read_dir(state.path().join("dips"))
+            .expect("the journal")
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn a_full_queue_says_so_at_once() {
+    let handle = start();
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[], CgroupVersion::V2);
+    // A fifo without a reader holds up whoever opens it for writing, as a slow reclaim would.
+    let fifo = root.path().join("memory.reclaim");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RWXU, 0).expect("a fifo");
+    let mut reclaim = order(1, Span::default(), Place::Cgroup(place));
+    reclaim.action.rung = Rung::Reclaim;
+    let answers: Vec<_> = (0..=ORDERS_MAX + 1)
+        .map(|_| handle.submit(reclaim.clone()))
+        .collect();
+    assert_eq!(answers.last(), Some(&Err(Rejected::Busy)));
+    // A kill is not held up by it.
+    let mut child = child(":");
+    let kill = order(2, Span::default(), Place::Process(id_of(child.id())));
+    assert_eq!(handle.submit(kill), Ok(()));
+    assert_eq!(wait_for(&handle, 2).0.outcome.kind, OutcomeKind::Done);
+    assert_eq!(signal_of(&mut child), Some(9));
+    // Held open from both ends, it holds up nobody any more.
+    let open = fs::OpenOptions::new().read(true).write(true).open(&fifo);
+    drop(handle);
+    drop(open);
+}

@@ -1,0 +1,256 @@
+//! The thread that kills. It drives every kill on its way a little further, never waits for a victim, and makes sure
+//! that a dip is put back in time. It blocks in `poll(2)` only.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use forestall_decide::{Action, Bytes, Moment, OutcomeKind, Rung, Span};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::actor::{Shared, Stamped, report, silence};
+use crate::clock;
+use crate::kill::{Course, Next};
+use crate::order::{Note, Order, Place, Report};
+use crate::reclaim_worker::dip_due;
+use crate::sysrq;
+use crate::victim::{Hands, Refusal, Victim};
+
+/// Kills on their way at most; further ones are answered with `EBUSY`.
+const FLIGHTS_MAX: usize = 16;
+/// How often the effect is looked at: two reads of a few bytes for each victim.
+const TICK: Span = Span::millis(10);
+/// Orders that may join one kill.
+const JOINED_MAX: usize = 8;
+
+/// One kill on its way, with every order that asked for it.
+pub(crate) struct Flight {
+    actions: Vec<Action>,
+    victim: Victim,
+    course: Course,
+    due: Moment,
+}
+
+pub(crate) struct KillWorker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) orders: Receiver<Stamped>,
+    pub(crate) hands: Hands,
+    /// `None` where `process_mrelease` may not be called.
+    pub(crate) releases: Option<SyncSender<OwnedFd>>,
+    pub(crate) flights: Vec<Flight>,
+    /// Reports that found no room; none but `Progress` is ever lost.
+    pub(crate) backlog: VecDeque<Report>,
+}
+
+impl KillWorker {
+    /// Works until the handle is gone.
+    pub(crate) fn run(mut self) {
+        loop {
+            silence(self.shared.wake_kill());
+            if self.shared.is_over() {
+                self.restore_dip();
+                return;
+            }
+            while let Ok(stamped) = self.orders.try_recv() {
+                self.accept(&stamped.order);
+            }
+            let now = clock::now();
+            self.drive_all(now);
+            while let Some(report) = self.backlog.pop_front() {
+                if let Err(report) = self.shared.try_report(report) {
+                    self.backlog.push_front(report);
+                    break;
+                }
+            }
+            let dip = self.shared.dip();
+            let mut dip_at = dip_due(dip.as_ref());
+            if dip_at.is_some_and(|due| now >= due) {
+                self.restore_dip();
+                // Until the worker is out of the kernel and takes it away, look again now and then.
+                dip_at = Some(now + TICK);
+            }
+            self.sleep(dip_at);
+        }
+    }
+
+    /// Sleeps until something is due or somebody rings.
+    fn sleep(&self, dip_at: Option<Moment>) {
+        let retry = (!self.backlog.is_empty()).then(|| clock::now() + TICK);
+        let due = self
+            .flights
+            .iter()
+            .map(|flight| flight.due)
+            .chain(dip_at)
+            .chain(retry)
+            .min();
+        let timeout = due.map(|due| clock::timespec(due.since(clock::now())));
+        let wake = self.shared.wake_kill();
+        // Woken by a signal or refused: the next round looks at everything anyway.
+        let _ = poll(&mut [PollFd::new(&wake, PollFlags::IN)], timeout.as_ref());
+    }
+
+    /// Lifts the dip that is on its way: in time, and before any signal.
+    fn restore_dip(&self) {
+        if let Some(dip) = self.shared.dip() {
+            // The worker restores once more and reports what failed.
+            let _ = dip.restore();
+        }
+    }
+
+    fn tell(&mut self, action: &Action, kind: OutcomeKind, freed: Bytes, took: Span, note: Note) {
+        let report = report(action, kind, freed, took, note);
+        let kept = if self.backlog.is_empty() {
+            self.shared.try_report(report)
+        } else {
+            Err(report)
+        };
+        if let Err(report) = kept
+            && kind != OutcomeKind::Progress
+        {
+            self.backlog.push_back(report);
+        }
+    }
+
+    fn accept(&mut self, order: &Order) {
+        self.restore_dip();
+        let (action, now) = (&order.action, clock::now());
+        if action.rung == Rung::Sysrq {
+            let done = match (&order.place, sysrq::trigger_oom_killer(self.hands.proc_root())) {
+                (_, Ok(())) => OutcomeKind::Done,
+                (_, Err(error)) => OutcomeKind::Failed(error.raw_os_error()),
+            };
+            return self.tell(action, done, Bytes::ZERO, clock::now().since(now), Note::None);
+        }
+        if let Some(flight) = self
+            .flights
+            .iter_mut()
+            .find(|flight| is_same(&flight.victim, &order.place))
+        {
+            if flight.actions.len() < JOINED_MAX {
+                flight.actions.push(*action);
+                flight.course.reorder(action, now);
+                flight.due = now;
+                return;
+            }
+            return self.refuse(action, Refusal::Failed(Errno::BUSY), now);
+        }
+        if self.flights.len() >= FLIGHTS_MAX {
+            return self.refuse(action, Refusal::Failed(Errno::BUSY), now);
+        }
+        match self.hands.seize(&order.place) {
+            Ok((victim, seen, lasting)) => {
+                let course = Course::new(action, now, seen, lasting);
+                let mut actions = Vec::with_capacity(JOINED_MAX);
+                actions.push(*action);
+                self.flights.push(Flight {
+                    actions,
+                    victim,
+                    course,
+                    due: now,
+                });
+            }
+            Err(refusal) => self.refuse(action, refusal, now),
+        }
+    }
+
+    fn refuse(&mut self, action: &Action, refusal: Refusal, ordered_at: Moment) {
+        let (kind, note) = outcome_of(refusal);
+        self.tell(action, kind, Bytes::ZERO, clock::now().since(ordered_at), note);
+    }
+
+    fn drive_all(&mut self, now: Moment) {
+        let mut index = 0;
+        while let Some(mut flight) = (index < self.flights.len()).then(|| self.flights.swap_remove(index)) {
+            let over = if flight.due <= now {
+                self.drive(&mut flight)
+            } else {
+                None
+            };
+            if let Some((kind, note)) = over {
+                let took = flight.course.took(clock::now());
+                for action in &flight.actions {
+                    self.tell(action, kind, flight.course.freed(), took, note);
+                }
+            } else {
+                // Back to where it came from, in the place of the one that was moved there.
+                self.flights.push(flight);
+                let last = self.flights.len() - 1;
+                self.flights.swap(index, last);
+                index += 1;
+            }
+        }
+    }
+
+    /// Drives one kill as far as it goes now. Returns its outcome when it is over.
+    fn drive(&mut self, flight: &mut Flight) -> Option<(OutcomeKind, Note)> {
+        loop {
+            let now = clock::now();
+            let seen = self.hands.look(&flight.victim);
+            match flight.course.next(now, seen, TICK) {
+                Next::Wait(until) => {
+                    flight.due = until;
+                    return None;
+                }
+                Next::Finish(kind) => return Some((kind, Note::None)),
+                Next::Term => {
+                    if let Err(refusal) = self.hands.term(&flight.victim) {
+                        return after(flight, refusal, now);
+                    }
+                    flight.course.termed();
+                    for action in flight.actions.clone() {
+                        self.tell(
+                            &action,
+                            OutcomeKind::Progress,
+                            Bytes::ZERO,
+                            flight.course.took(now),
+                            Note::None,
+                        );
+                    }
+                }
+                Next::Kill => {
+                    let releases = &self.releases;
+                    let sent = self.hands.kill(&flight.victim, &mut |pidfd| {
+                        // A full queue only means that this victim gives its memory back by itself.
+                        let _ = releases.as_ref().map(|releases| releases.try_send(pidfd));
+                    });
+                    match sent {
+                        Ok(repeat) => flight.course.killed(now, repeat),
+                        Err(refusal) => return after(flight, refusal, now),
+                    }
+                    flight.due = now + TICK;
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// A signal could not be sent. A victim that goes once something was sent to it does what was wanted.
+fn after(flight: &mut Flight, refusal: Refusal, now: Moment) -> Option<(OutcomeKind, Note)> {
+    if refusal != Refusal::Gone || flight.course.is_untouched() {
+        return Some(outcome_of(refusal));
+    }
+    // Exiting, and perhaps not gone yet: memory on its way. The next look tells.
+    flight.course.killed(now, false);
+    flight.due = now;
+    None
+}
+
+fn outcome_of(refusal: Refusal) -> (OutcomeKind, Note) {
+    match refusal {
+        Refusal::Gone => (OutcomeKind::Gone, Note::None),
+        Refusal::Vetoed(note) => (OutcomeKind::Vetoed, note),
+        Refusal::Misplaced => (OutcomeKind::Failed(Errno::INVAL.raw_os_error()), Note::Misplaced),
+        Refusal::Failed(error) => (OutcomeKind::Failed(error.raw_os_error()), Note::None),
+    }
+}
+
+fn is_same(victim: &Victim, place: &Place) -> bool {
+    match (victim, place) {
+        (Victim::Group(victim), Place::Cgroup(place)) => victim.id == place.id,
+        (Victim::Process { id, .. }, Place::Process(place)) => id == place,
+        _ => false,
+    }
+}

@@ -1,0 +1,112 @@
+//! What the actor is told and what it answers. An order carries an open handle to its target: names can be taken over
+//! by somebody else between the decision and the act, an open directory cannot.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use forestall_decide::{Action, GroupId, GroupKind, Outcome, ProcessId, Protection};
+
+/// Which cgroup hierarchy a directory belongs to; the names of the files differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupVersion {
+    /// The memory controller's own hierarchy (`Documentation/admin-guide/cgroup-v1/memory.rst`).
+    V1,
+    /// The unified hierarchy (`Documentation/admin-guide/cgroup-v2.rst`).
+    V2,
+}
+
+/// An open cgroup directory and what it is supposed to be.
+#[derive(Clone, Debug)]
+pub struct CgroupPlace {
+    /// The directory, opened when the cgroup was first seen. On v1 that of the memory controller.
+    pub dir: Arc<OwnedFd>,
+    /// The cgroup's number, which is the directory's inode. An order whose handle shows another one is not carried out.
+    pub id: GroupId,
+    /// What it is. Only a container below `kubepods` is ever killed as a whole, or a pod without containers.
+    pub kind: GroupKind,
+    /// Where it was opened, for messages and for the journal.
+    pub path: Arc<Path>,
+    /// Its hierarchy.
+    pub version: CgroupVersion,
+}
+
+/// Where an action is carried out.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A cgroup and everything below it.
+    Cgroup(CgroupPlace),
+    /// One process outside `kubepods`.
+    Process(ProcessId),
+    /// The machine (`sysrq`).
+    Node,
+}
+
+/// An action and the handle to carry it out on.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What the engine decided.
+    pub action: Action,
+    /// On what.
+    pub place: Place,
+}
+
+/// Why an order was not taken. The caller answers its engine with `Failed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The queue is full: more orders are in flight than the actor takes.
+    #[error("the act threads have too many orders in flight: wait for their outcomes")]
+    Busy,
+    /// The act threads have ended.
+    #[error("the act threads have ended: restart the agent")]
+    Stopped,
+}
+
+/// Why an outcome is what it is, where its kind alone does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Note {
+    /// Nothing to add.
+    #[default]
+    None,
+    /// The last check found a protected process among the target's.
+    Protected {
+        /// Its process ID; 0 is one of another PID namespace, which cannot be checked.
+        pid: u32,
+        /// Why it may not be touched.
+        protection: Protection,
+    },
+    /// The target is a cgroup that is never killed as a whole.
+    NotAContainer,
+    /// The action does not fit its place, such as a reclaim from a process.
+    Misplaced,
+    /// Reclaim ended early.
+    ReclaimEnded(ReclaimEnd),
+}
+
+/// Why a reclaim ended before it had got all it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReclaimEnd {
+    /// It was told to stop, or a kill was ordered.
+    Stopped,
+    /// The cgroup's tasks waited for memory more than a tenth of the time.
+    Stall,
+    /// More than half of what was freed was read again; the cgroup is left alone for five minutes.
+    Refaults,
+    /// Nothing more could be reclaimed.
+    Exhausted,
+    /// Its deadline passed.
+    Deadline,
+    /// This kernel cannot reclaim here without swapping.
+    WouldSwap,
+    /// This kernel offers no way to reclaim here.
+    Unsupported,
+}
+
+/// An outcome with its explanation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What the engine is told.
+    pub outcome: Outcome,
+    /// What the log is told.
+    pub note: Note,
+}

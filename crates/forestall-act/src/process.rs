@@ -1,0 +1,193 @@
+//! One process as `/proc/PID` shows it, and how it is held so that its number cannot come to mean somebody else.
+//!
+//! The directory `/proc/PID` is opened first and everything is read through it: once the process is gone these reads
+//! fail, even when a new one has its number. A pidfd that is opened in between and confirmed by one more read through
+//! the directory is therefore the same process.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use forestall_decide::ProcessId;
+use rustix::io::{Errno, Result};
+use rustix::path::DecInt;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::file;
+
+/// `PF_KTHREAD` of `include/linux/sched.h`: the task never runs user code.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// What the last check looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) id: ProcessId,
+    pub(crate) parent: u32,
+    pub(crate) kernel_thread: bool,
+    /// Dead and waiting for its parent; it holds no memory.
+    pub(crate) zombie: bool,
+    pub(crate) resident_pages: u64,
+    comm: [u8; 16],
+    comm_length: usize,
+}
+
+impl Facts {
+    /// The name, at most 15 bytes, chosen by the process itself.
+    pub(crate) fn comm(&self) -> &[u8] {
+        self.comm.get(..self.comm_length).unwrap_or_default()
+    }
+}
+
+/// Reads `/proc/PID/stat` (`proc(5)`). The name may hold spaces and parentheses, so it ends at the *last* one.
+pub(crate) fn parse_stat(text: &[u8]) -> Option<Facts> {
+    let open = text.iter().position(|byte| *byte == b'(')?;
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    let pid = u32::try_from(file::parse_number(text.get(..open)?)?).ok()?;
+    let name = text.get(open + 1..close)?;
+    let rest = text.get(close + 1..)?.trim_ascii();
+    let field = |number: usize| rest.split(|byte| *byte == b' ').nth(number - 3);
+    let mut comm = [0; 16];
+    let comm_length = name.len().min(comm.len());
+    comm.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    Some(Facts {
+        id: ProcessId {
+            pid,
+            start_ticks: file::parse_number(field(22)?)?,
+        },
+        parent: u32::try_from(file::parse_number(field(4)?)?).ok()?,
+        kernel_thread: file::parse_number(field(9)?)? & KERNEL_THREAD != 0,
+        zombie: matches!(field(3)?, b"Z" | b"X"),
+        resident_pages: file::parse_number(field(24)?).unwrap_or(0),
+        comm,
+        comm_length,
+    })
+}
+
+/// An open `/proc/PID`.
+#[derive(Debug)]
+pub(crate) struct ProcessDir(OwnedFd);
+
+impl ProcessDir {
+    /// Opens `/proc/PID`; `ENOENT` when there is no such process.
+    pub(crate) fn open(proc_root: BorrowedFd<'_>, pid: u32) -> Result<Self> {
+        file::open_dir(proc_root, DecInt::new(pid).as_c_str()).map(Self)
+    }
+
+    /// Reads `stat`; `ESRCH` once the process is gone.
+    pub(crate) fn facts(&self) -> Result<Facts> {
+        let mut buffer = [0; 1024];
+        parse_stat(file::read_into(&self.0, c"stat", &mut buffer)?).ok_or(Errno::INVAL)
+    }
+
+    /// Reads `oom_score_adj`, −1000 to 1000.
+    pub(crate) fn oom_score_adj(&self) -> Result<i32> {
+        let mut buffer = [0; 32];
+        let text = file::read_into(&self.0, c"oom_score_adj", &mut buffer)?;
+        std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .ok_or(Errno::INVAL)
+    }
+
+    /// Bytes that end with the process: anonymous memory, page tables and swap (`/proc/PID/status`). Shared memory is
+    /// left out, it may outlive it.
+    pub(crate) fn own_bytes(&self) -> Result<u64> {
+        let mut buffer = [0; file::BUFFER_BYTES];
+        let text = file::read_into(&self.0, c"status", &mut buffer)?;
+        let kibi = |name: &[u8]| {
+            let line = text
+                .split(|byte| *byte == b'\n')
+                .find_map(|line| line.strip_prefix(name))?;
+            file::parse_number(line.trim_ascii().strip_suffix(b"kB")?)
+        };
+        let names: [&[u8]; 3] = [b"RssAnon:", b"VmPTE:", b"VmSwap:"];
+        let total = names
+            .iter()
+            .filter_map(|name| kibi(name))
+            .fold(0, u64::saturating_add);
+        Ok(total.saturating_mul(1024))
+    }
+}
+
+/// Opens a pidfd of exactly this process; `ESRCH` when it is gone or another one has its number.
+pub(crate) fn open_pidfd(proc_root: BorrowedFd<'_>, id: ProcessId) -> Result<OwnedFd> {
+    let directory = ProcessDir::open(proc_root, id.pid).map_err(gone)?;
+    let pid = i32::try_from(id.pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(Errno::SRCH)?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    if directory.facts().map_err(gone)?.id == id {
+        Ok(pidfd)
+    } else {
+        Err(Errno::SRCH)
+    }
+}
+
+/// A process that vanished shows as a missing directory or as `ESRCH`, depending on when it did.
+pub(crate) fn gone(error: Errno) -> Errno {
+    if error == Errno::NOENT { Errno::SRCH } else { error }
+}
+
+/// Whether the process of a pidfd has ended: the pidfd is readable then (`pidfd_open(2)`).
+pub(crate) fn has_ended(pidfd: impl AsFd) -> Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut polled = [PollFd::new(&pidfd, PollFlags::IN)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    Ok(poll(&mut polled, Some(&at_once))? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fields by hand after proc(5): state, ppid, …, flags (9), …, starttime (22), vsize, rss (24).
+    const LINE: &[u8] =
+        b"77 (a) b (c) S 12 77 77 0 -1 4194560 1 0 0 0 3 4 0 0 20 0 1 0 4711 1000000 250 184467440737 1 1\n";
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let facts = parse_stat(LINE).expect("a well-formed line");
+        assert_eq!(
+            facts.id,
+            ProcessId {
+                pid: 77,
+                start_ticks: 4711
+            }
+        );
+        assert_eq!(facts.comm(), b"a) b (c");
+        assert_eq!((facts.parent, facts.resident_pages), (12, 250));
+        assert!(!facts.kernel_thread && !facts.zombie);
+    }
+
+    #[test]
+    fn kernel_threads_are_told_by_their_flag() {
+        // kthreadd on a running system: flags 2129984 = 0x208040.
+        let facts = parse_stat(b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0 1 0\n");
+        assert!(facts.expect("a well-formed line").kernel_thread);
+    }
+
+    #[test]
+    fn torn_lines_are_refused() {
+        for length in 0..LINE.len() - 25 {
+            assert_eq!(parse_stat(&LINE[..length]), None, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn another_start_time_is_another_process() {
+        let proc_root = std::fs::File::open("/proc").expect("/proc");
+        let pid = std::process::id();
+        let own = ProcessDir::open(proc_root.as_fd(), pid)
+            .and_then(|dir| dir.facts())
+            .expect("own stat");
+        let pidfd = open_pidfd(proc_root.as_fd(), own.id).expect("own pidfd");
+        assert_eq!(has_ended(&pidfd), Ok(false));
+        let other = ProcessId {
+            start_ticks: own.id.start_ticks + 1,
+            ..own.id
+        };
+        assert_eq!(open_pidfd(proc_root.as_fd(), other).err(), Some(Errno::SRCH));
+    }
+}

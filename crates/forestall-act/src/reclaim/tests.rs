@@ -1,0 +1,198 @@
+use super::*;
+use crate::kill::tests::action;
+
+const GROUP: GroupId = GroupId(7);
+
+fn at(millis: u64) -> Moment {
+    Moment(100_000_000) + Span::millis(millis)
+}
+
+fn calm() -> View {
+    View {
+        stop: false,
+        stall_some_micros: Some(1000),
+        refaulted: Bytes::ZERO,
+        cpu: Span::default(),
+    }
+}
+
+fn order(mebi: u64) -> Action {
+    Action {
+        bytes: Bytes::mebi(mebi),
+        ..action(Span::default(), Span::secs(60))
+    }
+}
+
+fn full(step: Bytes) -> Step {
+    Step::Got {
+        freed: step,
+        short: false,
+    }
+}
+
+#[test]
+fn it_goes_in_steps_of_sixteen_mebibytes_and_ends_exactly() {
+    let mut book = Book::new();
+    let mut reclaim = Reclaim::new(&order(40), GROUP, at(0), calm());
+    for mebi in [16, 16, 8] {
+        let step = Bytes::mebi(mebi);
+        assert_eq!(reclaim.next(at(1), calm(), &mut book), Next::Step(step));
+        reclaim.stepped(at(1), step, full(step), calm(), &mut book);
+    }
+    assert_eq!(
+        reclaim.next(at(1), calm(), &mut book),
+        Next::Finish(OutcomeKind::Done, None)
+    );
+    assert_eq!(reclaim.freed(), Bytes::mebi(40));
+}
+
+#[test]
+fn a_stop_ends_it_between_two_steps() {
+    let mut book = Book::new();
+    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
+    let stop = View { stop: true, ..calm() };
+    let ended = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Stopped));
+    assert_eq!(reclaim.next(at(1), stop, &mut book), ended);
+    // What had been freed by then is an effect all the same.
+    let mut reclaim = Reclaim::new(&order(32), GROUP, at(0), calm());
+    assert_eq!(reclaim.next(at(1), calm(), &mut book), Next::Step(STEP_MAX));
+    reclaim.stepped(at(1), STEP_MAX, full(STEP_MAX), calm(), &mut book);
+    let ended = Next::Finish(OutcomeKind::Done, Some(ReclaimEnd::Stopped));
+    assert_eq!(reclaim.next(at(2), stop, &mut book), ended);
+}
+
+#[test]
+fn stall_above_a_tenth_of_the_time_ends_it() {
+    let mut book = Book::new();
+    let stalled = |micros: u64| View {
+        stall_some_micros: Some(1000 + micros),
+        ..calm()
+    };
+    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
+    assert_eq!(
+        reclaim.next(at(100), stalled(10_000), &mut book),
+        Next::Step(STEP_MAX)
+    );
+    let ended = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Stall));
+    assert_eq!(reclaim.next(at(100), stalled(10_001), &mut book), ended);
+}
+
+#[test]
+fn scarce_memory_halves_the_step_and_then_ends_it() {
+    let mut book = Book::new();
+    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
+    let got = |mebi| Step::Got {
+        freed: Bytes::mebi(mebi),
+        short: true,
+    };
+    reclaim.stepped(at(1), Bytes::mebi(16), got(5), calm(), &mut book);
+    assert_eq!(reclaim.next(at(1), calm(), &mut book), Next::Step(Bytes::mebi(8)));
+    reclaim.stepped(at(2), Bytes::mebi(8), got(0), calm(), &mut book);
+    let ended = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Exhausted));
+    assert_eq!(reclaim.next(at(2), calm(), &mut book), ended);
+}
+
+#[test]
+fn a_failure_is_passed_on() {
+    let mut book = Book::new();
+    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
+    reclaim.stepped(at(1), STEP_MAX, Step::Failed(13), calm(), &mut book);
+    assert_eq!(
+        reclaim.next(at(1), calm(), &mut book),
+        Next::Finish(OutcomeKind::Failed(13), None)
+    );
+}
+
+/// After 16 MiB were freed at 0 s, `refaulted` MiB have come back by `millis`.
+fn after_refaults(book: &mut Book, refaulted: u64, millis: u64) -> Next {
+    let mut first = Reclaim::new(&order(16), GROUP, at(0), calm());
+    first.stepped(at(0), STEP_MAX, full(STEP_MAX), calm(), book);
+    let view = View {
+        refaulted: Bytes::mebi(refaulted),
+        ..calm()
+    };
+    Reclaim::new(&order(400), GROUP, at(millis), view).next(at(millis), view, book)
+}
+
+#[test]
+fn refaults_halve_the_step_above_a_quarter() {
+    assert_eq!(after_refaults(&mut Book::new(), 4, 3000), Next::Step(STEP_MAX));
+    assert_eq!(
+        after_refaults(&mut Book::new(), 5, 3000),
+        Next::Step(Bytes::mebi(8))
+    );
+    assert_eq!(
+        after_refaults(&mut Book::new(), 8, 3000),
+        Next::Step(Bytes::mebi(8))
+    );
+    // Ten seconds later it no longer counts.
+    assert_eq!(after_refaults(&mut Book::new(), 9, 11_000), Next::Step(STEP_MAX));
+}
+
+#[test]
+fn refaults_above_half_leave_the_cgroup_alone_for_five_minutes() {
+    let mut book = Book::new();
+    let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
+    assert_eq!(after_refaults(&mut book, 9, 3000), alone);
+    let view = View {
+        refaulted: Bytes::mebi(9),
+        ..calm()
+    };
+    let mut again =
+        |millis, group| Reclaim::new(&order(400), group, at(millis), view).next(at(millis), view, &mut book);
+    assert_eq!(again(302_999, GROUP), alone);
+    assert_eq!(again(302_999, GroupId(8)), Next::Step(STEP_MAX));
+    assert_eq!(again(303_000, GROUP), Next::Step(STEP_MAX));
+}
+
+#[test]
+fn one_per_cent_of_a_core_is_all_unless_the_deadline_is_near() {
+    let mut book = Book::new();
+    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
+    let used = |millis| View {
+        cpu: Span::millis(millis),
+        ..calm()
+    };
+    assert_eq!(reclaim.next(at(0), used(50), &mut book), Next::Step(STEP_MAX));
+    // 100 ms within ten seconds is one per cent.
+    assert_eq!(reclaim.next(at(200), used(150), &mut book), Next::Step(STEP_MAX));
+    assert_eq!(
+        reclaim.next(at(200), used(151), &mut book),
+        Next::Wait(Span::millis(800))
+    );
+    assert_eq!(
+        reclaim.next(at(9_900), used(151), &mut book),
+        Next::Wait(Span::millis(100))
+    );
+    assert_eq!(
+        reclaim.next(at(10_000), used(151), &mut book),
+        Next::Step(STEP_MAX)
+    );
+    assert_eq!(
+        reclaim.next(at(10_500), used(500), &mut book),
+        Next::Wait(Span::millis(500))
+    );
+    assert_eq!(
+        reclaim.next(at(59_000), used(900), &mut book),
+        Next::Step(STEP_MAX)
+    );
+}
+
+#[test]
+fn the_deadline_ends_it() {
+    let mut book = Book::new();
+    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
+    let ended = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Deadline));
+    assert_eq!(reclaim.next(at(60_000), calm(), &mut book), ended);
+}
+
+#[test]
+fn the_book_forgets_the_group_that_was_used_longest_ago() {
+    let mut book = Book::new();
+    for number in 0..200 {
+        book.freed(GroupId(number), at(number), STEP_MAX, Bytes::ZERO);
+    }
+    assert_eq!(book.pages.len(), GROUPS_MAX);
+    assert!(book.pages.iter().any(|page| page.group == GroupId(199)));
+    assert!(!book.pages.iter().any(|page| page.group == GroupId(0)));
+}

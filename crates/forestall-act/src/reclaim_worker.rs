@@ -1,0 +1,257 @@
+//! The thread that reclaims: every write here may be held up inside the kernel for as long as reclaim takes, so nothing
+//! else runs on it. It refuses to touch a cgroup where reclaim would swap.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+
+use forestall_decide::{Bytes, Moment, OutcomeKind, Span};
+use rustix::io::Errno;
+
+use crate::actor::{Shared, Stamped};
+use crate::clock;
+use crate::dip::{Dip, Journal};
+use crate::file::{self, ShortText};
+use crate::group;
+use crate::order::{CgroupPlace, CgroupVersion, Note, Place, ReclaimEnd};
+use crate::reclaim::{Book, Next, Reclaim, Step, View};
+
+/// How long a wait for the processor budget goes on without a look at the stop flag.
+const NAP_MAX: Span = Span::millis(50);
+
+/// No more than this often a reclaim says how far it has got.
+const PROGRESS_EVERY: Span = Span::millis(250);
+
+/// How memory can be reclaimed from one cgroup.
+enum Means {
+    /// `memory.reclaim`; `swappiness=0` has to be said where swap is on.
+    Sized { keep_out_of_swap: bool },
+    /// `memory.high`, below Linux 5.19.
+    Dip,
+    /// v1's `memory.force_empty`, which knows no size.
+    ForceEmpty,
+}
+
+pub(crate) struct ReclaimWorker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) orders: Receiver<Stamped>,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) force_empty: bool,
+}
+
+impl ReclaimWorker {
+    /// Takes orders until the handle is gone.
+    pub(crate) fn run(self) {
+        let mut book = Book::new();
+        while let Ok(stamped) = self.orders.recv() {
+            if self.shared.is_over() {
+                return;
+            }
+            let Place::Cgroup(place) = &stamped.order.place else {
+                let outcome = OutcomeKind::Failed(Errno::INVAL.raw_os_error());
+                self.shared.report(
+                    &stamped.order.action,
+                    outcome,
+                    Bytes::ZERO,
+                    Span::default(),
+                    Note::Misplaced,
+                );
+                continue;
+            };
+            self.reclaim(&stamped, place, &mut book);
+        }
+    }
+
+    fn reclaim(&self, stamped: &Stamped, place: &CgroupPlace, book: &mut Book) {
+        let action = &stamped.order.action;
+        let started_at = clock::now();
+        let end = |kind, freed, note| {
+            self.shared
+                .report(action, kind, freed, clock::now().since(started_at), note);
+        };
+        if !group::is_the_ordered_one(place) {
+            return end(OutcomeKind::Gone, Bytes::ZERO, Note::None);
+        }
+        let means = match self.choose_means(place) {
+            Ok(means) => means,
+            Err((errno, ended)) => {
+                let kind = OutcomeKind::Failed(errno.raw_os_error());
+                return end(kind, Bytes::ZERO, Note::ReclaimEnded(ended));
+            }
+        };
+        let mut reclaim = Reclaim::new(action, place.id, started_at, self.view(stamped, place));
+        let mut told_at = started_at;
+        loop {
+            let now = clock::now();
+            match reclaim.next(now, self.view(stamped, place), book) {
+                Next::Step(step) => {
+                    let did = self.step(place, &means, step);
+                    let view = self.view(stamped, place);
+                    reclaim.stepped(clock::now(), step, did, view, book);
+                    if clock::now().since(told_at) >= PROGRESS_EVERY {
+                        told_at = clock::now();
+                        end(OutcomeKind::Progress, reclaim.freed(), Note::None);
+                    }
+                }
+                Next::Wait(span) => thread::sleep(std::time::Duration::from_micros(span.min(NAP_MAX).0)),
+                Next::Finish(kind, ended) => {
+                    let note = ended.map_or(Note::None, Note::ReclaimEnded);
+                    return end(kind, reclaim.freed(), note);
+                }
+            }
+        }
+    }
+
+    fn view(&self, stamped: &Stamped, place: &CgroupPlace) -> View {
+        let mut buffer = [0; 512];
+        let stall_some_micros = file::read_into(&*place.dir, c"memory.pressure", &mut buffer)
+            .ok()
+            .and_then(file::find_stall_some_micros);
+        View {
+            stop: self.shared.is_over() || self.shared.reclaims_stopped() != stamped.reclaims_stopped,
+            stall_some_micros,
+            refaulted: refaulted(place.dir.as_fd()),
+            cpu: clock::thread_cpu(),
+        }
+    }
+
+    fn choose_means(&self, place: &CgroupPlace) -> Result<Means, (Errno, ReclaimEnd)> {
+        let unsupported = (Errno::OPNOTSUPP, ReclaimEnd::Unsupported);
+        let swap_on = is_swap_on(self.shared.proc_root.as_fd());
+        if place.version == CgroupVersion::V1 {
+            return match (self.force_empty, swap_on) {
+                (true, false) => Ok(Means::ForceEmpty),
+                (true, true) => Err((Errno::OPNOTSUPP, ReclaimEnd::WouldSwap)),
+                (false, _) => Err(unsupported),
+            };
+        }
+        match file::open_write(&*place.dir, c"memory.reclaim") {
+            Ok(reclaim) if swap_on => match file::write_once(&reclaim, b"0 swappiness=0") {
+                Ok(()) => Ok(Means::Sized {
+                    keep_out_of_swap: true,
+                }),
+                Err(Errno::INVAL) => Err((Errno::OPNOTSUPP, ReclaimEnd::WouldSwap)),
+                Err(error) => Err((error, ReclaimEnd::Unsupported)),
+            },
+            Ok(_) => Ok(Means::Sized {
+                keep_out_of_swap: false,
+            }),
+            Err(Errno::NOENT) if swap_on => Err((Errno::OPNOTSUPP, ReclaimEnd::WouldSwap)),
+            Err(Errno::NOENT) if self.journal.is_some() => Ok(Means::Dip),
+            Err(Errno::NOENT) => Err(unsupported),
+            Err(error) => Err((error, ReclaimEnd::Unsupported)),
+        }
+    }
+
+    fn step(&self, place: &CgroupPlace, means: &Means, step: Bytes) -> Step {
+        let did = match means {
+            Means::Sized { keep_out_of_swap } => reclaim_sized(place, step, *keep_out_of_swap),
+            Means::Dip => self.dip(place, step),
+            Means::ForceEmpty => measure(place, step, |place| {
+                file::write_once(file::open_write(&*place.dir, c"memory.force_empty")?, b"0")
+            }),
+        };
+        match did {
+            Ok(did) => did,
+            Err(error) => Step::Failed(error.raw_os_error()),
+        }
+    }
+
+    /// One dip. Whatever happens in between, the worker itself restores last.
+    fn dip(&self, place: &CgroupPlace, step: Bytes) -> Result<Step, Errno> {
+        let Some(journal) = &self.journal else {
+            return Err(Errno::OPNOTSUPP);
+        };
+        let Some(dip) = Dip::prepare(place, step, clock::now())? else {
+            return Ok(Step::Got {
+                freed: Bytes::ZERO,
+                short: true,
+            });
+        };
+        let dip = Arc::new(dip);
+        // Without a synced journal nothing is lowered: a crash would leave the limit behind.
+        journal.enter(place, &dip).map_err(|_| Errno::ROFS)?;
+        self.shared.watch_dip(Some(Arc::clone(&dip)));
+        let did = measure(place, step, |_| dip.lower());
+        let restored = dip.restore();
+        self.shared.watch_dip(None);
+        if restored.is_ok() {
+            // An entry that cannot be struck out does no harm: at the next start the limit is not ours any more.
+            let _ = journal.strike(dip.group());
+        }
+        restored.and(did)
+    }
+}
+
+fn reclaim_sized(place: &CgroupPlace, step: Bytes, keep_out_of_swap: bool) -> Result<Step, Errno> {
+    let file = file::open_write(&*place.dir, c"memory.reclaim")?;
+    let suffix: &[u8] = if keep_out_of_swap { b" swappiness=0" } else { b"" };
+    let command = ShortText::number(step.0, suffix);
+    let before = group::current_bytes(place);
+    match file::write_once(&file, command.as_bytes()) {
+        Ok(()) => Ok(Step::Got {
+            freed: step,
+            short: false,
+        }),
+        // Less was reclaimed than asked for, and the kernel does not say how much: the cgroup's own counter does.
+        Err(Errno::AGAIN | Errno::INTR) => Ok(Step::Got {
+            freed: fallen(place, before).min(step),
+            short: true,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// A write that does not say what it brought.
+fn measure(
+    place: &CgroupPlace,
+    step: Bytes,
+    write: impl FnOnce(&CgroupPlace) -> Result<(), Errno>,
+) -> Result<Step, Errno> {
+    let before = group::current_bytes(place);
+    match write(place) {
+        Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::BUSY) => {}
+        Err(error) => return Err(error),
+    }
+    let freed = fallen(place, before);
+    Ok(Step::Got {
+        freed,
+        short: freed < step,
+    })
+}
+
+fn fallen(place: &CgroupPlace, before: Option<u64>) -> Bytes {
+    Bytes(before.unwrap_or(0)) - Bytes(group::current_bytes(place).unwrap_or(0))
+}
+
+/// File pages that were reclaimed and read again, in bytes. Kernels before 5.9 and v1 count them together with
+/// anonymous ones, which errs on the side of leaving the cgroup alone.
+fn refaulted(dir: BorrowedFd<'_>) -> Bytes {
+    let mut buffer = [0; file::BUFFER_BYTES];
+    let Ok(text) = file::read_into(dir, c"memory.stat", &mut buffer) else {
+        return Bytes::ZERO;
+    };
+    let pages = file::find_keyed(text, b"workingset_refault_file")
+        .or_else(|| file::find_keyed(text, b"workingset_refault"))
+        .unwrap_or(0);
+    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    Bytes(pages.saturating_mul(page))
+}
+
+/// Whether any swap is on: `/proc/swaps` has a line below its heading.
+fn is_swap_on(proc_root: BorrowedFd<'_>) -> bool {
+    let mut buffer = [0; file::BUFFER_BYTES];
+    match file::read_into(proc_root, c"swaps", &mut buffer) {
+        Ok(text) => text.trim_ascii().contains(&b'\n'),
+        // A kernel without swap has no such file.
+        Err(Errno::NOENT) => false,
+        // Where it cannot be told, it is taken to be on: that only forbids.
+        Err(_) => true,
+    }
+}
+
+/// When the kill thread has to look at a dip again.
+pub(crate) fn dip_due(dip: Option<&Arc<Dip>>) -> Option<Moment> {
+    dip.map(|dip| dip.restore_by)
+}

@@ -1,0 +1,292 @@
+//! The rights the rungs need, each exercised at the start without harm, so that a missing one is known before it is
+//! needed. Nothing is killed, reclaimed or left changed.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::{Errno, Result};
+use rustix::path::DecInt;
+use rustix::process::{Pid, Resource};
+
+use crate::file;
+use crate::order::CgroupVersion;
+use crate::process::{self, ProcessDir};
+use crate::release::{Release, release_memory};
+use crate::sysrq;
+
+/// `CAP_KILL` and `CAP_IPC_LOCK` of `include/uapi/linux/capability.h`.
+const CAP_KILL: u32 = 5;
+const CAP_IPC_LOCK: u32 = 14;
+
+/// What is tested, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct SelfTest<'a> {
+    /// The proc file system, opened as a directory.
+    pub proc_root: BorrowedFd<'a>,
+    /// The cgroup whose memory would be reclaimed, usually `kubepods`; not the root, which lacks the files.
+    pub group: Option<(BorrowedFd<'a>, CgroupVersion)>,
+    /// Whether `process_mrelease` may be tried: under a seccomp filter the try itself can end this process.
+    pub release: Release,
+}
+
+/// One right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// Its name, fit for a metric's label.
+    pub name: &'static str,
+    /// It can be used.
+    pub works: bool,
+    /// What the kernel said, where it cannot.
+    pub errno: Option<Errno>,
+    /// What it costs not to have it, and what takes its place.
+    pub cost: &'static str,
+}
+
+/// Exercises every right.
+pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
+    let right = |name, cost, tried: Result<()>| Right {
+        name,
+        works: tried.is_ok(),
+        errno: tried.err(),
+        cost,
+    };
+    let on_group = |name: &'static std::ffi::CStr, try_it: fn(OwnedFd) -> Result<()>| match test.group {
+        Some((dir, CgroupVersion::V2)) => file::open_write(dir, name).and_then(try_it),
+        Some((_, CgroupVersion::V1)) => Err(Errno::OPNOTSUPP),
+        None => Err(Errno::NOENT),
+    };
+    vec![
+        right(
+            "pidfd",
+            "kill is impossible: without a pidfd (Linux 5.3) a signal may reach another process of the same number",
+            open_own_pidfd(test.proc_root).map(drop),
+        ),
+        right(
+            "signal_other_users",
+            "kill reaches processes of this user only; cgroup.kill, where it works, does not need it (CAP_KILL)",
+            signal_other_users(test.proc_root),
+        ),
+        right(
+            "cgroup_kill",
+            "KILL goes to each process by pidfd until the cgroup is empty (before Linux 5.14, and on cgroup v1)",
+            // Opening it for writing does nothing yet.
+            on_group(c"cgroup.kill", |_| Ok(())),
+        ),
+        right(
+            "process_mrelease",
+            "a victim's memory comes back at its exit instead of at once (before Linux 5.15, or not tried under seccomp)",
+            try_release(test),
+        ),
+        right(
+            "memory_reclaim",
+            "reclaim uses a dip of memory.high of at most 200 ms (before Linux 5.19), on cgroup v1 nothing",
+            // Nothing is asked for, so the kernel's loop ends before it begins (mm/memcontrol.c, memory_reclaim).
+            on_group(c"memory.reclaim", |file| file::write_once(file, b"0")),
+        ),
+        right(
+            "memory_reclaim_swappiness",
+            "no reclaim while swap is on: it would swap out instead of dropping cache (before Linux 6.9)",
+            on_group(c"memory.reclaim", |file| {
+                file::write_once(file, b"0 swappiness=0")
+            }),
+        ),
+        right(
+            "memory_high",
+            "no dip where memory.reclaim is missing",
+            on_group(c"memory.high", |_| Ok(())),
+        ),
+        right(
+            "sysrq",
+            "the rung sysrq is off",
+            sysrq::is_writable(test.proc_root),
+        ),
+        right(
+            "lock_memory",
+            "under thrashing the agent's own pages may have to be read back from disk (CAP_IPC_LOCK)",
+            may_lock(test.proc_root),
+        ),
+        right(
+            "raise_priority",
+            "the guard competes with CPU hogs for its turn and looks late (CAP_SYS_NICE)",
+            try_priority(),
+        ),
+        right(
+            "lower_oom_score_adj",
+            "the kernel's OOM killer may choose the agent itself (CAP_SYS_RESOURCE)",
+            try_oom_score_adj(test.proc_root),
+        ),
+    ]
+}
+
+fn open_own_pidfd(proc_root: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let own = ProcessDir::open(proc_root, std::process::id())?.facts()?;
+    process::open_pidfd(proc_root, own.id)
+}
+
+/// Signal 0 to a process of another user: it checks the right and sends nothing (`kill(2)`). Where this user is alone on
+/// the machine, the capability tells.
+fn signal_other_users(proc_root: BorrowedFd<'_>) -> Result<()> {
+    match find_foreign_process(proc_root)? {
+        Some(pid) => match rustix::process::test_kill_process(pid) {
+            // It ended in between; that it was looked up at all shows the right.
+            Err(Errno::SRCH) => Ok(()),
+            tried => tried,
+        },
+        None if has_capability(proc_root, CAP_KILL)? => Ok(()),
+        None => Err(Errno::PERM),
+    }
+}
+
+fn find_foreign_process(proc_root: BorrowedFd<'_>) -> Result<Option<Pid>> {
+    let own = rustix::process::geteuid().as_raw();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 8192];
+    let mut entries = rustix::fs::RawDir::new(file::open_dir(proc_root, c".")?, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = file::parse_number(name.to_bytes())
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
+        let Some(pid) = pid else { continue };
+        // The owner of /proc/PID is the process' effective user, root for one that cannot be dumped.
+        let owner = file::open_dir(proc_root, name)
+            .and_then(rustix::fs::fstat)
+            .map(|stat| stat.st_uid);
+        if owner.is_ok_and(|owner| owner != own) {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
+}
+
+fn has_capability(proc_root: BorrowedFd<'_>, capability: u32) -> Result<bool> {
+    let own = file::open_dir(proc_root, DecInt::new(std::process::id()).as_c_str())?;
+    let mut buffer = [0; file::BUFFER_BYTES];
+    let text = file::read_into(&own, c"status", &mut buffer)?;
+    let effective = text
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"CapEff:"))
+        .and_then(|mask| std::str::from_utf8(mask).ok())
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    effective
+        .map(|mask| mask >> capability & 1 == 1)
+        .ok_or(Errno::INVAL)
+}
+
+/// Our own process was not killed, so the kernel refuses with `EINVAL`, which shows that the call is there.
+fn try_release(test: &SelfTest<'_>) -> Result<()> {
+    if !test.release.is_allowed(test.proc_root) {
+        return Err(Errno::OPNOTSUPP);
+    }
+    match release_memory(open_own_pidfd(test.proc_root)?) {
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Locking everything needs the capability or a limit that does not bind; locking one page would prove nothing.
+fn may_lock(proc_root: BorrowedFd<'_>) -> Result<()> {
+    let unlimited = rustix::process::getrlimit(Resource::Memlock).current.is_none();
+    if unlimited || has_capability(proc_root, CAP_IPC_LOCK)? {
+        Ok(())
+    } else {
+        Err(Errno::PERM)
+    }
+}
+
+/// Raises the calling thread's priority by one and puts it back.
+fn try_priority() -> Result<()> {
+    let nice = rustix::process::getpriority_process(None)?;
+    if nice <= -20 {
+        return Ok(());
+    }
+    rustix::process::setpriority_process(None, nice - 1)?;
+    rustix::process::setpriority_process(None, nice)
+}
+
+/// Lowers the own score by one and puts it back; raising it is always allowed.
+fn try_oom_score_adj(proc_root: BorrowedFd<'_>) -> Result<()> {
+    let pid = std::process::id();
+    let score = ProcessDir::open(proc_root, pid)?.oom_score_adj()?;
+    if score <= -1000 {
+        return Ok(());
+    }
+    let own = file::open_dir(proc_root, DecInt::new(pid).as_c_str())?;
+    let file = file::open_write(&own, c"oom_score_adj")?;
+    file::write_once(file.as_fd(), DecInt::new(score - 1).as_bytes())?;
+    file::write_once(file.as_fd(), DecInt::new(score).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::sync::Mutex;
+
+    /// Each test lowers the score of this one process for a moment; one that looks at it must be alone.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn test<'a>(proc_root: &'a File, group: Option<(BorrowedFd<'a>, CgroupVersion)>) -> Vec<Right> {
+        self_test(&SelfTest {
+            proc_root: proc_root.as_fd(),
+            group,
+            release: Release::Never,
+        })
+    }
+
+    fn find(rights: &[Right], name: &str) -> Right {
+        *rights
+            .iter()
+            .find(|right| right.name == name)
+            .expect("a right of this name")
+    }
+
+    #[test]
+    fn an_old_kernel_misses_its_files_and_says_what_takes_their_place() {
+        let _alone = ALONE.lock();
+        // cgroup v2 on 5.10: memory.high, and neither memory.reclaim nor cgroup.kill.
+        let group = tempfile::tempdir().expect("a directory");
+        fs::write(group.path().join("memory.high"), "max").expect("a file");
+        let dir = File::open(group.path()).expect("a directory");
+        let proc_root = File::open("/proc").expect("/proc");
+        let rights = test(&proc_root, Some((dir.as_fd(), CgroupVersion::V2)));
+        assert!(find(&rights, "memory_high").works);
+        for name in ["memory_reclaim", "memory_reclaim_swappiness", "cgroup_kill"] {
+            let right = find(&rights, name);
+            assert_eq!((right.works, right.errno), (false, Some(Errno::NOENT)), "{name}");
+            assert!(!right.cost.is_empty());
+        }
+        assert_eq!(
+            fs::read(group.path().join("memory.high")).expect("the file"),
+            b"max"
+        );
+    }
+
+    #[test]
+    fn it_asks_for_no_memory_and_leaves_the_score_as_it_was() {
+        let _alone = ALONE.lock();
+        let group = tempfile::tempdir().expect("a directory");
+        fs::write(group.path().join("memory.reclaim"), "").expect("a file");
+        let dir = File::open(group.path()).expect("a directory");
+        let proc_root = File::open("/proc").expect("/proc");
+        let score = || fs::read("/proc/self/oom_score_adj").expect("the own score");
+        let before = score();
+        let rights = test(&proc_root, Some((dir.as_fd(), CgroupVersion::V2)));
+        assert!(find(&rights, "memory_reclaim").works && find(&rights, "pidfd").works);
+        assert_eq!(
+            fs::read(group.path().join("memory.reclaim")).expect("the file"),
+            b"0 swappiness=0"
+        );
+        assert_eq!(score(), before);
+    }
+
+    #[test]
+    fn v1_has_none_of_the_v2_files() {
+        let _alone = ALONE.lock();
+        let group = tempfile::tempdir().expect("a directory");
+        fs::write(group.path().join("cgroup.kill"), "").expect("a file");
+        let dir = File::open(group.path()).expect("a directory");
+        let proc_root = File::open("/proc").expect("/proc");
+        let rights = test(&proc_root, Some((dir.as_fd(), CgroupVersion::V1)));
+        assert_eq!(find(&rights, "cgroup_kill").errno, Some(Errno::OPNOTSUPP));
+    }
+}

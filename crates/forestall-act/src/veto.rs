@@ -1,0 +1,172 @@
+//! The last check before a signal: who is never touched, whatever the engine said. It looks at the processes as they
+//! are now, because the engine's knowledge may be a sample old, and it cannot be switched off.
+
+use std::os::fd::BorrowedFd;
+
+use forestall_decide::Protection;
+
+use crate::process::{Facts, ProcessDir};
+
+/// At or below this `oom_score_adj` somebody has asked for the process to be spared.
+const OOM_SCORE_ADJ_SPARED: i32 = -900;
+
+/// No process tree is deeper than this between the agent and PID 1; a loop in a fake tree ends here.
+const ANCESTORS_MAX: usize = 64;
+
+/// The names of node agents as `comm` shows them, cut at 15 bytes. A name is the process's own choice, so this only
+/// ever protects; it never chooses a victim.
+const NODE_AGENTS: [&[u8]; 23] = [
+    b"aws-k8s-agent",
+    b"bird",
+    b"calico-node",
+    b"cilium-agent",
+    b"conmon",
+    b"containerd",
+    b"containerd-shim",
+    b"cri-dockerd",
+    b"crio",
+    b"dbus-broker",
+    b"dbus-broker-lau",
+    b"dbus-daemon",
+    b"dockerd",
+    b"etcd",
+    b"flanneld",
+    b"init",
+    b"k0s",
+    b"k3s",
+    b"kube-proxy",
+    b"kubelet",
+    b"rke2",
+    b"runc",
+    b"sshd",
+];
+
+/// Families of names: systemd's own daemons (`systemd-journal`, `systemd-udevd`, …) and sessions of sshd.
+const NODE_AGENT_PREFIXES: [&[u8]; 4] = [b"systemd", b"(sd-", b"sshd-", b"containerd-shim"];
+
+/// This process and its ancestors, from its own PID up to 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnLine {
+    pids: [u32; ANCESTORS_MAX],
+}
+
+impl OwnLine {
+    /// Reads the chain of parents. Read anew for every order: an ancestor that ends hands us to another one.
+    pub(crate) fn read(proc_root: BorrowedFd<'_>) -> Self {
+        let mut pids = [0; ANCESTORS_MAX];
+        let mut pid = std::process::id();
+        for slot in &mut pids {
+            *slot = pid;
+            let Ok(facts) = ProcessDir::open(proc_root, pid).and_then(|dir| dir.facts()) else {
+                break;
+            };
+            if facts.parent == 0 {
+                break;
+            }
+            pid = facts.parent;
+        }
+        Self { pids }
+    }
+
+    fn holds(&self, pid: u32) -> bool {
+        self.pids.iter().any(|own| *own == pid && pid != 0)
+    }
+}
+
+/// Why this process may not be touched, if so. `node_agents`: refuse those by name too; inside `kubepods` a container
+/// may call itself what it likes and gains nothing by it.
+pub(crate) fn protection_of(
+    facts: &Facts,
+    oom_score_adj: i32,
+    own: &OwnLine,
+    node_agents: bool,
+) -> Option<Protection> {
+    if facts.id.pid <= 1 || facts.kernel_thread || own.holds(facts.id.pid) {
+        return Some(Protection::Essential);
+    }
+    if oom_score_adj <= OOM_SCORE_ADJ_SPARED {
+        return Some(Protection::OomScoreAdj);
+    }
+    if node_agents && is_node_agent(facts.comm()) {
+        return Some(Protection::NodeAgent);
+    }
+    None
+}
+
+/// Whether `comm` is the name of something a node cannot do without.
+pub fn is_node_agent(comm: &[u8]) -> bool {
+    NODE_AGENTS.contains(&comm) || NODE_AGENT_PREFIXES.iter().any(|prefix| comm.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::parse_stat;
+    use std::os::fd::AsFd;
+
+    fn facts(pid: u32, comm: &str, flags: u32) -> Facts {
+        let line = format!("{pid} ({comm}) S 1 1 1 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 1 0 5 0 9 1\n");
+        parse_stat(line.as_bytes()).expect("a well-formed line")
+    }
+
+    fn own() -> OwnLine {
+        OwnLine::read(std::fs::File::open("/proc").expect("/proc").as_fd())
+    }
+
+    #[test]
+    fn the_essential_are_spared_everywhere() {
+        let own = own();
+        let essential = Some(Protection::Essential);
+        assert_eq!(protection_of(&facts(1, "init", 0), 0, &own, false), essential);
+        assert_eq!(protection_of(&facts(0, "", 0), 0, &own, false), essential);
+        assert_eq!(
+            protection_of(&facts(9, "kworker/0:1", 0x0020_0000), 0, &own, false),
+            essential
+        );
+        assert_eq!(
+            protection_of(&facts(std::process::id(), "me", 0), 1000, &own, false),
+            essential
+        );
+        let parent = std::os::unix::process::parent_id();
+        assert_eq!(
+            protection_of(&facts(parent, "cargo", 0), 1000, &own, false),
+            essential
+        );
+    }
+
+    #[test]
+    fn the_spared_score_is_a_closed_bound() {
+        let own = own();
+        let leak = facts(u32::MAX, "leak", 0);
+        assert_eq!(
+            protection_of(&leak, -900, &own, false),
+            Some(Protection::OomScoreAdj)
+        );
+        assert_eq!(protection_of(&leak, -899, &own, false), None);
+    }
+
+    #[test]
+    fn node_agents_count_outside_kubepods_only() {
+        let own = own();
+        for comm in [
+            "kubelet",
+            "containerd-shim",
+            "systemd-journal",
+            "systemd-logind",
+            "sshd-session",
+            "etcd",
+        ] {
+            let agent = facts(u32::MAX, comm, 0);
+            assert_eq!(
+                protection_of(&agent, 0, &own, true),
+                Some(Protection::NodeAgent),
+                "{comm}"
+            );
+            assert_eq!(protection_of(&agent, 0, &own, false), None, "{comm}");
+        }
+        assert_eq!(
+            protection_of(&facts(u32::MAX, "kubeletter", 0), 0, &own, true),
+            None
+        );
+    }
+}

@@ -1,0 +1,281 @@
+//! The hands of a kill: checks who the victim is and who lives in it, sends the signals, and looks at what is left.
+//! Before every signal the whole victim is checked again; one protected process among many, and nothing is sent.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use forestall_decide::{Bytes, GroupKind, ProcessId, Protection};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use crate::group;
+use crate::kill::Seen;
+use crate::order::{CgroupPlace, Note, Place};
+use crate::process::{self, ProcessDir};
+use crate::veto::{OwnLine, protection_of};
+
+/// How many of the largest victims are helped along with `process_mrelease`.
+const RELEASED_MAX: usize = 4;
+
+/// Processes for which room is made at the start, so that an ordinary container is listed without allocating.
+const PROCESSES_PREPARED: usize = 4096;
+
+/// Whom a kill is aimed at.
+#[derive(Debug)]
+pub(crate) enum Victim {
+    /// A container with everybody in it.
+    Group(CgroupPlace),
+    /// One process.
+    Process {
+        /// Who.
+        id: ProcessId,
+        /// Its handle.
+        pidfd: OwnedFd,
+    },
+}
+
+/// Why nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is gone, or somebody else has its number.
+    Gone,
+    /// It may not be touched.
+    Vetoed(Note),
+    /// It makes no sense.
+    Misplaced,
+    /// The kernel refused.
+    Failed(Errno),
+}
+
+/// Buffers of the kill thread, made once.
+#[derive(Debug)]
+pub(crate) struct Hands {
+    proc_root: OwnedFd,
+    pids: Vec<u32>,
+    /// Those of the last check that can still be signalled, with their resident pages.
+    living: Vec<(ProcessId, u64)>,
+}
+
+impl Hands {
+    pub(crate) fn new(proc_root: OwnedFd) -> Self {
+        let (pids, living) = (
+            Vec::with_capacity(PROCESSES_PREPARED),
+            Vec::with_capacity(PROCESSES_PREPARED),
+        );
+        Self {
+            proc_root,
+            pids,
+            living,
+        }
+    }
+
+    /// The proc file system.
+    pub(crate) fn proc_root(&self) -> &OwnedFd {
+        &self.proc_root
+    }
+
+    /// Takes hold of the victim if it is the one that was meant and may be touched. Returns what it holds and what of
+    /// that may outlive it.
+    pub(crate) fn seize(&mut self, place: &Place) -> Result<(Victim, Seen, Bytes), Refusal> {
+        match place {
+            Place::Node => Err(Refusal::Misplaced),
+            Place::Cgroup(place) => {
+                self.check_group(place)?;
+                if self.pids.is_empty() {
+                    return Err(Refusal::Gone);
+                }
+                let current = group::current_bytes(place).map(Bytes);
+                let lasting = Bytes(group::shmem_bytes(place));
+                Ok((
+                    Victim::Group(place.clone()),
+                    Seen {
+                        populated: true,
+                        current,
+                    },
+                    lasting,
+                ))
+            }
+            Place::Process(id) => {
+                let pidfd = process::open_pidfd(self.proc_root.as_fd(), *id).map_err(lost)?;
+                self.check_process(*id)?;
+                let victim = Victim::Process { id: *id, pidfd };
+                let current = self.own_bytes(*id);
+                Ok((
+                    victim,
+                    Seen {
+                        populated: true,
+                        current,
+                    },
+                    Bytes::ZERO,
+                ))
+            }
+        }
+    }
+
+    /// Looks at what is left of the victim.
+    pub(crate) fn look(&mut self, victim: &Victim) -> Seen {
+        match victim {
+            Victim::Group(place) => {
+                // Where it cannot be told, somebody lives: the deadline ends it.
+                let populated = group::is_populated(place, &mut self.pids).unwrap_or(true);
+                Seen {
+                    populated,
+                    current: group::current_bytes(place).map(Bytes),
+                }
+            }
+            Victim::Process { id, pidfd } => {
+                let populated = !process::has_ended(pidfd).unwrap_or(false);
+                Seen {
+                    populated,
+                    current: if populated { self.own_bytes(*id) } else { None },
+                }
+            }
+        }
+    }
+
+    /// Sends TERM to everybody in it.
+    pub(crate) fn term(&mut self, victim: &Victim) -> Result<(), Refusal> {
+        match victim {
+            Victim::Group(place) => {
+                self.check_group(place)?;
+                self.signal_all(Signal::TERM)
+            }
+            Victim::Process { id, pidfd } => {
+                self.check_process(*id)?;
+                send(pidfd, Signal::TERM).map_err(lost)
+            }
+        }
+    }
+
+    /// Sends KILL to everybody in it and hands the largest to `release`. Returns whether it has to be repeated because
+    /// somebody may have forked away.
+    pub(crate) fn kill(
+        &mut self,
+        victim: &Victim,
+        release: &mut dyn FnMut(OwnedFd),
+    ) -> Result<bool, Refusal> {
+        let place = match victim {
+            Victim::Group(place) => place,
+            Victim::Process { id, pidfd } => {
+                self.check_process(*id)?;
+                send(pidfd, Signal::KILL).map_err(lost)?;
+                if let Ok(pidfd) = pidfd.try_clone() {
+                    release(pidfd);
+                }
+                return Ok(false);
+            }
+        };
+        self.check_group(place)?;
+        // The largest first, so that their pidfds are opened while they are certainly there.
+        self.living
+            .sort_unstable_by_key(|(_, pages)| std::cmp::Reverse(*pages));
+        let mut largest = [const { None }; RELEASED_MAX];
+        for (slot, (id, _)) in largest.iter_mut().zip(&self.living) {
+            *slot = process::open_pidfd(self.proc_root.as_fd(), *id).ok();
+        }
+        let repeat = match group::kill_all(place) {
+            Ok(()) => false,
+            // Removed in between: nobody is left, and the next look says so.
+            Err(Errno::NODEV) => return Ok(false),
+            // Not there (before 5.14, v1), or not writable: one after the other.
+            Err(_) => {
+                self.signal_all(Signal::KILL)?;
+                true
+            }
+        };
+        largest.into_iter().flatten().for_each(release);
+        Ok(repeat)
+    }
+
+    /// Identity, kind, and every process of a cgroup; fills `living`.
+    fn check_group(&mut self, place: &CgroupPlace) -> Result<(), Refusal> {
+        if !group::is_the_ordered_one(place) {
+            return Err(Refusal::Gone);
+        }
+        let has_children = group::list_processes(place, &mut self.pids).map_err(lost)?;
+        match place.kind {
+            GroupKind::Container(_) => {}
+            GroupKind::Pod(_) if !has_children => {}
+            _ => return Err(Refusal::Vetoed(Note::NotAContainer)),
+        }
+        let own = OwnLine::read(self.proc_root.as_fd());
+        self.living.clear();
+        for pid in &self.pids {
+            if let Some(found) = check(&self.proc_root, *pid, &own, false)? {
+                self.living.push(found);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_process(&mut self, id: ProcessId) -> Result<(), Refusal> {
+        let own = OwnLine::read(self.proc_root.as_fd());
+        match check(&self.proc_root, id.pid, &own, true)? {
+            Some((found, _)) if found == id => Ok(()),
+            _ => Err(Refusal::Gone),
+        }
+    }
+
+    /// Sends a signal to everybody the last check found, each by a pidfd that is confirmed to be theirs.
+    fn signal_all(&self, signal: Signal) -> Result<(), Refusal> {
+        let (mut reached, mut refused) = (0_usize, None);
+        for (id, _) in &self.living {
+            let result =
+                process::open_pidfd(self.proc_root.as_fd(), *id).and_then(|pidfd| send(&pidfd, signal));
+            match result {
+                Ok(()) => reached += 1,
+                Err(Errno::SRCH) => {}
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if reached == 0 => Err(Refusal::Failed(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn own_bytes(&self, id: ProcessId) -> Option<Bytes> {
+        let directory = ProcessDir::open(self.proc_root.as_fd(), id.pid).ok()?;
+        directory.own_bytes().ok().map(Bytes)
+    }
+}
+
+/// Checks one process. `None`: it is gone or a zombie, so there is nothing to signal.
+fn check(
+    proc_root: &OwnedFd,
+    pid: u32,
+    own: &OwnLine,
+    node_agents: bool,
+) -> Result<Option<(ProcessId, u64)>, Refusal> {
+    let protected = |protection| Refusal::Vetoed(Note::Protected { pid, protection });
+    if pid == 0 {
+        // It lives in a PID namespace that is not ours, so that nobody can say who it is.
+        return Err(protected(Protection::Essential));
+    }
+    let seen = ProcessDir::open(proc_root.as_fd(), pid)
+        .and_then(|directory| Ok((directory.facts()?, directory.oom_score_adj()?)));
+    match seen.map_err(process::gone) {
+        Ok((facts, oom_score_adj)) => match protection_of(&facts, oom_score_adj, own, node_agents) {
+            Some(protection) => Err(protected(protection)),
+            None if facts.zombie => Ok(None),
+            None => Ok(Some((facts.id, facts.resident_pages))),
+        },
+        Err(Errno::SRCH) => Ok(None),
+        Err(error) => Err(Refusal::Failed(error)),
+    }
+}
+
+fn lost(error: Errno) -> Refusal {
+    match error {
+        Errno::SRCH | Errno::NOENT | Errno::NODEV => Refusal::Gone,
+        error => Refusal::Failed(error),
+    }
+}
+
+/// The one place from which forestall signals anybody.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "everywhere else a signal is banned so that it has to come through here"
+)]
+fn send(pidfd: impl AsFd, signal: Signal) -> Result<(), Errno> {
+    rustix::process::pidfd_send_signal(pidfd, signal)
+}
