@@ -1,0 +1,171 @@
+//! The guard thread: wait, look, decide, hand over. Synchronous; a steady round allocates nothing and waits for nothing
+//! but poll(2).
+//!
+//! What it refuses to do: act (orders go to the act threads), speak (events go to the talk thread), or wait for either.
+
+use forestall_act::ActorHandle;
+use forestall_decide::{Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Span};
+use forestall_sense::Sensor;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::clock::now;
+use super::place::{SensorNames, place_order};
+use super::shared::{Command, Commands, Post, Tick, Trouble};
+use super::trigger::Triggers;
+
+/// Descriptors polled beside the triggers: commands and reports.
+const OWN_FDS: usize = 2;
+/// More triggers than this are never armed: the machine's and those of the nodes named `kubepods`.
+const TRIGGERS_MAX: usize = 6;
+
+/// What the guard needs to run, all of it opened before.
+pub(crate) struct GuardSetup {
+    /// Reads the machine.
+    pub(crate) sensor: Sensor,
+    /// Acts in `enforce`.
+    pub(crate) actor: ActorHandle,
+    /// Wake it early.
+    pub(crate) triggers: Triggers,
+    /// Tells the talk thread.
+    pub(crate) post: Post,
+    /// What the talk thread wants.
+    pub(crate) commands: Commands,
+    /// The policy to begin with, already cut down to the rights there are.
+    pub(crate) policy: Policy,
+}
+
+/// Runs until told to stop.
+pub(crate) fn run(setup: GuardSetup) {
+    let mut guard = Guard {
+        engine: Engine::new(setup.policy),
+        sensor: setup.sensor,
+        actor: setup.actor,
+        triggers: setup.triggers,
+        post: setup.post,
+        commands: setup.commands,
+        wake_at: now(),
+    };
+    guard.post.policy(now(), &setup.policy);
+    while guard.round() {}
+}
+
+struct Guard {
+    engine: Engine,
+    sensor: Sensor,
+    actor: ActorHandle,
+    triggers: Triggers,
+    post: Post,
+    commands: Commands,
+    wake_at: Moment,
+}
+
+impl Guard {
+    /// One round; false at the end.
+    fn round(&mut self) -> bool {
+        self.wait();
+        let now = now();
+        // Only what came after the time asked for is lateness; a trigger or a report comes early.
+        let late = now.since(self.wake_at);
+        if !self.take_commands(now) {
+            return false;
+        }
+        self.take_reports(now);
+        self.look(now, late);
+        true
+    }
+
+    /// Waits for the time, a trigger, a report or a command.
+    fn wait(&mut self) {
+        let left = self.wake_at.since(now());
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.0 / 1_000_000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(left.0 % 1_000_000 * 1000).unwrap_or(0),
+        };
+        let mut answers = [PollFlags::empty(); TRIGGERS_MAX];
+        {
+            let commands = self.commands.fd();
+            let reports = self.actor.reported();
+            let own = [PollFd::from_borrowed_fd(commands, PollFlags::IN), PollFd::from_borrowed_fd(reports, PollFlags::IN)];
+            let spare = PollFd::from_borrowed_fd(commands, PollFlags::empty());
+            let mut fds: [PollFd<'_>; OWN_FDS + TRIGGERS_MAX] = std::array::from_fn(|_| spare.clone());
+            let mut count = OWN_FDS;
+            for (slot, fd) in fds.iter_mut().zip(own) {
+                *slot = fd;
+            }
+            for (slot, fd) in fds.iter_mut().skip(OWN_FDS).zip(self.triggers.poll_fds()) {
+                *slot = fd;
+                count += 1;
+            }
+            let polled = fds.get_mut(..count).unwrap_or_default();
+            // An interrupted or failed wait is a short one: the look that follows asks for the next.
+            let _ = poll(polled, Some(&timeout));
+            for (answer, fd) in answers.iter_mut().zip(polled.iter().skip(OWN_FDS)) {
+                *answer = fd.revents();
+            }
+        }
+        self.triggers.take_answers(&answers);
+    }
+
+    fn take_commands(&mut self, now: Moment) -> bool {
+        while let Some(command) = self.commands.take() {
+            match command {
+                Command::Stop => return false,
+                Command::Policy(policy) => {
+                    self.engine.step(now, Input::Policy(&policy));
+                    self.post.policy(now, &policy);
+                }
+            }
+        }
+        true
+    }
+
+    fn take_reports(&mut self, now: Moment) {
+        while let Some(report) = self.actor.take_report() {
+            self.engine.step(now, Input::Outcome(&report.outcome));
+            self.post.outcome(now, &report.outcome);
+        }
+    }
+
+    fn look(&mut self, at: Moment, late: Span) {
+        let failures = self.sensor.failures();
+        self.sensor.sample(at, late);
+        let sample = self.sensor.last();
+        let enforce = self.engine.policy().mode == Mode::Enforce;
+        let near = self.engine.policy().tick_near;
+        let decision = self.engine.step(at, Input::Sample(sample));
+        // Orders first: everything else can wait for them.
+        let mut lost = [None; 4];
+        if enforce {
+            for action in decision.actions {
+                let handed = place_order(action, &self.sensor).map(|order| self.actor.submit(order));
+                let kind = match handed {
+                    Some(Ok(())) => continue,
+                    Some(Err(_)) => OutcomeKind::Failed(rustix::io::Errno::AGAIN.raw_os_error()),
+                    None => OutcomeKind::Gone,
+                };
+                if let Some(slot) = lost.iter_mut().find(|slot| slot.is_none()) {
+                    *slot = Some(Outcome {
+                        action: action.id,
+                        rung: action.rung,
+                        kind,
+                        freed: forestall_decide::Bytes::ZERO,
+                        took: Span(0),
+                    });
+                }
+            }
+        }
+        let wake_in = decision.wake_in;
+        let tick = Tick { now: at, took: now().since(at) };
+        self.post.publish(&tick, sample, &decision, &SensorNames(&self.sensor));
+        for outcome in lost.iter().flatten() {
+            self.engine.step(at, Input::Outcome(outcome));
+            self.post.outcome(at, outcome);
+        }
+        // Each process outside `kubepods` is read at every look only while a wall is near.
+        self.sensor.set_attention(wake_in <= near);
+        if self.sensor.failures() > failures {
+            self.post.trouble(at, Trouble { what: "read", errno: 0 });
+        }
+        self.wake_at = at + wake_in;
+    }
+}
