@@ -1,13 +1,13 @@
 //! The machine's own figures: meminfo, vmstat and pressure at every sample, and at longer intervals what is costly to
 //! read or hardly ever changes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use forestall_decide::{Bytes, Lru, Moment, NodeSample, Span, Stall};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::file::{Buffer, HeldFile};
 use forestall_kernel::machine::{Machine, open_lru_gen};
-use forestall_kernel::parse::{Meminfo, Pressure, Swaps, Vmstat, Zoneinfo, lru_gen_enabled};
+use forestall_kernel::parse::{Meminfo, Pressure, Swaps, Vmstat, Zoneinfo, count_cpus, lru_gen_enabled};
 use forestall_kernel::proc::{ProcRoot, Resource};
 
 use crate::Error;
@@ -33,8 +33,9 @@ pub(crate) struct NodeReader {
     zoneinfo: Option<HeldFile>,
     swaps: Option<HeldFile>,
     lru_gen: Option<HeldFile>,
-    sys_root: PathBuf,
-    machine: Machine,
+    cpus_online: Option<HeldFile>,
+    cpus: u32,
+    page_bytes: u64,
     buffer: Buffer,
     zoneinfo_buffer: Buffer,
     zoneinfo_due: Moment,
@@ -49,6 +50,7 @@ impl NodeReader {
     /// Opens the machine's files. Only meminfo is indispensable.
     pub(crate) fn open(proc: &ProcRoot, sys_root: &Path) -> Result<Self, Error> {
         let meminfo = proc.meminfo()?;
+        let machine = Machine::read(sys_root);
         let mut reader = Self {
             meminfo,
             vmstat: proc.vmstat().ok(),
@@ -56,8 +58,9 @@ impl NodeReader {
             zoneinfo: proc.zoneinfo().ok(),
             swaps: proc.swaps().ok(),
             lru_gen: open_lru_gen(sys_root).ok(),
-            sys_root: sys_root.to_path_buf(),
-            machine: Machine::read(sys_root),
+            cpus_online: HeldFile::open(&sys_root.join("devices/system/cpu/online")).ok(),
+            cpus: machine.cpus_online,
+            page_bytes: machine.page_bytes,
             buffer: Buffer::with_capacity(64 * 1024),
             zoneinfo_buffer: Buffer::with_capacity(64 * 1024),
             zoneinfo_due: Moment(0),
@@ -145,10 +148,14 @@ impl NodeReader {
                 Lru::Classic
             };
         }
-        if is_due(&mut self.cpus_due, now, CPUS_EVERY) {
-            self.machine = Machine::read(&self.sys_root);
+        if is_due(&mut self.cpus_due, now, CPUS_EVERY)
+            && let Some(file) = &self.cpus_online
+            && let Ok(content) = file.read_into(&mut self.buffer)
+            && let Some(cpus) = count_cpus(content)
+        {
+            self.cpus = cpus.max(1);
         }
-        node.cpus = self.machine.cpus_online;
+        node.cpus = self.cpus;
     }
 
     fn read_zoneinfo(&mut self, node: &mut NodeSample) {
@@ -156,7 +163,7 @@ impl NodeReader {
         loop {
             match file.read_into(&mut self.zoneinfo_buffer) {
                 Ok(content) => {
-                    let zones = Zoneinfo::parse(content, self.machine.page_bytes);
+                    let zones = Zoneinfo::parse(content, self.page_bytes);
                     node.watermark_min = Bytes(zones.watermark_min);
                     node.watermark_high = Bytes(zones.watermark_high);
                     self.watermark_low = Bytes(zones.watermark_low);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use forestall_decide::{Moment, ProcessId, Sample, Span};
+use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{Bounds, GroupFile, Hierarchy, HierarchyError, Tree, Version};
 use forestall_kernel::file::Buffer;
 use forestall_kernel::proc::ProcRoot;
@@ -17,6 +18,8 @@ use crate::processes::{ProcessBounds, ProcessReader, View};
 use crate::roster::Roster;
 use crate::traits::{Essentials, TraitReader, assign_protections};
 
+/// More mounts than this fills are no machine's.
+const MOUNTINFO_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Descriptors left to everybody else in this process.
 const DESCRIPTORS_SPARE: u64 = 256;
 /// A followed cgroup holds its directory and two files.
@@ -152,10 +155,18 @@ fn find_hierarchy(config: &SenseConfig, proc: &ProcRoot) -> Result<Hierarchy, Hi
     if let Some(root) = &config.cgroup_root {
         return Hierarchy::at(root, config.trusting);
     }
-    // A machine with thousands of mounts has a mountinfo of megabytes; it is read once.
-    let mut buffer = Buffer::with_capacity(4 * 1024 * 1024);
     let mountinfo = proc.mountinfo()?;
-    Hierarchy::find(mountinfo.read_into(&mut buffer)?, &config.prefix)
+    let mut buffer = Buffer::with_capacity(128 * 1024);
+    loop {
+        match mountinfo.read_into(&mut buffer) {
+            Ok(content) => return Hierarchy::find(content, &config.prefix),
+            // A machine with thousands of mounts has a mountinfo of megabytes.
+            Err(KernelError::Truncated { capacity, .. }) if capacity < MOUNTINFO_BYTES_MAX => {
+                buffer.enlarge(capacity * 2);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn open_groups(

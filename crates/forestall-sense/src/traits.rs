@@ -5,6 +5,7 @@
 //! itself, its name, protects nobody in `kubepods`; a pause process is recognised by its size, too.
 
 use forestall_decide::{Bytes, GroupKind, GroupSample, Moment, Protection, Span};
+use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{CgroupDir, GroupFile, Identity, Node};
 use forestall_kernel::file::Buffer;
 use forestall_kernel::parse::{lines, memory_path, unsigned};
@@ -13,11 +14,15 @@ use forestall_kernel::process::ProcessFile;
 
 use crate::agents::{OOM_SCORE_ADJ_SPARED, is_node_agent};
 use crate::groups::GroupReader;
+use crate::node::is_due;
 
 /// How old a cgroup's traits may be.
 const TRAITS_EVERY: Span = Span::secs(10);
-/// Processes looked at in one sample for traits that are merely old.
-const PROCESSES_PER_SAMPLE: usize = 48;
+/// Processes looked at in a second for traits that are merely old, and at most in one sample.
+const PROCESSES_PER_SECOND: u64 = 480;
+const PROCESSES_PER_SAMPLE: u64 = 480;
+/// Our ancestors are looked up this often: one that ends hands us to another.
+const ANCESTORS_EVERY: Span = Span::secs(60);
 /// Processes looked at in one cgroup.
 const PROCESSES_PER_GROUP: usize = 256;
 /// A pause process holds some hundred KiB. One that has grown beyond this is somebody who took its name.
@@ -36,6 +41,7 @@ pub(crate) struct Traits {
 /// The processes that no machine can do without: PID 1, ourselves and our ancestors, and where they live.
 #[derive(Debug)]
 pub(crate) struct Essentials {
+    own: u32,
     pids: Vec<u32>,
     paths: Vec<Box<[u8]>>,
 }
@@ -43,17 +49,13 @@ pub(crate) struct Essentials {
 impl Essentials {
     /// Reads the chain of parents of `own` and where each of them lives.
     pub(crate) fn read(proc: &ProcRoot, own: u32, buffer: &mut Buffer) -> Self {
-        let mut pids = vec![1];
-        let mut next = own;
-        while next > 1 && pids.len() < ANCESTORS_MAX && !pids.contains(&next) {
-            pids.push(next);
-            let parent = proc
-                .process(next)
-                .and_then(|process| process.stat(buffer).map(|stat| stat.parent));
-            next = parent.unwrap_or(0);
-        }
-        let mut paths = Vec::new();
-        for pid in &pids {
+        let mut essentials = Self {
+            own,
+            pids: Vec::with_capacity(ANCESTORS_MAX),
+            paths: Vec::new(),
+        };
+        essentials.read_ancestors(proc, buffer);
+        for pid in &essentials.pids {
             let Ok(process) = proc.process(*pid) else { continue };
             let Ok(content) = process.read(ProcessFile::Cgroup, buffer) else {
                 continue;
@@ -62,10 +64,24 @@ impl Essentials {
             if let Some(path) =
                 memory_path(content).filter(|path| path.len() > 1 && !path.starts_with(b"/.."))
             {
-                paths.push(path.into());
+                essentials.paths.push(path.into());
             }
         }
-        Self { pids, paths }
+        essentials
+    }
+
+    /// Brings the chain of parents up to date, without allocating.
+    fn read_ancestors(&mut self, proc: &ProcRoot, buffer: &mut Buffer) {
+        self.pids.clear();
+        self.pids.push(1);
+        let mut next = self.own;
+        while next > 1 && self.pids.len() < ANCESTORS_MAX && !self.pids.contains(&next) {
+            self.pids.push(next);
+            let parent = proc
+                .process(next)
+                .and_then(|process| process.stat(buffer).map(|stat| stat.parent));
+            next = parent.unwrap_or(0);
+        }
     }
 
     /// It is PID 1, ourselves or an ancestor.
@@ -92,6 +108,8 @@ pub(crate) struct TraitReader {
     procs: Buffer,
     buffer: Buffer,
     cursor: usize,
+    refreshed_at: Moment,
+    ancestors_due: Moment,
 }
 
 impl TraitReader {
@@ -101,6 +119,8 @@ impl TraitReader {
             procs: Buffer::with_capacity(16 * 1024),
             buffer: Buffer::with_capacity(4096),
             cursor: 0,
+            refreshed_at: Moment(0),
+            ancestors_due: Moment(0) + ANCESTORS_EVERY,
         }
     }
 
@@ -110,6 +130,9 @@ impl TraitReader {
 
     /// Looks at every new cgroup and at some of those whose traits are old.
     pub(crate) fn refresh(&mut self, reader: &mut GroupReader, proc: &ProcRoot, now: Moment) {
+        if is_due(&mut self.ancestors_due, now, ANCESTORS_EVERY) {
+            self.essentials.read_ancestors(proc, &mut self.buffer);
+        }
         let count = reader.tree().nodes().len();
         for index in 0..count {
             if let Some((node, state)) = reader.at_mut(index)
@@ -119,7 +142,10 @@ impl TraitReader {
                 state.traits = Some(self.look(node, proc, now, &mut budget));
             }
         }
-        let mut budget = PROCESSES_PER_SAMPLE;
+        let elapsed = now.since(self.refreshed_at);
+        self.refreshed_at = now;
+        let share = (elapsed.0 / 1000).saturating_mul(PROCESSES_PER_SECOND) / 1000;
+        let mut budget = usize::try_from(share.clamp(1, PROCESSES_PER_SAMPLE)).unwrap_or(1);
         for _ in 0..count {
             if budget == 0 {
                 break;
@@ -146,13 +172,16 @@ impl TraitReader {
             seen_at: now,
         };
         let is_host = node.identity == Identity::Host;
-        // The names of a longer list than fits are looked at as far as they were read.
-        if node.dir.read(GroupFile::Procs, &mut self.procs).is_err() && self.procs.as_bytes().is_empty() {
-            return traits;
-        }
+        let content = match node.dir.read(GroupFile::Procs, &mut self.procs) {
+            Ok(content) => content.unwrap_or_default(),
+            // Of a longer list than fits, as many are looked at as were read.
+            Err(KernelError::Truncated { .. }) => self.procs.as_bytes(),
+            // A threaded cgroup has no list of its own, its domain above has; and one that is gone has nobody.
+            Err(_) => return traits,
+        };
         let mut processes = 0_usize;
         let mut pauses = 0_usize;
-        for pid in lines(self.procs.as_bytes()).filter_map(unsigned) {
+        for pid in lines(content).filter_map(unsigned) {
             if *budget == 0 {
                 break;
             }

@@ -161,15 +161,11 @@ impl CgroupDir {
             _ => None,
         };
         let shown = || self.path_of(file);
-        match held {
-            Some(held) => read_whole(held, buffer, shown).map(Some),
-            None => {
-                let opened = self
-                    .open_file(file)
-                    .map_err(|errno| Error::from_errno(&shown(), errno))?;
-                read_whole(&opened, buffer, shown).map(Some)
-            }
+        if let Some(held) = held {
+            return read_whole(held, buffer, shown).map(Some);
         }
+        let opened = self.open_file(file).map_err(|errno| Error::from_errno(&shown(), errno))?;
+        read_whole(&opened, buffer, shown).map(Some)
     }
 
     /// The directory's link count: two, and one for each child (`kernfs_refresh_inode` in `fs/kernfs/inode.c`). Some
