@@ -31,8 +31,16 @@ pub(crate) struct Level {
 impl Level {
     /// Reads the cgroup at `dir`. Files that are absent leave their figure out.
     pub(crate) fn read(dir: &Path, version: Version) -> Self {
-        let number = |name: &str| fs::read(dir.join(name)).ok().and_then(|content| unsigned(&content));
-        let limit = |name: &str| fs::read(dir.join(name)).ok().and_then(|content| Limit::parse(&content));
+        let number = |name: &str| {
+            fs::read(dir.join(name))
+                .ok()
+                .and_then(|content| unsigned(&content))
+        };
+        let limit = |name: &str| {
+            fs::read(dir.join(name))
+                .ok()
+                .and_then(|content| Limit::parse(&content))
+        };
         let stat = fs::read(dir.join("memory.stat")).unwrap_or_default();
         match version {
             Version::V1 => {
@@ -70,8 +78,14 @@ impl Level {
     /// objects. Shared and anonymous memory is none of it, and neither is what has to be written to a disk first.
     pub(crate) fn reclaimable(&self) -> u64 {
         let unwritten = self.stat.file_dirty.saturating_add(self.stat.file_writeback);
-        let cache = self.stat.active_file.saturating_add(self.stat.inactive_file).saturating_sub(unwritten);
-        cache.saturating_add(self.stat.slab_reclaimable).min(self.usage.unwrap_or(0))
+        let cache = self
+            .stat
+            .active_file
+            .saturating_add(self.stat.inactive_file)
+            .saturating_sub(unwritten);
+        cache
+            .saturating_add(self.stat.slab_reclaimable)
+            .min(self.usage.unwrap_or(0))
     }
 
     /// What the kernel could not give away.
@@ -97,7 +111,11 @@ mod tests {
     /// One container seen from every side: usage and working set 2133876736, no file cache.
     #[test]
     fn a_container_without_cache_has_one_figure() {
-        let level = Level { usage: Some(2_133_876_736), limit: Limit::Bytes(3000 << 20), ..Level::default() };
+        let level = Level {
+            usage: Some(2_133_876_736),
+            limit: Limit::Bytes(3000 << 20),
+            ..Level::default()
+        };
         assert_eq!(level.working_set(), 2_133_876_736);
         assert_eq!(level.unreclaimable(), 2_133_876_736);
         assert_eq!(level.distance(), Some((3000 << 20) - 2_133_876_736));
@@ -108,7 +126,12 @@ mod tests {
         let level = Level {
             usage: Some(864),
             limit: Limit::Bytes(972),
-            stat: MemoryStat { active_file: 740, inactive_file: 4, file_dirty: 30, ..MemoryStat::default() },
+            stat: MemoryStat {
+                active_file: 740,
+                inactive_file: 4,
+                file_dirty: 30,
+                ..MemoryStat::default()
+            },
             ..Level::default()
         };
         assert_eq!(level.working_set(), 860);
@@ -121,9 +144,15 @@ mod tests {
         // memory.stat is gathered lazily and may run ahead of the usage.
         let level = Level {
             usage: Some(10),
-            stat: MemoryStat { inactive_file: 4096, ..MemoryStat::default() },
+            stat: MemoryStat {
+                inactive_file: 4096,
+                ..MemoryStat::default()
+            },
             ..Level::default()
         };
-        assert_eq!((level.working_set(), level.reclaimable(), level.unreclaimable()), (0, 10, 0));
+        assert_eq!(
+            (level.working_set(), level.reclaimable(), level.unreclaimable()),
+            (0, 10, 0)
+        );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A process knows its cgroup only by a path inside a hierarchy, and sees only what is mounted. Both may be cut: a
 //! container's mount may begin at its own cgroup, and with a cgroup namespace the path may be `/` or lead out of it
-//! (`/../..`, cgroup_namespaces(7)). What cannot be found is said; nothing is guessed.
+//! (`/../..`, `cgroup_namespaces(7)`). What cannot be found is said; nothing is guessed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use forestall_kernel::parse::{Mount, memory_path, memberships, mounts, unescape};
+use forestall_kernel::parse::{Mount, memberships, memory_path, mounts, unescape};
 
 /// Most directories looked into when a cgroup has to be searched for.
 const SEARCHED_MAX: usize = 20_000;
@@ -76,16 +76,26 @@ pub(crate) fn locate(root: &Path, pid: Option<u32>) -> anyhow::Result<Located> {
         Version::V2
     };
     let Some(path) = memory_path(&membership) else {
-        return Ok(Located::Hidden("this kernel counts no memory by cgroup".to_owned()));
+        return Ok(Located::Hidden(
+            "this kernel counts no memory by cgroup".to_owned(),
+        ));
     };
     let path = Steps::of(path);
     let mounted: Vec<(PathBuf, Steps)> = mounts(&mountinfo)
         .filter(|mount| counts_memory(mount, version))
-        .map(|mount| (below(root, &bytes_of(mount.point)), Steps::of(&bytes_of(mount.root))))
+        .map(|mount| {
+            (
+                below(root, &bytes_of(mount.point)),
+                Steps::of(&bytes_of(mount.root)),
+            )
+        })
         .filter(|(point, _)| point.is_dir())
         .collect();
     if mounted.is_empty() {
-        return Ok(Located::Hidden(format!("no cgroup {} hierarchy with memory is mounted", version.name())));
+        return Ok(Located::Hidden(format!(
+            "no cgroup {} hierarchy with memory is mounted",
+            version.name()
+        )));
     }
     // The mount that shows the most ancestors tells the most.
     let seen = mounted
@@ -93,19 +103,33 @@ pub(crate) fn locate(root: &Path, pid: Option<u32>) -> anyhow::Result<Located> {
         .filter_map(|(point, shown)| Some((point, path.below(shown)?)))
         .max_by_key(|(_, rest)| rest.len());
     if let Some((point, rest)) = seen {
-        let dir = rest.iter().fold(point.clone(), |dir, name| dir.join(OsString::from_vec(name.clone())));
+        let dir = rest.iter().fold(point.clone(), |dir, name| {
+            dir.join(OsString::from_vec(name.clone()))
+        });
         if dir.is_dir() {
-            return Ok(Located::At(Place { version, top: point.clone(), dir }));
+            return Ok(Located::At(Place {
+                version,
+                top: point.clone(),
+                dir,
+            }));
         }
     }
     if pid.is_none() {
         let own = std::process::id();
-        let found = mounted.iter().find_map(|(point, _)| Some((point, search(point, own)?)));
+        let found = mounted
+            .iter()
+            .find_map(|(point, _)| Some((point, search(point, own)?)));
         if let Some((point, dir)) = found {
-            return Ok(Located::At(Place { version, top: point.clone(), dir }));
+            return Ok(Located::At(Place {
+                version,
+                top: point.clone(),
+                dir,
+            }));
         }
     }
-    Ok(Located::Hidden("the cgroup lies outside of what is mounted here".to_owned()))
+    Ok(Located::Hidden(
+        "the cgroup lies outside of what is mounted here".to_owned(),
+    ))
 }
 
 fn counts_memory(mount: &Mount<'_>, version: Version) -> bool {
@@ -125,7 +149,9 @@ fn below(root: &Path, point: &[u8]) -> PathBuf {
     if point.starts_with(root) {
         return point;
     }
-    point.strip_prefix("/").map_or_else(|_| point.clone(), |relative| root.join(relative))
+    point
+        .strip_prefix("/")
+        .map_or_else(|_| point.clone(), |relative| root.join(relative))
 }
 
 /// A cgroup path: how often it leaves the namespace upwards, and the names that follow.
@@ -137,7 +163,10 @@ struct Steps {
 
 impl Steps {
     fn of(path: &[u8]) -> Self {
-        let mut steps = Self { up: 0, names: Vec::new() };
+        let mut steps = Self {
+            up: 0,
+            names: Vec::new(),
+        };
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             if name == b".." {
                 // The kernel writes them at the beginning only.
@@ -174,7 +203,9 @@ fn search(top: &Path, pid: u32) -> Option<PathBuf> {
         }
         let Ok(entries) = fs::read_dir(&dir) else { continue };
         // The type in the entry, not that of a link's target: a link could lead in circles.
-        let dirs = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let dirs = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         waiting.extend(dirs.map(|entry| entry.path()));
     }
     None
@@ -187,12 +218,20 @@ mod tests {
     fn rest(path: &str, shown: &str) -> Option<Vec<String>> {
         let path = Steps::of(path.as_bytes());
         let names = path.below(&Steps::of(shown.as_bytes()))?;
-        Some(names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+        Some(
+            names
+                .iter()
+                .map(|name| String::from_utf8_lossy(name).into_owned())
+                .collect(),
+        )
     }
 
     #[test]
     fn a_path_is_followed_from_where_the_mount_begins() {
-        assert_eq!(rest("/kubepods/pod1/c", "/"), Some(vec!["kubepods".into(), "pod1".into(), "c".into()]));
+        assert_eq!(
+            rest("/kubepods/pod1/c", "/"),
+            Some(vec!["kubepods".into(), "pod1".into(), "c".into()])
+        );
         assert_eq!(rest("/docker/abc", "/docker/abc"), Some(vec![]));
         assert_eq!(rest("/docker/abc/x", "/docker/abc"), Some(vec!["x".into()]));
         assert_eq!(rest("/", "/"), Some(vec![]));

@@ -26,7 +26,10 @@ use crate::exit::Exit;
 /// Arguments of `free`.
 #[derive(Args, Debug)]
 #[command(disable_help_flag = true)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one flag of free(1), whose command line this is")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one flag of free(1), whose command line this is"
+)]
 pub(crate) struct FreeArgs {
     /// Show bytes
     #[arg(short = 'b', long, group = "unit")]
@@ -99,7 +102,10 @@ pub(crate) fn survey(root: &Path, pid: Option<u32>) -> anyhow::Result<(Report, b
         Located::At(place) => Level::chain(place),
         Located::Hidden(_) => Vec::new(),
     };
-    Ok((report::assess(&meminfo, &located, &levels), matches!(located, Located::At(_))))
+    Ok((
+        report::assess(&meminfo, &located, &levels),
+        matches!(located, Located::At(_)),
+    ))
 }
 
 /// `/proc/meminfo` below `root`.
@@ -108,7 +114,10 @@ pub(crate) fn read_meminfo(root: &Path) -> anyhow::Result<Meminfo> {
     let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let meminfo = Meminfo::parse(&content);
     if meminfo.total == 0 {
-        bail!("{} has no MemTotal; is a proc file system mounted there?", path.display());
+        bail!(
+            "{} has no MemTotal; is a proc file system mounted there?",
+            path.display()
+        );
     }
     Ok(meminfo)
 }

@@ -12,6 +12,10 @@ use super::shown::{human, path as shown_path};
 
 /// One line of the table, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "every figure carries its unit, last in its name"
+)]
 pub(crate) struct Row {
     /// The limit, or the machine's memory.
     pub(crate) total_bytes: u64,
@@ -31,6 +35,10 @@ pub(crate) struct Row {
 
 /// Swap, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "every figure carries its unit, last in its name"
+)]
 pub(crate) struct Swap {
     /// What may be used.
     pub(crate) total_bytes: u64,
@@ -103,14 +111,22 @@ pub(crate) struct Report {
 
 /// Puts the answer together. `levels` are the cgroup and its ancestors, innermost first.
 pub(crate) fn assess(meminfo: &Meminfo, located: &Located, levels: &[Level]) -> Report {
-    let mut report = Report { node: node_row(meminfo), node_swap: node_swap(meminfo), ..Report::default() };
+    let mut report = Report {
+        node: node_row(meminfo),
+        node_swap: node_swap(meminfo),
+        ..Report::default()
+    };
     report.swap = cgroup_swap(&report.node_swap, levels);
     if meminfo.available.is_none() {
-        report.notes.push("/proc/meminfo has no MemAvailable here; the node's available is estimated".to_owned());
+        report
+            .notes
+            .push("/proc/meminfo has no MemAvailable here; the node's available is estimated".to_owned());
     }
     match located {
         Located::Hidden(why) => {
-            report.notes.push(format!("only the node is shown, a limit may apply: {why}"));
+            report
+                .notes
+                .push(format!("only the node is shown, a limit may apply: {why}"));
         }
         Located::At(place) => report.note_place(meminfo, place, levels),
     }
@@ -131,17 +147,31 @@ impl Report {
         let lowest = lowest_limit(levels);
         let Some((bytes, owner, level)) = lowest.filter(|(bytes, ..)| *bytes < meminfo.total) else {
             if let Some((bytes, ..)) = lowest {
-                self.notes.push(format!("the lowest limit, {}, is more than the machine has", human(bytes)));
+                self.notes.push(format!(
+                    "the lowest limit, {}, is more than the machine has",
+                    human(bytes)
+                ));
             }
             return;
         };
         let file = match owner {
-            Owner::UnseenAncestor => format!("{} (hierarchical_memory_limit)", shown_path(&own.dir.join("memory.stat"))),
+            Owner::UnseenAncestor => format!(
+                "{} (hierarchical_memory_limit)",
+                shown_path(&own.dir.join("memory.stat"))
+            ),
             Owner::Own | Owner::Ancestor => shown_path(&level.limit_file),
         };
         let distance = bytes.saturating_sub(level.unreclaimable());
-        self.limit = Some(Binding { bytes, owner, file, distance_bytes: distance });
-        let nearest = levels.iter().filter_map(|level| Some((level.distance()?, level))).min_by_key(|(left, _)| *left);
+        self.limit = Some(Binding {
+            bytes,
+            owner,
+            file,
+            distance_bytes: distance,
+        });
+        let nearest = levels
+            .iter()
+            .filter_map(|level| Some((level.distance()?, level)))
+            .min_by_key(|(left, _)| *left);
         let least = nearest.map_or(distance, |(left, _)| left.min(distance));
         self.limited = Some(Row {
             total_bytes: bytes,
@@ -170,10 +200,13 @@ impl Report {
             human(limit.bytes)
         ));
         if limit.owner == Owner::UnseenAncestor {
-            let text = "the ancestor with this limit is not visible: others may use it too, so less may be left";
+            let text =
+                "the ancestor with this limit is not visible: others may use it too, so less may be left";
             self.notes.push(text.to_owned());
         }
-        if let Some((left, level)) = nearest.filter(|(left, level)| *left < distance && level.dir != binding.dir) {
+        if let Some((left, level)) =
+            nearest.filter(|(left, level)| *left < distance && level.dir != binding.dir)
+        {
             self.notes.push(format!(
                 "a higher limit is nearer: {} leaves {}, because others fill it",
                 shown_path(&level.limit_file),
@@ -181,7 +214,10 @@ impl Report {
             ));
         }
         if self.node.available_bytes < distance {
-            self.notes.push(format!("the node itself has only {} left", human(self.node.available_bytes)));
+            self.notes.push(format!(
+                "the node itself has only {} left",
+                human(self.node.available_bytes)
+            ));
         }
         let working_set = binding.working_set();
         if working_set > binding.unreclaimable().saturating_add(limit.bytes / 20) {
@@ -192,7 +228,10 @@ impl Report {
             ));
         }
         if let Some(high) = own.high.bytes().filter(|high| *high < limit.bytes) {
-            self.notes.push(format!("from {} on (memory.high) the kernel slows this cgroup down", human(high)));
+            self.notes.push(format!(
+                "from {} on (memory.high) the kernel slows this cgroup down",
+                human(high)
+            ));
         }
     }
 }
@@ -206,7 +245,10 @@ fn lowest_limit(levels: &[Level]) -> Option<(u64, Owner, &Level)> {
     });
     let seen = seen.min_by_key(|(bytes, ..)| *bytes);
     // Cgroup v1 tells the lowest limit even where its owner is outside of what is mounted.
-    let told = own.stat.hierarchical_limit.and_then(forestall_kernel::parse::Limit::bytes);
+    let told = own
+        .stat
+        .hierarchical_limit
+        .and_then(forestall_kernel::parse::Limit::bytes);
     match (seen, told) {
         (Some(seen), Some(told)) if told >= seen.0 => Some(seen),
         (_, Some(told)) => Some((told, Owner::UnseenAncestor, levels.last().unwrap_or(own))),
@@ -217,7 +259,9 @@ fn lowest_limit(levels: &[Level]) -> Option<(u64, Owner, &Level)> {
 fn node_row(meminfo: &Meminfo) -> Row {
     let cache = meminfo.cached.saturating_add(meminfo.slab_reclaimable);
     let available = meminfo.available.unwrap_or_else(|| {
-        let droppable = cache.saturating_add(meminfo.buffers).saturating_sub(meminfo.shmem);
+        let droppable = cache
+            .saturating_add(meminfo.buffers)
+            .saturating_sub(meminfo.shmem);
         meminfo.free.saturating_add(droppable).min(meminfo.total)
     });
     Row {
@@ -232,15 +276,24 @@ fn node_row(meminfo: &Meminfo) -> Row {
 }
 
 fn node_swap(meminfo: &Meminfo) -> Swap {
-    Swap { total_bytes: meminfo.swap_total, used_bytes: meminfo.swap_used(), free_bytes: meminfo.swap_free }
+    Swap {
+        total_bytes: meminfo.swap_total,
+        used_bytes: meminfo.swap_used(),
+        free_bytes: meminfo.swap_free,
+    }
 }
 
 /// Swap that the cgroup may still use: the lowest `memory.swap.max`, and no more than the machine has. A limit on memory and
 /// swap together (v1) says nothing about swap alone and is left out.
 fn cgroup_swap(node: &Swap, levels: &[Level]) -> Swap {
     let is_v2 = |level: &&Level| level.limit_file.ends_with("memory.max");
-    let lowest = levels.iter().filter(is_v2).filter_map(|level| Some((level.swap_limit.bytes()?, level)));
-    let Some((limit, level)) = lowest.min_by_key(|(limit, _)| *limit) else { return *node };
+    let lowest = levels
+        .iter()
+        .filter(is_v2)
+        .filter_map(|level| Some((level.swap_limit.bytes()?, level)));
+    let Some((limit, level)) = lowest.min_by_key(|(limit, _)| *limit) else {
+        return *node;
+    };
     let used = level.swap.unwrap_or(0);
     Swap {
         total_bytes: limit.min(node.total_bytes),

@@ -10,7 +10,9 @@ pub(crate) fn path(path: &Path) -> String {
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         for letter in chunk.valid().chars() {
             // Format characters can reverse the direction of writing and so disguise a name.
-            if letter.is_control() || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') {
+            if letter.is_control()
+                || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+            {
                 shown.extend(letter.escape_unicode());
             } else {
                 shown.push(letter);

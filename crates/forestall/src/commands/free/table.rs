@@ -45,7 +45,11 @@ struct Versioned<'a> {
 
 /// The report as JSON.
 pub(crate) fn json(report: &Report) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string_pretty(&Versioned { kind: "free", version: 1, report })?;
+    let mut text = serde_json::to_string_pretty(&Versioned {
+        kind: "free",
+        version: 1,
+        report,
+    })?;
     text.push('\n');
     Ok(text)
 }
@@ -53,8 +57,15 @@ pub(crate) fn json(report: &Report) -> serde_json::Result<String> {
 /// The report as a table.
 pub(crate) fn table(report: &Report, unit: Unit, wide: bool) -> String {
     let mut text = String::new();
-    let cache: &[&str] = if wide { &["buffers", "cache"] } else { &["buff/cache"] };
-    let head = ["total", "used", "free", "shared"].iter().chain(cache).chain(&["available"]);
+    let cache: &[&str] = if wide {
+        &["buffers", "cache"]
+    } else {
+        &["buff/cache"]
+    };
+    let head = ["total", "used", "free", "shared"]
+        .iter()
+        .chain(cache)
+        .chain(&["available"]);
     line(&mut text, "", head.map(|name| (*name).to_owned()));
     let node = if let Some(limited) = &report.limited {
         line(&mut text, "Cgroup:", row(limited, unit, wide));
@@ -77,10 +88,14 @@ fn line(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
 }
 
 fn row(row: &Row, unit: Unit, wide: bool) -> impl Iterator<Item = String> {
-    let mut cells: Vec<String> =
-        [row.total_bytes, row.used_bytes, row.free_bytes, row.shared_bytes].map(|bytes| unit.show(bytes)).into();
+    let mut cells: Vec<String> = [row.total_bytes, row.used_bytes, row.free_bytes, row.shared_bytes]
+        .map(|bytes| unit.show(bytes))
+        .into();
     if wide {
-        cells.push(row.buffers_bytes.map_or_else(|| "-".to_owned(), |bytes| unit.show(bytes)));
+        cells.push(
+            row.buffers_bytes
+                .map_or_else(|| "-".to_owned(), |bytes| unit.show(bytes)),
+        );
         cells.push(unit.show(row.cache_bytes));
     } else {
         cells.push(unit.show(row.cache_bytes.saturating_add(row.buffers_bytes.unwrap_or(0))));
@@ -90,7 +105,9 @@ fn row(row: &Row, unit: Unit, wide: bool) -> impl Iterator<Item = String> {
 }
 
 fn swap(swap: &Swap, unit: Unit) -> impl Iterator<Item = String> {
-    [swap.total_bytes, swap.used_bytes, swap.free_bytes].map(|bytes| unit.show(bytes)).into_iter()
+    [swap.total_bytes, swap.used_bytes, swap.free_bytes]
+        .map(|bytes| unit.show(bytes))
+        .into_iter()
 }
 
 /// What stands below the table.
@@ -108,7 +125,13 @@ fn facts(text: &mut String, report: &Report) {
             };
             fact("limit", format!("{} {owner}, {}", human(limit.bytes), limit.file));
             let share = percent(limit.distance_bytes, limit.bytes);
-            fact("distance", format!("{} ({share}) until the kernel kills here", human(limit.distance_bytes)));
+            fact(
+                "distance",
+                format!(
+                    "{} ({share}) until the kernel kills here",
+                    human(limit.distance_bytes)
+                ),
+            );
         }
         None if report.own.is_some() => fact("limit", "none but the machine itself".to_owned()),
         None => {}
@@ -116,8 +139,14 @@ fn facts(text: &mut String, report: &Report) {
     if let Some(own) = &report.own {
         fact("cgroup", format!("{} (cgroup {})", own.path, own.version));
         fact("usage", format!("{} charged to it", human(own.usage_bytes)));
-        fact("working set", format!("{} as the kubelet counts", human(own.working_set_bytes)));
-        fact("reclaimable", format!("{} that the kernel can drop", human(own.reclaimable_bytes)));
+        fact(
+            "working set",
+            format!("{} as the kubelet counts", human(own.working_set_bytes)),
+        );
+        fact(
+            "reclaimable",
+            format!("{} that the kernel can drop", human(own.reclaimable_bytes)),
+        );
     }
     for note in &report.notes {
         fact("note", note.clone());

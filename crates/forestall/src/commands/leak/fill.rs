@@ -63,7 +63,7 @@ impl Content {
         }
     }
 
-    /// SplitMix64 (Steele, Lea and Flood, 2014): small, fast, and fixed for ever, so that a seed means the same in every
+    /// `SplitMix64` (Steele, Lea and Flood, 2014): small, fast, and fixed for ever, so that a seed means the same in every
     /// version.
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -43,13 +43,18 @@ impl Gauge {
         let mut reading = Reading::default();
         let processes = std::iter::once("self".to_owned()).chain(children.map(|pid| pid.to_string()));
         for process in processes {
-            let Ok(content) = fs::read(Path::new("/proc").join(process).join("status")) else { continue };
+            let Ok(content) = fs::read(Path::new("/proc").join(process).join("status")) else {
+                continue;
+            };
             let status = ProcStatus::parse(&content);
             reading.rss = reading.rss.saturating_add(status.rss);
             reading.private = reading.private.saturating_add(status.rss_anon);
             reading.page_tables = reading.page_tables.saturating_add(status.page_tables);
         }
-        reading.cgroup = self.place.as_ref().and_then(|place| Level::read(&place.dir, place.version).usage);
+        reading.cgroup = self
+            .place
+            .as_ref()
+            .and_then(|place| Level::read(&place.dir, place.version).usage);
         reading
     }
 }

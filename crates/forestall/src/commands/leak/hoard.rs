@@ -146,9 +146,11 @@ impl Hoard {
 
     fn add_shmem(&mut self, size: u64, touched: u64) -> anyhow::Result<()> {
         let flags = rustix::fs::MemfdFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::memfd_create("forestall-leak", flags).context("cannot make a memfd")?);
+        let mut file =
+            File::from(rustix::fs::memfd_create("forestall-leak", flags).context("cannot make a memfd")?);
         file.set_len(size).context("cannot size a memfd")?;
-        self.write(&mut file, touched).context("cannot fill a memfd; no memory to be had")?;
+        self.write(&mut file, touched)
+            .context("cannot fill a memfd; no memory to be had")?;
         self.files.push(file);
         Ok(())
     }
@@ -177,7 +179,8 @@ impl Hoard {
             let count = tables.min(piece.max(1));
             let block = zeroed(usize::try_from(count.saturating_mul(span))?)?;
             for table in block.chunks(usize::try_from(span)?).take(usize::try_from(touch)?) {
-                black_box(table.first());
+                // The copy is the reading; a mere reference would touch nothing.
+                black_box(table.first().copied());
             }
             self.private.push(black_box(block));
             tables -= count;
@@ -218,20 +221,43 @@ impl Hoard {
     fn add_process(&mut self, size: u64) -> anyhow::Result<()> {
         let program = std::env::current_exe().context("cannot find the own program")?;
         let mebi = (size / MEBI).to_string();
-        let seed = self.recipe.seed.wrapping_add(self.children.len() as u64 + 1).to_string();
+        let seed = self
+            .recipe
+            .seed
+            .wrapping_add(self.children.len() as u64 + 1)
+            .to_string();
         let mut child = Command::new(program)
-            .args(["leak", "--child", "-e", "0", "-m", &mebi, "-x", &mebi, "-f", &self.recipe.touch.text()])
+            .args([
+                "leak",
+                "--child",
+                "-e",
+                "0",
+                "-m",
+                &mebi,
+                "-x",
+                &mebi,
+                "-f",
+                &self.recipe.touch.text(),
+            ])
             .args(["--fill", self.recipe.fill.name(), "--seed", &seed])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start another process; see ulimit -u and the cgroup's pids.max")?;
-        let stdout = child.stdout.take().ok_or_else(|| anyhow!("a child has no standard output"))?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| anyhow!("a child has no standard output"))?;
         let mut ready = String::new();
-        BufReader::new(stdout).read_line(&mut ready).context("cannot read from a child")?;
+        BufReader::new(stdout)
+            .read_line(&mut ready)
+            .context("cannot read from a child")?;
         if ready.trim() != super::READY {
             let status = child.wait().context("cannot wait for a child")?;
-            bail!("child process {} ended before it had touched its memory: {status}", child.id());
+            bail!(
+                "child process {} ended before it had touched its memory: {status}",
+                child.id()
+            );
         }
         self.children.push(child);
         Ok(())
@@ -253,7 +279,11 @@ fn touch_stack(start: usize, bytes: usize) {
 /// A file that no name leads to any more: however this process ends, its space is given back.
 fn nameless(dir: &Path) -> std::io::Result<File> {
     let path = dir.join(format!(".forestall-leak-{}", std::process::id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
 }
@@ -261,7 +291,9 @@ fn nameless(dir: &Path) -> std::io::Result<File> {
 /// Zeros that are mapped and not touched. Asking first turns a refusal into an error; `vec!` would abort.
 fn zeroed(length: usize) -> anyhow::Result<Vec<u8>> {
     let mut probe: Vec<u8> = Vec::new();
-    probe.try_reserve_exact(length).context("no address space to be had; see ulimit -v and vm.overcommit_memory")?;
+    probe
+        .try_reserve_exact(length)
+        .context("no address space to be had; see ulimit -v and vm.overcommit_memory")?;
     drop(black_box(probe));
     Ok(vec![0; length])
 }
@@ -274,7 +306,11 @@ fn page_size() -> anyhow::Result<u64> {
     let word = |bytes: &[u8]| Some(usize::from_ne_bytes(bytes.try_into().ok()?));
     let entry = content.chunks_exact(2 * WORD).find_map(|entry| {
         let (key, value) = entry.split_at(WORD);
-        if word(key)? == AT_PAGESZ { word(value) } else { None }
+        if word(key)? == AT_PAGESZ {
+            word(value)
+        } else {
+            None
+        }
     });
     match entry {
         Some(size) if size.is_power_of_two() && size >= 64 => Ok(size as u64),

@@ -49,7 +49,13 @@ pub(crate) struct LeakArgs {
     #[arg(long, value_name = "RATE", conflicts_with = "pause", value_parser = parse_rate)]
     rate: Option<u64>,
     /// Kinds of memory; blocks take turns
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "anon", value_name = "KIND")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "anon",
+        value_name = "KIND"
+    )]
     kind: Vec<Kind>,
     /// What to write into it
     #[arg(long, value_enum, default_value = "pattern")]
@@ -63,7 +69,8 @@ pub(crate) struct LeakArgs {
     /// End like a runtime whose heap is full, at this amount (20Gi) or share of the visible memory (75%)
     #[arg(long, value_name = "CAP", value_parser = parse_cap)]
     cap: Option<Cap>,
-    /// Exit code at the cap: 134 as .NET (since 7), V8 and crashing JVMs, 139 as .NET before, 3 as a JVM that exits, 1 as Python
+    /// Exit code at the cap: 134 as an abort (V8, a crashing JVM, newer .NET), 139 as a fault (older .NET), 3 as a JVM told to
+    /// exit, 1 as an error that nobody caught
     #[arg(long, value_name = "CODE", default_value_t = 134, value_parser = clap::value_parser!(u8).range(1..), requires = "cap")]
     cap_exit: u8,
     /// Hold the memory for so many seconds, then exit [default: until Ctrl-C]
@@ -81,17 +88,26 @@ pub(crate) fn run(args: &LeakArgs) -> anyhow::Result<Exit> {
     }
     if args.kind.contains(&Kind::PageTables) {
         // One huge page of zeros would stand for 512 small ones and their table.
-        rustix::thread::disable_transparent_huge_pages(true).context("cannot switch huge pages off for this process")?;
+        rustix::thread::disable_transparent_huge_pages(true)
+            .context("cannot switch huge pages off for this process")?;
     }
     let plan = plan(args);
     let (memory, _) = free::survey(Path::new("/"), None)?;
-    let visible = memory.limit.as_ref().map_or(memory.node.total_bytes, |limit| limit.bytes);
+    let visible = memory
+        .limit
+        .as_ref()
+        .map_or(memory.node.total_bytes, |limit| limit.bytes);
     let cap = args.cap.map(|cap| cap.bytes(visible));
     if !args.child {
         introduce(args, &plan, &memory, visible, cap)?;
     }
     let dir = args.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let recipe = Recipe { touch: args.touch, fill: args.fill, seed: args.seed, dir };
+    let recipe = Recipe {
+        touch: args.touch,
+        fill: args.fill,
+        seed: args.seed,
+        dir,
+    };
     let mut hoard = Hoard::new(recipe)?;
     let allocated = match climb(args, &plan, cap, &mut hoard)? {
         Climb::Done(allocated) => allocated,
@@ -134,38 +150,63 @@ fn introduce(
     cap: Option<u64>,
 ) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let source = memory.limit.as_ref().map_or("the machine, no limit below it", |limit| limit.file.as_str());
+    let source = memory
+        .limit
+        .as_ref()
+        .map_or("the machine, no limit below it", |limit| limit.file.as_str());
     writeln!(out, "visible    {} MiB ({source})", mebi(visible))?;
-    writeln!(out, "75 % of it {} MiB, what many runtimes take at most", mebi(visible / 4 * 3 + visible % 4 * 3 / 4))?;
-    let left = memory.limited.map_or(memory.node.available_bytes, |row| row.available_bytes);
+    writeln!(
+        out,
+        "75 % of it {} MiB, what many runtimes take at most",
+        mebi(visible / 4 * 3 + visible % 4 * 3 / 4)
+    )?;
+    let left = memory
+        .limited
+        .map_or(memory.node.available_bytes, |row| row.available_bytes);
     writeln!(out, "available  {} MiB", mebi(left))?;
-    let names: Vec<String> =
-        args.kind.iter().filter_map(clap::ValueEnum::to_possible_value).map(|kind| kind.get_name().to_owned()).collect();
+    let names: Vec<String> = args
+        .kind
+        .iter()
+        .filter_map(clap::ValueEnum::to_possible_value)
+        .map(|kind| kind.get_name().to_owned())
+        .collect();
     let pace = match plan.rate {
         Some(rate) => format!("at {}/s", human(rate)),
         None => format!("{} ms apart", plan.pause.as_millis()),
     };
     let extent = match (plan.total, plan.blocks(), plan.duration()) {
         (Some(total), Some(blocks), Some(duration)) => {
-            format!("{blocks} blocks to {} MiB in about {:.1} s", mebi(total), duration.as_secs_f64())
+            let plural = if blocks == 1 { "" } else { "s" };
+            format!(
+                "{blocks} block{plural}, {} MiB in all, in about {:.1} s",
+                mebi(total),
+                duration.as_secs_f64()
+            )
         }
         _ => "without end".to_owned(),
     };
     writeln!(
         out,
-        "plan       {} MiB of {} a block, {} MiB of it touched, {pace}, {extent}",
+        "plan       blocks of {} MiB {}{}, {} MiB of each touched, {pace}: {extent}",
         mebi(plan.block),
-        names.join(" and "),
+        names.join(", "),
+        if names.len() > 1 { " in turn" } else { "" },
         mebi(plan.touch.of(plan.block))
     )?;
     if let Some(cap) = cap {
         writeln!(out, "cap        {} MiB, then exit {}", mebi(cap), args.cap_exit)?;
     }
-    let touched = plan.total.map(|total| plan.touch.of(total).min(cap.unwrap_or(u64::MAX)));
+    let touched = plan
+        .total
+        .map(|total| plan.touch.of(total).min(cap.unwrap_or(u64::MAX)));
     if touched.or(cap).is_none_or(|touched| touched > left) {
         writeln!(out, "warning: this is more than is available; expect a kill")?;
     }
-    let tables = if args.kind.contains(&Kind::PageTables) { format!("{:>12}", "TABLES") } else { String::new() };
+    let tables = if args.kind.contains(&Kind::PageTables) {
+        format!("{:>12}", "TABLES")
+    } else {
+        String::new()
+    };
     writeln!(
         out,
         "\n{:>7}{:>12}{:>12}{:>12}{:>12}{tables}{:>12}{:>9}",
@@ -187,7 +228,9 @@ fn climb(args: &LeakArgs, plan: &Plan, cap: Option<u64>, hoard: &mut Hoard) -> a
     let (mut allocated, mut touched) = (0_u64, 0_u64);
     let kinds = args.kind.iter().cycle();
     for (number, kind) in (1_u64..).zip(kinds) {
-        let Some(size) = plan.next_block(allocated) else { break };
+        let Some(size) = plan.next_block(allocated) else {
+            break;
+        };
         if cap.is_some_and(|cap| allocated.saturating_add(size) > cap) {
             return Ok(Climb::Capped(allocated));
         }
@@ -196,14 +239,24 @@ fn climb(args: &LeakArgs, plan: &Plan, cap: Option<u64>, hoard: &mut Hoard) -> a
             thread::sleep(pause.unwrap_or(plan.pause));
         }
         let added = hoard.add(*kind, size).with_context(|| {
-            format!("block {number} of {} MiB failed after {} MiB were allocated", mebi(size), mebi(allocated))
+            format!(
+                "block {number} of {} MiB failed after {} MiB were allocated",
+                mebi(size),
+                mebi(allocated)
+            )
         })?;
         allocated = allocated.saturating_add(size);
         touched = touched.saturating_add(added);
         let is_last = plan.next_block(allocated).is_none();
         if !args.child && (number.is_multiple_of(args.report) || is_last) {
             let tables = args.kind.contains(&Kind::PageTables);
-            line(number, (allocated, touched), &gauge.read(hoard.child_pids()), tables, start.elapsed())?;
+            line(
+                number,
+                (allocated, touched),
+                &gauge.read(hoard.child_pids()),
+                tables,
+                start.elapsed(),
+            )?;
         }
     }
     Ok(Climb::Done(allocated))
@@ -216,7 +269,11 @@ fn line(
     tables: bool,
     elapsed: Duration,
 ) -> io::Result<()> {
-    let tables = if tables { format!("{:>12}", mebi(reading.page_tables)) } else { String::new() };
+    let tables = if tables {
+        format!("{:>12}", mebi(reading.page_tables))
+    } else {
+        String::new()
+    };
     writeln!(
         io::stdout(),
         "{number:>7}{:>12}{:>12}{:>12}{:>12}{tables}{:>12}{:>7.1} s",
@@ -255,7 +312,10 @@ fn hold(args: &LeakArgs, allocated: u64) -> anyhow::Result<()> {
 fn end_on_signals() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for signals")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot wait for signals")?;
     let (mut interrupt, mut terminate) = {
         let _entered = runtime.enter();
         let wait = |kind| signal(kind).context("cannot wait for signals");

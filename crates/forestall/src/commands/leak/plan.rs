@@ -30,11 +30,16 @@ pub(crate) fn parse_fraction(text: &str) -> Result<Fraction, String> {
     let wrong = || format!("{text:?} is no fraction from 0 to 1, such as 0.5");
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if text.is_empty() || text == "." || !digits(whole) || !digits(part) || part.len() > 6 || whole.len() > 1 {
+    if text.is_empty() || text == "." || !digits(whole) || !digits(part) || part.len() > 6 || whole.len() > 1
+    {
         return Err(wrong());
     }
     let millionths: u64 = format!("{whole}{part:0<6}").parse().map_err(|_| wrong())?;
-    if millionths > MILLION { Err(wrong()) } else { Ok(Fraction(millionths)) }
+    if millionths > MILLION {
+        Err(wrong())
+    } else {
+        Ok(Fraction(millionths))
+    }
 }
 
 /// The schedule.
@@ -56,7 +61,9 @@ impl Plan {
     /// The size of the block that follows when `allocated` bytes are; `None` when it is enough. The last block is smaller
     /// where the total is no multiple, so that never more is allocated than was asked for.
     pub(crate) fn next_block(&self, allocated: u64) -> Option<u64> {
-        let left = self.total.map_or(u64::MAX, |total| total.saturating_sub(allocated));
+        let left = self
+            .total
+            .map_or(u64::MAX, |total| total.saturating_sub(allocated));
         let size = self.block.min(left);
         (size > 0).then_some(size)
     }
@@ -79,7 +86,10 @@ impl Plan {
         let total = self.total?;
         let last = total.saturating_sub(total.saturating_sub(1) % self.block.max(1) + 1);
         let pauses = u32::try_from(self.blocks()?.saturating_sub(1)).unwrap_or(u32::MAX);
-        Some(self.due(last).unwrap_or_else(|| self.pause.saturating_mul(pauses)))
+        Some(
+            self.due(last)
+                .unwrap_or_else(|| self.pause.saturating_mul(pauses)),
+        )
     }
 }
 
@@ -170,7 +180,10 @@ mod tests {
 
     #[test]
     fn a_rate_is_kept_over_all() {
-        let plan = Plan { rate: Some(10 * MEBI), ..plan(5, Some(50)) };
+        let plan = Plan {
+            rate: Some(10 * MEBI),
+            ..plan(5, Some(50))
+        };
         assert_eq!(plan.due(25 * MEBI), Some(Duration::from_millis(2500)));
         // The last block starts when the 45 MiB before it are due.
         assert_eq!(plan.duration(), Some(Duration::from_millis(4500)));
@@ -178,11 +191,31 @@ mod tests {
 
     #[test]
     fn a_fraction_is_from_0_to_1() {
-        assert_eq!(parse_fraction("0.25").map(|share| share.of(100 * MEBI)), Ok(25 * MEBI));
-        assert_eq!(parse_fraction("1.0").map(|share| share.of(u64::MAX)), Ok(u64::MAX));
+        assert_eq!(
+            parse_fraction("0.25").map(|share| share.of(100 * MEBI)),
+            Ok(25 * MEBI)
+        );
+        assert_eq!(
+            parse_fraction("1.0").map(|share| share.of(u64::MAX)),
+            Ok(u64::MAX)
+        );
         assert_eq!(parse_fraction("0").map(|share| share.of(100)), Ok(0));
-        assert_eq!(parse_fraction(".5").map(Fraction::text), Ok("0.500000".to_owned()));
-        for bad in ["", ".", "1.1", "2", "-0.5", "50%", "0.1234567", "1e-1", "NaN", "٠"] {
+        assert_eq!(
+            parse_fraction(".5").map(Fraction::text),
+            Ok("0.500000".to_owned())
+        );
+        for bad in [
+            "",
+            ".",
+            "1.1",
+            "2",
+            "-0.5",
+            "50%",
+            "0.1234567",
+            "1e-1",
+            "NaN",
+            "٠",
+        ] {
             assert!(parse_fraction(bad).expect_err(bad).contains("0.5"), "{bad}");
         }
     }
@@ -190,7 +223,10 @@ mod tests {
     #[test]
     fn a_cap_is_a_share_of_what_is_seen_or_an_amount() {
         // A limit of 3000 MiB: a runtime that takes 75 % sees 2250.
-        assert_eq!(parse_cap("75%").map(|cap| cap.bytes(3000 * MEBI)), Ok(2250 * MEBI));
+        assert_eq!(
+            parse_cap("75%").map(|cap| cap.bytes(3000 * MEBI)),
+            Ok(2250 * MEBI)
+        );
         assert_eq!(parse_cap("20Gi").map(|cap| cap.bytes(1)), Ok(20 << 30));
         for bad in ["0%", "101%", "%", "x", "-1%"] {
             assert!(parse_cap(bad).is_err(), "{bad}");

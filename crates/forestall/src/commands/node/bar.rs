@@ -67,9 +67,19 @@ pub(crate) fn pods(division: &Division, fill: Fill, width: usize) -> Vec<Cell> {
 
 /// The bar of the whole machine.
 pub(crate) fn node(division: &Division, has_kubelet: bool, fill: Fill, width: usize) -> Vec<Cell> {
-    let hard = if has_kubelet { division.eviction_hard_bytes } else { 0 };
+    let hard = if has_kubelet {
+        division.eviction_hard_bytes
+    } else {
+        0
+    };
     let evicting = division.capacity_bytes.saturating_sub(hard);
-    cells(division.capacity_bytes, width, fill, |byte| if byte < evicting { Cell::Free } else { Cell::Evicting })
+    cells(division.capacity_bytes, width, fill, |byte| {
+        if byte < evicting {
+            Cell::Free
+        } else {
+            Cell::Evicting
+        }
+    })
 }
 
 fn cells(capacity: u64, width: usize, fill: Fill, region: impl Fn(u64) -> Cell) -> Vec<Cell> {
@@ -145,14 +155,28 @@ mod tests {
     fn use_is_filled_in_from_the_left() {
         let fill = Fill { used: 30, cache: 20 };
         assert_eq!(drawn(&pods(&DIVISION, fill, 10)), "███▓▓··▒░░");
-        assert_eq!(drawn(&node(&DIVISION, true, Fill { used: 95, cache: 0 }, 10)), "█████████▒");
+        assert_eq!(
+            drawn(&node(&DIVISION, true, Fill { used: 95, cache: 0 }, 10)),
+            "█████████▒"
+        );
     }
 
     #[test]
     fn letters_stand_at_their_figures_and_never_on_each_other() {
-        assert_eq!(marks(100, 10, &[('A', 70), ('B', 80), ('C', 90), ('D', 100)]), "      ABCD");
-        assert_eq!(marks(100, 20, &[('A', 70), ('B', 80), ('C', 90), ('D', 100)]), "              A B CD");
-        assert_eq!(marks(1000, 10, &[('A', 1000), ('B', 999), ('C', 998)]).chars().count(), 10);
+        assert_eq!(
+            marks(100, 10, &[('A', 70), ('B', 80), ('C', 90), ('D', 100)]),
+            "      ABCD"
+        );
+        assert_eq!(
+            marks(100, 20, &[('A', 70), ('B', 80), ('C', 90), ('D', 100)]),
+            "              A B CD"
+        );
+        assert_eq!(
+            marks(1000, 10, &[('A', 1000), ('B', 999), ('C', 998)])
+                .chars()
+                .count(),
+            10
+        );
     }
 
     #[test]

@@ -20,7 +20,11 @@ const CONFIG_FILES: [&str; 4] = [
 ];
 
 /// Where flags are kept that override it: AKS and Debian packages, kubeadm, Red Hat packages.
-const FLAG_FILES: [&str; 3] = ["etc/default/kubelet", "var/lib/kubelet/kubeadm-flags.env", "etc/sysconfig/kubelet"];
+const FLAG_FILES: [&str; 3] = [
+    "etc/default/kubelet",
+    "var/lib/kubelet/kubeadm-flags.env",
+    "etc/sysconfig/kubelet",
+];
 
 /// The settings that divide memory; `None` where nothing was said. Bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,7 +81,9 @@ impl Settings {
             match fs::read_to_string(&path) {
                 Ok(text) => Ok(Some((path, text))),
                 // Unreadable without root, as kubeadm writes it: the limit the kernel holds says most of it.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                    Ok(None)
+                }
                 Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
             }
         };
@@ -111,9 +117,16 @@ impl Settings {
 
     fn of_configuration(text: &str) -> Result<Self, String> {
         let read: Configuration = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-        let read = read.kubeletconfig.map_or_else(|| Configuration { kubeletconfig: None, ..read }, |inner| *inner);
+        let read = read.kubeletconfig.map_or_else(
+            || Configuration {
+                kubeletconfig: None,
+                ..read
+            },
+            |inner| *inner,
+        );
         let memory = |list: Option<BTreeMap<String, Scalar>>| {
-            list.and_then(|list| list.get("memory").map(|value| parse_quantity(&value.text()))).transpose()
+            list.and_then(|list| list.get("memory").map(|value| parse_quantity(&value.text())))
+                .transpose()
         };
         let eviction_hard = match read.eviction_hard {
             // A list without memory.available switches that threshold off: no default is merged in.
@@ -167,13 +180,17 @@ mod tests {
 
         let configz = r#"{"kubeletconfig":{"evictionHard":{"memory.available":"750Mi"},"kubeReserved":{"memory":"1Gi"}}}"#;
         let read = Settings::of_configuration(configz).expect("a configz");
-        assert_eq!((read.kube_reserved, read.eviction_hard), (Some(1024 * MEBI), Some(Threshold::Bytes(750 * MEBI))));
+        assert_eq!(
+            (read.kube_reserved, read.eviction_hard),
+            (Some(1024 * MEBI), Some(Threshold::Bytes(750 * MEBI)))
+        );
         assert_eq!(read.system_reserved, None);
     }
 
     #[test]
     fn a_list_without_memory_switches_the_threshold_off() {
-        let read = Settings::of_configuration("evictionHard:\n  nodefs.available: 10%\n").expect("a configuration");
+        let read =
+            Settings::of_configuration("evictionHard:\n  nodefs.available: 10%\n").expect("a configuration");
         assert_eq!(read.eviction_hard, Some(Threshold::Bytes(0)));
         let read = Settings::of_configuration("maxPods: 30\n").expect("a configuration");
         assert_eq!(read.eviction_hard, None);

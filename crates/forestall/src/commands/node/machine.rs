@@ -15,10 +15,19 @@ use crate::commands::free::locate::{Located, locate};
 use crate::commands::free::shown;
 
 /// Where `kubepods` may lie below the top of the hierarchy: cgroupfs driver, systemd driver, and both again in kind.
-const KUBEPODS: [&str; 4] = ["kubepods", "kubepods.slice", "kubelet/kubepods", "kubelet.slice/kubelet-kubepods.slice"];
+const KUBEPODS: [&str; 4] = [
+    "kubepods",
+    "kubepods.slice",
+    "kubelet/kubepods",
+    "kubelet.slice/kubelet-kubepods.slice",
+];
 
 /// Memory that the kernel cannot give away and the kubelet does not count, by kind, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "every figure carries its unit, last in its name"
+)]
 pub(crate) struct Blind {
     /// All of it.
     pub(crate) total_bytes: u64,
@@ -74,7 +83,10 @@ impl Blind {
 
 /// All page cache, shared memory and cache of block devices with it.
 const fn cache_of(meminfo: &Meminfo) -> u64 {
-    meminfo.cached.saturating_add(meminfo.buffers).saturating_add(meminfo.swap_cached)
+    meminfo
+        .cached
+        .saturating_add(meminfo.buffers)
+        .saturating_add(meminfo.swap_cached)
 }
 
 /// The same memory, counted twice. Bytes.
@@ -100,7 +112,10 @@ impl Views {
     /// Counts both ways.
     pub(crate) fn of(meminfo: &Meminfo, sockets: Option<u64>) -> Self {
         let available = meminfo.available.unwrap_or(meminfo.free);
-        let working_set = meminfo.anon.saturating_add(cache_of(meminfo)).saturating_sub(meminfo.inactive_file);
+        let working_set = meminfo
+            .anon
+            .saturating_add(cache_of(meminfo))
+            .saturating_sub(meminfo.inactive_file);
         Self {
             kernel_used_bytes: meminfo.total.saturating_sub(available),
             kernel_available_bytes: available,
@@ -153,7 +168,10 @@ impl Machine {
             if top.usage.is_none() {
                 sockets = Some(top.stat.sock);
             }
-            let found = KUBEPODS.iter().map(|name| place.top.join(name)).find(|dir| dir.is_dir());
+            let found = KUBEPODS
+                .iter()
+                .map(|name| place.top.join(name))
+                .find(|dir| dir.is_dir());
             pods = found.map(|dir| {
                 let level = Level::read(&dir, place.version);
                 Pods {
@@ -165,7 +183,12 @@ impl Machine {
                 }
             });
         }
-        Ok(Self { views: Views::of(&meminfo, sockets), pods, total: meminfo.total, hugetlb: meminfo.hugetlb })
+        Ok(Self {
+            views: Views::of(&meminfo, sockets),
+            pods,
+            total: meminfo.total,
+            hugetlb: meminfo.hugetlb,
+        })
     }
 
     /// The figures that count against each wall.
@@ -199,7 +222,10 @@ mod tests {
         // 100000 + 200000 + 10000 − 150000.
         assert_eq!(before.kubelet_used_bytes, 160_000 << 10);
         assert_eq!(after.kubelet_available_bytes, before.kubelet_available_bytes);
-        assert_eq!(before.kernel_available_bytes - after.kernel_available_bytes, 500_000 << 10);
+        assert_eq!(
+            before.kernel_available_bytes - after.kernel_available_bytes,
+            500_000 << 10
+        );
         assert_eq!(after.blind.total_bytes - before.blind.total_bytes, 500_000 << 10);
     }
 

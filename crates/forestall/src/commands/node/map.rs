@@ -25,6 +25,10 @@ pub(crate) struct Inputs {
 
 /// How a node's memory is divided, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "every figure carries its unit, last in its name"
+)]
 pub(crate) struct Division {
     /// The node's memory.
     pub(crate) capacity_bytes: u64,
@@ -45,9 +49,15 @@ pub(crate) struct Division {
 impl Division {
     /// Divides; the error says which figures do not fit.
     pub(crate) fn of(inputs: &Inputs) -> Result<Self, String> {
-        let reserved = inputs.kube_reserved.saturating_add(inputs.system_reserved).saturating_add(inputs.hugepages);
+        let reserved = inputs
+            .kube_reserved
+            .saturating_add(inputs.system_reserved)
+            .saturating_add(inputs.hugepages);
         let configured = inputs.capacity.checked_sub(reserved).ok_or_else(|| {
-            format!("reservations of {reserved} bytes exceed the capacity of {} bytes", inputs.capacity)
+            format!(
+                "reservations of {reserved} bytes exceed the capacity of {} bytes",
+                inputs.capacity
+            )
         })?;
         let allocatable = configured.checked_sub(inputs.eviction_hard).ok_or_else(|| {
             format!(
@@ -122,7 +132,8 @@ pub(crate) struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Wall {
     /// Its keeper.
-    pub(crate) wall: WallKind,
+    #[serde(rename = "wall")]
+    pub(crate) kind: WallKind,
     /// The figure, bytes; more than this kills.
     pub(crate) at_bytes: u64,
     /// In use now, as the keeper counts.
@@ -134,8 +145,8 @@ pub(crate) struct Wall {
 /// The walls of a node, from the lowest figure to the highest as they usually lie. Without a kubelet only the last one is
 /// there.
 pub(crate) fn walls(division: &Division, has_kubelet: bool, usage: &Usage) -> Vec<Wall> {
-    let wall = |wall, at_bytes: u64, used_bytes: Option<u64>| Wall {
-        wall,
+    let wall = |kind, at_bytes: u64, used_bytes: Option<u64>| Wall {
+        kind,
         at_bytes,
         used_bytes,
         distance_bytes: used_bytes.map(|used| at_bytes.saturating_sub(used)),
@@ -144,18 +155,30 @@ pub(crate) fn walls(division: &Division, has_kubelet: bool, usage: &Usage) -> Ve
     let mut walls = Vec::with_capacity(4);
     if has_kubelet {
         let limit = division.kubepods_limit_bytes;
-        walls.push(wall(WallKind::KubeletAllocatable, limit.saturating_sub(hard), usage.pods_working_set));
+        walls.push(wall(
+            WallKind::KubeletAllocatable,
+            limit.saturating_sub(hard),
+            usage.pods_working_set,
+        ));
         walls.push(wall(WallKind::Kubepods, limit, usage.pods_unreclaimable));
         let node = division.capacity_bytes.saturating_sub(hard);
         walls.push(wall(WallKind::KubeletNode, node, usage.node_working_set));
     }
-    walls.push(wall(WallKind::Kernel, division.capacity_bytes, usage.node_unavailable));
+    walls.push(wall(
+        WallKind::Kernel,
+        division.capacity_bytes,
+        usage.node_unavailable,
+    ));
     walls
 }
 
 /// The wall with the least distance; the first of equals.
 pub(crate) fn next_wall(walls: &[Wall]) -> Option<Wall> {
-    walls.iter().filter(|wall| wall.distance_bytes.is_some()).min_by_key(|wall| wall.distance_bytes).copied()
+    walls
+        .iter()
+        .filter(|wall| wall.distance_bytes.is_some())
+        .min_by_key(|wall| wall.distance_bytes)
+        .copied()
 }
 
 /// What `kubectl top node` shows as memory percent: working set over allocatable, cut to whole percent. More than 100 is
@@ -185,7 +208,10 @@ mod tests {
 
     fn at(division: &Division) -> Vec<(&'static str, u64)> {
         let walls = walls(division, true, &Usage::default());
-        walls.iter().map(|wall| (wall.wall.name(), wall.at_bytes >> 10)).collect()
+        walls
+            .iter()
+            .map(|wall| (wall.kind.name(), wall.at_bytes >> 10))
+            .collect()
     }
 
     #[test]
@@ -194,7 +220,11 @@ mod tests {
         assert_eq!(division.allocatable_bytes, 4_675_304 << 10);
         assert_eq!(division.kubepods_limit_bytes, 5_573_943_296);
         // 7120616 − 750 × 1024 = 6352616: the node's own line.
-        let expected = [("kubelet-allocatable", 4_675_304), ("kubepods", 5_443_304), ("kubelet-node", 6_352_616)];
+        let expected = [
+            ("kubelet-allocatable", 4_675_304),
+            ("kubepods", 5_443_304),
+            ("kubelet-node", 6_352_616),
+        ];
         assert_eq!(at(&division)[..3], expected);
         assert_eq!(at(&division)[3], ("kernel", 7_120_616));
     }
@@ -204,7 +234,11 @@ mod tests {
         let division = ds2_v2(1000);
         assert_eq!(division.allocatable_bytes, 4_419_304 << 10);
         assert_eq!(division.kubepods_limit_bytes, 5_573_943_296);
-        let expected = [("kubelet-allocatable", 4_419_304), ("kubepods", 5_443_304), ("kubelet-node", 6_096_616)];
+        let expected = [
+            ("kubelet-allocatable", 4_419_304),
+            ("kubepods", 5_443_304),
+            ("kubelet-node", 6_096_616),
+        ];
         assert_eq!(at(&division)[..3], expected);
     }
 
@@ -227,28 +261,60 @@ mod tests {
         let walls = walls(&ds2_v2(750), true, &usage);
         // 6352616Ki = 6203.73 MiB lie 203.73 MiB above 6000; the pods' line is 565.73 MiB away.
         let next = next_wall(&walls).expect("all are known");
-        assert_eq!((next.wall, next.distance_bytes), (WallKind::KubeletNode, Some((6_352_616 << 10) - 6000 * MEBI)));
+        assert_eq!(
+            (next.kind, next.distance_bytes),
+            (WallKind::KubeletNode, Some((6_352_616 << 10) - 6000 * MEBI))
+        );
         assert_eq!(next_wall(&[]), None);
     }
 
     #[test]
     fn a_wall_that_was_crossed_has_no_distance_left() {
-        let usage = Usage { pods_working_set: Some(5000 * MEBI), ..Usage::default() };
+        let usage = Usage {
+            pods_working_set: Some(5000 * MEBI),
+            ..Usage::default()
+        };
         let crossed = walls(&ds2_v2(750), true, &usage)[0];
         assert_eq!(crossed.distance_bytes, Some(0));
     }
 
     #[test]
     fn what_does_not_fit_is_refused_with_its_figures() {
-        let inputs = Inputs { capacity: 100, kube_reserved: 80, system_reserved: 21, ..Inputs::default() };
-        assert!(Division::of(&inputs).expect_err("101 of 100").contains("101 bytes"));
-        let inputs = Inputs { capacity: 100, kube_reserved: 80, eviction_hard: 21, ..Inputs::default() };
-        assert!(Division::of(&inputs).expect_err("21 of 20").contains("refuses to start"));
+        let inputs = Inputs {
+            capacity: 100,
+            kube_reserved: 80,
+            system_reserved: 21,
+            ..Inputs::default()
+        };
+        assert!(
+            Division::of(&inputs)
+                .expect_err("101 of 100")
+                .contains("101 bytes")
+        );
+        let inputs = Inputs {
+            capacity: 100,
+            kube_reserved: 80,
+            eviction_hard: 21,
+            ..Inputs::default()
+        };
+        assert!(
+            Division::of(&inputs)
+                .expect_err("21 of 20")
+                .contains("refuses to start")
+        );
     }
 
     #[test]
     fn the_kernels_own_limit_wins_over_the_configuration() {
-        let inputs = Inputs { capacity: 1000, kube_reserved: 100, kubepods_limit: Some(800), ..Inputs::default() };
-        assert_eq!(Division::of(&inputs).map(|division| division.kubepods_limit_bytes), Ok(800));
+        let inputs = Inputs {
+            capacity: 1000,
+            kube_reserved: 100,
+            kubepods_limit: Some(800),
+            ..Inputs::default()
+        };
+        assert_eq!(
+            Division::of(&inputs).map(|division| division.kubepods_limit_bytes),
+            Ok(800)
+        );
     }
 }

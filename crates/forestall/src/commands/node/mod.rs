@@ -13,6 +13,7 @@ pub(crate) mod quantity;
 mod report;
 mod table;
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -104,19 +105,32 @@ fn style(wide: bool) -> Style {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
     let size = rustix::termios::tcgetwinsize(&stdout).ok();
-    let columns = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
-    Style { columns: columns.unwrap_or(100), colour: stdout.is_terminal() && !refused, wide }
+    let columns = size
+        .map(|size| usize::from(size.ws_col))
+        .filter(|columns| *columns > 0);
+    Style {
+        columns: columns.unwrap_or(100),
+        colour: stdout.is_terminal() && !refused,
+        wide,
+    }
 }
 
 /// Brings together what was given, what is configured and what is measured; the first of these that speaks wins.
 fn survey(args: &NodeArgs) -> anyhow::Result<Report> {
-    let machine = if args.capacity.is_none() { Some(Machine::read(&args.root)?) } else { None };
+    let machine = if args.capacity.is_none() {
+        Some(Machine::read(&args.root)?)
+    } else {
+        None
+    };
     let settings = if (machine.is_some() && args.provider.is_none()) || args.kubelet_config.is_some() {
         Settings::read(&args.root, args.kubelet_config.as_deref())?
     } else {
         None
     };
-    let capacity = args.capacity.or(machine.as_ref().map(|machine| machine.total)).unwrap_or(0);
+    let capacity = args
+        .capacity
+        .or(machine.as_ref().map(|machine| machine.total))
+        .unwrap_or(0);
     let mut sources = Vec::new();
     let mut notes = Vec::new();
 
@@ -129,10 +143,15 @@ fn survey(args: &NodeArgs) -> anyhow::Result<Report> {
         sources.push(format!("kubelet: {}", settings.files.join(", ")));
     }
     let settings = settings.unwrap_or_default();
-    let threshold = args.eviction_hard.or(preset.map(|preset| preset.eviction_hard)).or(settings.eviction_hard);
-    let given = args.kube_reserved.is_some() || args.system_reserved.is_some() || args.eviction_hard.is_some();
+    let threshold = args
+        .eviction_hard
+        .or(preset.map(|preset| preset.eviction_hard))
+        .or(settings.eviction_hard);
+    let given =
+        args.kube_reserved.is_some() || args.system_reserved.is_some() || args.eviction_hard.is_some();
     let pods = machine.as_ref().and_then(|machine| machine.pods.clone());
-    let kubelet = given || preset.is_some() || !settings.files.is_empty() || pods.is_some() || args.capacity.is_some();
+    let kubelet =
+        given || preset.is_some() || !settings.files.is_empty() || pods.is_some() || args.capacity.is_some();
 
     let mut inputs = Inputs {
         capacity,
@@ -143,7 +162,13 @@ fn survey(args: &NodeArgs) -> anyhow::Result<Report> {
             .unwrap_or(0),
         system_reserved: args.system_reserved.or(settings.system_reserved).unwrap_or(0),
         hugepages: machine.as_ref().map_or(0, |machine| machine.hugetlb),
-        eviction_hard: if kubelet { threshold.unwrap_or(Threshold::KUBELET_DEFAULT).of_capacity(capacity) } else { 0 },
+        eviction_hard: if kubelet {
+            threshold
+                .unwrap_or(Threshold::KUBELET_DEFAULT)
+                .of_capacity(capacity)
+        } else {
+            0
+        },
         kubepods_limit: None,
     };
     if kubelet && threshold.is_none() {
@@ -157,7 +182,11 @@ fn survey(args: &NodeArgs) -> anyhow::Result<Report> {
     if let Some(pods) = pods.as_ref().filter(|_| !reserves) {
         inputs.kubepods_limit = pods.limit_bytes;
         sources.push(format!("kernel: {}", pods.path));
-        reconcile(&mut inputs, &mut notes, settings.kube_reserved.is_none() && settings.system_reserved.is_none());
+        reconcile(
+            &mut inputs,
+            &mut notes,
+            settings.kube_reserved.is_none() && settings.system_reserved.is_none(),
+        );
     }
     let division = Division::of(&inputs).map_err(anyhow::Error::msg)?;
     let usage = machine.as_ref().map_or(
@@ -175,8 +204,11 @@ fn survey(args: &NodeArgs) -> anyhow::Result<Report> {
         version: 1,
         kubelet,
         sources,
-        next_wall: next_wall(&walls).map(|wall| wall.wall),
-        top_node_percent: usage.node_working_set.filter(|_| kubelet).and_then(|used| top_node_percent(used, &division)),
+        next_wall: next_wall(&walls).map(|wall| wall.kind),
+        top_node_percent: usage
+            .node_working_set
+            .filter(|_| kubelet)
+            .and_then(|used| top_node_percent(used, &division)),
         division,
         walls,
         views: machine.as_ref().map(|machine| machine.views),
@@ -189,11 +221,11 @@ fn survey(args: &NodeArgs) -> anyhow::Result<Report> {
 fn describe(provider: Provider, args: &NodeArgs, nominal: u64) -> String {
     let mut text = provider.rule().to_owned();
     if provider.counts_pods() {
-        text.push_str(&format!("; {} pods", args.max_pods));
+        let _ = write!(text, "; {} pods", args.max_pods);
     }
     if provider.counts_nominal() {
         let guessed = if args.nominal.is_none() { " guessed" } else { "" };
-        text.push_str(&format!("; nominal memory {}{guessed}", human(nominal)));
+        let _ = write!(text, "; nominal memory {}{guessed}", human(nominal));
     }
     text
 }
@@ -211,8 +243,14 @@ fn reconcile(inputs: &mut Inputs, notes: &mut Vec<String>, unknown: bool) {
         .saturating_sub(inputs.system_reserved)
         .saturating_sub(inputs.hugepages);
     if unknown {
-        inputs.kube_reserved = inputs.capacity.saturating_sub(limit).saturating_sub(inputs.hugepages);
-        notes.push("reservations are inferred from the limit of kubepods; they are shown as kube-reserved".to_owned());
+        inputs.kube_reserved = inputs
+            .capacity
+            .saturating_sub(limit)
+            .saturating_sub(inputs.hugepages);
+        notes.push(
+            "reservations are inferred from the limit of kubepods; they are shown as kube-reserved"
+                .to_owned(),
+        );
     } else if configured != limit {
         notes.push(format!(
             "the kernel limits kubepods to {}Ki, the configuration says {}Ki: was the kubelet restarted since?",

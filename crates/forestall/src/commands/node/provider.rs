@@ -35,7 +35,9 @@ impl Provider {
     pub(crate) const fn rule(self) -> &'static str {
         match self {
             Self::Aks => "AKS since 1.29: min(20Mi × max pods + 50Mi, 25 % of memory), eviction below 100Mi",
-            Self::AksLegacy => "AKS before 1.29: 25/20/10/6/2 % of the machine's nominal memory, eviction below 750Mi",
+            Self::AksLegacy => {
+                "AKS before 1.29: 25/20/10/6/2 % of the machine's nominal memory, eviction below 750Mi"
+            }
             Self::Eks => "EKS: 11Mi × max pods + 255Mi, eviction below 100Mi",
             Self::Gke => "GKE: 25/20/10/6/2 % of the capacity, eviction below 100Mi",
         }
@@ -64,14 +66,22 @@ impl Provider {
             // Rounded up: a node of 32880872Ki runs with 3606Mi where the slices add up to 3605.97.
             Self::Gke => (tiers(capacity).div_ceil(1000 * MEBI), 100),
         };
-        Preset { kube_reserved_bytes: reserved.saturating_mul(MEBI), eviction_hard: Threshold::Bytes(threshold * MEBI) }
+        Preset {
+            kube_reserved_bytes: reserved.saturating_mul(MEBI),
+            eviction_hard: Threshold::Bytes(threshold * MEBI),
+        }
     }
 }
 
 /// The sliced percentages, in thousandths of a byte so that no fraction is lost before the rule rounds.
 fn tiers(memory: u64) -> u64 {
-    const TIERS: [(u64, u64); 5] =
-        [(4 * GIBI, 250), (8 * GIBI, 200), (16 * GIBI, 100), (128 * GIBI, 60), (u64::MAX, 20)];
+    const TIERS: [(u64, u64); 5] = [
+        (4 * GIBI, 250),
+        (8 * GIBI, 200),
+        (16 * GIBI, 100),
+        (128 * GIBI, 60),
+        (u64::MAX, 20),
+    ];
     let mut below = 0;
     TIERS.iter().fold(0, |sum: u64, (until, permille)| {
         let slice = memory.min(*until).saturating_sub(below);
@@ -83,7 +93,10 @@ fn tiers(memory: u64) -> u64 {
 /// A guess at what the machine is sold with: the next size that is on sale, since firmware and kernel keep some of it.
 pub(crate) fn guess_nominal(capacity: u64) -> u64 {
     const HALF_GIBI: [u64; 17] = [1, 2, 4, 7, 8, 14, 16, 28, 32, 56, 64, 96, 112, 128, 192, 224, 256];
-    let on_sale = HALF_GIBI.iter().map(|count| count * (GIBI / 2)).find(|size| *size >= capacity);
+    let on_sale = HALF_GIBI
+        .iter()
+        .map(|count| count * (GIBI / 2))
+        .find(|size| *size >= capacity);
     on_sale.unwrap_or_else(|| capacity.div_ceil(16 * GIBI).saturating_mul(16 * GIBI))
 }
 
@@ -93,7 +106,10 @@ mod tests {
 
     fn reserved_mebi(provider: Provider, capacity_kibi: u64, max_pods: u32) -> u64 {
         let capacity = capacity_kibi << 10;
-        provider.preset(capacity, guess_nominal(capacity), max_pods).kube_reserved_bytes / MEBI
+        provider
+            .preset(capacity, guess_nominal(capacity), max_pods)
+            .kube_reserved_bytes
+            / MEBI
     }
 
     #[test]
@@ -101,8 +117,14 @@ mod tests {
         // 0.25 × 4 GiB + 0.20 × 3 GiB = 1638.4 MiB.
         assert_eq!(reserved_mebi(Provider::AksLegacy, 7_120_616, 30), 1638);
         // Capacity and allocatable of nodes in github.com/Azure/AKS/issues/1216: the difference less 750Mi.
-        assert_eq!(reserved_mebi(Provider::AksLegacy, 16_403_296, 30), (16_403_296 - 12_909_408) / 1024 - 750);
-        assert_eq!(reserved_mebi(Provider::AksLegacy, 4_017_088, 30), (4_017_088 - 2_200_512) / 1024 - 750);
+        assert_eq!(
+            reserved_mebi(Provider::AksLegacy, 16_403_296, 30),
+            (16_403_296 - 12_909_408) / 1024 - 750
+        );
+        assert_eq!(
+            reserved_mebi(Provider::AksLegacy, 4_017_088, 30),
+            (4_017_088 - 2_200_512) / 1024 - 750
+        );
     }
 
     #[test]
@@ -137,7 +159,14 @@ mod tests {
 
     #[test]
     fn a_nominal_size_is_never_below_the_capacity() {
-        for capacity in [1, GIBI / 2, 7_120_616 << 10, 16_403_296 << 10, 129 * GIBI, 500 * GIBI] {
+        for capacity in [
+            1,
+            GIBI / 2,
+            7_120_616 << 10,
+            16_403_296 << 10,
+            129 * GIBI,
+            500 * GIBI,
+        ] {
             assert!(guess_nominal(capacity) >= capacity);
         }
         assert_eq!(guess_nominal(7_120_616 << 10), 7 * GIBI);

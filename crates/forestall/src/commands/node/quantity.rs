@@ -39,7 +39,9 @@ const DIGITS_MAX: usize = 20;
 pub(crate) fn parse_quantity(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let wrong = |why: &str| format!("{text:?} {why}; write an amount such as 7120616Ki, 1.5Gi or 134217728");
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.len() + fraction.len() == 0 || fraction.contains('.') {
@@ -48,11 +50,18 @@ pub(crate) fn parse_quantity(text: &str) -> Result<u64, String> {
     if whole.len() + fraction.len() > DIGITS_MAX {
         return Err(wrong("has too many digits"));
     }
-    let digits: u128 = format!("{whole}{fraction}").parse().map_err(|_| wrong("is no number"))?;
+    let digits: u128 = format!("{whole}{fraction}")
+        .parse()
+        .map_err(|_| wrong("is no number"))?;
     let (times, over) = scale(suffix.trim()).ok_or_else(|| wrong("has an unknown unit"))?;
     let places = u32::try_from(fraction.len()).unwrap_or(0);
-    let wide = digits.checked_mul(u128::from(times)).ok_or_else(|| wrong("is too large"))?;
-    let divisor = 10_u128.pow(places).checked_mul(u128::from(over)).ok_or_else(|| wrong("is too small"))?;
+    let wide = digits
+        .checked_mul(u128::from(times))
+        .ok_or_else(|| wrong("is too large"))?;
+    let divisor = 10_u128
+        .pow(places)
+        .checked_mul(u128::from(over))
+        .ok_or_else(|| wrong("is too small"))?;
     u64::try_from(wide.div_ceil(divisor)).map_err(|_| wrong("is too large"))
 }
 
@@ -71,7 +80,9 @@ pub(crate) fn parse_reservation(text: &str) -> Result<u64, String> {
     if !text.contains('=') {
         return parse_quantity(text);
     }
-    let memory = text.split(',').find_map(|pair| pair.trim().strip_prefix("memory="));
+    let memory = text
+        .split(',')
+        .find_map(|pair| pair.trim().strip_prefix("memory="));
     memory.map_or(Ok(0), parse_quantity)
 }
 
@@ -107,7 +118,9 @@ impl Threshold {
 /// A threshold: `750Mi`, `5%`, or a list as `--eviction-hard` takes it, of which `memory.available` counts.
 pub(crate) fn parse_threshold(text: &str) -> Result<Threshold, String> {
     let value = if text.contains('<') {
-        let found = text.split(',').find_map(|pair| pair.trim().strip_prefix("memory.available<"));
+        let found = text
+            .split(',')
+            .find_map(|pair| pair.trim().strip_prefix("memory.available<"));
         found.ok_or_else(|| format!("{text:?} holds no memory.available<AMOUNT"))?
     } else {
         text
@@ -144,7 +157,20 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused_with_an_example() {
-        for bad in ["", "Mi", "-1Mi", "1..5Gi", "1.2.3Gi", "1Qi", "1e99", "18446744073709551616", "999999Ei", "٣Mi", "99999999999999999999e19", "1e-20"] {
+        for bad in [
+            "",
+            "Mi",
+            "-1Mi",
+            "1..5Gi",
+            "1.2.3Gi",
+            "1Qi",
+            "1e99",
+            "18446744073709551616",
+            "999999Ei",
+            "٣Mi",
+            "99999999999999999999e19",
+            "1e-20",
+        ] {
             let error = parse_quantity(bad).expect_err(bad);
             assert!(error.contains("7120616Ki"), "{error}");
         }
@@ -152,7 +178,10 @@ mod tests {
 
     #[test]
     fn flags_are_taken_as_they_stand_in_a_kubelets_command_line() {
-        assert_eq!(parse_reservation("cpu=100m,memory=1638Mi,pid=1000"), Ok(1638 << 20));
+        assert_eq!(
+            parse_reservation("cpu=100m,memory=1638Mi,pid=1000"),
+            Ok(1638 << 20)
+        );
         assert_eq!(parse_reservation("1638Mi"), Ok(1638 << 20));
         assert_eq!(parse_reservation("cpu=100m"), Ok(0));
         let flags = "imagefs.available<15%,memory.available<750Mi,nodefs.available<10%";

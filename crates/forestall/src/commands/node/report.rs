@@ -1,5 +1,7 @@
 //! The answer of `forestall node`, as one structure that every format is made from.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::machine::{Pods, Views};
@@ -44,7 +46,7 @@ fn block(text: &mut String, value: &serde_json::Value, depth: usize) {
     match value {
         serde_json::Value::Object(fields) => {
             for (name, value) in fields {
-                text.push_str(&format!("{pad}{name}:"));
+                let _ = write!(text, "{pad}{name}:");
                 nested(text, value, depth);
             }
         }
@@ -54,10 +56,12 @@ fn block(text: &mut String, value: &serde_json::Value, depth: usize) {
                 block(&mut inner, item, depth + 1);
                 // The dash takes the place of the first line's last indentation.
                 let body = inner.get(2 * (depth + 1)..).unwrap_or_default();
-                text.push_str(&format!("{pad}- {body}"));
+                let _ = write!(text, "{pad}- {body}");
             }
         }
-        scalar => text.push_str(&format!("{pad}{scalar}\n")),
+        scalar => {
+            let _ = writeln!(text, "{pad}{scalar}");
+        }
     }
 }
 
@@ -68,7 +72,7 @@ fn nested(text: &mut String, value: &serde_json::Value, depth: usize) {
         _ => true,
     };
     if empty {
-        text.push_str(&format!(" {value}\n"));
+        let _ = writeln!(text, " {value}");
     } else {
         text.push('\n');
         let is_map = value.is_object();

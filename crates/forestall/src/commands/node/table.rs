@@ -20,7 +20,11 @@ pub(crate) struct Style {
 
 impl Style {
     fn paint(self, sgr: &str, text: &str) -> String {
-        if self.colour && !text.is_empty() && !sgr.is_empty() { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour && !text.is_empty() && !sgr.is_empty() {
+            format!("\x1b[{sgr}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -43,7 +47,12 @@ pub(crate) fn table(report: &Report, style: Style) -> String {
 
 fn headline(text: &mut String, report: &Report, style: Style) {
     let capacity = report.division.capacity_bytes;
-    let title = format!("{} of memory, {}Ki = {} MiB", human(capacity), capacity >> 10, mebi(capacity));
+    let title = format!(
+        "{} of memory, {}Ki = {} MiB",
+        human(capacity),
+        capacity >> 10,
+        mebi(capacity)
+    );
     let _ = writeln!(text, "{}", style.paint("1", &title));
     for source in &report.sources {
         let _ = writeln!(text, "{}", style.paint("2", source));
@@ -55,7 +64,10 @@ fn picture(text: &mut String, report: &Report, style: Style) {
     let width = style.columns.saturating_sub(MARGIN + 1).clamp(20, 96);
     if report.kubelet {
         let fill = report.pods.as_ref().map_or_else(
-            || Fill { used: used(report, 0), cache: 0 },
+            || Fill {
+                used: used(report, 0),
+                cache: 0,
+            },
             |pods| Fill {
                 used: pods.working_set_bytes,
                 cache: pods.usage_bytes.saturating_sub(pods.working_set_bytes),
@@ -64,28 +76,54 @@ fn picture(text: &mut String, report: &Report, style: Style) {
         draw(text, "pods", &bar::pods(&report.division, fill, width), style);
     }
     let fill = report.views.map_or_else(
-        || Fill { used: report.walls.iter().rev().find_map(|wall| wall.used_bytes).unwrap_or(0), cache: 0 },
+        || Fill {
+            used: report
+                .walls
+                .iter()
+                .rev()
+                .find_map(|wall| wall.used_bytes)
+                .unwrap_or(0),
+            cache: 0,
+        },
         |views| Fill {
             used: views.kernel_used_bytes,
             cache: views.kernel_available_bytes.saturating_sub(views.free_bytes),
         },
     );
-    draw(text, "node", &bar::node(&report.division, report.kubelet, fill, width), style);
-    let marked: Vec<_> = lettered(report).map(|(letter, wall)| (letter, wall.at_bytes)).collect();
+    draw(
+        text,
+        "node",
+        &bar::node(&report.division, report.kubelet, fill, width),
+        style,
+    );
+    let marked: Vec<_> = lettered(report)
+        .map(|(letter, wall)| (letter, wall.at_bytes))
+        .collect();
     let marks = bar::marks(report.division.capacity_bytes, width, &marked);
     let _ = writeln!(text, "{:MARGIN$}{}", "", style.paint("1", &marks));
     let mut legend = vec![(Cell::Used, "used"), (Cell::Cache, "cache"), (Cell::Free, "free")];
     if report.kubelet {
-        legend.extend([(Cell::Evicting, "the kubelet evicts"), (Cell::Reserved, "reserved for daemons")]);
+        legend.extend([
+            (Cell::Evicting, "the kubelet evicts"),
+            (Cell::Reserved, "reserved for daemons"),
+        ]);
     }
     let legend = legend.iter().map(|(cell, name)| {
-        format!("{} {}", style.paint(cell.colour(), &cell.glyph().to_string()), style.paint("2", name))
+        format!(
+            "{} {}",
+            style.paint(cell.colour(), &cell.glyph().to_string()),
+            style.paint("2", name)
+        )
     });
     let _ = writeln!(text, "{:MARGIN$}{}\n", "", legend.collect::<Vec<_>>().join("  "));
 }
 
 fn used(report: &Report, index: usize) -> u64 {
-    report.walls.get(index).and_then(|wall| wall.used_bytes).unwrap_or(0)
+    report
+        .walls
+        .get(index)
+        .and_then(|wall| wall.used_bytes)
+        .unwrap_or(0)
 }
 
 fn lettered(report: &Report) -> impl Iterator<Item = (char, &Wall)> {
@@ -105,26 +143,41 @@ fn draw(text: &mut String, name: &str, cells: &[Cell], style: Style) {
 
 fn walls(text: &mut String, report: &Report, style: Style) {
     let shown = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), mebi);
-    let head = format!("   {:<20}{:>12}{:>12}{:>12}  WHAT HAPPENS THERE", "WALL", "AT MiB", "USED", "DISTANCE");
+    let head = format!(
+        "   {:<20}{:>12}{:>12}{:>12}  WHAT HAPPENS THERE",
+        "WALL", "AT MiB", "USED", "DISTANCE"
+    );
     let _ = writeln!(text, "{}", style.paint("2", &head));
     for (letter, wall) in lettered(report) {
-        let is_next = report.next_wall == Some(wall.wall);
+        let is_next = report.next_wall == Some(wall.kind);
         let line = format!(
             "{letter}  {:<20}{:>12}{:>12}{:>12}  {}",
-            wall.wall.name(),
+            wall.kind.name(),
             mebi(wall.at_bytes),
             shown(wall.used_bytes),
             shown(wall.distance_bytes),
-            wall.wall.consequence(),
+            wall.kind.consequence(),
         );
         let _ = writeln!(text, "{}", if is_next { style.paint("1", &line) } else { line });
     }
-    if let Some(next) = report.walls.iter().find(|wall| report.next_wall == Some(wall.wall)) {
+    if let Some(next) = report
+        .walls
+        .iter()
+        .find(|wall| report.next_wall == Some(wall.kind))
+    {
         let distance = next.distance_bytes.unwrap_or(0);
         let crossed = if distance == 0 { "crossed: " } else { "" };
         let share = percent(distance, next.at_bytes);
-        let line = format!("{crossed}{}, {} away ({share} of it)", next.wall.name(), human(distance));
-        let sgr = if distance < next.at_bytes / 10 { "1;31" } else { "1;32" };
+        let line = format!(
+            "{crossed}{}, {} away ({share} of it)",
+            next.kind.name(),
+            human(distance)
+        );
+        let sgr = if distance < next.at_bytes / 10 {
+            "1;31"
+        } else {
+            "1;32"
+        };
         let _ = writeln!(text, "next wall  {}", style.paint(sgr, &line));
     }
     text.push('\n');
@@ -139,7 +192,12 @@ fn division(text: &mut String, report: &Report, style: Style) {
     let head = format!("   {:<20}{:>12}{:>14}{:>12}", "DIVISION", "MiB", "KiB", "SHARE");
     let _ = writeln!(text, "{}", style.paint("2", &head));
     let mut line = |name: &str, bytes: u64, sgr: &str| {
-        let line = format!("   {name:<20}{:>12}{:>14}{:>12}", mebi(bytes), format!("{}Ki", bytes >> 10), percent(bytes, capacity));
+        let line = format!(
+            "   {name:<20}{:>12}{:>14}{:>12}",
+            mebi(bytes),
+            format!("{}Ki", bytes >> 10),
+            percent(bytes, capacity)
+        );
         let _ = writeln!(text, "{}", style.paint(sgr, &line));
     };
     line("capacity", capacity, "");
@@ -152,22 +210,41 @@ fn division(text: &mut String, report: &Report, style: Style) {
     line("- eviction-hard", division.eviction_hard_bytes, "");
     line("= allocatable", division.allocatable_bytes, "1");
     if let Some(percent) = report.top_node_percent {
-        let _ = writeln!(text, "   kubectl top node shows {percent} % (of allocatable, which is not all of the node)");
+        let _ = writeln!(
+            text,
+            "   kubectl top node shows {percent} % (of allocatable, which is not all of the node)"
+        );
     }
     text.push('\n');
 }
 
 fn views(text: &mut String, report: &Report, style: Style) {
     let Some(views) = &report.views else { return };
-    let head = format!("   {:<20}{:>12}{:>12}{:>12}", "BOTH VIEWS, MiB", "KERNEL", "KUBELET", "DIFFERENCE");
+    let head = format!(
+        "   {:<20}{:>12}{:>12}{:>12}",
+        "BOTH VIEWS, MiB", "KERNEL", "KUBELET", "DIFFERENCE"
+    );
     let _ = writeln!(text, "{}", style.paint("2", &head));
     let mut line = |name: &str, kernel: u64, kubelet: u64| {
-        let (sign, apart) = if kubelet < kernel { ("-", kernel - kubelet) } else { ("+", kubelet - kernel) };
+        let (sign, apart) = if kubelet < kernel {
+            ("-", kernel - kubelet)
+        } else {
+            ("+", kubelet - kernel)
+        };
         let apart = format!("{sign}{}", mebi(apart));
-        let _ = writeln!(text, "   {name:<20}{:>12}{:>12}{apart:>12}", mebi(kernel), mebi(kubelet));
+        let _ = writeln!(
+            text,
+            "   {name:<20}{:>12}{:>12}{apart:>12}",
+            mebi(kernel),
+            mebi(kubelet)
+        );
     };
     line("used", views.kernel_used_bytes, views.kubelet_used_bytes);
-    line("available", views.kernel_available_bytes, views.kubelet_available_bytes);
+    line(
+        "available",
+        views.kernel_available_bytes,
+        views.kubelet_available_bytes,
+    );
     let _ = writeln!(
         text,
         "   {:<20}{:>12}  cache that the kubelet counts as used and the kernel can drop",
