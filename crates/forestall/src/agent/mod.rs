@@ -1,14 +1,131 @@
-//! `forestall agent`.
+//! `forestall agent`: puts the threads together and runs until it is told to stop.
+//!
+//! The guard runs on this, the first thread; the talk thread and the act threads are started before it. A panic of the
+//! guard ends the process, because a guard that does not look must not seem to be there.
 
 mod args;
+mod banner;
 pub(crate) mod clock;
+mod fill;
+mod guard;
+mod neighbours;
+mod place;
 pub(crate) mod shared;
+mod start;
+mod trigger;
+
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
+use anyhow::Context;
+use forestall_decide::{Mode, Policy};
 
 pub(crate) use self::args::AgentArgs;
+use self::guard::GuardSetup;
+use self::neighbours::find_neighbours;
+use crate::config::{self, Settings};
 use crate::exit::Exit;
+use crate::log::sink::Sink;
+use crate::log::{Level, Logger, Style, escape};
+use crate::systemd::Notifier;
+use crate::talk::{self, TalkSetup};
 
 /// Runs the agent until it is told to stop.
 pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
-    let _settings = crate::config::load(&args)?;
+    let settings = config::load(&args)?;
+    if let Some(refusal) = refuse_beside(&settings) {
+        return Ok(refuse(&refusal));
+    }
+    let notifier = Notifier::from_environment();
+    let started = start::start(&settings)?;
+    if let Some((rung, why)) = started.degraded.iter().find(|(rung, _)| settings.require.contains(rung)) {
+        return Ok(refuse(&format!("{} is required and cannot be used here: {why}", rung.label())));
+    }
+    let node = node_name();
+    let mut logger = open_log(&settings, &node).context("cannot use stdout")?;
+    banner::say_banner(&mut logger, &settings, &started, &escape::text(&node));
+    let neighbours = find_neighbours(&settings.root.join("proc"));
+    if !neighbours.is_empty() {
+        let names = neighbours.join(", ");
+        logger.say(Level::Warn, "neighbours", &format!("{names} runs here too: it may kill before forestall would"));
+    }
+    let ends = shared::open().context("cannot make an eventfd")?;
+    for (rung, why) in &started.degraded {
+        ends.board.degrade(rung.label(), why.as_str());
+    }
+    for right in started.rights.iter().filter(|right| !right.works) {
+        ends.board.degrade(right.name, right.cost);
+    }
+    let talk = talk::start(TalkSetup {
+        board: ends.board,
+        inbox: ends.inbox,
+        commander: ends.commander,
+        logger,
+        notifier,
+        args,
+        settings,
+        granted: started.policy,
+    })
+    .context("cannot start the talk thread")?;
+    guard::run(GuardSetup {
+        sensor: started.sensor,
+        actor: started.actor,
+        triggers: started.triggers,
+        post: ends.post,
+        commands: ends.commands,
+        policy: started.policy,
+    });
+    talk.end();
     Ok(Exit::Clean)
+}
+
+/// What a new configuration's policy becomes on this machine, whose rights were tried at start.
+pub(crate) fn adapt(policy: &Policy, granted: &Policy) -> Policy {
+    start::adapt(policy, granted)
+}
+
+/// Why `enforce` is refused beside the killers that run here, if it is.
+pub(crate) fn refuse_beside(settings: &Settings) -> Option<String> {
+    if settings.policy.mode != Mode::Enforce || settings.beside {
+        return None;
+    }
+    let neighbours = find_neighbours(&settings.root.join("proc"));
+    (!neighbours.is_empty()).then(|| {
+        format!(
+            "{} runs here and kills for the same reasons; stop it, or use --beside to enforce next to it, or --mode shadow",
+            neighbours.join(", ")
+        )
+    })
+}
+
+fn refuse(why: &str) -> Exit {
+    eprint_line(&format!("forestall: refused: {}", escape::text(why)));
+    Exit::Refused
+}
+
+fn eprint_line(line: &str) {
+    use std::io::Write;
+    // Nothing is left to tell it to if stderr is gone as well.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// The node's name in the cluster where it is given (downward API), else the host's.
+fn node_name() -> String {
+    match std::env::var("NODE_NAME") {
+        Ok(name) if !name.is_empty() => name,
+        _ => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    }
+}
+
+fn open_log(settings: &Settings, node: &str) -> std::io::Result<Logger> {
+    let stdout = std::io::stdout();
+    let style = if stdout.is_terminal() {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Style::Plain { colour: !plain }
+    } else {
+        Style::Json
+    };
+    let sink = Sink::new(stdout.as_fd().try_clone_to_owned()?);
+    Ok(Logger::new(sink, style, Some(node.to_owned()), settings.policy.mode))
 }

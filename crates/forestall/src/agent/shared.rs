@@ -7,7 +7,7 @@
 //! | [`Post`] | guard | `publish` after every step, `outcome` for every answer of the act thread, `note` for troubles |
 //! | [`Commands`] | guard | `fd` for its poll(2), `take` for what the talk thread wants (a new policy, the end) |
 //! | [`Board`] | everybody (`Arc`) | counters (atomics), the last [`Snapshot`], what is degraded, the guard's health |
-//! | [`Inbox`] | talk | events in order (`take`), `fd` that becomes readable with them; `Commander` is its way back |
+//! | [`Inbox`] | talk | events in order (`take`), `bell` that becomes readable with them; `Commander` is its way back |
 //!
 //! The guard's loop, in short:
 //!
@@ -38,9 +38,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-pub(crate) use self::board::{ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Degraded, Health, Histogram};
+pub(crate) use self::board::{ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Health, Histogram, MODES, RUNGS, WALLS};
 pub(crate) use self::command::{Command, Commander, Commands};
-pub(crate) use self::event::{Event, EventKind, Inbox, Name, Trouble};
+pub(crate) use self::event::{Event, EventKind, Inbox, Trouble};
 pub(crate) use self::post::{Names, Post, Tick};
 pub(crate) use self::snapshot::{Row, Snapshot};
 

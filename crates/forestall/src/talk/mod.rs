@@ -1,1 +1,343 @@
-//! To be filled in the next commit.
+//! The talk thread: log, HTTP, signals and reloads, on one tokio `current_thread` runtime.
+//!
+//! It may be slow, hang on a reader or panic without the guard noticing: it only reads what the guard left on the board
+//! and in the channel. A panic is caught and the thread goes on with a fresh runtime after a pause. What it refuses to
+//! do: decide anything.
+
+mod metrics;
+mod pages;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use forestall_decide::{Moment, Policy, Span};
+use tokio::net::unix::pipe::Receiver;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use self::pages::Pages;
+use crate::agent::{self, AgentArgs, clock};
+use crate::agent::shared::{Board, Commander, Health, Inbox, Snapshot};
+use crate::config::{self, Listen, Settings};
+use crate::exit::Exit;
+use crate::log::{Level, Logger};
+use crate::systemd::Notifier;
+
+/// Deep enough for rendering and parsing, shallow enough for the budget of the agent.
+const STACK_BYTES: usize = 512 << 10;
+/// The longest pause after a panic or a failed bind.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Between two attempts to write what stdout did not take.
+const FLUSH_PAUSE: Duration = Duration::from_millis(100);
+/// Between two status lines in a pipe, and two looks at the walls on a terminal.
+const STATUS_SPACING: Duration = Duration::from_secs(60);
+const LIVE_SPACING: Duration = Duration::from_secs(1);
+/// How long the end may take: for the guard after a signal, and for the last lines after the guard.
+const END_TIME_MAX: Duration = Duration::from_secs(10);
+const LAST_LINES_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What the thread needs.
+pub(crate) struct TalkSetup {
+    /// What the guard leaves.
+    pub(crate) board: Arc<Board>,
+    /// What the guard tells.
+    pub(crate) inbox: Inbox,
+    /// The way back to the guard.
+    pub(crate) commander: Commander,
+    /// The log.
+    pub(crate) logger: Logger,
+    /// The flags, to lay over the file at a reload.
+    pub(crate) args: AgentArgs,
+    /// What holds now.
+    pub(crate) settings: Settings,
+    /// The policy that the guard started with, cut down to what can be done here.
+    pub(crate) granted: Policy,
+    /// The service manager, if there is one that listens.
+    pub(crate) notifier: Option<Notifier>,
+}
+
+/// The running thread.
+pub(crate) struct Talk {
+    ending: Arc<Ending>,
+    ended: mpsc::Receiver<()>,
+}
+
+#[derive(Default)]
+struct Ending {
+    flag: AtomicBool,
+    bell: Notify,
+}
+
+/// Starts the thread.
+pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
+    let ending = Arc::new(Ending::default());
+    let (done, ended) = mpsc::sync_channel(1);
+    let talker = Talker {
+        pages: Arc::new(Pages::new(Arc::clone(&setup.board))),
+        seen: Board::empty_snapshot(),
+        ending: Arc::clone(&ending),
+        late: false,
+        setup,
+    };
+    thread::Builder::new().name("talk".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        supervise(talker);
+        // Nobody waits any more when this fails.
+        let _ = done.send(());
+    })?;
+    Ok(Talk { ending, ended })
+}
+
+impl Talk {
+    /// The guard has ended: says the last lines, and waits for them no longer than they are worth.
+    pub(crate) fn end(self) {
+        self.ending.flag.store(true, Ordering::Release);
+        self.ending.bell.notify_one();
+        let _ = self.ended.recv_timeout(2 * LAST_LINES_TIME_MAX);
+    }
+}
+
+/// Runs the talker until the end, through its panics.
+fn supervise(mut talker: Talker) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let end = catch_unwind(AssertUnwindSafe(|| {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(talker.talk())
+        }));
+        let why = match end {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => format!("the talk thread could not go on: {error}"),
+            Err(_) => "the talk thread panicked".to_owned(),
+        };
+        if talker.ending.flag.load(Ordering::Acquire) {
+            return;
+        }
+        talker.setup.logger.say(Level::Error, "talk", &format!("{why}; it starts again in {} s", pause.as_secs()));
+        talker.setup.logger.flush();
+        thread::sleep(pause);
+        pause = (pause * 2).min(BACKOFF_MAX);
+    }
+}
+
+struct Talker {
+    setup: TalkSetup,
+    pages: Arc<Pages>,
+    seen: Snapshot,
+    ending: Arc<Ending>,
+    late: bool,
+}
+
+/// The signals that mean something.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Makes the bell silent until the next event; also tells the runtime that it is.
+fn hush(bell: &Receiver) {
+    while bell.try_read(&mut [0; 8]).is_ok_and(|count| count > 0) {}
+}
+
+impl Talker {
+    async fn talk(&mut self) -> io::Result<()> {
+        let mut signals = Signals::new()?;
+        // An eventfd reads like a pipe that holds eight bytes, and this is the one safe way to wait for it here.
+        let bell = Receiver::from_owned_fd_unchecked(self.setup.inbox.bell()?)?;
+        let server = self.serve();
+        let live = self.setup.logger.is_live();
+        let mut regular = interval(if live { LIVE_SPACING } else { STATUS_SPACING });
+        regular.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        regular.tick().await;
+        let watchdog = self.setup.notifier.as_ref().and_then(Notifier::alive_every);
+        let mut alive = interval(watchdog.unwrap_or(STATUS_SPACING));
+        alive.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        self.tell_ready();
+        let mut stops = 0_u32;
+        let end = loop {
+            hush(&bell);
+            self.take_events();
+            self.setup.logger.flush();
+            let unflushed = !self.setup.logger.is_flushed();
+            tokio::select! {
+                ready = bell.readable() => ready?,
+                _ = regular.tick() => self.tell_regularly(live),
+                _ = alive.tick(), if watchdog.is_some() => self.tell_alive(),
+                () = sleep(FLUSH_PAUSE), if unflushed => {}
+                _ = signals.hup.recv() => self.reload(),
+                _ = signals.term.recv() => stops += 1,
+                _ = signals.int.recv() => stops += 1,
+                () = self.ending.bell.notified() => {}
+                () = sleep(END_TIME_MAX), if stops == 1 => stops += 1,
+            }
+            if self.ending.flag.load(Ordering::Acquire) {
+                break Ok(());
+            }
+            match stops {
+                0 => {}
+                1 => {
+                    self.setup.commander.stop();
+                    if let Some(notifier) = &self.setup.notifier {
+                        notifier.stopping();
+                    }
+                }
+                _ => self.give_up(),
+            }
+        };
+        server.abort();
+        self.say_last_lines().await;
+        end
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.setup.inbox.take() {
+            self.setup.logger.event(&event, clock::now());
+        }
+    }
+
+    /// Serves HTTP in a task of its own, which binds again until it succeeds.
+    fn serve(&mut self) -> JoinHandle<()> {
+        let pages = Arc::clone(&self.pages);
+        let listen = self.setup.settings.listen;
+        let board = Arc::clone(&self.setup.board);
+        tokio::spawn(async move {
+            let Listen::At(address) = listen else { return };
+            let mut pause = Duration::from_secs(1);
+            let mut told = false;
+            loop {
+                match server::bind(address).await {
+                    Ok(listener) => return server::serve(listener, pages).await,
+                    Err(error) if !told => {
+                        board.degrade("http", format!("cannot listen on {address}: {error}; it is tried again"));
+                        told = true;
+                    }
+                    Err(_) => {}
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(BACKOFF_MAX);
+            }
+        })
+    }
+
+    /// The guard runs from the first moment on: everything it needs was opened before this thread was started.
+    fn tell_ready(&self) {
+        if let Some(notifier) = &self.setup.notifier {
+            notifier.ready();
+        }
+    }
+
+    /// The watchdog guards the guard, so it hears of us only while that one looks when it said it would.
+    fn tell_alive(&self) {
+        let Some(notifier) = &self.setup.notifier else { return };
+        if !matches!(self.setup.board.health(clock::now()), Health::Late(_)) {
+            notifier.alive();
+        }
+    }
+
+    fn tell_regularly(&mut self, live: bool) {
+        self.setup.board.read_snapshot(&mut self.seen);
+        self.tell_lateness();
+        if self.seen.at.is_none() {
+            return;
+        }
+        if live {
+            self.setup.logger.live(&self.seen);
+        } else {
+            self.setup.logger.status(&self.seen, &self.setup.board);
+        }
+    }
+
+    /// A guard that does not look is told once, and once when it looks again.
+    fn tell_lateness(&mut self) {
+        let now: Moment = clock::now();
+        let late = match self.setup.board.health(now) {
+            Health::Late(by) => Some(by),
+            Health::Starting | Health::Running => None,
+        };
+        if late.is_some() != self.late {
+            self.late = late.is_some();
+            match late {
+                Some(by) => self.setup.logger.say(Level::Error, "guard", &format!("the guard should have looked {by} ago")),
+                None => self.setup.logger.say(Level::Info, "guard", "the guard looks again"),
+            }
+        }
+    }
+
+    /// Reads the file again. What is wrong is said, and the old policy stays.
+    fn reload(&mut self) {
+        if self.setup.args.config.is_none() {
+            self.setup.logger.say(Level::Warn, "reload", "there is no configuration file to read again; the policy stays");
+            return;
+        }
+        let fresh = match config::load(&self.setup.args) {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                let message = format!("the new configuration is wrong and the old one stays: {error}");
+                self.setup.logger.say(Level::Error, "reload", &message);
+                return;
+            }
+        };
+        let old = &self.setup.settings;
+        for (name, changed) in [
+            ("listen", fresh.listen != old.listen),
+            ("root", fresh.root != old.root),
+            ("require", fresh.require != old.require),
+        ] {
+            if changed {
+                self.setup.logger.say(Level::Warn, "reload", &format!("a new value of {name} holds from the next start on"));
+            }
+        }
+        if let Some(refusal) = agent::refuse_beside(&fresh) {
+            self.setup.logger.say(Level::Error, "reload", &format!("the old configuration stays: {refusal}"));
+            return;
+        }
+        if !self.setup.commander.policy(agent::adapt(&fresh.policy, &self.setup.granted)) {
+            self.setup.logger.say(Level::Error, "reload", "the guard has not taken the changes before this one; the policy stays");
+            return;
+        }
+        self.setup.logger.set_mode(fresh.policy.mode);
+        self.setup.settings = Settings { policy: fresh.policy, beside: fresh.beside, ..old.clone() };
+        self.setup.logger.say(Level::Info, "reload", "the configuration was read again");
+    }
+
+    /// The guard did not end in time, or the end was asked for twice.
+    fn give_up(&mut self) {
+        self.setup.logger.say(Level::Error, "end", "the guard does not end; leaving without it");
+        self.setup.logger.flush();
+        std::process::exit(Exit::Error as i32);
+    }
+
+    async fn say_last_lines(&mut self) {
+        self.take_events();
+        self.setup.logger.end(&self.setup.board);
+        let deadline = clock::now() + Span(u64::try_from(LAST_LINES_TIME_MAX.as_micros()).unwrap_or(0));
+        loop {
+            self.setup.logger.flush();
+            if self.setup.logger.is_flushed() || clock::now() > deadline {
+                return;
+            }
+            sleep(FLUSH_PAUSE / 10).await;
+        }
+    }
+}

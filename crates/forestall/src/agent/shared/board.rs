@@ -152,6 +152,17 @@ pub(crate) enum Health {
     Late(Span),
 }
 
+/// Sums over all walls, rungs and modes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Actions that were tried and ended.
+    pub(crate) actions: u64,
+    /// Actions that were decided in a mode that does not act.
+    pub(crate) actions_not_tried: u64,
+    /// Alarms raised.
+    pub(crate) alarms: u64,
+}
+
 /// A histogram of times.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
@@ -325,6 +336,25 @@ impl Board {
     /// Actions that ended this way in this mode.
     pub(crate) fn actions(&self, rung: Rung, outcome: ActionOutcome, mode: Mode) -> u64 {
         read(&self.actions, action_at(rung, outcome, mode))
+    }
+
+    /// What the last line of the log tells.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for rung in RUNGS {
+            for mode in MODES {
+                for outcome in ActionOutcome::ALL {
+                    let count = self.actions(rung, outcome, mode);
+                    if outcome == ActionOutcome::NotTried {
+                        tally.actions_not_tried += count;
+                    } else {
+                        tally.actions += count;
+                    }
+                }
+            }
+        }
+        tally.alarms = WALLS.iter().map(|wall| self.alarms(*wall, AlarmStage::Raised)).sum();
+        tally
     }
 
     /// Alarms that came to this stage.

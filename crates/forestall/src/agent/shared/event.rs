@@ -139,13 +139,8 @@ impl Inbox {
         self.receiver.try_recv().ok()
     }
 
-    /// Readable when events came; call [`Inbox::hush`] and then [`Inbox::take`] until there are none.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.bell.fd()
-    }
-
-    /// Makes [`Inbox::fd`] unreadable until the next event.
-    pub(crate) fn hush(&self) {
-        self.bell.hush();
+    /// An eventfd that is readable when events came: read it, and then [`Inbox::take`] until there are none.
+    pub(crate) fn bell(&self) -> io::Result<OwnedFd> {
+        self.bell.fd().try_clone_to_owned()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use forestall_decide::{Confidence, Decision, Moment, NodeSample, Runway, Sample, Target, WallReading};
+use forestall_decide::{Confidence, Decision, Moment, NodeSample, Runway, Sample, Target, WallKind, WallReading};
 
 use super::post::Names;
 
@@ -116,6 +116,11 @@ pub(super) fn name_of(target: Target, names: &dyn Names) -> Option<&[u8]> {
 }
 
 impl Row<'_> {
+    /// One of the machine's own walls, of which there are at most four.
+    pub(crate) fn is_machines(&self) -> bool {
+        !matches!(self.reading.wall, WallKind::Pod | WallKind::Container)
+    }
+
     /// Worth a place in a short list: it grows, it alarms, or some task waits.
     pub(crate) fn is_lively(&self) -> bool {
         self.reading.alarmed

@@ -4,6 +4,7 @@ use forestall_decide::{
     Span, Target, WallKind, WallReading,
 };
 
+use super::event::Name;
 use super::*;
 
 struct Fixed;

@@ -1,0 +1,154 @@
+//! Events and walls as sentences for people. The same numbers as in the JSON line, in fewer words.
+
+use forestall_decide::{Bytes, Evidence, NodeSample, OutcomeKind, RefusalReason, Span, WallReading};
+
+use super::json::PollBody;
+use super::{Level, escape, words};
+use crate::agent::shared::{AlarmStage, Event, EventKind, Row};
+
+/// The event's gravity and sentence.
+pub(super) fn of(event: &Event) -> (Level, String) {
+    let scope = event.scope.as_bytes();
+    let target = known_as(event.target.as_bytes());
+    match &event.kind {
+        EventKind::Alarm(alarm) => {
+            let place = place(&alarm.reading, scope);
+            let (level, verb) = match AlarmStage::of(alarm.verdict) {
+                AlarmStage::Raised => (Level::Warn, "ALARM"),
+                AlarmStage::True => (Level::Error, "alarm came true"),
+                AlarmStage::False => (Level::Info, "alarm was false"),
+                AlarmStage::Intervened => (Level::Info, "alarm ended by an action of ours"),
+            };
+            let age = if alarm.verdict.is_some() { format!(" after {}", fine(alarm.age)) } else { String::new() };
+            (level, format!("{verb}{age}: {place}: {}, by {target}", figures(&alarm.reading)))
+        }
+        EventKind::Action(action) => {
+            let tense = if event.mode == forestall_decide::Mode::Enforce { "" } else { "would " };
+            let sentence = format!(
+                "ACTION {}: {tense}{} {target}, {} expected within {} ({})",
+                action.id.0,
+                action.rung.label(),
+                action.bytes,
+                fine(action.deadline),
+                because(&action.evidence, scope)
+            );
+            (Level::Warn, sentence)
+        }
+        EventKind::Refusal(refusal) => {
+            let why = match refusal.reason {
+                RefusalReason::Protected(protection) => {
+                    format!("{} ({})", words::reason_sentence(refusal.reason), words::protection(protection))
+                }
+                reason => words::reason_sentence(reason).to_owned(),
+            };
+            (Level::Warn, format!("nothing done, {why}: {target} ({})", because(&refusal.evidence, scope)))
+        }
+        EventKind::Outcome(outcome) => {
+            let level = match outcome.kind {
+                OutcomeKind::Progress | OutcomeKind::Done | OutcomeKind::Gone => Level::Info,
+                OutcomeKind::NoEffect | OutcomeKind::Vetoed => Level::Warn,
+                OutcomeKind::Failed(_) => Level::Error,
+            };
+            let errno = match outcome.kind {
+                OutcomeKind::Failed(errno) => format!(", {}", std::io::Error::from_raw_os_error(errno)),
+                _ => String::new(),
+            };
+            let sentence = format!(
+                "OUTCOME {}: {} of {target}: {}{errno}, {} freed in {}",
+                outcome.action.0,
+                outcome.rung.label(),
+                words::outcome(outcome.kind),
+                outcome.freed,
+                fine(outcome.took)
+            );
+            (level, sentence)
+        }
+        EventKind::KernelKills(1) => (Level::Error, "the kernel's OOM killer has killed a process".to_owned()),
+        EventKind::KernelKills(count) => {
+            (Level::Error, format!("the kernel's OOM killer has killed {count} processes"))
+        }
+        EventKind::Poll(node) => (Level::Info, poll(node)),
+        EventKind::PolicyTaken => (Level::Info, "the new policy is in force".to_owned()),
+        EventKind::Trouble(trouble) => {
+            let why = match trouble.errno {
+                0 => String::new(),
+                errno => format!(": {}", std::io::Error::from_raw_os_error(errno)),
+            };
+            (Level::Warn, format!("could not {}{why}", escape::text(trouble.what)))
+        }
+    }
+}
+
+/// One wall on one line.
+pub(super) fn wall(row: &Row<'_>, colour: bool) -> String {
+    let reading = row.reading;
+    let mut line = format!(
+        "{:<19} {:>9} left  +{:<11} runway {:<14} stall {:>6}",
+        reading.wall.label(),
+        reading.distance.to_string(),
+        reading.growth.to_string(),
+        words::runway(reading.runway),
+        words::permille(reading.stall_some_permille)
+    );
+    if !row.scope.is_empty() {
+        line.push_str("  ");
+        line.push_str(&escape::bytes(row.scope));
+    }
+    if let Some(culprit) = reading.culprit {
+        let share = words::permille(culprit.share_permille);
+        line.push_str(&format!("  by {} ({share})", known_as(row.culprit)));
+    }
+    if reading.alarmed && colour { format!("\x1b[31m{line}\x1b[0m") } else { line }
+}
+
+fn because(evidence: &Evidence, scope: &[u8]) -> String {
+    format!("{}: {}; rule {}", place(&evidence.reading, scope), figures(&evidence.reading), evidence.rule)
+}
+
+fn place(reading: &WallReading, scope: &[u8]) -> String {
+    if scope.is_empty() {
+        reading.wall.label().to_owned()
+    } else {
+        format!("{} {}", reading.wall.label(), escape::bytes(scope))
+    }
+}
+
+fn figures(reading: &WallReading) -> String {
+    format!(
+        "{} left, +{}, runway {}, stall {}",
+        reading.distance,
+        reading.growth,
+        words::runway(reading.runway),
+        words::permille(reading.stall_some_permille)
+    )
+}
+
+fn known_as(name: &[u8]) -> String {
+    if name.is_empty() { "nobody in particular".to_owned() } else { escape::bytes(name) }
+}
+
+/// A time with milliseconds, where tenths of a second say too little.
+pub(super) fn fine(span: Span) -> String {
+    if span < Span::secs(1) { format!("{}ms", span.as_millis()) } else { span.to_string() }
+}
+
+/// War story A's line: its six values and its three percentages, with two decimals each.
+fn poll(node: &NodeSample) -> String {
+    let values = PollBody::new(node);
+    let total = Bytes(values.total_bytes);
+    let mebibytes = |bytes: u64| words::mebibytes(Bytes(bytes));
+    let percent = |bytes: u64| words::percent(Bytes(bytes), total);
+    format!(
+        "total {} MiB, available {} MiB, cache {} MiB, slab {} MiB, kubelet {} MiB, actual {} MiB; \
+         actual {}%, kubelet {}%, cache {}%",
+        mebibytes(values.total_bytes),
+        mebibytes(values.available_bytes),
+        mebibytes(values.cache_bytes),
+        mebibytes(values.slab_bytes),
+        mebibytes(values.kubelet_bytes),
+        mebibytes(values.actual_bytes),
+        percent(values.actual_bytes),
+        percent(values.kubelet_bytes),
+        percent(values.cache_bytes)
+    )
+}

@@ -1,0 +1,108 @@
+//! The engine's values as the words that logs, metrics and the documentation share.
+
+use forestall_decide::{Bytes, Confidence, Mode, OutcomeKind, Protection, RefusalReason, Span};
+
+use crate::agent::shared::ActionOutcome;
+
+pub(crate) const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Shadow => "shadow",
+        Mode::Enforce => "enforce",
+    }
+}
+
+pub(crate) const fn confidence(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::None => "none",
+        Confidence::Low => "low",
+        Confidence::High => "high",
+    }
+}
+
+pub(crate) const fn protection(protection: Protection) -> &'static str {
+    match protection {
+        Protection::Essential => "essential",
+        Protection::NodeAgent => "node-agent",
+        Protection::OomScoreAdj => "oom-score-adj",
+        Protection::StaticPod => "static-pod",
+        Protection::Pause => "pause",
+        Protection::Delegated => "delegated",
+        Protection::OptedOut => "opted-out",
+    }
+}
+
+pub(crate) const fn reason(reason: RefusalReason) -> &'static str {
+    match reason {
+        RefusalReason::NoCulprit => "no-culprit",
+        RefusalReason::Protected(_) => "protected",
+        RefusalReason::NothingToKill => "nothing-to-kill",
+        RefusalReason::Waiting => "waiting",
+        RefusalReason::KernelKilled => "kernel-killed",
+        RefusalReason::RungOff => "rung-off",
+    }
+}
+
+/// The reason as half a sentence.
+pub(crate) const fn reason_sentence(reason: RefusalReason) -> &'static str {
+    match reason {
+        RefusalReason::NoCulprit => "nobody explains enough of the growth",
+        RefusalReason::Protected(_) => "the culprit may not be touched",
+        RefusalReason::NothingToKill => "the culprit has no process left; its memory outlives it",
+        RefusalReason::Waiting => "an action is under way or has just ended",
+        RefusalReason::KernelKilled => "the kernel has just killed; that memory is on its way",
+        RefusalReason::RungOff => "the rung is switched off or its right is missing",
+    }
+}
+
+pub(crate) const fn outcome(kind: OutcomeKind) -> &'static str {
+    match ActionOutcome::of(kind) {
+        Some(ended) => ended.label(),
+        None => "progress",
+    }
+}
+
+/// A size in MiB with exactly two decimals, rounded to the nearest.
+pub(crate) fn mebibytes(size: Bytes) -> String {
+    let hundredths = (u128::from(size.0) * 100 + (1 << 19)) >> 20;
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+/// A share in percent with exactly two decimals, rounded to the nearest; of nothing it is 0.00.
+pub(crate) fn percent(part: Bytes, whole: Bytes) -> String {
+    if whole == Bytes::ZERO {
+        return "0.00".to_owned();
+    }
+    let whole = u128::from(whole.0);
+    let hundredths = (u128::from(part.0) * 10_000 + whole / 2) / whole;
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+/// Permille as percent with one decimal.
+pub(crate) fn permille(permille: u64) -> String {
+    format!("{}.{}%", permille / 10, permille % 10)
+}
+
+/// A runway's three bounds, or that it is not in sight.
+pub(crate) fn runway(runway: forestall_decide::Runway) -> String {
+    if runway.p10 == Span::FOREVER {
+        return "-".to_owned();
+    }
+    format!("{}/{}/{}", runway.p10, runway.p50, runway.p90)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// /proc/meminfo of a public post, in kB: MemTotal 8124016, MemFree 346844, Cached 1690344.
+    #[test]
+    fn two_decimals_as_published() {
+        let total = Bytes(8_124_016 << 10);
+        let used = total - Bytes(346_844 << 10) - Bytes(1_690_344 << 10);
+        assert_eq!(percent(used, total), "74.92");
+        assert_eq!(percent(Bytes(1_690_344 << 10), total), "20.81");
+        assert_eq!(percent(Bytes(1), Bytes::ZERO), "0.00");
+        assert_eq!(mebibytes(Bytes(7_291_510_784)), "6953.73");
+    }
+}
