@@ -1,7 +1,7 @@
 //! The followed cgroups' figures: what is read at which sample, and kept in between.
 //!
 //! `memory.current` is read every time. The rest follows where it changed, and once a second in any case: on a large
-//! machine most cgroups are idle. Reads of the rarely changing files are spread over that second.
+//! machine most cgroups are idle. The reads of idle cgroups are spread over that second.
 
 use std::collections::BTreeMap;
 
@@ -186,12 +186,19 @@ impl GroupState {
     /// A new cgroup is read whole at once, and from then on in its slice of the second.
     fn new(now: Moment, slice: u64) -> Self {
         let early = Span(FIGURES_EVERY.0 / SLICES * (slice % SLICES));
+        let due = Moment(now.0.saturating_sub(early.0));
         Self {
-            figures_due: now,
-            rare_due: Moment(now.0.saturating_sub(early.0)),
+            figures_due: due,
+            rare_due: due,
             traits: None,
         }
     }
+}
+
+/// The next time after `now` at which something is due, in the same slice of the second.
+fn next_due(due: Moment, now: Moment) -> Moment {
+    let late = now.since(due).0 % FIGURES_EVERY.0;
+    Moment(now.0 - late.min(now.0)) + FIGURES_EVERY
 }
 
 /// One cgroup's reading.
@@ -210,19 +217,12 @@ impl Reading<'_> {
             group.current = current;
         }
         let is_node_wide = matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
-        // Not `is_due`: what is due by change restarts the second, so that no two reads follow each other closely.
         if changed || is_node_wide || self.now >= state.figures_due {
-            state.figures_due = self.now + FIGURES_EVERY;
+            state.figures_due = next_due(state.figures_due, self.now);
             self.update_figures(group)?;
         }
         if self.around.killed || self.now >= state.rare_due {
-            // The slice is kept: the next time is counted from when it was due, unless that is long past.
-            let next = state.rare_due + FIGURES_EVERY;
-            state.rare_due = if next > self.now {
-                next
-            } else {
-                self.now + FIGURES_EVERY
-            };
+            state.rare_due = next_due(state.rare_due, self.now);
             self.update_rare(group)?;
         }
         Ok(())
@@ -372,5 +372,31 @@ const fn qos_of(qos: Qos) -> DecideQos {
         Qos::Guaranteed => DecideQos::Guaranteed,
         Qos::Burstable => DecideQos::Burstable,
         Qos::BestEffort => DecideQos::BestEffort,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_keeps_its_slice_of_the_second() {
+        // Due at 0.25 s: read late at 0.3 s, the next time is 1.25 s; after a pause until 7.1 s it is 7.25 s.
+        assert_eq!(next_due(Moment(250_000), Moment(300_000)), Moment(1_250_000));
+        assert_eq!(next_due(Moment(1_250_000), Moment(7_100_000)), Moment(7_250_000));
+        // Read before it was due, because it had changed: a second from now is soon enough.
+        assert_eq!(next_due(Moment(1_250_000), Moment(500_000)), Moment(1_500_000));
+    }
+
+    #[test]
+    fn new_cgroups_are_due_at_once_and_then_apart() {
+        let now = Moment(5_000_000);
+        let dues: Vec<u64> = (0..SLICES)
+            .map(|slice| GroupState::new(now, slice).figures_due.0)
+            .collect();
+        assert!(dues.iter().all(|due| *due <= now.0));
+        let next: Vec<Moment> = dues.iter().map(|due| next_due(Moment(*due), now)).collect();
+        assert_eq!(next[1], Moment(5_937_500));
+        assert_eq!(next[15], Moment(5_062_500));
     }
 }
