@@ -164,7 +164,9 @@ impl CgroupDir {
         if let Some(held) = held {
             return read_whole(held, buffer, shown).map(Some);
         }
-        let opened = self.open_file(file).map_err(|errno| Error::from_errno(&shown(), errno))?;
+        let opened = self
+            .open_file(file)
+            .map_err(|errno| Error::from_errno(&shown(), errno))?;
         read_whole(&opened, buffer, shown).map(Some)
     }
 
