@@ -41,6 +41,9 @@ pub struct ActConfig {
     pub state_dir: Option<PathBuf>,
     /// Use v1's `memory.force_empty`, which cannot be told how much to reclaim. Off unless asked for.
     pub force_empty: bool,
+    /// The share of one core that reclaim may use, averaged over ten seconds, in parts of a thousand. An order whose
+    /// deadline is within a second is not held back by it.
+    pub reclaim_cpu_permille: u64,
     /// Whether `process_mrelease` may be called.
     pub release: Release,
 }
@@ -51,6 +54,7 @@ impl Default for ActConfig {
             proc_root: "/proc".into(),
             state_dir: None,
             force_empty: false,
+            reclaim_cpu_permille: 10,
             release: Release::default(),
         }
     }
@@ -199,6 +203,7 @@ impl Actor {
             orders: reclaim_orders,
             journal: config.state_dir.as_deref().map(Journal::new),
             force_empty: config.force_empty,
+            cpu_permille: config.reclaim_cpu_permille,
         };
         // A thread that does not start drops the handle, which ends those that did.
         handle

@@ -22,12 +22,12 @@ use crate::victim::{Hands, Refusal, Victim};
 const FLIGHTS_MAX: usize = 16;
 /// How often the effect is looked at: two reads of a few bytes for each victim.
 const TICK: Span = Span::millis(10);
-/// Orders that may join one kill.
-const JOINED_MAX: usize = 8;
+/// Orders that one kill answers: the first, and those that joined it.
+const JOINED_MAX: usize = 4;
 
 /// One kill on its way, with every order that asked for it.
 pub(crate) struct Flight {
-    actions: Vec<Action>,
+    actions: [Option<Action>; JOINED_MAX],
     victim: Victim,
     course: Course,
     due: Moment,
@@ -47,6 +47,7 @@ pub(crate) struct KillWorker {
 impl KillWorker {
     /// Works until the handle is gone.
     pub(crate) fn run(mut self) {
+        self.hands.warm_up();
         loop {
             silence(self.shared.wake_kill());
             if self.shared.is_over() {
@@ -128,8 +129,8 @@ impl KillWorker {
             .iter_mut()
             .find(|flight| is_same(&flight.victim, &order.place))
         {
-            if flight.actions.len() < JOINED_MAX {
-                flight.actions.push(*action);
+            if let Some(slot) = flight.actions.iter_mut().find(|slot| slot.is_none()) {
+                *slot = Some(*action);
                 flight.course.reorder(action, now);
                 flight.due = now;
                 return;
@@ -142,8 +143,8 @@ impl KillWorker {
         match self.hands.seize(&order.place) {
             Ok((victim, seen, lasting)) => {
                 let course = Course::new(action, now, seen, lasting);
-                let mut actions = Vec::with_capacity(JOINED_MAX);
-                actions.push(*action);
+                let mut actions = [None; JOINED_MAX];
+                actions[0] = Some(*action);
                 self.flights.push(Flight {
                     actions,
                     victim,
@@ -170,7 +171,7 @@ impl KillWorker {
             };
             if let Some((kind, note)) = over {
                 let took = flight.course.took(clock::now());
-                for action in &flight.actions {
+                for action in flight.actions.iter().flatten() {
                     self.tell(action, kind, flight.course.freed(), took, note);
                 }
             } else {
@@ -199,9 +200,9 @@ impl KillWorker {
                         return after(flight, refusal, now);
                     }
                     flight.course.termed();
-                    for action in flight.actions.clone() {
+                    for action in flight.actions.iter().flatten() {
                         self.tell(
-                            &action,
+                            action,
                             OutcomeKind::Progress,
                             Bytes::ZERO,
                             flight.course.took(now),

@@ -1,24 +1,22 @@
 //! How one reclaim proceeds: in steps of at most 16 MiB, and what ends it between two of them. Pure, like the course of
-//! a kill; the worker in `reclaim_worker` does the writing.
+//! a kill; the worker in `reclaim_worker` does the writing, and `book` remembers what earlier reclaims cost.
 //!
-//! The price list: at most 1 % of a core over ten seconds unless the deadline is near; the step halves when more than a
+//! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near; the step halves when more than a
 //! quarter of what was freed within ten seconds was read again, and the cgroup is left alone for five minutes at more
 //! than half; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
 
+mod book;
+
 use forestall_decide::{Action, Bytes, GroupId, Moment, OutcomeKind, Span};
 
+pub(crate) use self::book::Book;
+use self::book::Verdict;
 use crate::order::ReclaimEnd;
 
 /// The largest single write: it reclaims in the caller, so its size bounds how long nothing else is looked at.
 pub(crate) const STEP_MAX: Bytes = Bytes::mebi(16);
 /// Below this a step is not worth its system call.
 const STEP_MIN: Bytes = Bytes(1 << 20);
-/// The time over which refaults and processor time are reckoned.
-const WINDOW: Span = Span::secs(10);
-/// How long a cgroup is left alone whose cache is read again.
-const LEFT_ALONE: Span = Span::secs(300);
-/// One per cent of a core over the window.
-const CPU_MAX: Span = Span(WINDOW.0 / 100);
 /// A reclaim whose deadline is nearer than this does not wait for its processor budget.
 const DEADLINE_NEAR: Span = Span::secs(1);
 /// Stall is not judged before this much time has passed: a single wait at the start would decide.
@@ -163,157 +161,6 @@ impl Reclaim {
         };
         let elapsed = now.since(self.started_at);
         elapsed >= STALL_LOOK_MIN && current.saturating_sub(start) > elapsed.0 / 10
-    }
-}
-
-/// What refaults say about a cgroup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Go,
-    Halve,
-    LeaveAlone,
-}
-
-/// Cgroups remembered at once; the one that was reclaimed from longest ago makes room.
-const GROUPS_MAX: usize = 64;
-/// The window in slots of one second.
-const SLOTS: usize = 10;
-const SLOT: Span = Span(WINDOW.0 / SLOTS as u64);
-
-/// What one second of reclaim brought, and where the refault counter stood when it began.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    number: u64,
-    freed: Bytes,
-    refaulted_before: Bytes,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Page {
-    group: GroupId,
-    used_at: Moment,
-    alone_until: Moment,
-    slots: [Slot; SLOTS],
-}
-
-/// What the worker remembers between reclaims: each cgroup's last ten seconds, and its own processor time.
-#[derive(Debug)]
-pub(crate) struct Book {
-    pages: Vec<Page>,
-    pub(crate) cpu: CpuBudget,
-}
-
-impl Book {
-    pub(crate) fn new() -> Self {
-        Self {
-            pages: Vec::with_capacity(GROUPS_MAX),
-            cpu: CpuBudget::default(),
-        }
-    }
-
-    fn page(&mut self, group: GroupId, now: Moment) -> Option<&mut Page> {
-        let fresh = Page {
-            group,
-            used_at: now,
-            alone_until: Moment(0),
-            slots: [Slot::default(); SLOTS],
-        };
-        let index = match self.pages.iter().position(|page| page.group == group) {
-            Some(index) => index,
-            None if self.pages.len() < GROUPS_MAX => {
-                self.pages.push(fresh);
-                self.pages.len() - 1
-            }
-            None => {
-                let oldest = self
-                    .pages
-                    .iter()
-                    .enumerate()
-                    .min_by_key(|(_, page)| page.used_at)?;
-                let index = oldest.0;
-                *self.pages.get_mut(index)? = fresh;
-                index
-            }
-        };
-        let page = self.pages.get_mut(index)?;
-        page.used_at = now;
-        Some(page)
-    }
-
-    fn judge(&mut self, group: GroupId, now: Moment, refaulted: Bytes) -> Verdict {
-        let Some(page) = self.page(group, now) else {
-            return Verdict::Go;
-        };
-        if now < page.alone_until {
-            return Verdict::LeaveAlone;
-        }
-        let oldest = slot_number(now).saturating_sub(SLOTS as u64 - 1);
-        let recent = || {
-            page.slots
-                .iter()
-                .filter(|slot| slot.number >= oldest && slot.freed > Bytes::ZERO)
-        };
-        let freed: Bytes = recent().map(|slot| slot.freed).sum();
-        let before = recent()
-            .min_by_key(|slot| slot.number)
-            .map_or(refaulted, |slot| slot.refaulted_before);
-        let came_back = refaulted - before;
-        if came_back.0 > freed.0 / 2 {
-            page.alone_until = now + LEFT_ALONE;
-            return Verdict::LeaveAlone;
-        }
-        if came_back.0 > freed.0 / 4 {
-            Verdict::Halve
-        } else {
-            Verdict::Go
-        }
-    }
-
-    fn freed(&mut self, group: GroupId, now: Moment, freed: Bytes, refaulted: Bytes) {
-        let number = slot_number(now);
-        let Some(page) = self.page(group, now) else { return };
-        let index = usize::try_from(number % SLOTS as u64).unwrap_or(0);
-        if let Some(slot) = page.slots.get_mut(index) {
-            if slot.number != number {
-                *slot = Slot {
-                    number,
-                    freed: Bytes::ZERO,
-                    refaulted_before: refaulted,
-                };
-            }
-            slot.freed += freed;
-        }
-    }
-}
-
-/// Slots are numbered from 1, so that an empty one (0) never looks recent.
-fn slot_number(now: Moment) -> u64 {
-    now.0 / SLOT.0 + 1 + SLOTS as u64
-}
-
-/// Processor time of the last ten seconds, in slots of one second.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CpuBudget {
-    slots: [(u64, Span); SLOTS],
-    seen: Option<Span>,
-}
-
-impl CpuBudget {
-    /// Books what the thread has used since the last call and says how long to wait, if the budget is used up.
-    fn wait(&mut self, now: Moment, cpu: Span) -> Option<Span> {
-        let number = slot_number(now);
-        let used = Span(cpu.0.saturating_sub(self.seen.unwrap_or(cpu).0));
-        self.seen = Some(cpu);
-        let index = usize::try_from(number % SLOTS as u64).unwrap_or(0);
-        if let Some(slot) = self.slots.get_mut(index) {
-            let kept = if slot.0 == number { slot.1 } else { Span::default() };
-            *slot = (number, kept + used);
-        }
-        let oldest = number.saturating_sub(SLOTS as u64 - 1);
-        let recent = self.slots.iter().filter(|slot| slot.0 >= oldest);
-        let total = recent.fold(Span::default(), |total, slot| total + slot.1);
-        // The oldest slot leaves the window when the next second begins.
-        (total > CPU_MAX).then(|| Span(SLOT.0 - now.0 % SLOT.0))
     }
 }
 

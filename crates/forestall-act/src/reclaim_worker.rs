@@ -38,12 +38,13 @@ pub(crate) struct ReclaimWorker {
     pub(crate) orders: Receiver<Stamped>,
     pub(crate) journal: Option<Journal>,
     pub(crate) force_empty: bool,
+    pub(crate) cpu_permille: u64,
 }
 
 impl ReclaimWorker {
     /// Takes orders until the handle is gone.
     pub(crate) fn run(self) {
-        let mut book = Book::new();
+        let mut book = Book::new(self.cpu_permille);
         while let Ok(stamped) = self.orders.recv() {
             if self.shared.is_over() {
                 return;
@@ -190,8 +191,10 @@ fn reclaim_sized(place: &CgroupPlace, step: Bytes, keep_out_of_swap: bool) -> Re
     let command = ShortText::number(step.0, suffix);
     let before = group::current_bytes(place);
     match file::write_once(&file, command.as_bytes()) {
+        // It got at least what was asked for. Kernels up to 6.5 or so may take half as much again, and what is not
+        // counted would be taken once more.
         Ok(()) => Ok(Step::Got {
-            freed: step,
+            freed: fallen(place, before).max(step),
             short: false,
         }),
         // Less was reclaimed than asked for, and the kernel does not say how much: the cgroup's own counter does.

@@ -15,7 +15,7 @@ const ANCESTORS_MAX: usize = 64;
 
 /// The names of node agents as `comm` shows them, cut at 15 bytes. A name is the process's own choice, so this only
 /// ever protects; it never chooses a victim.
-const NODE_AGENTS: [&[u8]; 23] = [
+const NODE_AGENTS: [&[u8]; 22] = [
     b"aws-k8s-agent",
     b"bird",
     b"calico-node",
@@ -31,7 +31,6 @@ const NODE_AGENTS: [&[u8]; 23] = [
     b"dockerd",
     b"etcd",
     b"flanneld",
-    b"init",
     b"k0s",
     b"k3s",
     b"kube-proxy",

@@ -68,6 +68,20 @@ impl Hands {
         }
     }
 
+    /// Walks the path of a kill once, up to the veto that ends it here, so that its code and buffers are in memory (and
+    /// locked there, where locking is on) before memory is short.
+    pub(crate) fn warm_up(&mut self) {
+        self.pids.resize(PROCESSES_PREPARED, 0);
+        self.living.resize(PROCESSES_PREPARED, (ProcessId::default(), 0));
+        let own = ProcessDir::open(self.proc_root.as_fd(), std::process::id()).and_then(|own| own.facts());
+        if let Ok(own) = own {
+            // Our own process is always refused.
+            let _ = self.seize(&Place::Process(own.id));
+        }
+        self.pids.clear();
+        self.living.clear();
+    }
+
     /// The proc file system.
     pub(crate) fn proc_root(&self) -> &OwnedFd {
         &self.proc_root

@@ -32,7 +32,7 @@ fn full(step: Bytes) -> Step {
 
 #[test]
 fn it_goes_in_steps_of_sixteen_mebibytes_and_ends_exactly() {
-    let mut book = Book::new();
+    let mut book = Book::new(10);
     let mut reclaim = Reclaim::new(&order(40), GROUP, at(0), calm());
     for mebi in [16, 16, 8] {
         let step = Bytes::mebi(mebi);
@@ -48,7 +48,7 @@ fn it_goes_in_steps_of_sixteen_mebibytes_and_ends_exactly() {
 
 #[test]
 fn a_stop_ends_it_between_two_steps() {
-    let mut book = Book::new();
+    let mut book = Book::new(10);
     let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
     let stop = View { stop: true, ..calm() };
     let ended = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Stopped));
@@ -63,7 +63,7 @@ fn a_stop_ends_it_between_two_steps() {
 
 #[test]
 fn stall_above_a_tenth_of_the_time_ends_it() {
-    let mut book = Book::new();
+    let mut book = Book::new(10);
     let stalled = |micros: u64| View {
         stall_some_micros: Some(1000 + micros),
         ..calm()
@@ -79,7 +79,7 @@ fn stall_above_a_tenth_of_the_time_ends_it() {
 
 #[test]
 fn scarce_memory_halves_the_step_and_then_ends_it() {
-    let mut book = Book::new();
+    let mut book = Book::new(10);
     let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
     let got = |mebi| Step::Got {
         freed: Bytes::mebi(mebi),
@@ -94,7 +94,7 @@ fn scarce_memory_halves_the_step_and_then_ends_it() {
 
 #[test]
 fn a_failure_is_passed_on() {
-    let mut book = Book::new();
+    let mut book = Book::new(10);
     let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
     reclaim.stepped(at(1), STEP_MAX, Step::Failed(13), calm(), &mut book);
     assert_eq!(
@@ -116,22 +116,25 @@ fn after_refaults(book: &mut Book, refaulted: u64, millis: u64) -> Next {
 
 #[test]
 fn refaults_halve_the_step_above_a_quarter() {
-    assert_eq!(after_refaults(&mut Book::new(), 4, 3000), Next::Step(STEP_MAX));
+    assert_eq!(after_refaults(&mut Book::new(10), 4, 3000), Next::Step(STEP_MAX));
     assert_eq!(
-        after_refaults(&mut Book::new(), 5, 3000),
+        after_refaults(&mut Book::new(10), 5, 3000),
         Next::Step(Bytes::mebi(8))
     );
     assert_eq!(
-        after_refaults(&mut Book::new(), 8, 3000),
+        after_refaults(&mut Book::new(10), 8, 3000),
         Next::Step(Bytes::mebi(8))
     );
     // Ten seconds later it no longer counts.
-    assert_eq!(after_refaults(&mut Book::new(), 9, 11_000), Next::Step(STEP_MAX));
+    assert_eq!(
+        after_refaults(&mut Book::new(10), 9, 11_000),
+        Next::Step(STEP_MAX)
+    );
 }
 
 #[test]
 fn refaults_above_half_leave_the_cgroup_alone_for_five_minutes() {
-    let mut book = Book::new();
+    let mut book = Book::new(10);
     let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
     assert_eq!(after_refaults(&mut book, 9, 3000), alone);
     let view = View {
@@ -147,7 +150,7 @@ fn refaults_above_half_leave_the_cgroup_alone_for_five_minutes() {
 
 #[test]
 fn one_per_cent_of_a_core_is_all_unless_the_deadline_is_near() {
-    let mut book = Book::new();
+    let mut book = Book::new(10);
     let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
     let used = |millis| View {
         cpu: Span::millis(millis),
@@ -179,8 +182,24 @@ fn one_per_cent_of_a_core_is_all_unless_the_deadline_is_near() {
 }
 
 #[test]
+fn the_share_of_a_core_can_be_set() {
+    let mut book = Book::new(160);
+    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
+    let used = |millis| View {
+        cpu: Span::millis(millis),
+        ..calm()
+    };
+    assert_eq!(reclaim.next(at(0), used(0), &mut book), Next::Step(STEP_MAX));
+    assert_eq!(reclaim.next(at(0), used(1600), &mut book), Next::Step(STEP_MAX));
+    assert_eq!(
+        reclaim.next(at(0), used(1601), &mut book),
+        Next::Wait(Span::secs(1))
+    );
+}
+
+#[test]
 fn the_deadline_ends_it() {
-    let mut book = Book::new();
+    let mut book = Book::new(10);
     let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
     let ended = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Deadline));
     assert_eq!(reclaim.next(at(60_000), calm(), &mut book), ended);
@@ -188,11 +207,11 @@ fn the_deadline_ends_it() {
 
 #[test]
 fn the_book_forgets_the_group_that_was_used_longest_ago() {
-    let mut book = Book::new();
+    let mut book = Book::new(10);
     for number in 0..200 {
         book.freed(GroupId(number), at(number), STEP_MAX, Bytes::ZERO);
     }
-    assert_eq!(book.pages.len(), GROUPS_MAX);
-    assert!(book.pages.iter().any(|page| page.group == GroupId(199)));
-    assert!(!book.pages.iter().any(|page| page.group == GroupId(0)));
+    assert_eq!(book.groups().count(), 64);
+    assert!(book.groups().any(|group| group == GroupId(199)));
+    assert!(!book.groups().any(|group| group == GroupId(0)));
 }

@@ -1,0 +1,177 @@
+//! What the reclaim worker remembers between reclaims: what each cgroup gave and took back within ten seconds, and the
+//! processor time all of it cost.
+
+use forestall_decide::{Bytes, GroupId, Moment, Span};
+
+/// The time over which refaults and processor time are reckoned.
+const WINDOW: Span = Span::secs(10);
+/// How long a cgroup is left alone whose cache is read again.
+const LEFT_ALONE: Span = Span::secs(300);
+
+/// What refaults say about a cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Go,
+    Halve,
+    LeaveAlone,
+}
+
+/// Cgroups remembered at once; the one that was reclaimed from longest ago makes room.
+const GROUPS_MAX: usize = 64;
+/// The window in slots of one second.
+const SLOTS: usize = 10;
+const SLOT: Span = Span(WINDOW.0 / SLOTS as u64);
+
+/// What one second of reclaim brought, and where the refault counter stood when it began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    number: u64,
+    freed: Bytes,
+    refaulted_before: Bytes,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Page {
+    group: GroupId,
+    used_at: Moment,
+    alone_until: Moment,
+    slots: [Slot; SLOTS],
+}
+
+/// What the worker remembers between reclaims: each cgroup's last ten seconds, and its own processor time.
+#[derive(Debug)]
+pub(crate) struct Book {
+    pages: Vec<Page>,
+    pub(crate) cpu: CpuBudget,
+}
+
+impl Book {
+    /// `cpu_permille`: the share of a core that may be used, parts of a thousand.
+    pub(crate) fn new(cpu_permille: u64) -> Self {
+        Self {
+            pages: Vec::with_capacity(GROUPS_MAX),
+            cpu: CpuBudget::new(cpu_permille),
+        }
+    }
+
+    /// How many cgroups are remembered.
+    #[cfg(test)]
+    pub(super) fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.pages.iter().map(|page| page.group)
+    }
+
+    fn page(&mut self, group: GroupId, now: Moment) -> Option<&mut Page> {
+        let fresh = Page {
+            group,
+            used_at: now,
+            alone_until: Moment(0),
+            slots: [Slot::default(); SLOTS],
+        };
+        let index = match self.pages.iter().position(|page| page.group == group) {
+            Some(index) => index,
+            None if self.pages.len() < GROUPS_MAX => {
+                self.pages.push(fresh);
+                self.pages.len() - 1
+            }
+            None => {
+                let oldest = self
+                    .pages
+                    .iter()
+                    .enumerate()
+                    .min_by_key(|(_, page)| page.used_at)?;
+                let index = oldest.0;
+                *self.pages.get_mut(index)? = fresh;
+                index
+            }
+        };
+        let page = self.pages.get_mut(index)?;
+        page.used_at = now;
+        Some(page)
+    }
+
+    pub(super) fn judge(&mut self, group: GroupId, now: Moment, refaulted: Bytes) -> Verdict {
+        let Some(page) = self.page(group, now) else {
+            return Verdict::Go;
+        };
+        if now < page.alone_until {
+            return Verdict::LeaveAlone;
+        }
+        let oldest = slot_number(now).saturating_sub(SLOTS as u64 - 1);
+        let recent = || {
+            page.slots
+                .iter()
+                .filter(|slot| slot.number >= oldest && slot.freed > Bytes::ZERO)
+        };
+        let freed: Bytes = recent().map(|slot| slot.freed).sum();
+        let before = recent()
+            .min_by_key(|slot| slot.number)
+            .map_or(refaulted, |slot| slot.refaulted_before);
+        let came_back = refaulted - before;
+        if came_back.0 > freed.0 / 2 {
+            page.alone_until = now + LEFT_ALONE;
+            return Verdict::LeaveAlone;
+        }
+        if came_back.0 > freed.0 / 4 {
+            Verdict::Halve
+        } else {
+            Verdict::Go
+        }
+    }
+
+    pub(super) fn freed(&mut self, group: GroupId, now: Moment, freed: Bytes, refaulted: Bytes) {
+        let number = slot_number(now);
+        let Some(page) = self.page(group, now) else { return };
+        let index = usize::try_from(number % SLOTS as u64).unwrap_or(0);
+        if let Some(slot) = page.slots.get_mut(index) {
+            if slot.number != number {
+                *slot = Slot {
+                    number,
+                    freed: Bytes::ZERO,
+                    refaulted_before: refaulted,
+                };
+            }
+            slot.freed += freed;
+        }
+    }
+}
+
+/// Slots are numbered from 1, so that an empty one (0) never looks recent.
+fn slot_number(now: Moment) -> u64 {
+    now.0 / SLOT.0 + 1 + SLOTS as u64
+}
+
+/// Processor time of the last ten seconds, in slots of one second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CpuBudget {
+    most: Span,
+    slots: [(u64, Span); SLOTS],
+    seen: Option<Span>,
+}
+
+impl CpuBudget {
+    fn new(permille: u64) -> Self {
+        let most = Span(WINDOW.0.saturating_mul(permille) / 1000);
+        Self {
+            most,
+            slots: Default::default(),
+            seen: None,
+        }
+    }
+
+    /// Books what the thread has used since the last call and says how long to wait, if the budget is used up.
+    pub(super) fn wait(&mut self, now: Moment, cpu: Span) -> Option<Span> {
+        let number = slot_number(now);
+        let used = Span(cpu.0.saturating_sub(self.seen.unwrap_or(cpu).0));
+        self.seen = Some(cpu);
+        let index = usize::try_from(number % SLOTS as u64).unwrap_or(0);
+        if let Some(slot) = self.slots.get_mut(index) {
+            let kept = if slot.0 == number { slot.1 } else { Span::default() };
+            *slot = (number, kept + used);
+        }
+        let oldest = number.saturating_sub(SLOTS as u64 - 1);
+        let recent = self.slots.iter().filter(|slot| slot.0 >= oldest);
+        let total = recent.fold(Span::default(), |total, slot| total + slot.1);
+        // The oldest slot leaves the window when the next second begins.
+        (total > self.most).then(|| Span(SLOT.0 - now.0 % SLOT.0))
+    }
+}
