@@ -74,7 +74,7 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<Started> {
     let policy = tune(policy, &triggers, sensor.last().node.cpus);
     let actor = Actor::start(&ActConfig { proc_root: proc_root.clone(), state_dir, ..ActConfig::default() })
         .context("cannot start the act threads")?;
-    shield(&settings.policy, &proc_root, &mut notes);
+    shield(&settings.policy, &proc_root, &rights, &mut notes);
     let capabilities = sensor.capabilities().clone();
     Ok(Started { sensor, actor, triggers, policy, capabilities, rights, degraded, notes })
 }
@@ -175,8 +175,11 @@ fn open_directory(path: &Path) -> anyhow::Result<OwnedFd> {
 }
 
 /// Keeps this process alive and quick. In the other modes only its memory is locked: nothing outside it is changed.
-fn shield(policy: &Policy, proc_root: &Path, notes: &mut Vec<String>) {
-    if let Err(error) = lock_memory() {
+fn shield(policy: &Policy, proc_root: &Path, rights: &[Right], notes: &mut Vec<String>) {
+    // Locking under a finite limit succeeds now and makes a later allocation fail, which would end the guard: it is asked
+    // for only where the limit does not count.
+    let may_lock = rights.iter().any(|right| right.name == "lock_memory" && right.works);
+    if may_lock && let Err(error) = lock_memory() {
         notes.push(format!("cannot lock memory ({error}): under thrashing the agent itself may wait for its pages"));
     }
     if policy.mode != Mode::Enforce {
