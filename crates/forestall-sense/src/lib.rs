@@ -10,6 +10,7 @@ mod agents;
 mod capabilities;
 mod config;
 mod error;
+mod essentials;
 mod groups;
 mod node;
 mod processes;

@@ -13,7 +13,7 @@ use forestall_kernel::proc::ProcRoot;
 use forestall_kernel::process::{Process, ProcessFile};
 
 use crate::agents::{OOM_SCORE_ADJ_SPARED, is_kubelet, is_node_agent};
-use crate::traits::{Essentials, is_at_or_below};
+use crate::essentials::{Essentials, is_at_or_below};
 
 /// Every process is looked at within about this time.
 const PASS_EVERY: Span = Span::secs(10);

@@ -13,11 +13,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::capabilities::Capabilities;
 use crate::config::SenseConfig;
 use crate::error::Error;
+use crate::essentials::Essentials;
 use crate::groups::{GroupReader, Surroundings};
 use crate::node::NodeReader;
 use crate::processes::{ProcessBounds, ProcessReader, View};
 use crate::roster::Roster;
-use crate::traits::{Essentials, TraitReader, assign_protections};
+use crate::traits::{TraitReader, assign_protections};
 
 /// More mounts than this fills are no machine's.
 const MOUNTINFO_BYTES_MAX: usize = 32 * 1024 * 1024;

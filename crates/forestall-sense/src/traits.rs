@@ -8,11 +8,11 @@ use forestall_decide::{Bytes, GroupKind, GroupSample, Moment, Protection, Span};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{CgroupDir, GroupFile, Identity, Node};
 use forestall_kernel::file::Buffer;
-use forestall_kernel::parse::{lines, memory_path, unsigned};
+use forestall_kernel::parse::{lines, unsigned};
 use forestall_kernel::proc::ProcRoot;
-use forestall_kernel::process::ProcessFile;
 
 use crate::agents::{OOM_SCORE_ADJ_SPARED, is_node_agent};
+use crate::essentials::Essentials;
 use crate::groups::GroupReader;
 use crate::node::is_due;
 
@@ -27,8 +27,6 @@ const ANCESTORS_EVERY: Span = Span::secs(60);
 const PROCESSES_PER_GROUP: usize = 256;
 /// A pause process holds some hundred KiB. One that has grown beyond this is somebody who took its name.
 const PAUSE_BYTES_MAX: Bytes = Bytes::mebi(16);
-/// A chain of parents longer than this is a loop in a fake tree.
-const ANCESTORS_MAX: usize = 64;
 
 /// What was found at one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,69 +34,6 @@ pub(crate) struct Traits {
     protection: Option<Protection>,
     is_pause: bool,
     seen_at: Moment,
-}
-
-/// The processes that no machine can do without: PID 1, ourselves and our ancestors, and where they live.
-#[derive(Debug)]
-pub(crate) struct Essentials {
-    own: u32,
-    pids: Vec<u32>,
-    paths: Vec<Box<[u8]>>,
-}
-
-impl Essentials {
-    /// Reads the chain of parents of `own` and where each of them lives.
-    pub(crate) fn read(proc: &ProcRoot, own: u32, buffer: &mut Buffer) -> Self {
-        let mut essentials = Self {
-            own,
-            pids: Vec::with_capacity(ANCESTORS_MAX),
-            paths: Vec::new(),
-        };
-        essentials.read_ancestors(proc, buffer);
-        for pid in &essentials.pids {
-            let Ok(process) = proc.process(*pid) else { continue };
-            let Ok(content) = process.read(ProcessFile::Cgroup, buffer) else {
-                continue;
-            };
-            // From within a cgroup namespace of our own our path is `/`, which says nothing of where that is.
-            if let Some(path) =
-                memory_path(content).filter(|path| path.len() > 1 && !path.starts_with(b"/.."))
-            {
-                essentials.paths.push(path.into());
-            }
-        }
-        essentials
-    }
-
-    /// Brings the chain of parents up to date, without allocating.
-    fn read_ancestors(&mut self, proc: &ProcRoot, buffer: &mut Buffer) {
-        self.pids.clear();
-        self.pids.push(1);
-        let mut next = self.own;
-        while next > 1 && self.pids.len() < ANCESTORS_MAX && !self.pids.contains(&next) {
-            self.pids.push(next);
-            let parent = proc
-                .process(next)
-                .and_then(|process| process.stat(buffer).map(|stat| stat.parent));
-            next = parent.unwrap_or(0);
-        }
-    }
-
-    /// It is PID 1, ourselves or an ancestor.
-    pub(crate) fn holds_pid(&self, pid: u32) -> bool {
-        self.pids.contains(&pid)
-    }
-
-    /// One of them lives in the cgroup at `path` or below it.
-    fn live_in(&self, path: &[u8]) -> bool {
-        self.paths.iter().any(|home| is_at_or_below(home, path))
-    }
-}
-
-/// `path` is `above` or lies below it.
-pub(crate) fn is_at_or_below(path: &[u8], above: &[u8]) -> bool {
-    path.strip_prefix(above)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || above.ends_with(b"/"))
 }
 
 /// Looks at cgroups' processes.
@@ -297,5 +232,76 @@ pub(crate) fn assign_protections(
             _ => None,
         };
         parent.protection = stronger(parent.protection, rises);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forestall_decide::{GroupId, Qos};
+
+    const POD: GroupKind = GroupKind::Pod(Qos::Burstable);
+    const CONTAINER: GroupKind = GroupKind::Container(Qos::Burstable);
+
+    /// The protections of a tree given as (parent, kind, own).
+    fn assigned(tree: &[(Option<u32>, GroupKind, Option<Protection>)]) -> Vec<Option<Protection>> {
+        let mut groups: Vec<GroupSample> = tree
+            .iter()
+            .map(|(parent, kind, _)| GroupSample {
+                parent: *parent,
+                kind: *kind,
+                ..crate::groups::blank(GroupId(0))
+            })
+            .collect();
+        let own = |index: usize| {
+            let protection = tree.get(index)?.2;
+            Some(Traits {
+                protection,
+                is_pause: false,
+                seen_at: Moment(0),
+            })
+        };
+        assign_protections(&mut groups, own);
+        groups.iter().map(|group| group.protection).collect()
+    }
+
+    #[test]
+    fn opting_out_is_handed_down_and_not_to_the_neighbour() {
+        let opted_out = Some(Protection::OptedOut);
+        let found = assigned(&[
+            (None, GroupKind::Kubepods, None),
+            (Some(0), POD, opted_out),
+            (Some(1), CONTAINER, None),
+            (Some(0), POD, None),
+            (Some(3), CONTAINER, None),
+        ]);
+        assert_eq!(found, [None, opted_out, opted_out, None, None]);
+    }
+
+    #[test]
+    fn a_host_group_is_as_protected_as_what_lies_in_it() {
+        let found = assigned(&[
+            (None, GroupKind::Host, Some(Protection::Delegated)),
+            (Some(0), GroupKind::Host, None),
+            (Some(1), GroupKind::Host, Some(Protection::NodeAgent)),
+            (Some(0), GroupKind::Host, None),
+        ]);
+        let agent = Some(Protection::NodeAgent);
+        assert_eq!(
+            found,
+            [agent, agent, agent, None],
+            "the stronger reason is told, and only upwards"
+        );
+    }
+
+    #[test]
+    fn a_spared_container_does_not_spare_its_pod() {
+        let spared = Some(Protection::OomScoreAdj);
+        let found = assigned(&[
+            (None, POD, None),
+            (Some(0), CONTAINER, spared),
+            (Some(0), CONTAINER, None),
+        ]);
+        assert_eq!(found, [None, spared, None]);
     }
 }
