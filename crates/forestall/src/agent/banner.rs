@@ -54,7 +54,10 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
         Lru::Classic => "classic",
         Lru::MultiGen => "multi-gen",
     };
-    let cgroup = cgroup_version.map_or_else(|| "no cgroup memory accounting".to_owned(), |v| format!("cgroup v{v}"));
+    let cgroup = cgroup_version.map_or_else(
+        || "no cgroup memory accounting".to_owned(),
+        |v| format!("cgroup v{v}"),
+    );
     let headline = format!(
         "forestall {} on {node}: mode {}, preset {preset}, http {}; Linux {kernel}, {cgroup}, pressure {}, LRU {lru}, {} memory",
         env!("CARGO_PKG_VERSION"),
@@ -64,13 +67,23 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
         sample.node.total,
     );
     let mut lines = vec![(Level::Info, headline)];
-    let working: Vec<&str> = started.rights.iter().filter(|right| right.works).map(|right| right.name).collect();
+    let working: Vec<&str> = started
+        .rights
+        .iter()
+        .filter(|right| right.works)
+        .map(|right| right.name)
+        .collect();
     if !working.is_empty() {
         lines.push((Level::Info, format!("rights: {}", working.join(", "))));
     }
     for right in started.rights.iter().filter(|right| !right.works) {
-        let errno = right.errno.map_or_else(String::new, |errno| format!(" ({})", std::io::Error::from(errno)));
-        lines.push((Level::Info, format!("missing {}{errno}: {}", right.name, right.cost)));
+        let errno = right
+            .errno
+            .map_or_else(String::new, |errno| format!(" ({})", std::io::Error::from(errno)));
+        lines.push((
+            Level::Info,
+            format!("missing {}{errno}: {}", right.name, right.cost),
+        ));
     }
     for (rung, why) in &started.degraded {
         lines.push((Level::Warn, format!("degraded: {} is off: {why}", rung.label())));
@@ -100,7 +113,10 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
         degraded: started
             .degraded
             .iter()
-            .map(|(rung, why)| DegradedBody { rung: rung.label(), why: why.clone() })
+            .map(|(rung, why)| DegradedBody {
+                rung: rung.label(),
+                why: why.clone(),
+            })
             .collect(),
         notes,
     };

@@ -38,8 +38,15 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     }
     let notifier = Notifier::from_environment();
     let started = start::start(&settings)?;
-    if let Some((rung, why)) = started.degraded.iter().find(|(rung, _)| settings.require.contains(rung)) {
-        return Ok(refuse(&format!("{} is required and cannot be used here: {why}", rung.label())));
+    if let Some((rung, why)) = started
+        .degraded
+        .iter()
+        .find(|(rung, _)| settings.require.contains(rung))
+    {
+        return Ok(refuse(&format!(
+            "{} is required and cannot be used here: {why}",
+            rung.label()
+        )));
     }
     let node = node_name();
     let mut logger = open_log(&settings, &node).context("cannot use stdout")?;
@@ -47,13 +54,22 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     let neighbours = find_neighbours(&settings.root.join("proc"));
     if !neighbours.is_empty() {
         let names = neighbours.join(", ");
-        logger.say(Level::Warn, "neighbours", &format!("{names} runs here too: it may kill before forestall would"));
+        logger.say(
+            Level::Warn,
+            "neighbours",
+            &format!("{names} runs here too: it may kill before forestall would"),
+        );
     }
     let ends = shared::open().context("cannot make an eventfd")?;
     for (rung, why) in &started.degraded {
         ends.board.degrade(rung.label(), why.as_str());
     }
-    for right in started.rights.iter().filter(|right| !right.works) {
+    // A rung that is off by choice misses nothing; `sysrq` is no more than its one right.
+    for right in started
+        .rights
+        .iter()
+        .filter(|right| !right.works && right.name != "sysrq")
+    {
         ends.board.degrade(right.name, right.cost);
     }
     let talk = talk::start(TalkSetup {
@@ -127,5 +143,10 @@ fn open_log(settings: &Settings, node: &str) -> std::io::Result<Logger> {
         Style::Json
     };
     let sink = Sink::new(stdout.as_fd().try_clone_to_owned()?);
-    Ok(Logger::new(sink, style, Some(node.to_owned()), settings.policy.mode))
+    Ok(Logger::new(
+        sink,
+        style,
+        Some(node.to_owned()),
+        settings.policy.mode,
+    ))
 }

@@ -8,20 +8,32 @@ const KILLERS: [&str; 5] = ["systemd-oomd", "earlyoom", "nohang", "bustd", "oomd
 
 /// The killers that run under `proc_root`, each once, in the order above. A process that cannot be read is none.
 pub(crate) fn find_neighbours(proc_root: &Path) -> Vec<&'static str> {
-    let Ok(entries) = std::fs::read_dir(proc_root) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(proc_root) else {
+        return Vec::new();
+    };
     let mut found = [false; KILLERS.len()];
     for entry in entries.flatten() {
-        let is_process = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+        let is_process = entry
+            .file_name()
+            .as_encoded_bytes()
+            .iter()
+            .all(u8::is_ascii_digit);
         if !is_process {
             continue;
         }
-        let Ok(comm) = std::fs::read(entry.path().join("comm")) else { continue };
+        let Ok(comm) = std::fs::read(entry.path().join("comm")) else {
+            continue;
+        };
         let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
         for (killer, found) in KILLERS.iter().zip(&mut found) {
             *found |= killer.as_bytes() == comm;
         }
     }
-    KILLERS.iter().zip(found).filter_map(|(killer, found)| found.then_some(*killer)).collect()
+    KILLERS
+        .iter()
+        .zip(found)
+        .filter_map(|(killer, found)| found.then_some(*killer))
+        .collect()
 }
 
 #[cfg(test)]

@@ -38,7 +38,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-pub(crate) use self::board::{ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Health, Histogram, MODES, RUNGS, WALLS};
+pub(crate) use self::board::{
+    ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Health, Histogram, MODES, RUNGS, WALLS,
+};
 pub(crate) use self::command::{Command, Commander, Commands};
 pub(crate) use self::event::{Event, EventKind, Inbox, Trouble};
 pub(crate) use self::post::{Names, Post, Tick};

@@ -1,9 +1,7 @@
 //! `forestall check-config FILE`: is this configuration sound, and what does it result in?
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 
 use crate::agent::AgentArgs;
@@ -25,9 +23,6 @@ pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<Exit> {
         ..AgentArgs::default()
     })?;
     let text = render(&settings, false);
-    io::stdout()
-        .lock()
-        .write_all(text.as_bytes())
-        .context("cannot write to stdout")?;
+    super::print(text.as_bytes())?;
     Ok(Exit::Clean)
 }

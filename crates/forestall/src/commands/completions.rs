@@ -1,8 +1,5 @@
 //! `forestall completions SHELL`: a completion script, generated from the same types as the parser.
 
-use std::io::{self, Write};
-
-use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
@@ -20,9 +17,6 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "forestall", &mut script);
-    io::stdout()
-        .lock()
-        .write_all(&script)
-        .context("cannot write the completion script to stdout")?;
+    super::print(&script)?;
     Ok(Exit::Clean)
 }

@@ -1,6 +1,5 @@
 //! `forestall man`: the manual page in roff, generated from the same types as the parser.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -32,9 +31,6 @@ pub(crate) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     clap_mangen::Man::new(Cli::command())
         .render(&mut page)
         .context("cannot render the manual page")?;
-    io::stdout()
-        .lock()
-        .write_all(&page)
-        .context("cannot write the manual page to stdout")?;
+    super::print(&page)?;
     Ok(Exit::Clean)
 }

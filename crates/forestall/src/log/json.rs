@@ -4,7 +4,8 @@
 //! Names are escaped before they come here.
 
 use forestall_decide::{
-    Action, Culprit, Evidence, NodeSample, Outcome, OutcomeKind, Refusal, RefusalReason, Runway, Span, Target, WallReading,
+    Action, Culprit, Evidence, NodeSample, Outcome, OutcomeKind, Refusal, RefusalReason, Runway, Span,
+    Target, WallReading,
 };
 use serde::Serialize;
 
@@ -221,13 +222,25 @@ impl CulpritBody {
 
 impl TargetBody {
     fn new(target: Target) -> Self {
-        let none = Self { kind: "node", inode: None, pid: None, start_ticks: None };
+        let none = Self {
+            kind: "node",
+            inode: None,
+            pid: None,
+            start_ticks: None,
+        };
         match target {
             Target::Node => none,
-            Target::Group(id) => Self { kind: "cgroup", inode: Some(id.0), ..none },
-            Target::Process(id) => {
-                Self { kind: "process", pid: Some(id.pid), start_ticks: Some(id.start_ticks), ..none }
-            }
+            Target::Group(id) => Self {
+                kind: "cgroup",
+                inode: Some(id.0),
+                ..none
+            },
+            Target::Process(id) => Self {
+                kind: "process",
+                pid: Some(id.pid),
+                start_ticks: Some(id.start_ticks),
+                ..none
+            },
         }
     }
 }
@@ -248,7 +261,11 @@ impl ActionBody {
     pub(crate) fn new(action: &Action, scope: &[u8], target: &[u8]) -> Self {
         // The culprit's name is the target's where they are the same; another one's was not sent along.
         let culprit = action.evidence.reading.culprit;
-        let culprit = if culprit.is_some_and(|culprit| culprit.target == action.target) { target } else { b"" };
+        let culprit = if culprit.is_some_and(|culprit| culprit.target == action.target) {
+            target
+        } else {
+            b""
+        };
         Self {
             action: action.id.0,
             rung: action.rung.label(),
@@ -290,7 +307,11 @@ impl RefusalBody {
             RefusalReason::Protected(protection) => Some(words::protection(protection)),
             _ => None,
         };
-        Self { reason: words::reason(refusal.reason), protection, why }
+        Self {
+            reason: words::reason(refusal.reason),
+            protection,
+            why,
+        }
     }
 }
 

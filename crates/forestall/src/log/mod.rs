@@ -18,8 +18,8 @@ use forestall_decide::{Mode, Moment, Span};
 use serde::Serialize;
 
 use self::json::{
-    ActionBody, AlarmBody, Empty, EndBody, EvidenceBody, KillsBody, OutcomeBody, PollBody, Record, RefusalBody, StatusBody,
-    TroubleBody, Wall,
+    ActionBody, AlarmBody, Empty, EndBody, EvidenceBody, KillsBody, OutcomeBody, PollBody, Record,
+    RefusalBody, StatusBody, TroubleBody, Wall,
 };
 use self::sink::Sink;
 use crate::agent::shared::{AlarmStage, Board, Event, EventKind, Row, Snapshot};
@@ -82,7 +82,12 @@ pub(crate) struct Logger {
 impl Logger {
     /// Into `sink`, from the machine called `node`.
     pub(crate) fn new(sink: Sink, style: Style, node: Option<String>, mode: Mode) -> Self {
-        Self { sink, style, node: node.map(|node| escape::text(&node)), mode }
+        Self {
+            sink,
+            style,
+            node: node.map(|node| escape::text(&node)),
+            mode,
+        }
     }
 
     /// The mode that lines without an event of their own are said in.
@@ -104,22 +109,42 @@ impl Logger {
     pub(crate) fn flush(&mut self) {
         self.sink.flush();
         if let Some(dropped) = self.sink.take_dropped() {
-            self.say(Level::Warn, "dropped", &format!("{dropped} lines were dropped, because nobody read them"));
+            self.say(
+                Level::Warn,
+                "dropped",
+                &format!("{dropped} lines were dropped, because nobody read them"),
+            );
             self.sink.flush();
         }
     }
 
     /// Says something of its own. `message` may quote names from outside.
     pub(crate) fn say(&mut self, level: Level, event: &'static str, message: &str) {
-        self.put(SystemTime::now(), level, event, self.mode, &escape::text(message), Empty {});
+        self.put(
+            SystemTime::now(),
+            level,
+            event,
+            self.mode,
+            &escape::text(message),
+            Empty {},
+        );
     }
 
     /// Says what the agent found at start: one line for machines, all of `lines` for people. The lines may quote names
     /// from outside.
     pub(crate) fn start<T: Serialize>(&mut self, lines: &[(Level, String)], body: T) {
         let now = SystemTime::now();
-        let Some(((_, headline), rest)) = lines.split_first() else { return };
-        self.put(now, Level::Info, "start", self.mode, &escape::text(headline), body);
+        let Some(((_, headline), rest)) = lines.split_first() else {
+            return;
+        };
+        self.put(
+            now,
+            Level::Info,
+            "start",
+            self.mode,
+            &escape::text(headline),
+            body,
+        );
         if self.is_live() {
             for (level, line) in rest {
                 self.put(now, *level, "start", self.mode, &escape::text(line), Empty {});
@@ -143,17 +168,40 @@ impl Logger {
                 self.put(at, level, "alarm", mode, &text, body);
             }
             EventKind::Action(action) => {
-                self.put(at, level, "action", mode, &text, ActionBody::new(action, scope, target));
+                self.put(
+                    at,
+                    level,
+                    "action",
+                    mode,
+                    &text,
+                    ActionBody::new(action, scope, target),
+                );
             }
             EventKind::Refusal(refusal) => {
                 let body = RefusalBody::new(refusal, EvidenceBody::new(&refusal.evidence, scope, target));
                 self.put(at, level, "refusal", mode, &text, body);
             }
             EventKind::Outcome(outcome) => {
-                self.put(at, level, "outcome", mode, &text, OutcomeBody::new(outcome, scope, target));
+                self.put(
+                    at,
+                    level,
+                    "outcome",
+                    mode,
+                    &text,
+                    OutcomeBody::new(outcome, scope, target),
+                );
             }
             EventKind::KernelKills(processes) => {
-                self.put(at, level, "oom-kill", mode, &text, KillsBody { processes: *processes });
+                self.put(
+                    at,
+                    level,
+                    "oom-kill",
+                    mode,
+                    &text,
+                    KillsBody {
+                        processes: *processes,
+                    },
+                );
             }
             EventKind::Poll(node) => self.put(at, level, "poll", mode, &text, PollBody::new(node)),
             EventKind::PolicyTaken => {
@@ -162,14 +210,26 @@ impl Logger {
             }
             EventKind::Trouble(trouble) => {
                 let errno = (trouble.errno != 0).then_some(trouble.errno);
-                self.put(at, level, "trouble", mode, &text, TroubleBody { what: trouble.what.to_owned(), errno });
+                self.put(
+                    at,
+                    level,
+                    "trouble",
+                    mode,
+                    &text,
+                    TroubleBody {
+                        what: trouble.what.to_owned(),
+                        errno,
+                    },
+                );
             }
         }
     }
 
     /// One line a wall, for people: the machine's and the kubelet's, and of the others those that move, nearest first.
     pub(crate) fn live(&mut self, seen: &Snapshot) {
-        let Style::Plain { colour } = self.style else { return };
+        let Style::Plain { colour } = self.style else {
+            return;
+        };
         let clock = time::time_of_day(SystemTime::now());
         for row in nearest(seen, WALLS_LIVE, true) {
             let line = format!("{clock} {}", sentence::wall(&row, colour));
@@ -189,7 +249,12 @@ impl Logger {
         );
         if let Some(row) = walls.first() {
             // Writing to a String cannot fail.
-            let _ = write!(message, "; nearest {} {} away", row.reading.wall.label(), row.reading.distance);
+            let _ = write!(
+                message,
+                "; nearest {} {} away",
+                row.reading.wall.label(),
+                row.reading.distance
+            );
         }
         let body = StatusBody {
             ticks: board.ticks_total(),
@@ -199,9 +264,19 @@ impl Logger {
             blind_bytes: seen.node.blind().0,
             oom_kills: seen.node.oom_kills,
             walls_total: seen.rows().count() + seen.rows_left_out,
-            walls: walls.iter().map(|row| Wall::new(row.reading, row.scope, row.culprit)).collect(),
+            walls: walls
+                .iter()
+                .map(|row| Wall::new(row.reading, row.scope, row.culprit))
+                .collect(),
         };
-        self.put(SystemTime::now(), Level::Info, "status", self.mode, &message, body);
+        self.put(
+            SystemTime::now(),
+            Level::Info,
+            "status",
+            self.mode,
+            &message,
+            body,
+        );
     }
 
     /// The last line.
@@ -225,7 +300,15 @@ impl Logger {
         self.put(SystemTime::now(), Level::Info, "end", self.mode, &message, body);
     }
 
-    fn put<T: Serialize>(&mut self, at: SystemTime, level: Level, event: &'static str, mode: Mode, message: &str, body: T) {
+    fn put<T: Serialize>(
+        &mut self,
+        at: SystemTime,
+        level: Level,
+        event: &'static str,
+        mode: Mode,
+        message: &str,
+        body: T,
+    ) {
         let line = match self.style {
             Style::Json => {
                 let record = Record {
@@ -257,10 +340,17 @@ impl Logger {
 /// The walls that will be reached first: by median runway, then by distance. `live` keeps the machine's own walls and of
 /// the others only those that move.
 fn nearest(seen: &Snapshot, count: usize, live: bool) -> Vec<Row<'_>> {
-    let mut rows: Vec<Row<'_>> = seen.rows().filter(|row| !live || row.is_machines() || row.is_lively()).collect();
+    let mut rows: Vec<Row<'_>> = seen
+        .rows()
+        .filter(|row| !live || row.is_machines() || row.is_lively())
+        .collect();
     rows.sort_by_key(|row| {
         let first = if live { !row.is_machines() } else { false };
-        let runway = if row.reading.runway.p50 == Span::FOREVER { u64::MAX } else { row.reading.runway.p50.0 };
+        let runway = if row.reading.runway.p50 == Span::FOREVER {
+            u64::MAX
+        } else {
+            row.reading.runway.p50.0
+        };
         (first, runway, row.reading.distance)
     });
     rows.truncate(count);

@@ -19,11 +19,22 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 AlarmStage::False => (Level::Info, "alarm was false"),
                 AlarmStage::Intervened => (Level::Info, "alarm ended by an action of ours"),
             };
-            let age = if alarm.verdict.is_some() { format!(" after {}", fine(alarm.age)) } else { String::new() };
-            (level, format!("{verb}{age}: {place}: {}, by {target}", figures(&alarm.reading)))
+            let age = if alarm.verdict.is_some() {
+                format!(" after {}", fine(alarm.age))
+            } else {
+                String::new()
+            };
+            (
+                level,
+                format!("{verb}{age}: {place}: {}, by {target}", figures(&alarm.reading)),
+            )
         }
         EventKind::Action(action) => {
-            let tense = if event.mode == forestall_decide::Mode::Enforce { "" } else { "would " };
+            let tense = if event.mode == forestall_decide::Mode::Enforce {
+                ""
+            } else {
+                "would "
+            };
             let sentence = format!(
                 "ACTION {}: {tense}{} {target}, {} expected within {} ({})",
                 action.id.0,
@@ -37,11 +48,21 @@ pub(super) fn of(event: &Event) -> (Level, String) {
         EventKind::Refusal(refusal) => {
             let why = match refusal.reason {
                 RefusalReason::Protected(protection) => {
-                    format!("{} ({})", words::reason_sentence(refusal.reason), words::protection(protection))
+                    format!(
+                        "{} ({})",
+                        words::reason_sentence(refusal.reason),
+                        words::protection(protection)
+                    )
                 }
                 reason => words::reason_sentence(reason).to_owned(),
             };
-            (Level::Warn, format!("nothing done, {why}: {target} ({})", because(&refusal.evidence, scope)))
+            (
+                Level::Warn,
+                format!(
+                    "nothing done, {why}: {target} ({})",
+                    because(&refusal.evidence, scope)
+                ),
+            )
         }
         EventKind::Outcome(outcome) => {
             let level = match outcome.kind {
@@ -63,10 +84,14 @@ pub(super) fn of(event: &Event) -> (Level, String) {
             );
             (level, sentence)
         }
-        EventKind::KernelKills(1) => (Level::Error, "the kernel's OOM killer has killed a process".to_owned()),
-        EventKind::KernelKills(count) => {
-            (Level::Error, format!("the kernel's OOM killer has killed {count} processes"))
-        }
+        EventKind::KernelKills(1) => (
+            Level::Error,
+            "the kernel's OOM killer has killed a process".to_owned(),
+        ),
+        EventKind::KernelKills(count) => (
+            Level::Error,
+            format!("the kernel's OOM killer has killed {count} processes"),
+        ),
         EventKind::Poll(node) => (Level::Info, poll(node)),
         EventKind::PolicyTaken => (Level::Info, "the new policy is in force".to_owned()),
         EventKind::Trouble(trouble) => {
@@ -74,7 +99,10 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 0 => String::new(),
                 errno => format!(": {}", std::io::Error::from_raw_os_error(errno)),
             };
-            (Level::Warn, format!("could not {}{why}", escape::text(trouble.what)))
+            (
+                Level::Warn,
+                format!("could not {}{why}", escape::text(trouble.what)),
+            )
         }
     }
 }
@@ -98,11 +126,20 @@ pub(super) fn wall(row: &Row<'_>, colour: bool) -> String {
         let share = words::permille(culprit.share_permille);
         line.push_str(&format!("  by {} ({share})", known_as(row.culprit)));
     }
-    if reading.alarmed && colour { format!("\x1b[31m{line}\x1b[0m") } else { line }
+    if reading.alarmed && colour {
+        format!("\x1b[31m{line}\x1b[0m")
+    } else {
+        line
+    }
 }
 
 fn because(evidence: &Evidence, scope: &[u8]) -> String {
-    format!("{}: {}; rule {}", place(&evidence.reading, scope), figures(&evidence.reading), evidence.rule)
+    format!(
+        "{}: {}; rule {}",
+        place(&evidence.reading, scope),
+        figures(&evidence.reading),
+        evidence.rule
+    )
 }
 
 fn place(reading: &WallReading, scope: &[u8]) -> String {
@@ -124,12 +161,20 @@ fn figures(reading: &WallReading) -> String {
 }
 
 fn known_as(name: &[u8]) -> String {
-    if name.is_empty() { "nobody in particular".to_owned() } else { escape::bytes(name) }
+    if name.is_empty() {
+        "nobody in particular".to_owned()
+    } else {
+        escape::bytes(name)
+    }
 }
 
 /// A time with milliseconds, where tenths of a second say too little.
 pub(super) fn fine(span: Span) -> String {
-    if span < Span::secs(1) { format!("{}ms", span.as_millis()) } else { span.to_string() }
+    if span < Span::secs(1) {
+        format!("{}ms", span.as_millis())
+    } else {
+        span.to_string()
+    }
 }
 
 /// War story A's line: its six values and its three percentages, with two decimals each.

@@ -28,7 +28,12 @@ pub(crate) struct Sink {
 impl Sink {
     /// Before `out`.
     pub(crate) fn new(out: OwnedFd) -> Self {
-        Self { out, queue: VecDeque::new(), dropped: 0, gone: false }
+        Self {
+            out,
+            queue: VecDeque::new(),
+            dropped: 0,
+            gone: false,
+        }
     }
 
     /// Queues one line; the newline is added here.
@@ -69,7 +74,8 @@ impl Sink {
 
     /// Lines that were dropped since the last call, once there is room to say so.
     pub(crate) fn take_dropped(&mut self) -> Option<u64> {
-        (self.dropped > 0 && self.queue.len() < QUEUE_BYTES_MAX / 2).then(|| std::mem::take(&mut self.dropped))
+        (self.dropped > 0 && self.queue.len() < QUEUE_BYTES_MAX / 2)
+            .then(|| std::mem::take(&mut self.dropped))
     }
 
     /// Nothing waits to be written.
@@ -79,7 +85,10 @@ impl Sink {
 
     fn is_writable(&self) -> bool {
         let mut fds = [PollFd::new(&self.out, PollFlags::OUT)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         match poll(&mut fds, Some(&at_once)) {
             // An error or a hang-up is reported as ready too: the write then tells which.
             Ok(ready) => ready > 0,
@@ -96,8 +105,8 @@ mod tests {
 
     #[test]
     fn a_pipe_that_nobody_reads_stops_nothing_and_loses_whole_lines() {
-        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
-        let mut sink = Sink::new(writer);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut sink = Sink::new(writer.into());
         let line = "x".repeat(999);
         for _ in 0..1000 {
             sink.push(&line);
@@ -105,7 +114,7 @@ mod tests {
         }
         assert!(!sink.is_empty());
         assert_eq!(sink.take_dropped(), None, "there is no room to say so yet");
-        let mut reader = std::fs::File::from(reader);
+        let mut reader = reader;
         let mut seen = Vec::new();
         let mut buffer = vec![0; 64 << 10];
         while !sink.is_empty() {
@@ -123,9 +132,9 @@ mod tests {
 
     #[test]
     fn a_reader_that_went_away_is_no_error() {
-        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
-        let mut sink = Sink::new(writer);
+        let mut sink = Sink::new(writer.into());
         sink.push("anybody?");
         sink.flush();
         assert!(sink.is_empty());

@@ -30,11 +30,16 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     // 0000-03-01 is 719 468 days before 1970-01-01.
     let days = days + 719_468;
     let (cycle, day_of_cycle) = (days / DAYS_IN_400_YEARS, days % DAYS_IN_400_YEARS);
-    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
     let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = cycle * 400 + year_of_cycle + u64::from(month <= 2);
     (year, month, day)
 }
@@ -56,6 +61,9 @@ mod tests {
         ] {
             assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(secs)), text);
         }
-        assert_eq!(time_of_day(UNIX_EPOCH + Duration::from_millis(1_795_246_593_999)), "07:36:33");
+        assert_eq!(
+            time_of_day(UNIX_EPOCH + Duration::from_millis(1_795_246_593_999)),
+            "07:36:33"
+        );
     }
 }

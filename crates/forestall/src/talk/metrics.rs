@@ -10,7 +10,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::agent::shared::{ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Histogram, MODES, RUNGS, Row, Snapshot, WALLS};
+use crate::agent::shared::{
+    ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Histogram, MODES, RUNGS, Row, Snapshot, WALLS,
+};
 use crate::log::{escape, words};
 
 /// What a scraper must be told it gets (OpenMetrics 1.0, "Content type").
@@ -19,7 +21,10 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// Renders the page.
 pub(super) fn render(board: &Arc<Board>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    let source = Source { board: Arc::clone(board), seen: Mutex::new(Board::empty_snapshot()) };
+    let source = Source {
+        board: Arc::clone(board),
+        seen: Mutex::new(Board::empty_snapshot()),
+    };
     registry.register_collector(Box::new(source));
     let mut page = String::new();
     prometheus_client::encoding::text::encode(&mut page, &registry)?;
@@ -50,110 +55,184 @@ impl Collector for Source {
 
 /// The machine as both keepers count it.
 fn encode_node(out: &mut Page<'_, '_>, node: &NodeSample) -> fmt::Result {
-    out.gauge("forestall_node_memory_bytes", "The same memory as the kernel and as the kubelet count it", |series| {
-        for (part, bytes) in [
-            ("total", node.total),
-            ("free", node.free),
-            ("available", node.available),
-            ("anon", node.anon),
-            ("shmem", node.shmem),
-            ("cached", node.cached),
-            ("buffers", node.buffers),
-            ("active_file", node.active_file),
-            ("inactive_file", node.inactive_file),
-            ("slab_reclaimable", node.slab_reclaimable),
-            ("slab_unreclaimable", node.slab_unreclaimable),
-            ("kernel_stack", node.kernel_stack),
-            ("page_tables", node.page_tables),
-            ("percpu", node.percpu),
-            ("hugetlb", node.hugetlb),
-            ("swap_total", node.swap_total),
-            ("swap_free", node.swap_free),
-            ("unreclaimable", node.unreclaimable()),
-        ] {
-            series.bytes(&[("view", "kernel"), ("part", part)], bytes)?;
-        }
-        let working_set = node.kubelet_working_set();
-        for (part, bytes) in [("working_set", working_set), ("available", node.total - working_set)] {
-            series.bytes(&[("view", "kubelet"), ("part", part)], bytes)?;
-        }
-        Ok(())
-    })?;
-    out.gauge("forestall_blind_bytes", "Memory the kernel cannot give away and the kubelet does not see", |series| {
-        series.bytes(&NO_LABELS, node.blind())
-    })?;
-    out.gauge("node_memory_actual_usage_percent", "Total less free less page cache, in percent of total", |series| {
-        let actual = node.total - node.free - node.cached;
-        #[expect(clippy::cast_precision_loss, reason = "a percentage needs no more than 53 bits")]
-        let percent = if node.total == Bytes::ZERO { 0.0 } else { actual.0 as f64 * 100.0 / node.total.0 as f64 };
-        series.float(&NO_LABELS, percent)
-    })?;
-    out.counter("forestall_oom_kills", "Processes the kernel's OOM killer has killed since boot", |series| {
-        series.count(&NO_LABELS, node.oom_kills)
-    })
+    out.gauge(
+        "forestall_node_memory_bytes",
+        "The same memory as the kernel and as the kubelet count it",
+        |series| {
+            for (part, bytes) in [
+                ("total", node.total),
+                ("free", node.free),
+                ("available", node.available),
+                ("anon", node.anon),
+                ("shmem", node.shmem),
+                ("cached", node.cached),
+                ("buffers", node.buffers),
+                ("active_file", node.active_file),
+                ("inactive_file", node.inactive_file),
+                ("slab_reclaimable", node.slab_reclaimable),
+                ("slab_unreclaimable", node.slab_unreclaimable),
+                ("kernel_stack", node.kernel_stack),
+                ("page_tables", node.page_tables),
+                ("percpu", node.percpu),
+                ("hugetlb", node.hugetlb),
+                ("swap_total", node.swap_total),
+                ("swap_free", node.swap_free),
+                ("unreclaimable", node.unreclaimable()),
+            ] {
+                series.bytes(&[("view", "kernel"), ("part", part)], bytes)?;
+            }
+            let working_set = node.kubelet_working_set();
+            for (part, bytes) in [
+                ("working_set", working_set),
+                ("available", node.total - working_set),
+            ] {
+                series.bytes(&[("view", "kubelet"), ("part", part)], bytes)?;
+            }
+            Ok(())
+        },
+    )?;
+    out.gauge(
+        "forestall_blind_bytes",
+        "Memory the kernel cannot give away and the kubelet does not see",
+        |series| series.bytes(&NO_LABELS, node.blind()),
+    )?;
+    out.gauge(
+        "node_memory_actual_usage_percent",
+        "Total less free less page cache, in percent of total",
+        |series| {
+            let actual = node.total - node.free - node.cached;
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a percentage needs no more than 53 bits"
+            )]
+            let percent = if node.total == Bytes::ZERO {
+                0.0
+            } else {
+                actual.0 as f64 * 100.0 / node.total.0 as f64
+            };
+            series.float(&NO_LABELS, percent)
+        },
+    )?;
+    out.counter(
+        "forestall_oom_kills",
+        "Processes the kernel's OOM killer has killed since boot",
+        |series| series.count(&NO_LABELS, node.oom_kills),
+    )
 }
 
 fn encode_walls(out: &mut Page<'_, '_>, seen: &Snapshot) -> fmt::Result {
     let rows: Vec<(Row<'_>, String)> = seen.rows().map(|row| (row, scope_label(&row))).collect();
-    out.gauge("forestall_wall_distance_bytes", "Bytes left to a wall, as its own keeper counts them", |series| {
-        for (row, scope) in &rows {
-            series.bytes(&[("wall", row.reading.wall.label()), ("scope", scope)], row.reading.distance)?;
-        }
-        Ok(())
-    })?;
-    // A wall that is not in sight has no runway: +Inf, so that a comparison with a threshold still works.
-    out.gauge("forestall_wall_runway_seconds", "Time left to a wall at its present growth; +Inf: not in sight", |series| {
-        for (row, scope) in &rows {
-            let runway = row.reading.runway;
-            for (bound, span) in [("p10", runway.p10), ("p50", runway.p50), ("p90", runway.p90)] {
-                let labels = [("wall", row.reading.wall.label()), ("scope", scope.as_str()), ("bound", bound)];
-                series.float(&labels, seconds(span))?;
+    out.gauge(
+        "forestall_wall_distance_bytes",
+        "Bytes left to a wall, as its own keeper counts them",
+        |series| {
+            for (row, scope) in &rows {
+                series.bytes(
+                    &[("wall", row.reading.wall.label()), ("scope", scope)],
+                    row.reading.distance,
+                )?;
             }
-        }
-        Ok(())
-    })?;
-    out.gauge("forestall_walls_left_out", "Walls for which this page had no room", |series| {
-        series.int(&NO_LABELS, i64::try_from(seen.rows_left_out).unwrap_or(i64::MAX))
-    })
+            Ok(())
+        },
+    )?;
+    // A wall that is not in sight has no runway: +Inf, so that a comparison with a threshold still works.
+    out.gauge(
+        "forestall_wall_runway_seconds",
+        "Time left to a wall at its present growth; +Inf: not in sight",
+        |series| {
+            for (row, scope) in &rows {
+                let runway = row.reading.runway;
+                for (bound, span) in [("p10", runway.p10), ("p50", runway.p50), ("p90", runway.p90)] {
+                    let labels = [
+                        ("wall", row.reading.wall.label()),
+                        ("scope", scope.as_str()),
+                        ("bound", bound),
+                    ];
+                    series.float(&labels, seconds(span))?;
+                }
+            }
+            Ok(())
+        },
+    )?;
+    out.gauge(
+        "forestall_walls_left_out",
+        "Walls for which this page had no room",
+        |series| series.int(&NO_LABELS, i64::try_from(seen.rows_left_out).unwrap_or(i64::MAX)),
+    )
 }
 
 fn encode_counters(out: &mut Page<'_, '_>, board: &Board) -> fmt::Result {
-    out.counter("forestall_actions", "Actions by how they ended; not-tried: decided in a mode that does not act", |series| {
-        for rung in RUNGS {
-            for outcome in ActionOutcome::ALL {
-                for mode in MODES {
-                    let count = board.actions(rung, outcome, mode);
-                    let labels = [("rung", rung.label()), ("outcome", outcome.label()), ("mode", words::mode(mode))];
-                    series.count(&labels, count)?;
+    out.counter(
+        "forestall_actions",
+        "Actions by how they ended; not-tried: decided in a mode that does not act",
+        |series| {
+            for rung in RUNGS {
+                for outcome in ActionOutcome::ALL {
+                    for mode in MODES {
+                        let count = board.actions(rung, outcome, mode);
+                        let labels = [
+                            ("rung", rung.label()),
+                            ("outcome", outcome.label()),
+                            ("mode", words::mode(mode)),
+                        ];
+                        series.count(&labels, count)?;
+                    }
                 }
             }
-        }
-        Ok(())
-    })?;
-    out.counter("forestall_alarms", "Alarms raised, and how they were resolved", |series| {
-        for wall in WALLS {
-            for stage in AlarmStage::ALL {
-                series.count(&[("wall", wall.label()), ("verdict", stage.label())], board.alarms(wall, stage))?;
+            Ok(())
+        },
+    )?;
+    out.counter(
+        "forestall_alarms",
+        "Alarms raised, and how they were resolved",
+        |series| {
+            for wall in WALLS {
+                for stage in AlarmStage::ALL {
+                    series.count(
+                        &[("wall", wall.label()), ("verdict", stage.label())],
+                        board.alarms(wall, stage),
+                    )?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        },
+    )?;
+    out.counter(
+        "forestall_refusals",
+        "Times nothing was done where something might have been expected",
+        |series| {
+            for wall in WALLS {
+                series.count(&[("wall", wall.label())], board.refusals(wall))?;
+            }
+            Ok(())
+        },
+    )?;
+    out.counter("forestall_ticks", "Looks of the guard", |series| {
+        series.count(&NO_LABELS, board.ticks_total())
     })?;
-    out.counter("forestall_refusals", "Times nothing was done where something might have been expected", |series| {
-        for wall in WALLS {
-            series.count(&[("wall", wall.label())], board.refusals(wall))?;
-        }
-        Ok(())
+    out.histogram(
+        "forestall_tick_seconds",
+        "What a look took: sensing and deciding",
+        &board.ticks,
+    )?;
+    out.histogram(
+        "forestall_reaction_seconds",
+        "From the order to the effect of actions that worked",
+        &board.reactions,
+    )?;
+    out.gauge(
+        "forestall_tick_gap_seconds_max",
+        "The longest time between two looks",
+        |series| series.float(&NO_LABELS, seconds(board.tick_gap_max())),
+    )?;
+    out.counter(
+        "forestall_log_events_dropped",
+        "Events that did not reach the log",
+        |series| series.count(&NO_LABELS, board.events_dropped()),
+    )?;
+    out.counter("forestall_troubles", "Things the guard tried in vain", |series| {
+        series.count(&NO_LABELS, board.troubles())
     })?;
-    out.counter("forestall_ticks", "Looks of the guard", |series| series.count(&NO_LABELS, board.ticks_total()))?;
-    out.histogram("forestall_tick_seconds", "What a look took: sensing and deciding", &board.ticks)?;
-    out.histogram("forestall_reaction_seconds", "From the order to the effect of actions that worked", &board.reactions)?;
-    out.gauge("forestall_tick_gap_seconds_max", "The longest time between two looks", |series| {
-        series.float(&NO_LABELS, seconds(board.tick_gap_max()))
-    })?;
-    out.counter("forestall_log_events_dropped", "Events that did not reach the log", |series| {
-        series.count(&NO_LABELS, board.events_dropped())
-    })?;
-    out.counter("forestall_troubles", "Things the guard tried in vain", |series| series.count(&NO_LABELS, board.troubles()))?;
     out.gauge("forestall_degraded", "What the agent cannot do here", |series| {
         for degraded in board.degraded() {
             series.int(&[("what", escape::text(&degraded.what))], 1)?;
@@ -172,9 +251,16 @@ fn scope_label(row: &Row<'_>) -> String {
 }
 
 fn seconds(span: Span) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "beyond 2^53 microseconds, 285 years, nobody counts")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "beyond 2^53 microseconds, 285 years, nobody counts"
+    )]
     let seconds = span.0 as f64 / 1e6;
-    if span == Span::FOREVER { f64::INFINITY } else { seconds }
+    if span == Span::FOREVER {
+        f64::INFINITY
+    } else {
+        seconds
+    }
 }
 
 const NO_LABELS: [(&str, &str); 0] = [];
@@ -183,19 +269,44 @@ const NO_LABELS: [(&str, &str); 0] = [];
 struct Page<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 
 impl Page<'_, '_> {
-    fn gauge(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Series<'_>) -> fmt::Result) -> fmt::Result {
-        fill(&mut Series(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?))
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        fill: impl FnOnce(&mut Series<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        fill(&mut Series(self.0.encode_descriptor(
+            name,
+            help,
+            None,
+            MetricType::Gauge,
+        )?))
     }
 
     /// `_total` is added to the name.
-    fn counter(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Series<'_>) -> fmt::Result) -> fmt::Result {
-        fill(&mut Series(self.0.encode_descriptor(name, help, None, MetricType::Counter)?))
+    fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        fill: impl FnOnce(&mut Series<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        fill(&mut Series(self.0.encode_descriptor(
+            name,
+            help,
+            None,
+            MetricType::Counter,
+        )?))
     }
 
     fn histogram(&mut self, name: &str, help: &str, times: &Histogram) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let mut encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
         let (counts, sum_micros) = times.read();
-        let bounds = BUCKET_BOUNDS.iter().map(|bound| seconds(Span(*bound))).chain([f64::INFINITY]);
+        let bounds = BUCKET_BOUNDS
+            .iter()
+            .map(|bound| seconds(Span(*bound)))
+            .chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         encoder.encode_histogram::<NoLabelSet>(seconds(Span(sum_micros)), counts.iter().sum(), &buckets, None)
     }
@@ -217,6 +328,8 @@ impl Series<'_> {
     }
 
     fn count(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
-        self.0.encode_family(labels)?.encode_counter::<NoLabelSet, u64, u64>(&value, None)
+        self.0
+            .encode_family(labels)?
+            .encode_counter::<NoLabelSet, u64, u64>(&value, None)
     }
 }

@@ -27,8 +27,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::pages::Pages;
-use crate::agent::{self, AgentArgs, clock};
 use crate::agent::shared::{Board, Commander, Health, Inbox, Snapshot};
+use crate::agent::{self, AgentArgs, clock};
 use crate::config::{self, Listen, Settings};
 use crate::exit::Exit;
 use crate::log::{Level, Logger};
@@ -90,11 +90,14 @@ pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
         late: false,
         setup,
     };
-    thread::Builder::new().name("talk".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-        supervise(talker);
-        // Nobody waits any more when this fails.
-        let _ = done.send(());
-    })?;
+    thread::Builder::new()
+        .name("talk".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            supervise(talker);
+            // Nobody waits any more when this fails.
+            let _ = done.send(());
+        })?;
     Ok(Talk { ending, ended })
 }
 
@@ -123,7 +126,11 @@ fn supervise(mut talker: Talker) {
         if talker.ending.flag.load(Ordering::Acquire) {
             return;
         }
-        talker.setup.logger.say(Level::Error, "talk", &format!("{why}; it starts again in {} s", pause.as_secs()));
+        talker.setup.logger.say(
+            Level::Error,
+            "talk",
+            &format!("{why}; it starts again in {} s", pause.as_secs()),
+        );
         talker.setup.logger.flush();
         thread::sleep(pause);
         pause = (pause * 2).min(BACKOFF_MAX);
@@ -165,7 +172,7 @@ impl Talker {
         let mut signals = Signals::new()?;
         // An eventfd reads like a pipe that holds eight bytes, and this is the one safe way to wait for it here.
         let bell = Receiver::from_owned_fd_unchecked(self.setup.inbox.bell()?)?;
-        let server = self.serve();
+        let server = self.serve().await;
         let live = self.setup.logger.is_live();
         let mut regular = interval(if live { LIVE_SPACING } else { STATUS_SPACING });
         regular.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -216,32 +223,42 @@ impl Talker {
         }
     }
 
-    /// Serves HTTP in a task of its own, which binds again until it succeeds.
-    fn serve(&mut self) -> JoinHandle<()> {
+    /// Serves HTTP in a task of its own. An address that cannot be bound is told once and tried again: a guard without
+    /// metrics is better than none.
+    async fn serve(&mut self) -> JoinHandle<()> {
         let pages = Arc::clone(&self.pages);
-        let listen = self.setup.settings.listen;
-        let board = Arc::clone(&self.setup.board);
-        tokio::spawn(async move {
-            let Listen::At(address) = listen else { return };
-            let mut pause = Duration::from_secs(1);
-            let mut told = false;
-            loop {
-                match server::bind(address).await {
-                    Ok(listener) => return server::serve(listener, pages).await,
-                    Err(error) if !told => {
-                        board.degrade("http", format!("cannot listen on {address}: {error}; it is tried again"));
-                        told = true;
-                    }
-                    Err(_) => {}
-                }
-                sleep(pause).await;
-                pause = (pause * 2).min(BACKOFF_MAX);
+        let Listen::At(address) = self.setup.settings.listen else {
+            return tokio::spawn(async {});
+        };
+        match server::bind(address).await {
+            Ok(listener) => {
+                // With port 0 the system chose one.
+                let address = listener.local_addr().unwrap_or(address);
+                self.setup
+                    .logger
+                    .say(Level::Info, "listen", &format!("listening on http://{address}"));
+                tokio::spawn(server::serve(listener, pages))
             }
-        })
+            Err(error) => {
+                let why = format!("cannot listen on {address}: {error}; it is tried again");
+                self.setup.logger.say(Level::Error, "listen", &why);
+                tokio::spawn(async move {
+                    let mut pause = Duration::from_secs(1);
+                    loop {
+                        sleep(pause).await;
+                        pause = (pause * 2).min(BACKOFF_MAX);
+                        if let Ok(listener) = server::bind(address).await {
+                            return server::serve(listener, pages).await;
+                        }
+                    }
+                })
+            }
+        }
     }
 
     /// The guard runs from the first moment on: everything it needs was opened before this thread was started.
-    fn tell_ready(&self) {
+    fn tell_ready(&mut self) {
+        self.setup.logger.say(Level::Info, "ready", "guarding");
         if let Some(notifier) = &self.setup.notifier {
             notifier.ready();
         }
@@ -249,7 +266,9 @@ impl Talker {
 
     /// The watchdog guards the guard, so it hears of us only while that one looks when it said it would.
     fn tell_alive(&self) {
-        let Some(notifier) = &self.setup.notifier else { return };
+        let Some(notifier) = &self.setup.notifier else {
+            return;
+        };
         if !matches!(self.setup.board.health(clock::now()), Health::Late(_)) {
             notifier.alive();
         }
@@ -278,8 +297,15 @@ impl Talker {
         if late.is_some() != self.late {
             self.late = late.is_some();
             match late {
-                Some(by) => self.setup.logger.say(Level::Error, "guard", &format!("the guard should have looked {by} ago")),
-                None => self.setup.logger.say(Level::Info, "guard", "the guard looks again"),
+                Some(by) => self.setup.logger.say(
+                    Level::Error,
+                    "guard",
+                    &format!("the guard should have looked {by} ago"),
+                ),
+                None => self
+                    .setup
+                    .logger
+                    .say(Level::Info, "guard", "the guard looks again"),
             }
         }
     }
@@ -287,7 +313,11 @@ impl Talker {
     /// Reads the file again. What is wrong is said, and the old policy stays.
     fn reload(&mut self) {
         if self.setup.args.config.is_none() {
-            self.setup.logger.say(Level::Warn, "reload", "there is no configuration file to read again; the policy stays");
+            self.setup.logger.say(
+                Level::Warn,
+                "reload",
+                "there is no configuration file to read again; the policy stays",
+            );
             return;
         }
         let fresh = match config::load(&self.setup.args) {
@@ -305,25 +335,49 @@ impl Talker {
             ("require", fresh.require != old.require),
         ] {
             if changed {
-                self.setup.logger.say(Level::Warn, "reload", &format!("a new value of {name} holds from the next start on"));
+                self.setup.logger.say(
+                    Level::Warn,
+                    "reload",
+                    &format!("a new value of {name} holds from the next start on"),
+                );
             }
         }
         if let Some(refusal) = agent::refuse_beside(&fresh) {
-            self.setup.logger.say(Level::Error, "reload", &format!("the old configuration stays: {refusal}"));
+            self.setup.logger.say(
+                Level::Error,
+                "reload",
+                &format!("the old configuration stays: {refusal}"),
+            );
             return;
         }
-        if !self.setup.commander.policy(agent::adapt(&fresh.policy, &self.setup.granted)) {
-            self.setup.logger.say(Level::Error, "reload", "the guard has not taken the changes before this one; the policy stays");
+        if !self
+            .setup
+            .commander
+            .policy(agent::adapt(&fresh.policy, &self.setup.granted))
+        {
+            self.setup.logger.say(
+                Level::Error,
+                "reload",
+                "the guard has not taken the changes before this one; the policy stays",
+            );
             return;
         }
         self.setup.logger.set_mode(fresh.policy.mode);
-        self.setup.settings = Settings { policy: fresh.policy, beside: fresh.beside, ..old.clone() };
-        self.setup.logger.say(Level::Info, "reload", "the configuration was read again");
+        self.setup.settings = Settings {
+            policy: fresh.policy,
+            beside: fresh.beside,
+            ..old.clone()
+        };
+        self.setup
+            .logger
+            .say(Level::Info, "reload", "the configuration was read again");
     }
 
     /// The guard did not end in time, or the end was asked for twice.
     fn give_up(&mut self) {
-        self.setup.logger.say(Level::Error, "end", "the guard does not end; leaving without it");
+        self.setup
+            .logger
+            .say(Level::Error, "end", "the guard does not end; leaving without it");
         self.setup.logger.flush();
         std::process::exit(Exit::Error as i32);
     }

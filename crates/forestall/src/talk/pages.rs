@@ -28,14 +28,22 @@ pub(super) struct Pages {
 impl Pages {
     /// Of `board`.
     pub(super) fn new(board: Arc<Board>) -> Self {
-        Self { board, metrics: Mutex::new(None) }
+        Self {
+            board,
+            metrics: Mutex::new(None),
+        }
     }
 
     /// Answers one request.
     pub(super) fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut response = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are answered here\n",
+            );
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         match path {
@@ -43,13 +51,19 @@ impl Pages {
             "/healthz" => self.health(),
             "/readyz" => self.readiness(),
             "/" => text(StatusCode::OK, "forestall: /metrics /healthz /readyz\n"),
-            _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /metrics, /healthz and /readyz\n",
+            ),
         }
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
         let mut kept = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = kept.as_ref().filter(|(at, _)| at.elapsed() < PAGE_AGE_MAX).map(|(_, page)| page.clone());
+        let fresh = kept
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < PAGE_AGE_MAX)
+            .map(|(_, page)| page.clone());
         let page = match fresh {
             Some(page) => page,
             None => match metrics::render(&self.board) {
@@ -58,7 +72,12 @@ impl Pages {
                     *kept = Some((Instant::now(), page.clone()));
                     page
                 }
-                Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be rendered\n"),
+                Err(_) => {
+                    return text(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "the metrics could not be rendered\n",
+                    );
+                }
             },
         };
         respond(StatusCode::OK, metrics::CONTENT_TYPE, page)
@@ -79,7 +98,11 @@ impl Pages {
             Health::Running => {
                 let mut page = String::from("ready\n");
                 for degraded in self.board.degraded() {
-                    page.push_str(&format!("degraded: {}: {}\n", escape::text(&degraded.what), escape::text(&degraded.why)));
+                    page.push_str(&format!(
+                        "degraded: {}: {}\n",
+                        escape::text(&degraded.what),
+                        escape::text(&degraded.why)
+                    ));
                 }
                 text(StatusCode::OK, page)
             }
@@ -100,7 +123,11 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response<Full<Bytes>> {
 fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

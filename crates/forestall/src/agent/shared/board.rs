@@ -353,7 +353,10 @@ impl Board {
                 }
             }
         }
-        tally.alarms = WALLS.iter().map(|wall| self.alarms(*wall, AlarmStage::Raised)).sum();
+        tally.alarms = WALLS
+            .iter()
+            .map(|wall| self.alarms(*wall, AlarmStage::Raised))
+            .sum();
         tally
     }
 

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use forestall_decide::{Confidence, Decision, Moment, NodeSample, Runway, Sample, Target, WallKind, WallReading};
+use forestall_decide::{
+    Confidence, Decision, Moment, NodeSample, Runway, Sample, Target, WallKind, WallReading,
+};
 
 use super::post::Names;
 

@@ -1,0 +1,133 @@
+//! The command line as it is typed: answers, errors and exit codes.
+
+use std::process::{Command, Output, Stdio};
+
+fn forestall(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forestall"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    forestall(args).output().expect("the binary was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = text(&output.stdout);
+    for word in [
+        "agent",
+        "node",
+        "free",
+        "leak",
+        "check-config",
+        "completions",
+        "man",
+        "5  refused for safety",
+    ] {
+        assert!(help.contains(word), "{word} is not in {help}");
+    }
+}
+
+#[test]
+fn what_cannot_be_understood_is_usage() {
+    for args in [
+        vec![],
+        vec!["guard"],
+        vec!["agent", "--mode", "destroy"],
+        vec!["agent", "--interval", "60"],
+        vec!["agent", "--min-available", "350"],
+        vec!["agent", "--listen", "everywhere"],
+        vec!["agent", "--used-percent", "85"],
+        vec!["agent", "--config", "/nonexistent.yaml"],
+        vec!["check-config"],
+    ] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_configuration_is_checked_and_its_result_printed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("agent.yaml");
+    let file = path.to_str().expect("text");
+    std::fs::write(&path, "preset: gist\ngist:\n  minAvailable: 1.5Gi\n").expect("a file");
+    let output = run(&["check-config", file]);
+    assert_eq!(output.status.code(), Some(0));
+    let result = text(&output.stdout);
+    for line in [
+        "preset: gist\n",
+        "  sysrq: true\n",
+        "  kill: false\n",
+        "  interval: 1m\n",
+        "  minAvailable: 1536Mi\n",
+    ] {
+        assert!(result.contains(line), "{line:?} is not in {result}");
+    }
+    std::fs::write(&path, "mode: shadow\ntiming:\n  interval: fast\n").expect("a file");
+    let output = run(&["check-config", file]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = text(&output.stderr);
+    assert!(
+        message.starts_with(&format!("forestall: {file}:3:13: ")),
+        "{message}"
+    );
+    assert!(
+        message.contains("100ms, 2s or 1m") && message.lines().count() == 1,
+        "{message}"
+    );
+}
+
+#[test]
+fn completions_and_manual_pages_come_from_the_parser() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("check-config"), "{shell}");
+    }
+    assert!(text(&run(&["man"]).stdout).contains(".TH forestall 1"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = run(&["man", "--dir", dir.path().to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(0));
+    let page =
+        std::fs::read_to_string(dir.path().join("forestall-agent.1")).expect("a page for each command");
+    assert!(page.contains("min\\-available"), "{page}");
+    assert_eq!(run(&["man", "--dir", "/nonexistent"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error_and_no_panic() {
+    for args in [["man"].as_slice(), &["completions", "zsh"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = forestall(args)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert_eq!(text(&output.stderr), "", "{args:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("every Linux has it");
+    let output = forestall(&["completions", "bash"])
+        .stdout(full)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot write to stdout"));
+}
