@@ -14,6 +14,7 @@ use crate::actor::{Shared, Stamped, report, silence};
 use crate::clock;
 use crate::kill::{Course, Next};
 use crate::order::{Note, Order, Place, Report};
+use crate::protect::raise_priority;
 use crate::reclaim_worker::dip_due;
 use crate::sysrq;
 use crate::victim::{Hands, Refusal, Victim};
@@ -47,6 +48,8 @@ pub(crate) struct KillWorker {
 impl KillWorker {
     /// Works until the handle is gone.
     pub(crate) fn run(mut self) {
+        // Without the right to it the thread works all the same; the self-test has said so.
+        let _ = raise_priority();
         self.hands.warm_up();
         loop {
             silence(self.shared.wake_kill());

@@ -14,7 +14,8 @@ pub fn lock_memory() -> Result<()> {
     mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }
 
-/// Gives the calling thread the highest ordinary priority (nice −20). Needs `CAP_SYS_NICE`.
+/// Gives the calling thread, and those it starts from now on, the highest ordinary priority (nice −20). Needs
+/// `CAP_SYS_NICE`.
 pub fn raise_priority() -> Result<()> {
     // On Linux the nice value belongs to the thread, whatever POSIX says (`setpriority(2)`).
     rustix::process::setpriority_process(None, -20)

@@ -44,6 +44,8 @@ pub(crate) struct ReclaimWorker {
 impl ReclaimWorker {
     /// Takes orders until the handle is gone.
     pub(crate) fn run(self) {
+        // Reclaim does not run ahead of the node's own work, whatever priority the thread inherited from the guard.
+        let _ = rustix::process::setpriority_process(None, 0);
         let mut book = Book::new(self.cpu_permille);
         while let Ok(stamped) = self.orders.recv() {
             if self.shared.is_over() {

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::kill::tests::action;
-use crate::order::{CgroupPlace, CgroupVersion, Place};
+use crate::order::{CgroupPlace, CgroupVersion, Place, ReclaimEnd};
 use crate::process::ProcessDir;
-use forestall_decide::{ActionId, GroupId, GroupKind, ProcessId, Protection, Qos};
+use forestall_decide::{ActionId, GroupId, GroupKind, Moment, ProcessId, Protection, Qos};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
@@ -328,10 +328,7 @@ fn v1_is_not_reclaimed_from_unless_asked() {
     reclaim.action.rung = Rung::Reclaim;
     assert_eq!(handle.submit(reclaim), Ok(()));
     let report = wait_for(&handle, 1).0;
-    assert_eq!(
-        report.note,
-        Note::ReclaimEnded(crate::order::ReclaimEnd::Unsupported)
-    );
+    assert_eq!(report.note, Note::ReclaimEnded(ReclaimEnd::Unsupported));
     assert_eq!(
         fs::read(root.path().join("memory.force_empty")).expect("the file"),
         b""
@@ -396,4 +393,119 @@ fn a_full_queue_says_so_at_once() {
     let open = fs::OpenOptions::new().read(true).write(true).open(&fifo);
     drop(handle);
     drop(open);
+}
+
+/// A dip that was lowered and whose worker is still inside the kernel.
+fn lowered_dip(root: &Path, restore_by: Option<Moment>) -> (CgroupPlace, Arc<Dip>) {
+    let place = fake_group(root, &[], CgroupVersion::V2);
+    fs::write(root.join("memory.high"), "99999744").expect("a file");
+    let prepared = Dip::prepare(&place, Bytes::mebi(16), crate::clock::now()).expect("readable files");
+    let mut dip = prepared.expect("a limit to lower");
+    dip.restore_by = restore_by.unwrap_or(dip.restore_by);
+    dip.lower().expect("a plain file");
+    // 100 MiB less 16 MiB.
+    assert_eq!(fs::read(root.join("memory.high")).expect("the file"), b"88080384");
+    (place, Arc::new(dip))
+}
+
+fn wait_until_restored(root: &Path) {
+    let until = Instant::now() + PATIENCE;
+    while fs::read(root.join("memory.high")).expect("the file") != b"99999744" {
+        assert!(Instant::now() < until, "memory.high was never restored");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_dip_whose_worker_is_held_up_is_restored_in_time_by_the_kill_thread() {
+    let (handle, root) = (start(), tempfile::tempdir().expect("a directory"));
+    let (_place, dip) = lowered_dip(root.path(), None);
+    handle.shared.watch_dip(Some(dip));
+    wait_until_restored(root.path());
+}
+
+#[test]
+fn a_dip_is_lifted_before_a_kill_and_at_the_end() {
+    let never = Some(Moment(u64::MAX));
+    let (handle, root) = (start(), tempfile::tempdir().expect("a directory"));
+    let (place, dip) = lowered_dip(root.path(), never);
+    handle.shared.watch_dip(Some(dip));
+    assert_eq!(
+        handle.submit(order(1, Span::secs(1), Place::Cgroup(place))),
+        Ok(())
+    );
+    // Nobody lives in it, so nothing is sent.
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Gone);
+    assert_eq!(
+        fs::read(root.path().join("memory.high")).expect("the file"),
+        b"99999744"
+    );
+
+    let (_place, dip) = lowered_dip(root.path(), never);
+    handle.shared.watch_dip(Some(dip));
+    drop(handle);
+    assert_eq!(
+        fs::read(root.path().join("memory.high")).expect("the file"),
+        b"99999744"
+    );
+}
+
+#[test]
+fn where_swap_is_on_reclaim_keeps_out_of_it_or_does_nothing() {
+    let proc_root = tempfile::tempdir().expect("a directory");
+    // The heading and one line of /proc/swaps, proc(5).
+    let swaps = "Filename\tType\t\tSize\tUsed\tPriority\n/dev/zram0 partition\t262140\t0\t-2\n";
+    fs::write(proc_root.path().join("swaps"), swaps).expect("a file");
+    let state = tempfile::tempdir().expect("a directory");
+    let config = ActConfig {
+        proc_root: proc_root.path().into(),
+        state_dir: Some(state.path().into()),
+        ..ActConfig::default()
+    };
+    let handle = Actor::start(&config).expect("three threads");
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[], CgroupVersion::V2);
+    fs::write(root.path().join("memory.high"), "99999744").expect("a file");
+    let mut reclaim = order(1, Span::default(), Place::Cgroup(place));
+    (reclaim.action.rung, reclaim.action.bytes) = (Rung::Reclaim, Bytes::mebi(16));
+    // A dip would swap, so there is none.
+    assert_eq!(handle.submit(reclaim.clone()), Ok(()));
+    assert_eq!(
+        wait_for(&handle, 1).0.note,
+        Note::ReclaimEnded(ReclaimEnd::WouldSwap)
+    );
+    assert_eq!(
+        fs::read(root.path().join("memory.high")).expect("the file"),
+        b"99999744"
+    );
+    // memory.reclaim that takes the key is told to leave anonymous memory alone.
+    fs::write(root.path().join("memory.reclaim"), "").expect("a file");
+    assert_eq!(handle.submit(reclaim), Ok(()));
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Done);
+    let written = fs::read(root.path().join("memory.reclaim")).expect("the file");
+    assert_eq!(written, b"16777216 swappiness=0");
+}
+
+#[test]
+fn a_kill_file_is_written_once_and_nobody_is_signalled_singly() {
+    let (handle, mut child) = (start(), child(":"));
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[child.id()], CgroupVersion::V2);
+    let kill_file = root.path().join("cgroup.kill");
+    fs::write(&kill_file, "").expect("a file");
+    assert_eq!(
+        handle.submit(order(1, Span::default(), Place::Cgroup(place))),
+        Ok(())
+    );
+    let until = Instant::now() + PATIENCE;
+    while fs::read(&kill_file).expect("the file") != b"1" {
+        assert!(Instant::now() < until, "cgroup.kill was never written");
+        thread::yield_now();
+    }
+    // The plain file kills nobody; this stands for a kernel that has done so.
+    fs::write(root.path().join("cgroup.events"), "populated 0\n").expect("a file");
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Done);
+    assert!(child.try_wait().expect("our own child").is_none());
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
 }
