@@ -1,0 +1,157 @@
+//! Who may not be touched.
+
+use forestall_decide::Protection;
+
+use crate::container;
+use crate::fixture::{CID, Fixture, OTHER_CID, OWN_PID, STATIC_UID, Task, UID, group, sample_at};
+
+#[test]
+fn who_is_protected_in_kubepods() {
+    let fixture = Fixture::v2();
+    let plain = container(UID, CID);
+    let spared = container(UID, OTHER_CID);
+    let pause = container("11111111-1111-1111-1111-111111111111", CID);
+    let impostor = container("22222222-2222-2222-2222-222222222222", CID);
+    let fixed = container(STATIC_UID, CID);
+    let conmon = format!("/kubepods/burstable/pod{UID}/crio-conmon-{CID}");
+    for path in [&plain, &spared, &pause, &fixed, &conmon] {
+        fixture.group(path, 300_000);
+    }
+    fixture.group(&impostor, 64 << 20);
+    // A workload may call itself kubelet, which gains it nothing.
+    fixture.task(&Task {
+        pid: 201,
+        comm: "kubelet",
+        cgroup: &plain,
+        ..Task::default()
+    });
+    fixture.task(&Task {
+        pid: 202,
+        oom_score_adj: -997,
+        cgroup: &spared,
+        ..Task::default()
+    });
+    fixture.task(&Task {
+        pid: 203,
+        comm: "pause",
+        oom_score_adj: -998,
+        cgroup: &pause,
+        ..Task::default()
+    });
+    fixture.task(&Task {
+        pid: 204,
+        comm: "pause",
+        cgroup: &impostor,
+        ..Task::default()
+    });
+    let mut sensor = fixture.open();
+    let sample = sample_at(&mut sensor, 100);
+    let of = |path: &str| group(&sensor, path).protection;
+    assert_eq!(of(&plain), None);
+    assert_eq!(of(&spared), Some(Protection::OomScoreAdj));
+    assert_eq!(of(&pause), Some(Protection::Pause));
+    assert_eq!(of(&impostor), None, "too large for a pause process");
+    assert_eq!(of(&fixed), Some(Protection::StaticPod));
+    assert_eq!(
+        of(&format!("/kubepods/burstable/pod{STATIC_UID}")),
+        Some(Protection::StaticPod)
+    );
+    assert_eq!(of(&conmon), Some(Protection::NodeAgent));
+    assert_eq!(of(&format!("/kubepods/burstable/pod{UID}")), None);
+    assert_eq!(of("/kubepods"), None);
+    assert!(!sample.node.kubelet_present, "a container is no kubelet");
+}
+
+#[test]
+fn who_is_protected_on_the_host() {
+    let fixture = Fixture::v2();
+    fixture.group("/init.scope", 1);
+    fixture.group("/runtime.slice/kubelet.service", 1);
+    fixture.group("/system.slice/forestall.service", 1);
+    fixture.group("/user.slice/leak.service", 1);
+    fixture.group(&format!("/lxc.payload.x/kubepods/pod{UID}/{CID}"), 1);
+    fixture.task(&Task {
+        pid: 1,
+        comm: "systemd",
+        parent: 0,
+        cgroup: "/init.scope",
+        ..Task::default()
+    });
+    fixture.task(&Task {
+        pid: 300,
+        comm: "kubelet",
+        cgroup: "/runtime.slice/kubelet.service",
+        ..Task::default()
+    });
+    fixture.task(&Task {
+        pid: 301,
+        comm: "leak",
+        cgroup: "/user.slice/leak.service",
+        ..Task::default()
+    });
+    let mut sensor = fixture.open();
+    let sample = sample_at(&mut sensor, 100);
+    let of = |path: &str| group(&sensor, path).protection;
+    assert_eq!(of("/init.scope"), Some(Protection::Essential));
+    assert_eq!(of("/runtime.slice/kubelet.service"), Some(Protection::NodeAgent));
+    assert_eq!(
+        of("/runtime.slice"),
+        Some(Protection::NodeAgent),
+        "ending it would end the kubelet"
+    );
+    assert_eq!(of("/system.slice/forestall.service"), Some(Protection::Essential));
+    assert_eq!(
+        of("/lxc.payload.x"),
+        Some(Protection::Delegated),
+        "an ancestor of kubepods"
+    );
+    assert_eq!(of("/user.slice/leak.service"), None);
+    assert!(sample.node.kubelet_present);
+}
+
+#[test]
+fn our_own_pod_is_essential_and_kubepods_is_not() {
+    let fixture = Fixture::v2();
+    let home = container(UID, CID);
+    let neighbour = container("11111111-1111-1111-1111-111111111111", OTHER_CID);
+    fixture.group(&home, 1);
+    fixture.group(&neighbour, 1);
+    fixture.task(&Task {
+        pid: OWN_PID,
+        comm: "forestall",
+        cgroup: &home,
+        ..Task::default()
+    });
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    let of = |path: &str| group(&sensor, path).protection;
+    assert_eq!(of(&home), Some(Protection::Essential));
+    assert_eq!(
+        of(&format!("/kubepods/burstable/pod{UID}")),
+        Some(Protection::Essential)
+    );
+    assert_eq!(of(&neighbour), None);
+    assert_eq!(of("/kubepods"), None);
+}
+
+#[test]
+fn protection_is_seen_again_within_ten_seconds_or_so() {
+    let fixture = Fixture::v2();
+    fixture.group("/a.service", 1);
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    assert_eq!(group(&sensor, "/a.service").protection, None);
+    fixture.task(&Task {
+        pid: 300,
+        comm: "containerd",
+        cgroup: "/a.service",
+        ..Task::default()
+    });
+    for tick in 1..=12 {
+        sample_at(&mut sensor, tick * 1000);
+    }
+    assert_eq!(
+        group(&sensor, "/a.service").protection,
+        Some(Protection::NodeAgent)
+    );
+}
