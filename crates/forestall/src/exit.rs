@@ -12,8 +12,6 @@ pub(crate) enum Exit {
     Error = 1,
     /// The command line or the configuration cannot be understood.
     Usage = 2,
-    /// There are findings at or above what the caller asked to fail on.
-    Findings = 3,
     /// The answer rests on data that is stale or incomplete.
     Stale = 4,
     /// Refused, because going on could do harm.

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
                 "forestall: {}",
                 log::escape::text(&format!("{error:#}"))
             );
-            let usage = error.chain().any(|cause| cause.is::<config::Invalid>());
+            let usage = error.chain().any(<dyn std::error::Error>::is::<config::Invalid>);
             if usage {
                 Exit::Usage.into()
             } else {

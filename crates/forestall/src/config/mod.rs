@@ -91,10 +91,11 @@ fn read_file(path: &Path) -> Result<Raw, Invalid> {
         ));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let valid = error
+            .as_bytes()
+            .get(..error.utf8_error().valid_up_to())
+            .unwrap_or_default();
+        let line = valid.split(|byte| *byte == b'\n').count();
         wrong(&format!("line {line} is not UTF-8; save the file as UTF-8"))
     })?;
     parse(&text).map_err(|Invalid(why)| Invalid(format!("{}:{why}", path.display())))

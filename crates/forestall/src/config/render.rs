@@ -60,7 +60,7 @@ fn fields(settings: &Settings) -> Vec<Field> {
             name,
             value,
             doc,
-        })
+        });
     };
     let require: Vec<&str> = settings.require.iter().map(|rung| rung.label()).collect();
 

@@ -34,7 +34,8 @@ pub(crate) struct Empty {}
 /// A wall as it was read.
 #[derive(Serialize)]
 pub(crate) struct Wall {
-    wall: &'static str,
+    #[serde(rename = "wall")]
+    kind: &'static str,
     /// The path of the cgroup whose limit it is.
     scope: Option<String>,
     limit_bytes: Option<u64>,
@@ -166,6 +167,10 @@ pub(crate) struct EndBody {
 
 /// War story A's poll; the message has the same values with two decimals.
 #[derive(Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names are those of the JSON, where units come last"
+)]
 pub(crate) struct PollBody {
     pub(crate) total_bytes: u64,
     pub(crate) available_bytes: u64,
@@ -189,7 +194,7 @@ impl Wall {
     pub(crate) fn new(reading: &WallReading, scope: &[u8], culprit: &[u8]) -> Self {
         let Runway { p10, p50, p90 } = reading.runway;
         Self {
-            wall: reading.wall.label(),
+            kind: reading.wall.label(),
             scope: name(scope),
             limit_bytes: reading.limit.bytes().map(|bytes| bytes.0),
             distance_bytes: reading.distance.0,

@@ -1,5 +1,7 @@
 //! Events and walls as sentences for people. The same numbers as in the JSON line, in fewer words.
 
+use std::fmt::Write;
+
 use forestall_decide::{Bytes, Evidence, NodeSample, OutcomeKind, RefusalReason, Span, WallReading};
 
 use super::json::PollBody;
@@ -124,7 +126,8 @@ pub(super) fn wall(row: &Row<'_>, colour: bool) -> String {
     }
     if let Some(culprit) = reading.culprit {
         let share = words::permille(culprit.share_permille);
-        line.push_str(&format!("  by {} ({share})", known_as(row.culprit)));
+        // Writing to a String cannot fail.
+        let _ = write!(line, "  by {} ({share})", known_as(row.culprit));
     }
     if reading.alarmed && colour {
         format!("\x1b[31m{line}\x1b[0m")

@@ -41,7 +41,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Between two attempts to write what stdout did not take.
 const FLUSH_PAUSE: Duration = Duration::from_millis(100);
 /// Between two status lines in a pipe, and two looks at the walls on a terminal.
-const STATUS_SPACING: Duration = Duration::from_secs(60);
+const STATUS_SPACING: Duration = Duration::from_mins(1);
 const LIVE_SPACING: Duration = Duration::from_secs(1);
 /// How long the end may take: for the guard after a signal, and for the last lines after the guard.
 const END_TIME_MAX: Duration = Duration::from_secs(10);

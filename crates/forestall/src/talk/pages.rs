@@ -1,6 +1,7 @@
 //! What each path answers: `/metrics`, `/healthz`, `/readyz`. Everything is computed from the board; nothing is asked of
 //! the guard.
 
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -98,11 +99,9 @@ impl Pages {
             Health::Running => {
                 let mut page = String::from("ready\n");
                 for degraded in self.board.degraded() {
-                    page.push_str(&format!(
-                        "degraded: {}: {}\n",
-                        escape::text(&degraded.what),
-                        escape::text(&degraded.why)
-                    ));
+                    let (what, why) = (escape::text(&degraded.what), escape::text(&degraded.why));
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(page, "degraded: {what}: {why}");
                 }
                 text(StatusCode::OK, page)
             }

@@ -12,10 +12,6 @@ use super::event::Bell;
 
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a policy is copied by value; boxing would make the guard free memory"
-)]
 pub(crate) enum Command {
     /// Go on under this policy.
     Policy(Policy),

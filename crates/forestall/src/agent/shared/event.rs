@@ -65,10 +65,6 @@ pub(crate) struct Event {
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "boxing would allocate in the guard; 128 of them are 100 KiB"
-)]
 pub(crate) enum EventKind {
     /// An alarm was raised or resolved.
     Alarm(AlarmEvent),

@@ -97,7 +97,7 @@ fn a_snapshot_carries_names_and_is_skipped_while_it_is_read() {
             board.hold_snapshot(|| {
                 held.wait();
                 wait.wait();
-            })
+            });
         });
         held.wait();
         post.publish(&tick(2), &Sample::default(), &quiet(&[]), &Fixed);
