@@ -34,7 +34,9 @@ fn main() -> ExitCode {
 }
 
 fn run_chore(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let chore = arguments.split_first().map(|(chore, rest)| (chore.as_str(), rest));
+    let chore = arguments
+        .split_first()
+        .map(|(chore, rest)| (chore.as_str(), rest));
     match chore {
         Some(("test", rest)) => test::run(rest),
         Some(("ci", rest)) => ci::run(rest),
