@@ -19,6 +19,9 @@ use crate::essentials::{Essentials, is_at_or_below};
 const PASS_EVERY: Span = Span::secs(10);
 /// The process list is read no more often than this in calm times.
 const LIST_EVERY: Span = Span::secs(1);
+/// A followed process is looked at closely this often: a container's first process starts in its runtime's cgroup, and
+/// anybody may be moved or take another name.
+const FOLLOWED_EVERY: Span = Span::secs(1);
 /// Processes looked at in one sample in calm times: at least, and at most.
 const SLICE_MIN: usize = 32;
 const SLICE_MAX: usize = 512;
@@ -60,6 +63,7 @@ struct Tracked {
     sample: ProcessSample,
     comm: Comm,
     status: HeldFile,
+    looked_at: Moment,
 }
 
 /// Which processes are followed, and from what size on.
@@ -129,6 +133,7 @@ impl ProcessReader {
     pub(crate) fn read(&mut self, processes: &mut Vec<ProcessSample>, view: View<'_>, attention: bool) {
         let is_first = self.listed_at.is_none();
         self.read_tracked(view);
+        self.look_at_tracked(view);
         self.look_at_slice(view, is_first);
         if attention && !is_first {
             self.look_at_all(view);
@@ -154,6 +159,22 @@ impl ProcessReader {
             tracked.sample.read_at = view.now;
             tracked.sample.unreclaimable >= keep_min
         });
+    }
+
+    fn look_at_tracked(&mut self, view: View<'_>) {
+        let mut place = 0;
+        while let Some(tracked) = self.tracked.get(place) {
+            let pid = tracked.sample.id.pid;
+            if view.now.since(tracked.looked_at) >= FOLLOWED_EVERY {
+                self.look(pid, view);
+            }
+            // It may have been dropped, and then the next one stands here.
+            place += usize::from(
+                self.tracked
+                    .get(place)
+                    .is_some_and(|tracked| tracked.sample.id.pid == pid),
+            );
+        }
     }
 
     /// Looks at the next processes of the list, and begins a new pass at its end.
@@ -256,8 +277,9 @@ impl ProcessReader {
         }
         self.kubelet_this_pass |= is_kubelet(comm.as_bytes());
         let unreclaimable = Bytes(process.status(&mut self.buffer)?.unreclaimable());
-        if unreclaimable < self.bytes_min(view) {
-            // One that is followed already leaves by the lower bound of `read_tracked`.
+        // One that is followed already leaves by the lower bound of `read_tracked`.
+        let is_tracked = self.tracked.iter().any(|tracked| tracked.sample.id == id);
+        if unreclaimable < self.bytes_min(view) && !is_tracked {
             return Ok(());
         }
         let protection = self.protection_of(&process, comm, view);
@@ -320,6 +342,7 @@ impl ProcessReader {
         {
             tracked.sample = sample;
             tracked.comm = comm;
+            tracked.looked_at = view.now;
             return Ok(());
         }
         self.untrack(sample.id.pid);
@@ -345,7 +368,15 @@ impl ProcessReader {
         let place = self
             .tracked
             .partition_point(|tracked| tracked.sample.id < sample.id);
-        self.tracked.insert(place, Tracked { sample, comm, status });
+        self.tracked.insert(
+            place,
+            Tracked {
+                sample,
+                comm,
+                status,
+                looked_at: view.now,
+            },
+        );
         Ok(())
     }
 }

@@ -163,3 +163,29 @@ fn the_largest_processes_are_kept_when_there_are_too_many() {
         .collect();
     assert_eq!(pids, [417, 418, 419]);
 }
+
+#[test]
+fn a_container_that_starts_in_its_runtimes_cgroup_is_soon_known_for_one() {
+    let fixture = Fixture::v2();
+    let pod = container(UID, CID);
+    fixture.group(&pod, 1);
+    let start = Task {
+        pid: 400,
+        anon_kib: 5_000,
+        ..Task::default()
+    };
+    fixture.task(&Task {
+        comm: "runc:[2:INIT]",
+        cgroup: "/system.slice/containerd.service",
+        ..start.clone()
+    });
+    let mut sensor = fixture.open();
+    assert_eq!(sample_at(&mut sensor, 100).processes.len(), 1);
+    fixture.task(&Task {
+        comm: "java",
+        cgroup: &pod,
+        ..start
+    });
+    sensor.set_attention(true);
+    assert!(sample_at(&mut sensor, 1_100).processes.is_empty());
+}
