@@ -29,7 +29,11 @@ impl Tree {
             Hierarchy::V2 => "/sys/fs/cgroup",
             Hierarchy::V1 => "/sys/fs/cgroup/memory",
         };
-        Self { root: root.into(), naming, hierarchy }
+        Self {
+            root: root.into(),
+            naming,
+            hierarchy,
+        }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -85,7 +89,9 @@ impl Tree {
 
     /// Makes `cgroup` and what lies above it, and hands the controllers down to it.
     pub(crate) fn make(&self, cgroup: &Path) -> Result<()> {
-        let below = cgroup.strip_prefix(&self.root).with_context(|| format!("{} is outside", cgroup.display()))?;
+        let below = cgroup
+            .strip_prefix(&self.root)
+            .with_context(|| format!("{} is outside", cgroup.display()))?;
         let mut here = self.root.clone();
         for part in below {
             if self.hierarchy == Hierarchy::V2 {
@@ -174,7 +180,10 @@ mod tests {
     fn paths_are_those_of_both_cgroup_drivers() {
         let plain = Tree::new(Naming::Cgroupfs, Hierarchy::V2);
         let path = plain.container(&pod(Class::Burstable), "c0ffee");
-        assert_eq!(path, Path::new("/sys/fs/cgroup/kubepods/burstable/pod0b1c-2d/c0ffee"));
+        assert_eq!(
+            path,
+            Path::new("/sys/fs/cgroup/kubepods/burstable/pod0b1c-2d/c0ffee")
+        );
         let slices = Tree::new(Naming::Systemd, Hierarchy::V2);
         let path = slices.container(&pod(Class::BestEffort), "c0ffee");
         assert_eq!(
@@ -184,6 +193,9 @@ mod tests {
             )
         );
         let path = slices.pod(&pod(Class::Guaranteed));
-        assert_eq!(path, Path::new("/sys/fs/cgroup/kubepods.slice/kubepods-pod0b1c_2d.slice"));
+        assert_eq!(
+            path,
+            Path::new("/sys/fs/cgroup/kubepods.slice/kubepods-pod0b1c_2d.slice")
+        );
     }
 }

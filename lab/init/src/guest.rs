@@ -22,7 +22,9 @@ pub(crate) fn run() -> Result<()> {
     let result = first_mounts().and_then(|()| Reporter::open()).map(|reporter| {
         if let Err(error) = carry_out(&reporter) {
             println!("init: {error:#}");
-            reporter.send(&Report::Unable { why: format!("{error:#}") });
+            reporter.send(&Report::Unable {
+                why: format!("{error:#}"),
+            });
         }
     });
     if let Err(error) = result {
@@ -52,7 +54,9 @@ fn carry_out(reporter: &Reporter) -> Result<()> {
         kernel,
         memory_bytes: node.memory_bytes,
         kubepods_limit_bytes: node.kubepods_limit_bytes(),
-        lru_gen: fs::read_to_string("/sys/kernel/mm/lru_gen/enabled").ok().map(|text| text.trim().to_owned()),
+        lru_gen: fs::read_to_string("/sys/kernel/mm/lru_gen/enabled")
+            .ok()
+            .map(|text| text.trim().to_owned()),
     });
     watch::run(node)
 }
@@ -95,7 +99,9 @@ fn put(source: &str, kind: &str, target: &str, options: &str) -> Result<()> {
 
 /// Loads what the host has put in /modules, in the order of the names.
 fn load_modules() -> Result<()> {
-    let Ok(entries) = fs::read_dir("/modules") else { return Ok(()) };
+    let Ok(entries) = fs::read_dir("/modules") else {
+        return Ok(());
+    };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {

@@ -46,7 +46,9 @@ pub(crate) fn run(view: &View) -> Result<()> {
     let mut gone: Vec<&str> = Vec::new();
     loop {
         sleep(LOOK);
-        let available_bytes = view.limit_bytes.saturating_sub(working_set(&tree, &tree.kubepods()));
+        let available_bytes = view
+            .limit_bytes
+            .saturating_sub(working_set(&tree, &tree.kubepods()));
         println!("allocatable available {available_bytes}");
         if available_bytes >= view.threshold_bytes {
             continue;
@@ -72,7 +74,10 @@ fn working_set(tree: &Tree, cgroup: &Path) -> u64 {
 /// The kubelet's order without priorities: whoever is over their request first, then by how much.
 fn first_to_go<'a>(pods: impl Iterator<Item = (&'a PodView, u64)>) -> Option<&'a PodView> {
     pods.max_by_key(|(pod, usage_bytes)| {
-        (*usage_bytes > pod.request_bytes, i128::from(*usage_bytes) - i128::from(pod.request_bytes))
+        (
+            *usage_bytes > pod.request_bytes,
+            i128::from(*usage_bytes) - i128::from(pod.request_bytes),
+        )
     })
     .map(|(pod, _)| pod)
 }
@@ -87,7 +92,11 @@ fn end(cgroup: &Path) -> Result<()> {
         end(&entry.path())?;
     }
     let procs = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-    for pid in procs.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw) {
+    for pid in procs
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .filter_map(Pid::from_raw)
+    {
         // One that has ended meanwhile needs no signal.
         let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
@@ -99,7 +108,12 @@ mod tests {
     use super::*;
 
     fn pod(name: &str, request_bytes: u64) -> PodView {
-        PodView { name: name.into(), cgroup: PathBuf::new(), request_bytes, critical: false }
+        PodView {
+            name: name.into(),
+            cgroup: PathBuf::new(),
+            request_bytes,
+            critical: false,
+        }
     }
 
     #[test]

@@ -33,14 +33,21 @@ pub(crate) fn worker(name: &str, work: &Work) -> Result<Vec<String>> {
 /// A command for `program` (its first word is the path), in `place`.
 pub(crate) fn placed(place: &Place, program: &[String]) -> Result<Command> {
     let mut command = Command::new(SELF);
-    command.arg("enter").arg(serde_json::to_string(place)?).args(program);
+    command
+        .arg("enter")
+        .arg(serde_json::to_string(place)?)
+        .args(program);
     command.stdin(Stdio::null()).env_clear();
     Ok(command)
 }
 
 /// The same in a PID namespace of its own, below a stand-in for the runtime's shim.
 pub(crate) fn contained(shim: &Place, place: &Place, program: &[String]) -> Result<Command> {
-    let mut words = vec![alias("containerd-shim")?, "shim".into(), serde_json::to_string(place)?];
+    let mut words = vec![
+        alias("containerd-shim")?,
+        "shim".into(),
+        serde_json::to_string(place)?,
+    ];
     words.extend_from_slice(program);
     placed(shim, &words)
 }
@@ -52,7 +59,10 @@ pub(crate) fn enter(arguments: &[String]) -> Result<()> {
     std::fs::write(&procs, "0").with_context(|| format!("joining {}", procs.display()))?;
     std::fs::write("/proc/self/oom_score_adj", place.oom_score_adj.to_string()).context("oom_score_adj")?;
     if place.kill_only {
-        for capability in CapabilitySet::all().iter().filter(|&one| one != CapabilitySet::KILL) {
+        for capability in CapabilitySet::all()
+            .iter()
+            .filter(|&one| one != CapabilitySet::KILL)
+        {
             // One that this kernel does not know cannot be held either.
             let _ = rustix::thread::remove_capability_from_bounding_set(capability);
         }
@@ -69,13 +79,21 @@ pub(crate) fn shim(arguments: &[String]) -> Result<()> {
     // `rustix` calls unshare unsafe for the sake of shared file tables; a PID namespace only concerns later children.
     #[allow(deprecated)]
     rustix::thread::unshare(UnshareFlags::NEWPID).context("a new PID namespace")?;
-    let status = placed(&place, program)?.status().context("starting the container")?;
+    let status = placed(&place, program)?
+        .status()
+        .context("starting the container")?;
     // As a shell does it, so that whoever waits for the shim can tell how the container ended.
-    std::process::exit(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+    std::process::exit(
+        status
+            .code()
+            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+    );
 }
 
 fn split(arguments: &[String]) -> Result<(Place, &[String])> {
-    let Some((place, program)) = arguments.split_first() else { bail!("wants a place and a program") };
+    let Some((place, program)) = arguments.split_first() else {
+        bail!("wants a place and a program")
+    };
     Ok((serde_json::from_str(place).context("the place")?, program))
 }
 

@@ -15,7 +15,9 @@ pub(crate) fn now_millis() -> u64 {
 /// `MemTotal`, bytes.
 pub(crate) fn memory_bytes() -> Result<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
-    field(&text, "MemTotal:").map(|kib| kib * 1024).context("/proc/meminfo has no MemTotal")
+    field(&text, "MemTotal:")
+        .map(|kib| kib * 1024)
+        .context("/proc/meminfo has no MemTotal")
 }
 
 /// `MemAvailable`, bytes; 0 where it cannot be read.
@@ -43,7 +45,10 @@ pub(crate) fn stall_micros() -> u64 {
 /// The number after `key` at the start of a line of `text`.
 pub(crate) fn field(text: &str, key: &str) -> Option<u64> {
     text.lines()
-        .find_map(|line| line.strip_prefix(key).filter(|rest| rest.starts_with([' ', '\t'])))
+        .find_map(|line| {
+            line.strip_prefix(key)
+                .filter(|rest| rest.starts_with([' ', '\t']))
+        })
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|number| number.parse().ok())
 }

@@ -28,7 +28,9 @@ fn main() -> Result<()> {
             work::run(&serde_json::from_str(plan)?)
         }
         Some("kubelet") => {
-            let view = rest.first().context("kubelet wants its view of the node, as JSON")?;
+            let view = rest
+                .first()
+                .context("kubelet wants its view of the node, as JSON")?;
             kubelet::run(&serde_json::from_str(view)?)
         }
         Some(other) => bail!("unknown part {other:?}"),

@@ -44,12 +44,21 @@ impl Node {
         for daemon in ["containerd", "kubelet"] {
             tree.make(&tree.service(daemon))?;
         }
-        Ok(Self { plan, tree, memory_bytes, residents: Vec::new(), reporter, agent: None })
+        Ok(Self {
+            plan,
+            tree,
+            memory_bytes,
+            residents: Vec::new(),
+            reporter,
+            agent: None,
+        })
     }
 
     /// The limit that `kubepods` has, bytes.
     pub(crate) fn kubepods_limit_bytes(&self) -> Option<u64> {
-        self.plan.kubepods_limit.map(|share| share.bytes_of(self.memory_bytes))
+        self.plan
+            .kubepods_limit
+            .map(|share| share.bytes_of(self.memory_bytes))
     }
 
     /// Starts the pods and services of a role.
@@ -57,7 +66,13 @@ impl Node {
         for pod in self.plan.pods.clone().iter().filter(|pod| pod.role == role) {
             self.start_pod(pod)?;
         }
-        for service in self.plan.services.clone().iter().filter(|service| service.role == role) {
+        for service in self
+            .plan
+            .services
+            .clone()
+            .iter()
+            .filter(|service| service.role == role)
+        {
             self.start_service(service)?;
         }
         Ok(())
@@ -72,11 +87,18 @@ impl Node {
         self.spawn(format!("{}/pause", pod.name), pause_role, &pause, &words, false)?;
 
         if let Some(limit) = pod.limit {
-            self.tree.limit(&self.tree.pod(pod), limit.bytes_of(self.memory_bytes))?;
+            self.tree
+                .limit(&self.tree.pod(pod), limit.bytes_of(self.memory_bytes))?;
         }
         let place = self.container(pod, &pod.container, pod.limit, score)?;
         let words = launch::worker(&pod.name, &pod.work)?;
-        self.spawn(pod.name.clone(), Some(pod.role), &place, &words, pod.pid_namespace)
+        self.spawn(
+            pod.name.clone(),
+            Some(pod.role),
+            &place,
+            &words,
+            pod.pid_namespace,
+        )
     }
 
     /// Makes a container's cgroup.
@@ -87,14 +109,26 @@ impl Node {
         if let Some(limit) = limit {
             self.tree.limit(&cgroup, limit.bytes_of(self.memory_bytes))?;
         }
-        Ok(Place { cgroup, oom_score_adj, kill_only: false })
+        Ok(Place {
+            cgroup,
+            oom_score_adj,
+            kill_only: false,
+        })
     }
 
     fn start_service(&mut self, service: &Service) -> Result<()> {
         let words = launch::worker(&service.name, &service.work)?;
-        let cgroup = if service.in_root { self.tree.root().to_owned() } else { self.tree.service(&service.name) };
+        let cgroup = if service.in_root {
+            self.tree.root().to_owned()
+        } else {
+            self.tree.service(&service.name)
+        };
         self.tree.make(&cgroup)?;
-        let place = Place { cgroup, oom_score_adj: service.oom_score_adj, kill_only: false };
+        let place = Place {
+            cgroup,
+            oom_score_adj: service.oom_score_adj,
+            kill_only: false,
+        };
         self.spawn(service.name.clone(), Some(service.role), &place, &words, false)
     }
 
@@ -113,12 +147,22 @@ impl Node {
         };
         let child = command.spawn().with_context(|| format!("starting {name}"))?;
         let cgroup = (place.cgroup != self.tree.root()).then(|| place.cgroup.clone());
-        self.residents.push(Resident { name, role, cgroup, pid: pid_of(&child)?, shimmed: pid_namespace });
+        self.residents.push(Resident {
+            name,
+            role,
+            cgroup,
+            pid: pid_of(&child)?,
+            shimmed: pid_namespace,
+        });
         Ok(())
     }
 
     fn daemon(&self, name: &str) -> Place {
-        Place { cgroup: self.tree.service(name), oom_score_adj: -999, kill_only: false }
+        Place {
+            cgroup: self.tree.service(name),
+            oom_score_adj: -999,
+            kill_only: false,
+        }
     }
 
     /// Starts the stand-in for the kubelet. Where the plan has it evict nobody it still is there, as on every node.
@@ -133,12 +177,23 @@ impl Node {
             naming: self.plan.naming,
             hierarchy: self.plan.hierarchy,
             limit_bytes: self.kubepods_limit_bytes().unwrap_or(u64::MAX),
-            threshold_bytes: if self.plan.kubelet_evicts { EVICTION_HARD_BYTES } else { 0 },
+            threshold_bytes: if self.plan.kubelet_evicts {
+                EVICTION_HARD_BYTES
+            } else {
+                0
+            },
             pods: pods.collect(),
         };
-        let words = [launch::named("kubelet")?, "kubelet".into(), serde_json::to_string(&view)?];
+        let words = [
+            launch::named("kubelet")?,
+            "kubelet".into(),
+            serde_json::to_string(&view)?,
+        ];
         let mut command = launch::placed(&self.daemon("kubelet"), &words)?;
-        let mut child = command.stdout(Stdio::piped()).spawn().context("starting the kubelet's stand-in")?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting the kubelet's stand-in")?;
         pass_on(child.stdout.take(), Speaker::Kubelet, &self.reporter);
         self.residents.push(Resident {
             name: "kubelet".into(),
@@ -168,10 +223,20 @@ impl Node {
         for directory in ["/var/lib/forestall", "/run/forestall"] {
             std::fs::create_dir_all(directory).with_context(|| format!("making {directory}"))?;
         }
-        let place = Place { cgroup, oom_score_adj: GUARANTEED_SCORE, kill_only: !agent.full_caps };
-        let words: Vec<String> = std::iter::once("/bin/forestall".to_owned()).chain(agent.args.clone()).collect();
+        let place = Place {
+            cgroup,
+            oom_score_adj: GUARANTEED_SCORE,
+            kill_only: !agent.full_caps,
+        };
+        let words: Vec<String> = std::iter::once("/bin/forestall".to_owned())
+            .chain(agent.args.clone())
+            .collect();
         let mut command = launch::placed(&place, &words)?;
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("starting the agent")?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("starting the agent")?;
         pass_on(child.stdout.take(), Speaker::Agent, &self.reporter);
         pass_on(child.stderr.take(), Speaker::Agent, &self.reporter);
         self.agent = Some(pid_of(&child)?);

@@ -32,8 +32,18 @@ struct Inner {
 impl Reporter {
     pub(crate) fn open() -> Result<Self> {
         let path = "/dev/ttyS1";
-        let port = File::options().write(true).open(path).with_context(|| format!("opening {path}"))?;
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { port, sent: HashMap::new(), kept: VecDeque::new(), evicted: Vec::new() })) })
+        let port = File::options()
+            .write(true)
+            .open(path)
+            .with_context(|| format!("opening {path}"))?;
+        Ok(Self {
+            inner: Arc::new(Mutex::new(Inner {
+                port,
+                sent: HashMap::new(),
+                kept: VecDeque::new(),
+                evicted: Vec::new(),
+            })),
+        })
     }
 
     pub(crate) fn send(&self, report: &Report) {
@@ -44,10 +54,17 @@ impl Reporter {
     /// Passes on a line that somebody in the guest has printed.
     pub(crate) fn said(&self, by: Speaker, line: String) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pod) = line.strip_prefix(kubelet::EVICTS).filter(|_| by == Speaker::Kubelet) {
+        if let Some(pod) = line
+            .strip_prefix(kubelet::EVICTS)
+            .filter(|_| by == Speaker::Kubelet)
+        {
             inner.evicted.push(pod.to_owned());
         }
-        let report = Report::Said { at_millis: machine::now_millis(), by, line };
+        let report = Report::Said {
+            at_millis: machine::now_millis(),
+            by,
+            line,
+        };
         let sent = inner.sent.entry(by).or_insert(0);
         if *sent < LINES_SENT_MAX {
             *sent += 1;

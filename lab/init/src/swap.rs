@@ -19,10 +19,16 @@ const DEVICE: &CStr = c"/dev/zram0";
 /// Makes a swap device of `size_bytes` (uncompressed) and uses it.
 pub(crate) fn start_zram(size_bytes: u64) -> Result<()> {
     let size_bytes = size_bytes / PAGE_BYTES as u64 * PAGE_BYTES as u64;
-    std::fs::write("/sys/block/zram0/disksize", size_bytes.to_string()).context("sizing zram0 (is the module loaded?)")?;
+    std::fs::write("/sys/block/zram0/disksize", size_bytes.to_string())
+        .context("sizing zram0 (is the module loaded?)")?;
     let path = DEVICE.to_str().context("the device's name")?;
-    let device = File::options().write(true).open(path).with_context(|| format!("opening {path}"))?;
-    device.write_all_at(&header(size_bytes), 0).with_context(|| format!("formatting {path}"))?;
+    let device = File::options()
+        .write(true)
+        .open(path)
+        .with_context(|| format!("opening {path}"))?;
+    device
+        .write_all_at(&header(size_bytes), 0)
+        .with_context(|| format!("formatting {path}"))?;
     device.sync_all().with_context(|| format!("formatting {path}"))?;
     drop(device);
     // SAFETY: DEVICE is a NUL-terminated string that lives as long as the program; the call keeps no pointer to it.

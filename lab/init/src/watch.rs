@@ -39,7 +39,9 @@ pub(crate) fn run(mut node: Node) -> Result<()> {
     watch.look_for(&mut node, Duration::from_millis(calm_millis));
 
     let started_millis = machine::now_millis();
-    node.reporter.send(&Report::Started { at_millis: started_millis });
+    node.reporter.send(&Report::Started {
+        at_millis: started_millis,
+    });
     watch.oom_kills_before = machine::oom_kills();
     node.start(Role::Culprit)?;
     let why = watch.look_until_over(&mut node, started_millis + deadline_millis);
@@ -47,7 +49,12 @@ pub(crate) fn run(mut node: Node) -> Result<()> {
     let at_millis = machine::now_millis();
     watch.bid_farewell(&mut node);
     node.reporter.flush();
-    node.reporter.send(&Report::Ended { at_millis, why, oom_kills, starved_millis: watch.starved_millis });
+    node.reporter.send(&Report::Ended {
+        at_millis,
+        why,
+        oom_kills,
+        starved_millis: watch.starved_millis,
+    });
     Ok(())
 }
 
@@ -67,8 +74,11 @@ impl Watch {
     fn new() -> Result<Self> {
         let path = "/dev/kmsg";
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let kernel_log =
-            File::options().read(true).custom_flags(flags).open(path).with_context(|| format!("opening {path}"))?;
+        let kernel_log = File::options()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)
+            .with_context(|| format!("opening {path}"))?;
         Ok(Self {
             kernel_log,
             oom_killed: BTreeSet::new(),
@@ -93,7 +103,10 @@ impl Watch {
         loop {
             self.look(node);
             let now_millis = machine::now_millis();
-            if self.last_event_millis.is_some_and(|last| now_millis >= last + node.plan.aftermath_millis) {
+            if self
+                .last_event_millis
+                .is_some_and(|last| now_millis >= last + node.plan.aftermath_millis)
+            {
                 return End::Settled;
             }
             if now_millis >= deadline_millis {
@@ -143,7 +156,10 @@ impl Watch {
                 continue;
             }
             let line = message.lines().next().unwrap_or_default().to_owned();
-            node.reporter.send(&Report::Kernel { at_millis: now_millis, line });
+            node.reporter.send(&Report::Kernel {
+                at_millis: now_millis,
+                line,
+            });
         }
     }
 
@@ -157,14 +173,25 @@ impl Watch {
                 let by = if oom_killed { Cause::Kernel } else { Cause::Itself };
                 let name = "forestall".to_owned();
                 self.last_event_millis = Some(now_millis);
-                node.reporter.send(&Report::Death { at_millis: now_millis, role: None, name, by, how: how.to_string() });
+                node.reporter.send(&Report::Death {
+                    at_millis: now_millis,
+                    role: None,
+                    name,
+                    by,
+                    how: how.to_string(),
+                });
             }
-            let Some(index) = node.residents.iter().position(|resident| resident.pid == pid) else { continue };
+            let Some(index) = node.residents.iter().position(|resident| resident.pid == pid) else {
+                continue;
+            };
             let resident = node.residents.swap_remove(index);
             let how = How::of(status, resident.shimmed);
             // The kernel writes its log after it has sent the signal: look there once more before judging.
             self.read_kernel_log(node, now_millis);
-            let counted = resident.cgroup.as_ref().is_some_and(|cgroup| node.tree.oom_kills(cgroup) > 0);
+            let counted = resident
+                .cgroup
+                .as_ref()
+                .is_some_and(|cgroup| node.tree.oom_kills(cgroup) > 0);
             let oom_killed = counted || self.oom_killed.contains(&pid);
             let pod = resident.name.split('/').next().unwrap_or_default();
             let evicted = node.reporter.evicted(pod);
@@ -187,13 +214,18 @@ impl Watch {
 
     /// Tells the agent to end, so that it says its last words, and takes no more deaths down.
     fn bid_farewell(&mut self, node: &mut Node) {
-        let Some(agent) = node.agent.take().and_then(Pid::from_raw) else { return };
+        let Some(agent) = node.agent.take().and_then(Pid::from_raw) else {
+            return;
+        };
         if rustix::process::kill_process(agent, Signal::TERM).is_err() {
             return;
         }
         let until_millis = machine::now_millis() + FAREWELL_MILLIS;
         while machine::now_millis() < until_millis {
-            if !matches!(rustix::process::waitpid(Some(agent), WaitOptions::NOHANG), Ok(None)) {
+            if !matches!(
+                rustix::process::waitpid(Some(agent), WaitOptions::NOHANG),
+                Ok(None)
+            ) {
                 break;
             }
             sleep(LOOK);
@@ -218,7 +250,13 @@ mod tests {
     fn the_kernels_log_names_whom_it_killed() {
         let memcg = "Memory cgroup out of memory: Killed process 77 (leak) total-vm:1kB, anon-rss:1kB";
         assert_eq!(killed_process(memcg), Some(77));
-        assert_eq!(killed_process("Out of memory: Killed process 9 (x) total-vm:1kB"), Some(9));
-        assert_eq!(killed_process("oom-kill:constraint=CONSTRAINT_MEMCG,task=leak,pid=77"), None);
+        assert_eq!(
+            killed_process("Out of memory: Killed process 9 (x) total-vm:1kB"),
+            Some(9)
+        );
+        assert_eq!(
+            killed_process("oom-kill:constraint=CONSTRAINT_MEMCG,task=leak,pid=77"),
+            None
+        );
     }
 }

@@ -43,12 +43,31 @@ impl<W: Write> Archive<W> {
 
     fn entry(&mut self, path: &str, mode: u32, content: &[u8], device: (u32, u32)) -> io::Result<()> {
         self.entries += 1;
-        let too_large = || io::Error::new(io::ErrorKind::InvalidInput, format!("{path}: too large for an initramfs"));
+        let too_large = || {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{path}: too large for an initramfs"),
+            )
+        };
         let content_bytes = u32::try_from(content.len()).map_err(|_| too_large())?;
         let name_bytes = u32::try_from(path.len() + 1).map_err(|_| too_large())?;
         // Fields in order: inode, mode, uid, gid, links, mtime, size, major and minor of the file's own device, major
         // and minor of the device that it is, length of the name with its NUL, and a checksum that "newc" leaves at 0.
-        let fields = [self.entries, mode, 0, 0, 1, 0, content_bytes, 0, 0, device.0, device.1, name_bytes, 0];
+        let fields = [
+            self.entries,
+            mode,
+            0,
+            0,
+            1,
+            0,
+            content_bytes,
+            0,
+            0,
+            device.0,
+            device.1,
+            name_bytes,
+            0,
+        ];
         self.out.write_all(b"070701")?;
         for field in fields {
             write!(self.out, "{field:08x}")?;
@@ -75,11 +94,11 @@ mod tests {
         let mut archive = Archive::new(Vec::new());
         archive.file("ab", b"hello").unwrap();
         let bytes = archive.finish().unwrap();
-        let mut expected = Vec::new();
+        let mut expected: Vec<u8> = Vec::new();
         expected.extend(b"070701");
         for field in [
-            "00000001", "000081ed", "00000000", "00000000", "00000001", "00000000", "00000005", "00000000", "00000000",
-            "00000000", "00000000", "00000003", "00000000",
+            "00000001", "000081ed", "00000000", "00000000", "00000001", "00000000", "00000005", "00000000",
+            "00000000", "00000000", "00000000", "00000003", "00000000",
         ] {
             expected.extend(field.as_bytes());
         }
@@ -87,8 +106,8 @@ mod tests {
         expected.extend(b"ab\0\0\0\0hello\0\0\0");
         expected.extend(b"070701");
         for field in [
-            "00000002", "00000000", "00000000", "00000000", "00000001", "00000000", "00000000", "00000000", "00000000",
-            "00000000", "00000000", "0000000b", "00000000",
+            "00000002", "00000000", "00000000", "00000000", "00000001", "00000000", "00000000", "00000000",
+            "00000000", "00000000", "00000000", "0000000b", "00000000",
         ] {
             expected.extend(field.as_bytes());
         }

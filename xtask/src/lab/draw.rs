@@ -57,7 +57,10 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_and_another_name_does_not() {
-        let draw = |seed, name: &str| (0..8).map(|_| 0).scan(Dice::new(seed, name), |dice, ()| Some(dice.next())).collect::<Vec<_>>();
+        let draw = |seed, name| {
+            let mut dice = Dice::new(seed, name);
+            [(); 8].map(|()| dice.next())
+        };
         assert_eq!(draw(1, "leak"), draw(1, "leak"));
         assert_ne!(draw(1, "leak"), draw(2, "leak"));
         assert_ne!(draw(1, "leak"), draw(1, "burst"));

@@ -38,7 +38,9 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Whether the guest got as far as starting its pods.
     pub(crate) fn booted(&self) -> bool {
-        self.reports.iter().any(|report| matches!(report, Report::Booted { .. }))
+        self.reports
+            .iter()
+            .any(|report| matches!(report, Report::Booted { .. }))
     }
 }
 
@@ -48,7 +50,13 @@ const BOOT_MAX: Duration = Duration::from_secs(120);
 const DISK_BYTES: u64 = 4 << 30;
 
 /// Boots `image` with `memory_mib` and lets it carry out `plan`. `label` names its files.
-pub(crate) fn run(parts: &Parts, image: &Image, plan: &Plan, memory_mib: u32, label: &str) -> Result<Outcome> {
+pub(crate) fn run(
+    parts: &Parts,
+    image: &Image,
+    plan: &Plan,
+    memory_mib: u32,
+    label: &str,
+) -> Result<Outcome> {
     let folder = parts.folder.join(label);
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("clearing {}", folder.display()))?;
@@ -60,8 +68,24 @@ pub(crate) fn run(parts: &Parts, image: &Image, plan: &Plan, memory_mib: u32, la
 
     let mut command = Command::new(&parts.qemu);
     command
-        .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-nodefaults", "-no-reboot"])
-        .args(["-display", "none", "-monitor", "none", "-m", &memory_mib.to_string()])
+        .args([
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-nodefaults",
+            "-no-reboot",
+        ])
+        .args([
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-m",
+            &memory_mib.to_string(),
+        ])
         .arg("-kernel")
         .arg(&image.vmlinuz)
         .arg("-initrd")
@@ -77,7 +101,10 @@ pub(crate) fn run(parts: &Parts, image: &Image, plan: &Plan, memory_mib: u32, la
         .stdout(Stdio::null());
     if plan.disk {
         let disk = disk(&parts.folder)?;
-        let drive = format!("file={},if=virtio,format=raw,snapshot=on,cache=unsafe", disk.display());
+        let drive = format!(
+            "file={},if=virtio,format=raw,snapshot=on,cache=unsafe",
+            disk.display()
+        );
         command.args(["-drive", &drive]);
     }
     let time_max = BOOT_MAX + Duration::from_millis(plan.calm_millis + plan.deadline_millis) * 2;
@@ -88,17 +115,30 @@ pub(crate) fn run(parts: &Parts, image: &Image, plan: &Plan, memory_mib: u32, la
     let reports = read_reports(&results);
     let console_text = fs::read(&console).unwrap_or_default();
     let console_text = String::from_utf8_lossy(&console_text);
-    let console_tail = tail(&format!("{}{}", fs::read_to_string(&errors).unwrap_or_default(), console_text), 20);
+    let console_tail = tail(
+        &format!(
+            "{}{}",
+            fs::read_to_string(&errors).unwrap_or_default(),
+            console_text
+        ),
+        20,
+    );
     if let Some(logs) = &parts.logs {
         fs::create_dir_all(logs).with_context(|| format!("making {}", logs.display()))?;
         for (from, kind) in [(&console, "console.log"), (&results, "reports.jsonl")] {
             let to = logs.join(format!("{label}.{kind}"));
             fs::copy(from, &to).with_context(|| format!("keeping {}", to.display()))?;
         }
-        fs::write(logs.join(format!("{label}.plan.json")), serde_json::to_vec_pretty(plan)?)?;
+        fs::write(
+            logs.join(format!("{label}.plan.json")),
+            serde_json::to_vec_pretty(plan)?,
+        )?;
     }
     fs::remove_dir_all(&folder).with_context(|| format!("clearing {}", folder.display()))?;
-    Ok(Outcome { reports, console_tail })
+    Ok(Outcome {
+        reports,
+        console_tail,
+    })
 }
 
 fn wait(command: &mut Command, time_max: Duration) -> Result<()> {
@@ -129,7 +169,9 @@ fn command_line(plan: &Plan) -> String {
 fn write_initramfs(parts: &Parts, image: &Image, plan: &Plan, path: &Path) -> Result<()> {
     let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
-    for folder in ["bin", "dev", "proc", "sys", "modules", "memory", "data", "run", "tmp", "var", "var/lib"] {
+    for folder in [
+        "bin", "dev", "proc", "sys", "modules", "memory", "data", "run", "tmp", "var", "var/lib",
+    ] {
         archive.directory(folder)?;
     }
     // The kernel opens it for the init before devtmpfs is there.
@@ -137,7 +179,9 @@ fn write_initramfs(parts: &Parts, image: &Image, plan: &Plan, path: &Path) -> Re
     let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
     archive.file("init", &read(&parts.init)?)?;
     if plan.agent.is_some() {
-        let Some(agent) = &parts.agent else { bail!("the plan wants an agent, and none was built") };
+        let Some(agent) = &parts.agent else {
+            bail!("the plan wants an agent, and none was built")
+        };
         archive.file("bin/forestall", &read(agent)?)?;
     }
     archive.file(plan::PATH.trim_start_matches('/'), &serde_json::to_vec(plan)?)?;
@@ -172,10 +216,14 @@ fn disk(folder: &Path) -> Result<PathBuf> {
 fn read_reports(path: &Path) -> Vec<Report> {
     let bytes = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    text.lines().filter_map(|line| serde_json::from_str(line.trim()).ok()).collect()
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line.trim()).ok())
+        .collect()
 }
 
 fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
-    all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
+    all.get(all.len().saturating_sub(lines)..)
+        .unwrap_or_default()
+        .join("\n")
 }

@@ -21,18 +21,36 @@ pub(crate) struct Kernel {
 
 /// Every kernel, oldest first.
 pub(crate) const ALL: [Kernel; 4] = [
-    Kernel { name: "5.10", suites: &["bullseye"] },
-    Kernel { name: "6.1", suites: &["bookworm"] },
-    Kernel { name: "6.12", suites: &["trixie", "bookworm-backports"] },
-    Kernel { name: "7", suites: &["trixie-backports", "sid"] },
+    Kernel {
+        name: "5.10",
+        suites: &["bullseye"],
+    },
+    Kernel {
+        name: "6.1",
+        suites: &["bookworm"],
+    },
+    Kernel {
+        name: "6.12",
+        suites: &["trixie", "bookworm-backports"],
+    },
+    Kernel {
+        name: "7",
+        suites: &["trixie-backports", "sid"],
+    },
 ];
 
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The modules a guest loads, in the order that their dependencies want. What a kernel has built in, or lacks, is skipped.
-const MODULES: [&str; 6] =
-    ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"];
+const MODULES: [&str; 6] = [
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "virtio_blk",
+];
 /// What a compressed swap device needs on top.
 const ZRAM_MODULES: [&str; 4] = ["zsmalloc", "lz4_compress", "lzo-rle", "zram"];
 
@@ -72,7 +90,12 @@ impl Kernel {
         let version = fs::read_to_string(home.join("version")).ok()?.trim().to_owned();
         let unpacked = home.join("unpacked");
         let vmlinuz = find(&unpacked, &|name| name.starts_with("vmlinuz"))?;
-        Some(Image { kernel: self, version, vmlinuz, unpacked })
+        Some(Image {
+            kernel: self,
+            version,
+            vmlinuz,
+            unpacked,
+        })
     }
 
     fn fetch_from(self, suite: &str, home: &Path) -> Result<()> {
@@ -83,9 +106,17 @@ impl Kernel {
         let apt = Apt::new(suite, &home.join("apt"))?;
         let show = apt.output("apt-cache", &["show", "--no-all-versions", META_PACKAGE])?;
         let version = value_of(&show, "Version").with_context(|| format!("{suite} has no {META_PACKAGE}"))?;
-        let mut packages = vec![kernel_package(&show).with_context(|| format!("{META_PACKAGE} depends on no kernel"))?];
+        let mut packages =
+            vec![kernel_package(&show).with_context(|| format!("{META_PACKAGE} depends on no kernel"))?];
         // From 7.x on the image, its modules and its binary are packages of their own.
-        let image = apt.output("apt-cache", &["show", "--no-all-versions", packages.first().map_or("", String::as_str)])?;
+        let image = apt.output(
+            "apt-cache",
+            &[
+                "show",
+                "--no-all-versions",
+                packages.first().map_or("", String::as_str),
+            ],
+        )?;
         packages.extend(parts_of(&image));
         let unpacked = home.join("unpacked");
         fs::create_dir_all(&unpacked)?;
@@ -112,8 +143,13 @@ impl Image {
         let mut modules = Vec::new();
         let extra = if zram { &ZRAM_MODULES[..] } else { &[] };
         for name in MODULES.iter().chain(extra) {
-            let wanted = |file: &str| file.strip_prefix(name).is_some_and(|rest| rest.starts_with(".ko"));
-            let Some(path) = find(&self.unpacked, &wanted) else { continue };
+            let wanted = |file: &str| {
+                file.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(".ko"))
+            };
+            let Some(path) = find(&self.unpacked, &wanted) else {
+                continue;
+            };
             modules.push(((*name).to_owned(), content(&path)?));
         }
         Ok(modules)
@@ -132,7 +168,12 @@ fn content(path: &Path) -> Result<Vec<u8>> {
         .arg(path)
         .stderr(Stdio::inherit())
         .output()
-        .with_context(|| format!("`{tool}` is wanted to read {}; install the package of that tool", path.display()))?;
+        .with_context(|| {
+            format!(
+                "`{tool}` is wanted to read {}; install the package of that tool",
+                path.display()
+            )
+        })?;
     if !output.status.success() {
         bail!("`{tool} -dc {}` failed: {}", path.display(), output.status);
     }
@@ -169,7 +210,10 @@ impl Apt {
             "no Debian mirror in the machine's apt sources; on another system, put a kernel's packages into the cache by hand",
         )?;
         let sources = home.join("sources.list");
-        fs::write(&sources, format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"))?;
+        fs::write(
+            &sources,
+            format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"),
+        )?;
         let option = |name: &str, value: &Path| format!("-o{name}={}", value.display());
         let options = vec![
             option("Dir::Etc::sourcelist", &sources),
@@ -185,12 +229,20 @@ impl Apt {
     }
 
     fn output(&self, tool: &str, arguments: &[&str]) -> Result<String> {
-        shell::output(Command::new(tool).args(&self.options).args(arguments).stdin(Stdio::null()))
+        shell::output(
+            Command::new(tool)
+                .args(&self.options)
+                .args(arguments)
+                .stdin(Stdio::null()),
+        )
     }
 
     fn download(&self, package: &str, folder: &Path) -> Result<()> {
         let mut command = Command::new("apt-get");
-        command.args(&self.options).args(["--quiet=2", "download", package]).current_dir(folder);
+        command
+            .args(&self.options)
+            .args(["--quiet=2", "download", package])
+            .current_dir(folder);
         shell::output(command.stdin(Stdio::null())).map(drop)
     }
 }
@@ -201,7 +253,10 @@ fn mirror() -> Option<String> {
     if let Ok(parts) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(parts.flatten().map(|entry| entry.path()));
     }
-    files.iter().filter_map(|file| fs::read_to_string(file).ok()).find_map(|text| mirror_in(&text))
+    files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .find_map(|text| mirror_in(&text))
 }
 
 /// An address whose path ends in `/debian`, in either format of sources.
@@ -217,12 +272,17 @@ fn mirror_in(text: &str) -> Option<String> {
 
 /// The value of a field of a package's record.
 fn value_of(record: &str, field: &str) -> Option<String> {
-    record.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(": ")).map(|value| value.trim().to_owned())
+    record
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(": "))
+        .map(|value| value.trim().to_owned())
 }
 
 /// The kernel's own package among what the meta package depends on.
 fn kernel_package(record: &str) -> Option<String> {
-    dependencies(record).into_iter().find(|name| name.starts_with("linux-image-"))
+    dependencies(record)
+        .into_iter()
+        .find(|name| name.starts_with("linux-image-"))
 }
 
 /// The packages that an image is split into, if it is.
@@ -233,7 +293,11 @@ fn parts_of(record: &str) -> Vec<String> {
 
 fn dependencies(record: &str) -> Vec<String> {
     let depends = value_of(record, "Depends").unwrap_or_default();
-    depends.split([',', '|']).filter_map(|one| one.split_whitespace().next()).map(str::to_owned).collect()
+    depends
+        .split([',', '|'])
+        .filter_map(|one| one.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -252,8 +316,12 @@ mod tests {
     #[test]
     fn a_split_kernel_names_its_parts() {
         let record = "Package: linux-image-cloud-amd64\nVersion: 7.2-1\nDepends: linux-base (= 7), linux-image-7.2-cloud-amd64 (= 7.2-1)\n";
-        assert_eq!(kernel_package(record).as_deref(), Some("linux-image-7.2-cloud-amd64"));
-        let image = "Depends: dracut | initramfs-tools (>= 0.1), linux-binary-7.2 (= 1), linux-modules-7.2 (= 1)\n";
+        assert_eq!(
+            kernel_package(record).as_deref(),
+            Some("linux-image-7.2-cloud-amd64")
+        );
+        let image =
+            "Depends: dracut | initramfs-tools (>= 0.1), linux-binary-7.2 (= 1), linux-modules-7.2 (= 1)\n";
         assert_eq!(parts_of(image), ["linux-binary-7.2", "linux-modules-7.2"]);
     }
 }

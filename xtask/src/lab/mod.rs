@@ -47,7 +47,11 @@ pub(crate) fn run(args: Vec<String>) -> Result<ExitCode> {
     let results = experiment(&options)?;
     print!("{}", results.table());
     println!("{}", results.summary());
-    Ok(if results.hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if results.hold() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn experiment(options: &Options) -> Result<Results> {
@@ -62,16 +66,30 @@ fn experiment(options: &Options) -> Result<Results> {
         None if options.with => Some(build("forestall", &target)?),
         None => None,
     };
-    let parts = Parts { init, agent, qemu, folder: folder.clone(), logs: options.keep_logs.clone() };
+    let parts = Parts {
+        init,
+        agent,
+        qemu,
+        folder: folder.clone(),
+        logs: options.keep_logs.clone(),
+    };
 
-    let mut results =
-        Results { version: VERSION, kernels: vec![], skipped: vec![], boots_retried: 0, runs: vec![] };
+    let mut results = Results {
+        version: VERSION,
+        kernels: vec![],
+        skipped: vec![],
+        boots_retried: 0,
+        runs: vec![],
+    };
     let mut images = Vec::new();
     for kernel in &options.kernels {
         match kernel.fetch() {
             Ok(image) => {
                 let (name, package_version) = (kernel.name.to_owned(), image.version.clone());
-                results.kernels.push(KernelUsed { name, package_version });
+                results.kernels.push(KernelUsed {
+                    name,
+                    package_version,
+                });
                 images.push(image);
             }
             Err(error) => {
@@ -98,14 +116,23 @@ fn experiment(options: &Options) -> Result<Results> {
                     let result = job.run(&parts, options);
                     if let Ok(Done { run: Some(run), .. }) = &result {
                         let word = if run.verdict.holds { "ok" } else { "FAILED" };
-                        eprintln!("lab: [{}/{}] {word}: {}", index + 1, jobs.len(), run.verdict.outcome);
+                        eprintln!(
+                            "lab: [{}/{}] {word}: {}",
+                            index + 1,
+                            jobs.len(),
+                            run.verdict.outcome
+                        );
                     }
-                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, job, result));
+                    done.lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .push((index, job, result));
                 }
             });
         }
     });
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut done = done
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     done.sort_by_key(|(index, ..)| *index);
     for (_, job, result) in done {
         let result = result.with_context(|| job.label())?;
@@ -147,7 +174,12 @@ fn jobs<'a>(options: &Options, images: &'a [Image]) -> Vec<Job<'a>> {
             for seed in options.seed..options.seed.saturating_add(options.runs) {
                 for with_agent in [false, true] {
                     if if with_agent { options.with } else { options.without } {
-                        jobs.push(Job { image, scenario, seed, with_agent });
+                        jobs.push(Job {
+                            image,
+                            scenario,
+                            seed,
+                            with_agent,
+                        });
                     }
                 }
             }
@@ -159,11 +191,16 @@ fn jobs<'a>(options: &Options, images: &'a [Image]) -> Vec<Job<'a>> {
 impl Job<'_> {
     fn label(&self) -> String {
         let with = if self.with_agent { "with" } else { "without" };
-        format!("{}-{}-{}-{with}", self.image.kernel.name, self.scenario.name, self.seed)
+        format!(
+            "{}-{}-{}-{with}",
+            self.image.kernel.name, self.scenario.name, self.seed
+        )
     }
 
     fn run(&self, parts: &Parts, options: &Options) -> Result<Done> {
-        let mut plan = self.scenario.plan(self.seed, &options.agent_args, options.full_caps);
+        let mut plan = self
+            .scenario
+            .plan(self.seed, &options.agent_args, options.full_caps);
         if !self.with_agent {
             plan.agent = None;
         }
@@ -173,19 +210,30 @@ impl Job<'_> {
         let mut story = Story::of(&plan, &outcome.reports);
         // Only a guest that never came up is tried again. One that says it is unable did come up.
         if !outcome.booted() && story.unable.is_none() {
-            eprintln!("lab: {} did not boot, trying once more:\n{}", self.label(), outcome.console_tail);
+            eprintln!(
+                "lab: {} did not boot, trying once more:\n{}",
+                self.label(),
+                outcome.console_tail
+            );
             outcome = guest::run(parts, self.image, &plan, memory_mib, &self.label())?;
             story = Story::of(&plan, &outcome.reports);
             retried = true;
             if !outcome.booted() && story.unable.is_none() {
-                bail!("the guest did not boot twice; the end of its console:\n{}", outcome.console_tail);
+                bail!(
+                    "the guest did not boot twice; the end of its console:\n{}",
+                    outcome.console_tail
+                );
             }
         }
         if plan.zram.is_some()
             && let Some(why) = &story.unable
         {
             // A kernel without the module is one that this scenario does not exist on.
-            return Ok(Done { run: None, skipped: Some(why.clone()), retried });
+            return Ok(Done {
+                run: None,
+                skipped: Some(why.clone()),
+                retried,
+            });
         }
         let verdict = if self.with_agent {
             verdict::judge_with(self.scenario, &story)
@@ -201,14 +249,27 @@ impl Job<'_> {
             verdict,
             story,
         };
-        Ok(Done { run: Some(run), skipped: None, retried })
+        Ok(Done {
+            run: Some(run),
+            skipped: None,
+            retried,
+        })
     }
 }
 
 /// Builds a package's binary as it is shipped: static, in the release profile.
 fn build(package: &str, target: &std::path::Path) -> Result<PathBuf> {
     eprintln!("lab: building {package}");
-    let mut cargo = shell::cargo(&["build", "--quiet", "--locked", "--release", "--target", TARGET, "-p", package]);
+    let mut cargo = shell::cargo(&[
+        "build",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--target",
+        TARGET,
+        "-p",
+        package,
+    ]);
     shell::run(&mut cargo)?;
     Ok(target.join(TARGET).join("release").join(package))
 }
@@ -219,15 +280,27 @@ fn emulator() -> Result<PathBuf> {
         return Ok(path);
     }
     // `qemu-utils-` removes a package of another version that would stand in the way.
-    let install = ["install", "-y", "--no-install-recommends", "qemu-system-x86", "qemu-utils-"];
+    let install = [
+        "install",
+        "-y",
+        "--no-install-recommends",
+        "qemu-system-x86",
+        "qemu-utils-",
+    ];
     let line = format!("apt-get {}", install.join(" "));
     eprintln!("lab: {QEMU} is missing; trying `{line}`");
-    shell::run(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))
-        .with_context(|| format!("{QEMU} is missing; as root, `{line}` installs it"))?;
+    shell::run(
+        Command::new("apt-get")
+            .args(install)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+    .with_context(|| format!("{QEMU} is missing; as root, `{line}` installs it"))?;
     on_path(QEMU).with_context(|| format!("{QEMU} is still missing after `{line}`"))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }

@@ -68,7 +68,10 @@ impl Options {
         let mut smoke = false;
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
-            let mut value = || args.next().with_context(|| format!("{arg} wants a value; see --help"));
+            let mut value = || {
+                args.next()
+                    .with_context(|| format!("{arg} wants a value; see --help"))
+            };
             match arg.as_str() {
                 "--list" => options.list = true,
                 "--help" | "-h" => options.help = true,
@@ -79,16 +82,17 @@ impl Options {
                 "--runs" => options.runs = number(&arg, &value()?)?,
                 "--only-with" => options.without = false,
                 "--only-without" => options.with = false,
-                "--agent-args" => options.agent_args = value()?.split_whitespace().map(str::to_owned).collect(),
+                "--agent-args" => {
+                    options.agent_args = value()?.split_whitespace().map(str::to_owned).collect()
+                }
                 "--full-caps" => options.full_caps = true,
                 "--binary" => options.binary = Some(value()?.into()),
                 "--jobs" => options.jobs = number(&arg, &value()?)?,
                 "--keep-logs" => options.keep_logs = Some(value()?.into()),
                 flag if flag.starts_with('-') => bail!("unknown option {flag}\n{USAGE}"),
-                name => options.scenarios.push(
-                    scenario::named(name)
-                        .with_context(|| format!("no scenario is called {name}; `cargo xtask lab --list` names them"))?,
-                ),
+                name => options.scenarios.push(scenario::named(name).with_context(|| {
+                    format!("no scenario is called {name}; `cargo xtask lab --list` names them")
+                })?),
             }
         }
         if !options.with && !options.without {
@@ -98,7 +102,11 @@ impl Options {
             bail!("--jobs is 1 or 2: an emulated guest wants a core of its own");
         }
         if options.kernels.is_empty() {
-            options.kernels = if smoke { kernels_named(SMOKE_KERNEL)? } else { kernels::ALL.to_vec() };
+            options.kernels = if smoke {
+                kernels_named(SMOKE_KERNEL)?
+            } else {
+                kernels::ALL.to_vec()
+            };
         }
         if options.scenarios.is_empty() {
             options.scenarios = scenario::ALL
@@ -114,12 +122,16 @@ fn kernels_named(names: &str) -> Result<Vec<Kernel>> {
     let known = || kernels::ALL.map(|kernel| kernel.name).join(", ");
     names
         .split(',')
-        .map(|name| Kernel::named(name).with_context(|| format!("no kernel is called {name}; known are {}", known())))
+        .map(|name| {
+            Kernel::named(name).with_context(|| format!("no kernel is called {name}; known are {}", known()))
+        })
         .collect()
 }
 
 fn number<N: std::str::FromStr>(option: &str, text: &str) -> Result<N> {
-    text.parse().ok().with_context(|| format!("{option} wants a number, not {text:?}"))
+    text.parse()
+        .ok()
+        .with_context(|| format!("{option} wants a number, not {text:?}"))
 }
 
 #[cfg(test)]

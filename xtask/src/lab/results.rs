@@ -63,16 +63,27 @@ impl Results {
 
     /// The table, a line a run.
     pub(crate) fn table(&self) -> String {
-        let header = ["KERNEL", "SCENARIO", "SEED", "AGENT", "VERDICT", "BOOT", "FIRST", "GAP", "OUTCOME"];
+        let header = [
+            "KERNEL", "SCENARIO", "SEED", "AGENT", "VERDICT", "BOOT", "FIRST", "GAP", "OUTCOME",
+        ];
         let mut rows: Vec<Vec<String>> = vec![header.map(str::to_owned).to_vec()];
         rows.extend(self.runs.iter().map(Run::row));
         let widths: Vec<usize> = (0..header.len())
-            .map(|column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
+            .map(|column| {
+                rows.iter()
+                    .filter_map(|row| row.get(column))
+                    .map(String::len)
+                    .max()
+                    .unwrap_or(0)
+            })
             .collect();
         let mut table = String::new();
         for row in &rows {
-            let cells: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}", width = *width))
+                .collect();
             table.push_str(cells.join("  ").trim_end());
             table.push('\n');
         }
@@ -82,7 +93,11 @@ impl Results {
     /// One line that sums it up.
     pub(crate) fn summary(&self) -> String {
         let failed = self.runs.iter().filter(|run| !run.verdict.holds).count();
-        let mut line = format!("lab: {} runs, {failed} failed, {} boots retried", self.runs.len(), self.boots_retried);
+        let mut line = format!(
+            "lab: {} runs, {failed} failed, {} boots retried",
+            self.runs.len(),
+            self.boots_retried
+        );
         for skipped in &self.skipped {
             line.push_str(&format!("\nlab: skipped {}: {}", skipped.what, skipped.why));
         }
@@ -101,7 +116,9 @@ impl Run {
             if self.verdict.holds { "ok" } else { "FAILED" }.to_owned(),
             seconds(self.story.boot_millis),
             self.story.first_death_millis.map_or("-".to_owned(), seconds),
-            self.story.agent_gap_millis.map_or("-".to_owned(), |millis| format!("{millis}ms")),
+            self.story
+                .agent_gap_millis
+                .map_or("-".to_owned(), |millis| format!("{millis}ms")),
             self.verdict.outcome.clone(),
         ]
     }
@@ -119,11 +136,23 @@ mod tests {
             seed: 3,
             memory_mib: 1024,
             with_agent: true,
-            verdict: Verdict { holds, outcome: "agent ended leaker".into() },
-            story: Story { boot_millis: 2150, first_death_millis: Some(12_345), ..Story::default() },
+            verdict: Verdict {
+                holds,
+                outcome: "agent ended leaker".into(),
+            },
+            story: Story {
+                boot_millis: 2150,
+                first_death_millis: Some(12_345),
+                ..Story::default()
+            },
         };
-        let mut results =
-            Results { version: VERSION, kernels: vec![], skipped: vec![], boots_retried: 0, runs: vec![run(true)] };
+        let mut results = Results {
+            version: VERSION,
+            kernels: vec![],
+            skipped: vec![],
+            boots_retried: 0,
+            runs: vec![run(true)],
+        };
         assert!(results.hold());
         results.runs.push(run(false));
         assert!(!results.hold());

@@ -59,7 +59,10 @@ const AGENT_LINES_KEPT: usize = 12;
 impl Story {
     /// Reads the reports of a run of `plan`.
     pub(crate) fn of(plan: &Plan, reports: &[Report]) -> Self {
-        let mut story = Self { lost: true, ..Self::default() };
+        let mut story = Self {
+            lost: true,
+            ..Self::default()
+        };
         let mut started_millis = None;
         let since = |at: u64, start: Option<u64>| at.saturating_sub(start.unwrap_or(at));
         let ids = culprit_ids(plan);
@@ -68,7 +71,11 @@ impl Story {
                 Report::Booted { at_millis, .. } => story.boot_millis = *at_millis,
                 Report::Unable { why } => story.unable = Some(why.clone()),
                 Report::Started { at_millis } => started_millis = Some(*at_millis),
-                Report::Said { by: Speaker::Agent, line, .. } => {
+                Report::Said {
+                    by: Speaker::Agent,
+                    line,
+                    ..
+                } => {
                     story.culprit_named |= ids.iter().any(|id| line.contains(id.as_str()));
                     story.agent_gap_millis = gap_in(line).or(story.agent_gap_millis);
                     story.agent_said.push(line.clone());
@@ -76,15 +83,32 @@ impl Story {
                         story.agent_said.remove(0);
                     }
                 }
-                Report::Death { at_millis, role, name, by, how } => {
+                Report::Death {
+                    at_millis,
+                    role,
+                    name,
+                    by,
+                    how,
+                } => {
                     let at_millis = since(*at_millis, started_millis);
                     if *by != Cause::Itself && story.first_death_millis.is_none() {
                         story.first_death_millis = Some(at_millis);
                     }
                     let (name, how) = (name.clone(), how.clone());
-                    story.deaths.push(Ended { at_millis, name, role: *role, by: *by, how });
+                    story.deaths.push(Ended {
+                        at_millis,
+                        name,
+                        role: *role,
+                        by: *by,
+                        how,
+                    });
                 }
-                Report::Ended { at_millis, oom_kills, starved_millis, .. } => {
+                Report::Ended {
+                    at_millis,
+                    oom_kills,
+                    starved_millis,
+                    ..
+                } => {
                     story.run_millis = since(*at_millis, started_millis);
                     story.oom_kills = *oom_kills;
                     story.starved_millis = *starved_millis;
@@ -133,7 +157,10 @@ pub(crate) fn judge_without(scenario: &Scenario, story: &Story) -> Verdict {
             Without::KubeletEvicts => by(Cause::Kubelet) && story.oom_kills == 0,
             Without::NobodyEnds => story.deaths.is_empty() && story.oom_kills == 0,
         };
-    Verdict { holds, outcome: outcome(story) }
+    Verdict {
+        holds,
+        outcome: outcome(story),
+    }
 }
 
 /// Judges a run with the agent.
@@ -154,7 +181,11 @@ pub(crate) fn judge_with(scenario: &Scenario, story: &Story) -> Verdict {
         }
     };
     let holds = holds && upright;
-    let outcome = if holds { format!("{word}: {}", outcome(story)) } else { outcome(story) };
+    let outcome = if holds {
+        format!("{word}: {}", outcome(story))
+    } else {
+        outcome(story)
+    };
     Verdict { holds, outcome }
 }
 
@@ -175,7 +206,10 @@ fn culprit_ids(plan: &Plan) -> Vec<String> {
         ids.extend([pod.uid.clone(), pod.uid.replace('-', "_"), pod.container.clone()]);
     }
     ids.extend(
-        plan.services.iter().filter(|service| service.role == Role::Culprit).map(|service| service.name.clone()),
+        plan.services
+            .iter()
+            .filter(|service| service.role == Role::Culprit)
+            .map(|service| service.name.clone()),
     );
     ids
 }
@@ -204,11 +238,21 @@ mod tests {
     use super::*;
 
     fn ended(name: &str, role: Role, by: Cause) -> Ended {
-        Ended { at_millis: 1, name: name.into(), role: Some(role), by, how: "signal 9".into() }
+        Ended {
+            at_millis: 1,
+            name: name.into(),
+            role: Some(role),
+            by,
+            how: "signal 9".into(),
+        }
     }
 
     fn story(oom_kills: u64, deaths: Vec<Ended>) -> Story {
-        Story { oom_kills, deaths, ..Story::default() }
+        Story {
+            oom_kills,
+            deaths,
+            ..Story::default()
+        }
     }
 
     fn leak() -> &'static Scenario {
@@ -220,16 +264,31 @@ mod tests {
         let culprit = ended("leaker", Role::Culprit, Cause::Agent);
         assert!(judge_with(leak(), &story(0, vec![culprit.clone()])).holds);
         assert!(!judge_with(leak(), &story(0, vec![])).holds, "nobody ended");
-        assert!(!judge_with(leak(), &story(1, vec![culprit.clone()])).holds, "the kernel killed");
+        assert!(
+            !judge_with(leak(), &story(1, vec![culprit.clone()])).holds,
+            "the kernel killed"
+        );
         let innocent = ended("db", Role::Innocent, Cause::Agent);
-        assert!(!judge_with(leak(), &story(0, vec![culprit.clone(), innocent])).holds, "an innocent ended");
-        let agent = Ended { role: None, ..ended("forestall", Role::Innocent, Cause::Itself) };
-        assert!(!judge_with(leak(), &story(0, vec![culprit, agent])).holds, "the agent ended");
+        assert!(
+            !judge_with(leak(), &story(0, vec![culprit.clone(), innocent])).holds,
+            "an innocent ended"
+        );
+        let agent = Ended {
+            role: None,
+            ..ended("forestall", Role::Innocent, Cause::Itself)
+        };
+        assert!(
+            !judge_with(leak(), &story(0, vec![culprit, agent])).holds,
+            "the agent ended"
+        );
     }
 
     #[test]
     fn a_lost_guest_holds_nothing() {
-        let lost = Story { lost: true, ..story(0, vec![]) };
+        let lost = Story {
+            lost: true,
+            ..story(0, vec![])
+        };
         let idle = scenario::named("healthy-idle").unwrap();
         assert!(judge_without(idle, &story(0, vec![])).holds);
         assert!(!judge_without(idle, &lost).holds);
@@ -238,7 +297,13 @@ mod tests {
 
     #[test]
     fn without_the_agent_the_kernel_has_to_kill() {
-        assert!(judge_without(leak(), &story(1, vec![ended("db", Role::Innocent, Cause::Kernel)])).holds);
+        assert!(
+            judge_without(
+                leak(),
+                &story(1, vec![ended("db", Role::Innocent, Cause::Kernel)])
+            )
+            .holds
+        );
         assert!(!judge_without(leak(), &story(0, vec![])).holds);
         let cache = scenario::named("page-cache").unwrap();
         let evicted = ended("reader", Role::Culprit, Cause::Kubelet);
@@ -250,18 +315,37 @@ mod tests {
     fn what_cannot_be_saved_has_to_be_named_and_costs_no_innocent() {
         let dir = scenario::named("memory-dir").unwrap();
         let killed = ended("web", Role::Innocent, Cause::Kernel);
-        let named = Story { culprit_named: true, ..story(1, vec![killed.clone()]) };
+        let named = Story {
+            culprit_named: true,
+            ..story(1, vec![killed.clone()])
+        };
         assert!(judge_with(dir, &named).holds);
         assert!(!judge_with(dir, &story(1, vec![killed])).holds, "not named");
-        let by_agent = Story { culprit_named: true, ..story(0, vec![ended("web", Role::Innocent, Cause::Agent)]) };
-        assert!(!judge_with(dir, &by_agent).holds, "an innocent ended by the agent");
+        let by_agent = Story {
+            culprit_named: true,
+            ..story(0, vec![ended("web", Role::Innocent, Cause::Agent)])
+        };
+        assert!(
+            !judge_with(dir, &by_agent).holds,
+            "an innocent ended by the agent"
+        );
     }
 
     #[test]
     fn a_story_is_read_from_the_reports() {
         let plan = leak().plan(1, &[], false);
-        let uid = plan.pods.iter().find(|pod| pod.role == Role::Culprit).unwrap().uid.clone();
-        let said = |line: String| Report::Said { at_millis: 1, by: Speaker::Agent, line };
+        let uid = plan
+            .pods
+            .iter()
+            .find(|pod| pod.role == Role::Culprit)
+            .unwrap()
+            .uid
+            .clone();
+        let said = |line: String| Report::Said {
+            at_millis: 1,
+            by: Speaker::Agent,
+            line,
+        };
         let reports = [
             Report::Started { at_millis: 5000 },
             said(format!("{{\"culprit\":\"pod{uid}\"}}")),

@@ -16,7 +16,9 @@ const BLOCK_BYTES: u64 = 512 << 10;
 /// Takes `bytes` and keeps them warm.
 pub(super) fn hold(bytes: u64) -> Result<()> {
     let mut noise = Noise::new();
-    let blocks: Vec<Vec<u64>> = (0..bytes.div_ceil(BLOCK_BYTES)).map(|_| noise.block(BLOCK_BYTES as usize)).collect();
+    let blocks: Vec<Vec<u64>> = (0..bytes.div_ceil(BLOCK_BYTES))
+        .map(|_| noise.block(BLOCK_BYTES as usize))
+        .collect();
     loop {
         // A service that does something now and then: one page in 64 is looked at.
         for block in &blocks {

@@ -24,7 +24,8 @@ pub(super) fn read_over_and_over(size_bytes: u64, rate_bytes: u64) -> Result<()>
     let mut block = vec![0x5a_u8; BLOCK_BYTES];
     let mut written_bytes = 0;
     while written_bytes < size_bytes {
-        file.write_all(&block).with_context(|| format!("writing {path}"))?;
+        file.write_all(&block)
+            .with_context(|| format!("writing {path}"))?;
         written_bytes += BLOCK_BYTES as u64;
         if written_bytes % (16 << 20) == 0 {
             file.sync_data().with_context(|| format!("writing {path}"))?;

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit};
 
 use super::{Pace, rest};
 
@@ -39,6 +40,16 @@ pub(super) fn fill_page_tables(rate_bytes: u64) -> Result<()> {
 
 /// Fills one pipe after another.
 pub(super) fn fill_pipes(rate_bytes: u64) -> Result<()> {
+    // Two descriptors a pipe: more than a process gets by default, fewer than the guest's fs.nr_open.
+    let many = Some(1 << 20);
+    rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: many,
+            maximum: many,
+        },
+    )
+    .context("descriptors")?;
     let mut pace = Pace::new(rate_bytes);
     let mut ends: Vec<(OwnedFd, File)> = Vec::new();
     let full = vec![b'x'; 1 << 20];
@@ -47,7 +58,9 @@ pub(super) fn fill_pipes(rate_bytes: u64) -> Result<()> {
             Ok((read, write)) => {
                 let room = rustix::pipe::fcntl_setpipe_size(&write, full.len()).context("a pipe's size")?;
                 let mut write = File::from(write);
-                write.write_all(full.get(..room).unwrap_or(&full)).context("filling a pipe")?;
+                write
+                    .write_all(full.get(..room).unwrap_or(&full))
+                    .context("filling a pipe")?;
                 ends.push((read, write));
                 pace.wait_for(room as u64);
             }

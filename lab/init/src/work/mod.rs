@@ -21,11 +21,21 @@ pub(crate) fn run(work: &Work) -> Result<()> {
         Work::Pause => rest(),
         Work::Hold { hold } => anon::hold(bytes(hold)),
         Work::Grow { rate, total, start } => anon::grow(bytes(rate), total.as_ref().map(bytes), bytes(start)),
-        Work::Shmem { rate, total, then_exits } => shmem::fill(bytes(rate), total.as_ref().map(bytes), *then_exits),
-        Work::Forks { each, per_second, at_most } => anon::fork(each, *per_second, *at_most),
+        Work::Shmem {
+            rate,
+            total,
+            then_exits,
+        } => shmem::fill(bytes(rate), total.as_ref().map(bytes), *then_exits),
+        Work::Forks {
+            each,
+            per_second,
+            at_most,
+        } => anon::fork(each, *per_second, *at_most),
         Work::PageTables { rate } => kernel::fill_page_tables(bytes(rate)),
         Work::Pipes { rate } => kernel::fill_pipes(bytes(rate)),
-        Work::Reread { size, rate } | Work::Stream { size, rate } => file::read_over_and_over(bytes(size), bytes(rate)),
+        Work::Reread { size, rate } | Work::Stream { size, rate } => {
+            file::read_over_and_over(bytes(size), bytes(rate))
+        }
     }
 }
 
@@ -51,7 +61,11 @@ struct Pace {
 
 impl Pace {
     fn new(rate_bytes: u64) -> Self {
-        Self { start: Instant::now(), rate_bytes, done_bytes: 0 }
+        Self {
+            start: Instant::now(),
+            rate_bytes,
+            done_bytes: 0,
+        }
     }
 
     /// Waits until `step_bytes` more are due.
@@ -67,7 +81,11 @@ impl Pace {
         if let Some(ahead) = due.checked_sub(spent) {
             sleep(ahead);
         } else if spent - due > Duration::from_millis(500) {
-            *self = Self { start: Instant::now(), rate_bytes: self.rate_bytes, done_bytes: 0 };
+            *self = Self {
+                start: Instant::now(),
+                rate_bytes: self.rate_bytes,
+                done_bytes: 0,
+            };
         }
     }
 }

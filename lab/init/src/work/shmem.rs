@@ -19,8 +19,14 @@ pub(super) fn fill(rate_bytes: u64, total_bytes: Option<u64>, then_exits: bool) 
     let mut buffer = Vec::new();
     while total_bytes.is_none_or(|total| written_bytes < total) {
         buffer.clear();
-        buffer.extend(noise.block(BLOCK_BYTES as usize).iter().flat_map(|word| word.to_le_bytes()));
-        file.write_all(&buffer).with_context(|| format!("writing {path}"))?;
+        buffer.extend(
+            noise
+                .block(BLOCK_BYTES as usize)
+                .iter()
+                .flat_map(|word| word.to_le_bytes()),
+        );
+        file.write_all(&buffer)
+            .with_context(|| format!("writing {path}"))?;
         written_bytes += BLOCK_BYTES;
         pace.wait_for(BLOCK_BYTES);
     }
