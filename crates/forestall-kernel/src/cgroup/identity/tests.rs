@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const UID: &str = "0330b2c1-a15b-4cdd-b5e5-72d4a90bee82";
@@ -217,4 +219,30 @@ fn names_of_any_bytes_are_taken_and_escaped_for_display() {
     assert_eq!(container.pod.uid.as_bytes(), b"\xff\n");
     assert_eq!(container.pod.uid.to_string(), "\\xff\\n");
     assert_eq!(&*container.id, b"\x1b[31m");
+}
+
+proptest! {
+    /// Paths come from the kernel log and from other people's names: no bytes may bring it down, and none put in front of a
+    /// path may change what its last `kubepods` node says.
+    #[test]
+    fn any_bytes_are_taken_and_a_prefix_changes_nothing(
+        prefix in "[a-z/:._-]{0,24}",
+        pieces in prop::collection::vec(
+            prop::sample::select(vec![
+                &b"/"[..], b"kubepods", b".slice", b"-burstable", b"besteffort", b"-pod", b"pod", b"_", b":", b".scope",
+                b"crio-", b"0b1c", b"\xff", b"..", b"-",
+            ]),
+            0..24,
+        ),
+    ) {
+        let path = pieces.concat();
+        let identity = Identity::of_path(&path);
+        let longer = [prefix.as_bytes(), b"/kubepods/podx/", &path].concat();
+        let nested = Identity::of_path(&longer);
+        prop_assert!(nested.is_in_kubepods() || !identity.is_in_kubepods());
+        let rooted = [b"/kubepods/podouter/cid/", &path[..]].concat();
+        if matches!(identity, Identity::Pod(_) | Identity::Container(_)) {
+            prop_assert_eq!(Identity::of_path(&rooted), identity);
+        }
+    }
 }
