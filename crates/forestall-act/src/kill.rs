@@ -123,6 +123,14 @@ impl Course {
         };
     }
 
+    /// TERM may not be sent (no `CAP_KILL`), while `cgroup.kill` needs no capability. Waiting for somebody who was told
+    /// nothing helps nobody, so KILL follows at once.
+    pub(crate) fn term_refused(&mut self) {
+        self.phase = Phase::Grace {
+            kill_at: self.ordered_at,
+        };
+    }
+
     /// KILL was sent. `repeat`: to each process by itself, so that somebody may have forked away.
     pub(crate) fn killed(&mut self, now: Moment, repeat: bool) {
         if !matches!(self.phase, Phase::Killed { .. }) {

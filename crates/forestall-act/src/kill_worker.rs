@@ -199,18 +199,20 @@ impl KillWorker {
                 }
                 Next::Finish(kind) => return Some((kind, Note::None)),
                 Next::Term => {
-                    if let Err(refusal) = self.hands.term(&flight.victim) {
-                        return after(flight, refusal, now);
-                    }
-                    flight.course.termed();
+                    let note = match self.hands.term(&flight.victim) {
+                        Ok(()) => {
+                            flight.course.termed();
+                            Note::None
+                        }
+                        Err(Refusal::Failed(error)) => {
+                            flight.course.term_refused();
+                            Note::TermRefused(error.raw_os_error())
+                        }
+                        Err(refusal) => return after(flight, refusal, now),
+                    };
+                    let took = flight.course.took(now);
                     for action in flight.actions.iter().flatten() {
-                        self.tell(
-                            action,
-                            OutcomeKind::Progress,
-                            Bytes::ZERO,
-                            flight.course.took(now),
-                            Note::None,
-                        );
+                        self.tell(action, OutcomeKind::Progress, Bytes::ZERO, took, note);
                     }
                 }
                 Next::Kill => {

@@ -19,10 +19,13 @@ fn start() -> ActorHandle {
     Actor::start(&ActConfig::default()).expect("three threads")
 }
 
-/// A child whose script has said that it is ready.
+/// A child whose script has said that it is ready. It ends by itself after a minute, should its test fail.
 fn child(script: &str) -> Child {
     let mut child = Command::new("sh")
-        .args(["-c", &format!("{script}; echo ready; while :; do sleep 1; done")])
+        .args([
+            "-c",
+            &format!("{script}; echo ready; for _ in 1 2 3 4 5 6; do sleep 10; done"),
+        ])
         .stdout(Stdio::piped())
         .spawn()
         .expect("a shell");

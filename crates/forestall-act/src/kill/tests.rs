@@ -108,6 +108,14 @@ fn no_grace_is_kill_at_once() {
 }
 
 #[test]
+fn where_term_may_not_be_sent_kill_does_not_wait_for_it() {
+    let mut course = start(&action(Span::secs(2), Span::secs(10)));
+    assert_eq!(course.next(at(0), holds(100), TICK), Next::Term);
+    course.term_refused();
+    assert_eq!(course.next(at(0), holds(100), TICK), Next::Kill);
+}
+
+#[test]
 fn an_escalation_ends_the_grace() {
     let first = action(Span::secs(30), Span::secs(40));
     let mut course = start(&first);
