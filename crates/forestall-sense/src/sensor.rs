@@ -8,7 +8,7 @@ use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{Bounds, GroupFile, Hierarchy, HierarchyError, Tree, Version};
 use forestall_kernel::file::Buffer;
 use forestall_kernel::proc::ProcRoot;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 
 use crate::capabilities::Capabilities;
 use crate::config::SenseConfig;
@@ -41,8 +41,8 @@ pub struct Sensor {
 }
 
 impl Sensor {
-    /// Opens what there is. Each followed cgroup takes three descriptors: the soft limit of open files is raised as far as
-    /// that needs, and where the hard limit is too low fewer are followed (the capabilities say so).
+    /// Opens what there is. Each followed cgroup takes three descriptors: raise the soft limit of open files before, or
+    /// fewer are followed (the capabilities say so).
     pub fn open(config: &SenseConfig) -> Result<Self, Error> {
         let proc = ProcRoot::open(&config.proc_root)?;
         let mut node = NodeReader::open(&proc, &config.sys_root)?;
@@ -218,46 +218,21 @@ fn open_groups(
     Some(GroupReader::new(tree))
 }
 
-/// The configured bounds, or fewer cgroups where the limit of open files does not allow as many. The soft limit is raised
-/// for that, which concerns nobody but this process: it only exists for programs that use select(2).
+/// The configured bounds, or fewer cgroups where the limit of open files does not allow as many.
 fn affordable(config: &SenseConfig, capabilities: &mut Capabilities) -> Bounds {
+    // Absent means unlimited.
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let spare = DESCRIPTORS_SPARE + config.processes_max as u64;
-    let wanted = spare + DESCRIPTORS_PER_GROUP * config.bounds.groups_max as u64;
-    let allowed = raise_open_files(wanted);
     let groups = usize::try_from(allowed.saturating_sub(spare) / DESCRIPTORS_PER_GROUP).unwrap_or(usize::MAX);
     if groups >= config.bounds.groups_max {
         return config.bounds;
     }
     capabilities.notes.push(format!(
-        "at most {groups} cgroups are followed, because {allowed} files may be open; raise the hard limit (LimitNOFILE=)"
+        "at most {groups} cgroups are followed, because {allowed} files may be open; raise the limit (LimitNOFILE=)"
     ));
     Bounds {
         groups_max: groups,
         ..config.bounds
-    }
-}
-
-/// Raises the soft limit of open files to `wanted`, or as far as the hard limit goes; returns what it is then.
-fn raise_open_files(wanted: u64) -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    // Absent means unlimited.
-    let (soft, hard) = (
-        limit.current.unwrap_or(u64::MAX),
-        limit.maximum.unwrap_or(u64::MAX),
-    );
-    let aim = wanted.min(hard);
-    if soft >= aim {
-        return soft;
-    }
-    match setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(aim),
-            maximum: limit.maximum,
-        },
-    ) {
-        Ok(()) => aim,
-        Err(_) => soft,
     }
 }
 
