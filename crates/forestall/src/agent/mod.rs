@@ -37,6 +37,8 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         return Ok(refuse(&refusal));
     }
     let notifier = Notifier::from_environment();
+    // The guard raises its priority at start, and threads inherit it; the talk thread goes back to what was given.
+    let nice = rustix::process::getpriority_process(None).unwrap_or(0);
     let started = start::start(&settings)?;
     if let Some((rung, why)) = started
         .degraded
@@ -81,6 +83,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         args,
         settings,
         granted: started.policy,
+        nice,
     })
     .context("cannot start the talk thread")?;
     guard::run(GuardSetup {

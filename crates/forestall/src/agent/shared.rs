@@ -42,6 +42,8 @@ pub(crate) use self::board::{
     ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Health, Histogram, MODES, RUNGS, WALLS,
 };
 pub(crate) use self::command::{Command, Commander, Commands};
+#[cfg(test)]
+pub(crate) use self::event::Name;
 pub(crate) use self::event::{Event, EventKind, Inbox, Trouble};
 pub(crate) use self::post::{Names, Post, Tick};
 pub(crate) use self::snapshot::{Row, Snapshot};

@@ -8,6 +8,8 @@ pub(crate) mod escape;
 mod json;
 mod sentence;
 pub(crate) mod sink;
+#[cfg(test)]
+mod tests;
 mod time;
 pub(crate) mod words;
 

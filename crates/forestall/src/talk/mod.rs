@@ -63,6 +63,8 @@ pub(crate) struct TalkSetup {
     pub(crate) settings: Settings,
     /// The policy that the guard started with, cut down to what can be done here.
     pub(crate) granted: Policy,
+    /// The priority (nice value) this thread is meant to have.
+    pub(crate) nice: i32,
     /// The service manager, if there is one that listens.
     pub(crate) notifier: Option<Notifier>,
 }
@@ -112,28 +114,42 @@ impl Talk {
 
 /// Runs the talker until the end, through its panics.
 fn supervise(mut talker: Talker) {
-    let mut pause = Duration::from_secs(1);
-    loop {
-        let end = catch_unwind(AssertUnwindSafe(|| {
+    // Only ever down, which is always allowed; where it fails the thread is merely quicker than it needs to be.
+    let _ = rustix::process::setpriority_process(None, talker.setup.nice);
+    keep_going(
+        &mut talker,
+        |talker| {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(talker.talk())
-        }));
-        let why = match end {
+        },
+        |talker, why, pause| {
+            let again = format!("{why}; it starts again in {} s", pause.as_secs());
+            talker.setup.logger.say(Level::Error, "talk", &again);
+            talker.setup.logger.flush();
+            thread::sleep(pause);
+            !talker.ending.flag.load(Ordering::Acquire)
+        },
+    );
+}
+
+/// Runs `body` until it ends well. After an error or a panic `pause` is told why and for how long to wait, twice as long
+/// each time; it answers whether to go on.
+fn keep_going<T>(
+    state: &mut T,
+    mut body: impl FnMut(&mut T) -> io::Result<()>,
+    mut pause: impl FnMut(&mut T, &str, Duration) -> bool,
+) {
+    let mut length = Duration::from_secs(1);
+    loop {
+        let why = match catch_unwind(AssertUnwindSafe(|| body(state))) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => format!("the talk thread could not go on: {error}"),
             Err(_) => "the talk thread panicked".to_owned(),
         };
-        if talker.ending.flag.load(Ordering::Acquire) {
+        if !pause(state, &why, length) {
             return;
         }
-        talker.setup.logger.say(
-            Level::Error,
-            "talk",
-            &format!("{why}; it starts again in {} s", pause.as_secs()),
-        );
-        talker.setup.logger.flush();
-        thread::sleep(pause);
-        pause = (pause * 2).min(BACKOFF_MAX);
+        length = (length * 2).min(BACKOFF_MAX);
     }
 }
 

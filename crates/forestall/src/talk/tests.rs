@@ -277,3 +277,72 @@ fn what_is_not_there_and_what_is_not_asked_for() {
         StatusCode::METHOD_NOT_ALLOWED
     );
 }
+
+#[test]
+fn a_panic_of_the_talk_thread_is_not_its_end() {
+    let mut rounds = Vec::new();
+    let mut pauses = Vec::new();
+    keep_going(
+        &mut rounds,
+        |rounds| {
+            rounds.push(rounds.len());
+            match rounds.len() {
+                1..=6 => panic!("as a test"),
+                7 => Err(io::Error::other("no more descriptors")),
+                _ => Ok(()),
+            }
+        },
+        |_, why, length| {
+            pauses.push((why.contains("panicked"), length.as_secs()));
+            true
+        },
+    );
+    assert_eq!(rounds.len(), 8);
+    let expected = [
+        (true, 1),
+        (true, 2),
+        (true, 4),
+        (true, 8),
+        (true, 16),
+        (true, 30),
+        (false, 30),
+    ];
+    assert_eq!(pauses, expected);
+}
+
+/// The reference is made from the page itself, so that it cannot name what is not there.
+#[test]
+fn the_reference_of_metrics_is_up_to_date() {
+    let ends = published();
+    ends.board.degrade("kill", "as an example");
+    let page = metrics::render(&ends.board).expect("it renders");
+    let mut fresh = String::from(
+        "# Metrics\n\nGenerated from the code. Served at `/metrics` as OpenMetrics text, in base units.\n\n\
+         | name | type | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for help in page.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        let (name, meaning) = help.split_once(' ').expect("a name and a meaning");
+        let kind = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("# TYPE {name} ")))
+            .expect("a type");
+        let total = if kind == "counter" { "_total" } else { "" };
+        let series = format!("{name}{}{{", if kind == "histogram" { "_bucket" } else { total });
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(&series))
+            .unwrap_or_else(|| panic!("{series} has no series"));
+        let (_, labels, _) = parse_series(line);
+        let labels: Vec<&str> = labels.iter().map(|(label, _)| label.as_str()).collect();
+        fresh.push_str(&format!(
+            "| `{name}{total}` | {kind} | {} | {meaning} |\n",
+            labels.join(", ")
+        ));
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/metrics.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &fresh).expect("the reference can be written");
+    }
+    let kept = std::fs::read_to_string(path).expect("the reference is in the repository");
+    assert_eq!(kept, fresh, "run the test with UPDATE=1 and commit the result");
+}

@@ -4,7 +4,6 @@ use forestall_decide::{
     Span, Target, WallKind, WallReading,
 };
 
-use super::event::Name;
 use super::*;
 
 struct Fixed;
