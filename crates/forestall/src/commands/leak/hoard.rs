@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
@@ -66,6 +66,7 @@ pub(crate) struct Hoard {
     private: Vec<Vec<u8>>,
     files: Vec<File>,
     children: Vec<Child>,
+    started: u64,
     page_size: u64,
 }
 
@@ -79,6 +80,7 @@ impl Hoard {
             private: Vec::new(),
             files: Vec::new(),
             children: Vec::new(),
+            started: 0,
             page_size: page_size()?,
         })
     }
@@ -86,6 +88,20 @@ impl Hoard {
     /// The child processes.
     pub(crate) fn child_pids(&self) -> impl Iterator<Item = u32> {
         self.children.iter().map(Child::id)
+    }
+
+    /// Children that have ended since the last call, and how: the kernel kills them one by one, and a parent that does not
+    /// look never notices.
+    pub(crate) fn ended(&mut self) -> Vec<(u32, ExitStatus)> {
+        let mut ended = Vec::new();
+        self.children.retain_mut(|child| match child.try_wait() {
+            Ok(Some(status)) => {
+                ended.push((child.id(), status));
+                false
+            }
+            Ok(None) | Err(_) => true,
+        });
+        ended
     }
 
     /// Adds `size` bytes of `kind` and answers how many of them were touched.
@@ -221,11 +237,8 @@ impl Hoard {
     fn add_process(&mut self, size: u64) -> anyhow::Result<()> {
         let program = std::env::current_exe().context("cannot find the own program")?;
         let mebi = (size / MEBI).to_string();
-        let seed = self
-            .recipe
-            .seed
-            .wrapping_add(self.children.len() as u64 + 1)
-            .to_string();
+        self.started += 1;
+        let seed = self.recipe.seed.wrapping_add(self.started).to_string();
         let mut child = Command::new(program)
             .args([
                 "leak",

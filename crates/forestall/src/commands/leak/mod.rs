@@ -245,6 +245,9 @@ fn climb(args: &LeakArgs, plan: &Plan, cap: Option<u64>, hoard: &mut Hoard) -> a
                 mebi(allocated)
             )
         })?;
+        for (pid, status) in hoard.ended() {
+            writeln!(io::stdout(), "        child process {pid} is gone: {status}")?;
+        }
         allocated = allocated.saturating_add(size);
         touched = touched.saturating_add(added);
         let is_last = plan.next_block(allocated).is_none();
