@@ -334,10 +334,19 @@ fn the_reference_of_metrics_is_up_to_date() {
             .unwrap_or_else(|| panic!("{series} has no series"));
         let (_, labels, _) = parse_series(line);
         let labels: Vec<&str> = labels.iter().map(|(label, _)| label.as_str()).collect();
-        fresh.push_str(&format!(
-            "| `{name}{total}` | {kind} | {} | {meaning} |\n",
-            labels.join(", ")
-        ));
+        fresh += &[
+            "| `",
+            name,
+            total,
+            "` | ",
+            kind,
+            " | ",
+            &labels.join(", "),
+            " | ",
+            meaning,
+            " |\n",
+        ]
+        .concat();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/metrics.md");
     if std::env::var_os("UPDATE").is_some() {
