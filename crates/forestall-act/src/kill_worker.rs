@@ -121,9 +121,12 @@ impl KillWorker {
         self.restore_dip();
         let (action, now) = (&order.action, clock::now());
         if action.rung == Rung::Sysrq {
-            let done = match (&order.place, sysrq::trigger_oom_killer(self.hands.proc_root())) {
-                (_, Ok(())) => OutcomeKind::Done,
-                (_, Err(error)) => OutcomeKind::Failed(error.raw_os_error()),
+            if !matches!(order.place, Place::Node) {
+                return self.refuse(action, Refusal::Misplaced, now);
+            }
+            let done = match sysrq::trigger_oom_killer(self.hands.proc_root()) {
+                Ok(()) => OutcomeKind::Done,
+                Err(error) => OutcomeKind::Failed(error.raw_os_error()),
             };
             return self.tell(action, done, Bytes::ZERO, clock::now().since(now), Note::None);
         }

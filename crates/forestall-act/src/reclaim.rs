@@ -47,6 +47,8 @@ pub(crate) enum Step {
         /// `EAGAIN`.
         short: bool,
     },
+    /// The cgroup was removed meanwhile.
+    Gone,
     /// The write failed otherwise.
     Failed(i32),
 }
@@ -133,6 +135,14 @@ impl Reclaim {
                         self.ended = Some(self.finish(Some(ReclaimEnd::Exhausted)));
                     }
                 }
+            }
+            Step::Gone => {
+                let kind = if self.freed > Bytes::ZERO {
+                    OutcomeKind::Done
+                } else {
+                    OutcomeKind::Gone
+                };
+                self.ended = Some(Next::Finish(kind, None));
             }
             Step::Failed(errno) => self.ended = Some(Next::Finish(OutcomeKind::Failed(errno), None)),
         }

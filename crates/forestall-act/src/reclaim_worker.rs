@@ -157,6 +157,7 @@ impl ReclaimWorker {
         };
         match did {
             Ok(did) => did,
+            Err(Errno::NODEV | Errno::NOENT) => Step::Gone,
             Err(error) => Step::Failed(error.raw_os_error()),
         }
     }

@@ -512,3 +512,42 @@ fn a_kill_file_is_written_once_and_nobody_is_signalled_singly() {
     child.kill().expect("our own child");
     child.wait().expect("our own child");
 }
+
+#[test]
+fn sysrq_writes_its_letter_or_says_why_not() {
+    let proc_root = tempfile::tempdir().expect("a directory");
+    let config = ActConfig {
+        proc_root: proc_root.path().into(),
+        ..ActConfig::default()
+    };
+    let handle = Actor::start(&config).expect("the threads");
+    let mut sysrq = order(1, Span::default(), Place::Node);
+    sysrq.action.rung = Rung::Sysrq;
+    assert_eq!(handle.submit(sysrq.clone()), Ok(()));
+    // ENOENT is 2 on every machine.
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Failed(2));
+    let trigger = proc_root.path().join("sysrq-trigger");
+    fs::write(&trigger, "").expect("a file");
+    let misplaced = Order {
+        place: Place::Process(ProcessId::default()),
+        ..sysrq.clone()
+    };
+    assert_eq!(handle.submit(misplaced), Ok(()));
+    assert_eq!(wait_for(&handle, 1).0.note, Note::Misplaced);
+    assert_eq!(fs::read(&trigger).expect("the file"), b"");
+    assert_eq!(handle.submit(sysrq), Ok(()));
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Done);
+    assert_eq!(fs::read(&trigger).expect("the file"), b"f");
+}
+
+#[test]
+fn a_missing_proc_root_is_named() {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = root.path().join("proc");
+    let refused = Actor::start(&ActConfig {
+        proc_root: path.clone(),
+        ..ActConfig::default()
+    });
+    let message = refused.expect_err("there is nothing").to_string();
+    assert!(message.contains(&path.display().to_string()), "{message}");
+}

@@ -103,6 +103,24 @@ fn a_failure_is_passed_on() {
     );
 }
 
+#[test]
+fn a_cgroup_that_is_removed_ends_it_with_what_it_gave() {
+    let mut book = Book::new(10);
+    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
+    reclaim.stepped(at(1), STEP_MAX, Step::Gone, calm(), &mut book);
+    assert_eq!(
+        reclaim.next(at(1), calm(), &mut book),
+        Next::Finish(OutcomeKind::Gone, None)
+    );
+    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
+    reclaim.stepped(at(1), STEP_MAX, full(STEP_MAX), calm(), &mut book);
+    reclaim.stepped(at(1), STEP_MAX, Step::Gone, calm(), &mut book);
+    assert_eq!(
+        reclaim.next(at(1), calm(), &mut book),
+        Next::Finish(OutcomeKind::Done, None)
+    );
+}
+
 /// After 16 MiB were freed at 0 s, `refaulted` MiB have come back by `millis`.
 fn after_refaults(book: &mut Book, refaulted: u64, millis: u64) -> Next {
     let mut first = Reclaim::new(&order(16), GROUP, at(0), calm());
