@@ -202,9 +202,14 @@ fn narrow(sample: &Sample, history: &History, culprit: Culprit, noise: Bytes) ->
     match largest {
         Some(process) if grown(process) > noise && grown(process).0 >= culprit.grown.0 / 2 => Culprit {
             target: Target::Process(process.id),
-            protection: process.protection.or(culprit.protection),
+            protection: process.protection.or(handed_down(culprit.protection)),
             ..culprit
         },
         _ => culprit,
     }
+}
+
+/// What a cgroup's protection says of a single process in it: that a neighbour there is a node agent says nothing.
+fn handed_down(protection: Option<Protection>) -> Option<Protection> {
+    protection.filter(|why| matches!(why, Protection::OptedOut | Protection::Delegated))
 }

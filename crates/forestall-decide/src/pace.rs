@@ -9,14 +9,21 @@ use crate::units::{Bytes, BytesPerSecond, Span};
 const LOOKS_PER_RUNWAY: u64 = 4;
 /// A wall whose fast runway is shorter than this is near.
 const NEAR: Span = Span::secs(30);
-/// Looking may cost at most one part in this many of the time.
+/// Looking may cost at most one part in this many of the time, and in the last second before a wall half of it.
 const COST_SHARE: u64 = 8;
+const COST_SHARE_NEAR: u64 = 2;
+/// So near is the last second before a wall.
+const LAST: Span = Span::secs(1);
 
 /// The time until the next look. `busy`: an action is in flight and its effect is waited for.
 pub(crate) fn next_look(readings: &[WallReading], sample: &Sample, policy: &Policy, busy: bool) -> Span {
     let mut wake = policy.tick_idle;
+    let mut cost_share = COST_SHARE;
     for reading in readings {
         let killing = matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods);
+        if killing && reading.runway.p10 <= LAST.max(sample.node.sample_cost.times(COST_SHARE)) {
+            cost_share = COST_SHARE_NEAR;
+        }
         let bound = if killing {
             let fastest = reading.growth_fast.max(policy.fill_rate);
             let sight = Span(Span::to_cover(reading.distance, fastest).0 / LOOKS_PER_RUNWAY);
@@ -51,5 +58,5 @@ pub(crate) fn next_look(readings: &[WallReading], sample: &Sample, policy: &Poli
         wake = wake.min(policy.tick_near);
     }
     wake.max(policy.tick_min)
-        .max(sample.node.sample_cost.times(COST_SHARE))
+        .max(sample.node.sample_cost.times(cost_share))
 }

@@ -22,9 +22,11 @@ const LIST_EVERY: Span = Span::secs(1);
 /// A followed process is looked at closely this often: a container's first process starts in its runtime's cgroup, and
 /// anybody may be moved or take another name.
 const FOLLOWED_EVERY: Span = Span::secs(1);
-/// Processes looked at in one sample in calm times: at least, and at most.
-const SLICE_MIN: usize = 32;
+/// Processes looked at in one sample at most. At least one is; how many follows from the time since the sample before, so
+/// that samples in quick succession, when a wall is near, do not pay for the list again and again.
 const SLICE_MAX: usize = 512;
+/// A short list is gone through faster than the pass would have to be.
+const LOOKS_PER_SECOND_MIN: u64 = 32;
 
 /// A process's name, 15 bytes at the most; its own choice, to be escaped before it is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -184,10 +186,9 @@ impl ProcessReader {
         }
         let elapsed = view.now.since(self.sliced_at);
         self.sliced_at = view.now;
-        let share = (self.pids.len() as u64).saturating_mul(elapsed.0) / PASS_EVERY.0;
-        let wanted = usize::try_from(share)
-            .unwrap_or(SLICE_MAX)
-            .clamp(SLICE_MIN, SLICE_MAX);
+        let by_pass = (self.pids.len() as u64).saturating_mul(elapsed.0) / PASS_EVERY.0;
+        let share = by_pass.max(LOOKS_PER_SECOND_MIN.saturating_mul(elapsed.0) / 1_000_000);
+        let wanted = usize::try_from(share).unwrap_or(SLICE_MAX).clamp(1, SLICE_MAX);
         let wanted = if everybody { self.pids.len() } else { wanted };
         let end = self.cursor.saturating_add(wanted).min(self.pids.len());
         while self.cursor < end {

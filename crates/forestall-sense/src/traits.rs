@@ -20,11 +20,12 @@ use crate::node::is_due;
 const TRAITS_EVERY: Span = Span::secs(10);
 /// Processes looked at in a second for traits that are merely old, and at most in one sample.
 const PROCESSES_PER_SECOND: u64 = 480;
-const PROCESSES_PER_SAMPLE: u64 = 480;
+const PROCESSES_PER_SAMPLE: u64 = 64;
 /// Our ancestors are looked up this often: one that ends hands us to another.
 const ANCESTORS_EVERY: Span = Span::secs(60);
-/// Processes looked at in one cgroup.
-const PROCESSES_PER_GROUP: usize = 256;
+/// Processes looked at in one cgroup. A cgroup with many more must not hold up the sample that would save the node from it;
+/// before a kill the act crate looks at every single one.
+const PROCESSES_PER_GROUP: usize = 32;
 /// A pause process holds some hundred KiB. One that has grown beyond this is somebody who took its name.
 const PAUSE_BYTES_MAX: Bytes = Bytes::mebi(16);
 

@@ -16,7 +16,11 @@ const SIDE_BY_SIDE_MAX: u32 = 8;
 pub(crate) fn measure_fill_rate(cpus: u32) -> BytesPerSecond {
     let fastest = (0..TRIES).map(|_| fill_once()).max().unwrap_or_default();
     let fastest = fastest.max(BytesPerSecond(64 << 20));
-    BytesPerSecond(fastest.0.saturating_mul(u64::from(cpus.clamp(1, SIDE_BY_SIDE_MAX))))
+    BytesPerSecond(
+        fastest
+            .0
+            .saturating_mul(u64::from(cpus.clamp(1, SIDE_BY_SIDE_MAX))),
+    )
 }
 
 fn fill_once() -> BytesPerSecond {

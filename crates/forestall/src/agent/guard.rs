@@ -4,7 +4,9 @@
 //! What it refuses to do: act (orders go to the act threads), speak (events go to the talk thread), or wait for either.
 
 use forestall_act::ActorHandle;
-use forestall_decide::{Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Span};
+use forestall_decide::{
+    Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Span, Target, WallKind,
+};
 use forestall_sense::Sensor;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -17,6 +19,9 @@ use super::trigger::Triggers;
 const OWN_FDS: usize = 2;
 /// More triggers than this are never armed: the machine's and those of the nodes named `kubepods`.
 const TRIGGERS_MAX: usize = 6;
+
+/// A wall nearer than this is worth reading the host's processes for.
+const NEAR: Span = Span::secs(60);
 
 /// What the guard needs to run, all of it opened before.
 pub(crate) struct GuardSetup {
@@ -85,7 +90,10 @@ impl Guard {
         {
             let commands = self.commands.fd();
             let reports = self.actor.reported();
-            let own = [PollFd::from_borrowed_fd(commands, PollFlags::IN), PollFd::from_borrowed_fd(reports, PollFlags::IN)];
+            let own = [
+                PollFd::from_borrowed_fd(commands, PollFlags::IN),
+                PollFd::from_borrowed_fd(reports, PollFlags::IN),
+            ];
             let spare = PollFd::from_borrowed_fd(commands, PollFlags::empty());
             let mut fds: [PollFd<'_>; OWN_FDS + TRIGGERS_MAX] = std::array::from_fn(|_| spare.clone());
             let mut count = OWN_FDS;
@@ -131,7 +139,6 @@ impl Guard {
         self.sensor.sample(at, late);
         let sample = self.sensor.last();
         let enforce = self.engine.policy().mode == Mode::Enforce;
-        let near = self.engine.policy().tick_near;
         let decision = self.engine.step(at, Input::Sample(sample));
         // Orders first: everything else can wait for them.
         let mut lost = [None; 4];
@@ -155,17 +162,38 @@ impl Guard {
             }
         }
         let wake_in = decision.wake_in;
-        let tick = Tick { now: at, took: now().since(at) };
-        self.post.publish(&tick, sample, &decision, &SensorNames(&self.sensor));
+        let attention = suspects_host(&decision);
+        let tick = Tick {
+            now: at,
+            took: now().since(at),
+        };
+        self.post
+            .publish(&tick, sample, &decision, &SensorNames(&self.sensor));
         for outcome in lost.iter().flatten() {
             self.engine.step(at, Input::Outcome(outcome));
             self.post.outcome(at, outcome);
         }
-        // Each process outside `kubepods` is read at every look only while a wall is near.
-        self.sensor.set_attention(wake_in <= near);
+        self.sensor.set_attention(attention);
         if self.sensor.failures() > failures {
-            self.post.trouble(at, Trouble { what: "read", errno: 0 });
+            self.post.trouble(
+                at,
+                Trouble {
+                    what: "read",
+                    errno: 0,
+                },
+            );
         }
         self.wake_at = at + wake_in;
     }
+}
+
+/// The machine's own wall is near and its growth is not explained by a pod: then every process outside `kubepods` is read at
+/// every look, which takes too long to be done when a pod is the culprit.
+fn suspects_host(decision: &Decision<'_>) -> bool {
+    let near = decision
+        .readings
+        .iter()
+        .filter(|reading| reading.wall == WallKind::Kernel && reading.runway.p10 <= NEAR);
+    let mut suspected = near.filter_map(|reading| reading.culprit);
+    suspected.any(|culprit| !matches!(culprit.target, Target::Group(_)))
 }

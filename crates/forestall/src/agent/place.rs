@@ -14,7 +14,10 @@ pub(crate) fn place_order(action: &Action, sensor: &Sensor) -> Option<Order> {
         Target::Process(id) => Place::Process(id),
         Target::Group(id) => Place::Cgroup(find_place(id, sensor)?),
     };
-    Some(Order { action: *action, place })
+    Some(Order {
+        action: *action,
+        place,
+    })
 }
 
 fn find_place(id: GroupId, sensor: &Sensor) -> Option<CgroupPlace> {
@@ -24,7 +27,13 @@ fn find_place(id: GroupId, sensor: &Sensor) -> Option<CgroupPlace> {
         Version::V1 => CgroupVersion::V1,
         Version::V2 => CgroupVersion::V2,
     };
-    Some(CgroupPlace { dir: member.handle, id, kind, path: member.location, version })
+    Some(CgroupPlace {
+        dir: member.handle,
+        id,
+        kind,
+        path: member.location,
+        version,
+    })
 }
 
 /// The names the sensor knows things by.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use forestall_act::{
-    ActConfig, Actor, ActorHandle, CgroupVersion, Release, Right, SelfTest, lock_memory, raise_priority, recover_dips,
-    self_test, shield_from_oom_killer,
+    ActConfig, Actor, ActorHandle, CgroupVersion, Release, Right, SelfTest, lock_memory, raise_priority,
+    recover_dips, self_test, shield_from_oom_killer,
 };
 use forestall_decide::{GroupKind, Mode, Policy, Preset, Rung, Span};
 use forestall_kernel::cgroup::Version;
@@ -66,17 +66,41 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<Started> {
     let kubepods = find_kubepods(&sensor);
     let directories: Vec<PathBuf> = kubepods.iter().map(|group| group.location.clone()).collect();
     let triggers = Triggers::arm(root, &directories);
-    notes.extend(triggers.missing.iter().map(|why| format!("pressure trigger: {why}")));
+    notes.extend(
+        triggers
+            .missing
+            .iter()
+            .map(|why| format!("pressure trigger: {why}")),
+    );
     let proc_dir = open_directory(&proc_root)?;
-    let first = kubepods.first().map(|group| (group.handle.as_fd(), group.version));
-    let rights = self_test(&SelfTest { proc_root: proc_dir.as_fd(), group: first, release: Release::default() });
+    let first = kubepods
+        .first()
+        .map(|group| (group.handle.as_fd(), group.version));
+    let rights = self_test(&SelfTest {
+        proc_root: proc_dir.as_fd(),
+        group: first,
+        release: Release::default(),
+    });
     let (policy, degraded) = cut_to_rights(&settings.policy, &rights, state_dir.is_some(), &sensor);
     let policy = tune(policy, &triggers, sensor.last().node.cpus);
-    let actor = Actor::start(&ActConfig { proc_root: proc_root.clone(), state_dir, ..ActConfig::default() })
-        .context("cannot start the act threads")?;
+    let actor = Actor::start(&ActConfig {
+        proc_root: proc_root.clone(),
+        state_dir,
+        ..ActConfig::default()
+    })
+    .context("cannot start the act threads")?;
     shield(&settings.policy, &proc_root, &rights, &mut notes);
     let capabilities = sensor.capabilities().clone();
-    Ok(Started { sensor, actor, triggers, policy, capabilities, rights, degraded, notes })
+    Ok(Started {
+        sensor,
+        actor,
+        triggers,
+        policy,
+        capabilities,
+        rights,
+        degraded,
+        notes,
+    })
 }
 
 /// Takes over what a new configuration may change, on a machine whose rights are known already.
@@ -85,7 +109,11 @@ pub(crate) fn adapt(policy: &Policy, started: &Policy) -> Policy {
         reclaim: policy.reclaim && started.reclaim,
         kill: policy.kill && started.kill,
         sysrq: policy.sysrq && started.sysrq,
-        tick_idle: if policy.preset == Preset::Forestall { started.tick_idle.max(policy.tick_calm) } else { policy.tick_calm },
+        tick_idle: if policy.preset == Preset::Forestall {
+            started.tick_idle.max(policy.tick_calm)
+        } else {
+            policy.tick_calm
+        },
         fill_rate: started.fill_rate,
         ..*policy
     }
@@ -93,12 +121,25 @@ pub(crate) fn adapt(policy: &Policy, started: &Policy) -> Policy {
 
 fn tune(policy: Policy, triggers: &Triggers, cpus: u32) -> Policy {
     let waits = triggers.is_armed() && policy.preset == Preset::Forestall;
-    let tick_idle = if waits { TICK_IDLE.max(policy.tick_calm) } else { policy.tick_calm };
-    Policy { tick_idle, fill_rate: measure_fill_rate(cpus), ..policy }
+    let tick_idle = if waits {
+        TICK_IDLE.max(policy.tick_calm)
+    } else {
+        policy.tick_calm
+    };
+    Policy {
+        tick_idle,
+        fill_rate: measure_fill_rate(cpus),
+        ..policy
+    }
 }
 
 /// A rung whose right is missing is switched off, visibly; the agent goes on with what is left.
-fn cut_to_rights(policy: &Policy, rights: &[Right], journal: bool, sensor: &Sensor) -> (Policy, Vec<(Rung, String)>) {
+fn cut_to_rights(
+    policy: &Policy,
+    rights: &[Right],
+    journal: bool,
+    sensor: &Sensor,
+) -> (Policy, Vec<(Rung, String)>) {
     let mut policy = *policy;
     let mut degraded = Vec::new();
     let works = |name: &str| rights.iter().any(|right| right.name == name && right.works);
@@ -110,7 +151,12 @@ fn cut_to_rights(policy: &Policy, rights: &[Right], journal: bool, sensor: &Sens
         }
     };
     let kill = works("pidfd") && (works("signal_other_users") || works("cgroup_kill"));
-    cut(&mut policy.kill, kill, Rung::Kill, "no right to signal other users' processes: run as root or with CAP_KILL");
+    cut(
+        &mut policy.kill,
+        kill,
+        Rung::Kill,
+        "no right to signal other users' processes: run as root or with CAP_KILL",
+    );
     let by_file = works("memory_reclaim") && (!swaps || works("memory_reclaim_swappiness"));
     let by_dip = !works("memory_reclaim") && works("memory_high") && journal && !swaps;
     let why = if swaps {
@@ -119,7 +165,12 @@ fn cut_to_rights(policy: &Policy, rights: &[Right], journal: bool, sensor: &Sens
         "memory.reclaim is missing or not writable, and a dip of memory.high needs /var/lib/forestall"
     };
     cut(&mut policy.reclaim, by_file || by_dip, Rung::Reclaim, why);
-    cut(&mut policy.sysrq, works("sysrq"), Rung::Sysrq, "/proc/sysrq-trigger cannot be written");
+    cut(
+        &mut policy.sysrq,
+        works("sysrq"),
+        Rung::Sysrq,
+        "/proc/sysrq-trigger cannot be written",
+    );
     (policy, degraded)
 }
 
@@ -130,7 +181,11 @@ struct Kubepods {
 }
 
 fn find_kubepods(sensor: &Sensor) -> Vec<Kubepods> {
-    let groups = sensor.last().groups.iter().filter(|group| group.kind == GroupKind::Kubepods);
+    let groups = sensor
+        .last()
+        .groups
+        .iter()
+        .filter(|group| group.kind == GroupKind::Kubepods);
     groups
         .filter_map(|group| sensor.roster().find(group.id))
         .map(|member| Kubepods {
@@ -148,7 +203,13 @@ fn find_kubepods(sensor: &Sensor) -> Vec<Kubepods> {
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     // Where it may not be raised, the sensor follows fewer cgroups and says so.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
 }
 
 /// The journal's directory: only `enforce` writes, and a directory that cannot be made is a note and no error.
@@ -158,12 +219,18 @@ fn open_state_dir(root: &Path, mode: Mode, notes: &mut Vec<String>) -> Option<Pa
     }
     let directory = root.join(STATE_DIR);
     if let Err(error) = std::fs::create_dir_all(&directory) {
-        notes.push(format!("{}: {error}; without it there is no dip of memory.high", directory.display()));
+        notes.push(format!(
+            "{}: {error}; without it there is no dip of memory.high",
+            directory.display()
+        ));
         return None;
     }
     match recover_dips(&directory) {
         Ok(recovered) if recovered.is_empty() => {}
-        Ok(recovered) => notes.push(format!("put back memory.high of {} cgroups after a crash", recovered.len())),
+        Ok(recovered) => notes.push(format!(
+            "put back memory.high of {} cgroups after a crash",
+            recovered.len()
+        )),
         Err(error) => notes.push(format!("cannot look for interrupted dips: {error}")),
     }
     Some(directory)
@@ -171,28 +238,37 @@ fn open_state_dir(root: &Path, mode: Mode, notes: &mut Vec<String>) -> Option<Pa
 
 fn open_directory(path: &Path) -> anyhow::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, FileMode::empty()).with_context(|| format!("cannot open {}", path.display()))
+    rustix::fs::open(path, flags, FileMode::empty())
+        .with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// Keeps this process alive and quick. In the other modes only its memory is locked: nothing outside it is changed.
 fn shield(policy: &Policy, proc_root: &Path, rights: &[Right], notes: &mut Vec<String>) {
     // Locking under a finite limit succeeds now and makes a later allocation fail, which would end the guard: it is asked
     // for only where the limit does not count.
-    let may_lock = rights.iter().any(|right| right.name == "lock_memory" && right.works);
+    let may_lock = rights
+        .iter()
+        .any(|right| right.name == "lock_memory" && right.works);
     if may_lock && let Err(error) = lock_memory() {
-        notes.push(format!("cannot lock memory ({error}): under thrashing the agent itself may wait for its pages"));
+        notes.push(format!(
+            "cannot lock memory ({error}): under thrashing the agent itself may wait for its pages"
+        ));
     }
     if policy.mode != Mode::Enforce {
         return;
     }
     if let Err(error) = raise_priority() {
-        notes.push(format!("cannot raise the guard's priority ({error}): it competes with CPU hogs for its turn"));
+        notes.push(format!(
+            "cannot raise the guard's priority ({error}): it competes with CPU hogs for its turn"
+        ));
     }
     match shield_from_oom_killer(proc_root) {
         Ok(shielded) => {
             if let Some(error) = shielded.errno {
                 let score = shielded.oom_score_adj;
-                notes.push(format!("oom_score_adj stays at {score} ({error}): set it to -999 from outside"));
+                notes.push(format!(
+                    "oom_score_adj stays at {score} ({error}): set it to -999 from outside"
+                ));
             }
         }
         Err(error) => notes.push(format!("oom_score_adj cannot be read: {error}")),

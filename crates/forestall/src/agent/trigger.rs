@@ -31,11 +31,17 @@ impl Triggers {
                 None
             }
         };
-        let Some(window_micros) = window else { return triggers };
+        let Some(window_micros) = window else {
+            return triggers;
+        };
         triggers.window_micros = window;
         let paths = std::iter::once(node).chain(groups.iter().map(|group| group.join("memory.pressure")));
         for path in paths {
-            let threshold = Threshold { kind: StallKind::Some, stall_micros: window_micros / STALL_SHARE, window_micros };
+            let threshold = Threshold {
+                kind: StallKind::Some,
+                stall_micros: window_micros / STALL_SHARE,
+                window_micros,
+            };
             match PsiTrigger::arm(&path, threshold) {
                 Ok(trigger) => triggers.armed.push(trigger),
                 Err(error) => triggers.missing.push(error.to_string()),
@@ -59,7 +65,9 @@ impl Triggers {
         let mut fired = false;
         let mut index = 0;
         self.armed.retain(|_| {
-            let state = answers.get(index).map_or(TriggerState::Quiet, |answer| PsiTrigger::state(*answer));
+            let state = answers
+                .get(index)
+                .map_or(TriggerState::Quiet, |answer| PsiTrigger::state(*answer));
             index += 1;
             fired |= state == TriggerState::Fired;
             state != TriggerState::Gone
