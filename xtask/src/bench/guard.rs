@@ -1,67 +1,124 @@
-//! The whole agent at one tick a second over 256 real containers, beside bare reads of the files it holds open.
+//! The guard over 256 containers at one look a second, beside bare reads of the files that a look reads.
+//!
+//! The whole agent over real cgroups, where these can be made, and one look in one process over plain files.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::daemon::Daemon;
 use super::idle::agent_command;
 use super::pods::RealTree;
 use super::report::Report;
 use super::{WATCH, floor};
-use crate::tools;
+use crate::{shell, tools};
 
 /// Containers in the tree.
-pub(super) const CONTAINERS: usize = 256;
+const CONTAINERS: usize = 256;
 
 /// The guard may cost this many times what reading the same files costs.
 const RATIO_MAX: f64 = 2.0;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Measures it where real cgroups can be made.
+/// What a look reads of each cgroup on v1; a kernel without swap accounting lacks the last one.
+const FILES_OF_A_LOOK: [&str; 5] = [
+    "memory.usage_in_bytes",
+    "memory.stat",
+    "memory.limit_in_bytes",
+    "memory.oom_control",
+    "memory.memsw.limit_in_bytes",
+];
+
+/// Measures both.
 pub(super) fn measure(binary: &Path, report: &mut Report) -> Result<()> {
     match RealTree::make(CONTAINERS) {
-        Ok(tree) => {
-            let mut command = agent_command(binary);
-            command.args(["--interval", "1s"]);
-            measure_tree("guard-cgroups", "real cgroups, v1", command, tree.root(), report)?;
-        }
+        Ok(tree) => measure_agent(binary, tree.root(), report)?,
         Err(error) => report.unmet("guard-cgroups", &format!("{error:#}")),
+    }
+    measure_look(report)
+}
+
+fn measure_agent(binary: &Path, root: &Path, report: &mut Report) -> Result<()> {
+    let log = tools::cache()?.join("bench/guard.log");
+    let mut command = agent_command(binary);
+    let agent = Daemon::start(command.args(["--interval", "1s"]), &log)?;
+    let usage = agent.watch(WATCH)?;
+    let held = agent.held_files(root)?.len();
+    drop(agent);
+    if held < CONTAINERS {
+        bail!(
+            "the agent holds {held} files of {CONTAINERS} containers open; its log is {}",
+            log.display()
+        );
+    }
+    let ticks = u32::try_from(usage.wall.as_secs()).context("watched for too long")?;
+    let mut files = Vec::new();
+    collect_files(root, &mut files)?;
+    let floor = floor::measure_sweep(&files, ticks, PERIOD)?;
+    let what = format!(
+        "agent over {CONTAINERS} containers (real cgroups, v1), processor time a second: against bare reads"
+    );
+    report.ratio(
+        "guard-cgroups",
+        &what,
+        micros(usage.cpu / ticks),
+        micros(floor),
+        "µs",
+        RATIO_MAX,
+    );
+    report.note(format!(
+        "guard-cgroups: {:.3} % of a processor; {} reads a second, the floor has {} files and all of them open, the agent {held}",
+        usage.cpu_percent(),
+        usage.reads / u64::from(ticks),
+        files.len(),
+    ));
+    Ok(())
+}
+
+/// The files of every cgroup below `folder` that a look reads.
+fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    files.extend(
+        FILES_OF_A_LOOK
+            .iter()
+            .map(|name| folder.join(name))
+            .filter(|path| path.is_file()),
+    );
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            collect_files(&entry.path(), files)?;
+        }
     }
     Ok(())
 }
 
-fn measure_tree(
-    name: &'static str,
-    what: &str,
-    mut command: std::process::Command,
-    root: &Path,
-    report: &mut Report,
-) -> Result<()> {
-    let log = tools::cache()?.join(format!("bench/{name}.log"));
-    let agent = Daemon::start(&mut command, &log)?;
-    let usage = agent.watch(WATCH)?;
-    let files = agent.held_files(root)?;
-    drop(agent);
-    let ticks = u32::try_from(usage.wall.as_secs()).context("watched for too long")?;
-    let floor = floor::measure_sweep(&files, ticks, PERIOD).with_context(|| {
-        format!(
-            "the agent holds no file open below {}; its log: {}",
-            root.display(),
-            log.display()
-        )
-    })?;
-    let tick = usage.cpu / ticks;
-    let micros = |span: Duration| span.as_secs_f64() * 1e6;
-    let what = format!("{CONTAINERS} containers ({what}), processor time a tick: agent against bare reads");
-    report.ratio(name, &what, micros(tick), micros(floor), "µs", RATIO_MAX);
-    report.note(format!(
-        "{name}: {:.3} % of a processor; {} files held open, {} reads a tick",
-        usage.cpu_percent(),
-        files.len(),
-        usage.reads / u64::from(ticks),
-    ));
+/// The benchmark `look` is a program of its own, because it is linked with the guard's crates and this one is not.
+fn measure_look(report: &mut Report) -> Result<()> {
+    let printed = shell::output(&mut shell::cargo(&[
+        "bench",
+        "--locked",
+        "--package",
+        "xtask",
+        "--bench",
+        "look",
+    ]))?;
+    let line = printed
+        .lines()
+        .find_map(|line| line.strip_prefix("look "))
+        .context("the benchmark `look` said nothing")?;
+    let nanos: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [ours, floor] = nanos[..] else {
+        bail!("the benchmark `look` said: {line}")
+    };
+    let what = format!("one look over {CONTAINERS} containers (plain files, v2): against bare reads");
+    let (ours, floor) = (Duration::from_nanos(ours), Duration::from_nanos(floor));
+    report.ratio("look-files", &what, micros(ours), micros(floor), "µs", RATIO_MAX);
     Ok(())
+}
+
+fn micros(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e6
 }
