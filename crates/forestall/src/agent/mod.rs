@@ -52,7 +52,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     }
     let node = node_name();
     let mut logger = open_log(&settings, &node).context("cannot use stdout")?;
-    banner::say_banner(&mut logger, &settings, &started, &escape::text(&node));
+    banner::say_banner(&mut logger, &settings, &started, &node);
     let neighbours = find_neighbours(&settings.root.join("proc"));
     if !neighbours.is_empty() {
         let names = neighbours.join(", ");

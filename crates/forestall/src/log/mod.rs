@@ -114,7 +114,7 @@ impl Logger {
             self.say(
                 Level::Warn,
                 "dropped",
-                &format!("{dropped} lines were dropped, because nobody read them"),
+                &format!("{dropped} lines were lost, because they could not be written"),
             );
             self.sink.flush();
         }

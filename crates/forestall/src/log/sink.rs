@@ -60,9 +60,13 @@ impl Sink {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                // The reader is gone for good (EPIPE), or the file is full or broken: guarding goes on without a log.
-                Err(_) => {
+                Err(Errno::PIPE) => {
                     self.gone = true;
+                    self.queue = VecDeque::new();
+                }
+                // A full disk may have room again: what queued is lost, the next lines are tried.
+                Err(_) => {
+                    self.dropped += self.queue.iter().filter(|byte| **byte == b'\n').count() as u64;
                     self.queue = VecDeque::new();
                 }
             }
@@ -128,6 +132,20 @@ mod tests {
         let lines: Vec<&str> = std::str::from_utf8(&seen).expect("text").lines().collect();
         assert_eq!(lines.len() as u64 + dropped, 1000);
         assert!(lines.iter().all(|seen| *seen == line));
+    }
+
+    #[test]
+    fn a_full_disk_loses_lines_and_counts_them() {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("every Linux has it");
+        let mut sink = Sink::new(full.into());
+        sink.push("one");
+        sink.push("two");
+        sink.flush();
+        assert!(sink.is_empty());
+        assert_eq!(sink.take_dropped(), Some(2));
     }
 
     #[test]

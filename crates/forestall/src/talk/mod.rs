@@ -24,7 +24,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use self::pages::Pages;
 use crate::agent::shared::{Board, Commander, Health, Inbox, Snapshot};
@@ -198,6 +198,7 @@ impl Talker {
         alive.set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.tell_ready();
         let mut stops = 0_u32;
+        let mut end_by = None;
         let end = loop {
             hush(&bell);
             self.take_events();
@@ -212,20 +213,16 @@ impl Talker {
                 _ = signals.term.recv() => stops += 1,
                 _ = signals.int.recv() => stops += 1,
                 () = self.ending.bell.notified() => {}
-                () = sleep(END_TIME_MAX), if stops == 1 => stops += 1,
+                () = sleep_until(end_by.unwrap_or_else(Instant::now)), if end_by.is_some() => stops += 1,
             }
             if self.ending.flag.load(Ordering::Acquire) {
                 break Ok(());
             }
-            match stops {
-                0 => {}
-                1 => {
-                    self.setup.commander.stop();
-                    if let Some(notifier) = &self.setup.notifier {
-                        notifier.stopping();
-                    }
-                }
-                _ => self.give_up(),
+            if stops > 1 {
+                self.give_up();
+            } else if stops == 1 && end_by.is_none() {
+                end_by = Some(Instant::now() + END_TIME_MAX);
+                self.ask_for_the_end();
             }
         };
         server.abort();
@@ -387,6 +384,13 @@ impl Talker {
         self.setup
             .logger
             .say(Level::Info, "reload", "the configuration was read again");
+    }
+
+    fn ask_for_the_end(&self) {
+        self.setup.commander.stop();
+        if let Some(notifier) = &self.setup.notifier {
+            notifier.stopping();
+        }
     }
 
     /// The guard did not end in time, or the end was asked for twice.

@@ -85,7 +85,7 @@ pub(crate) enum EventKind {
 }
 
 /// What did not work.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
     /// What was tried (`read`, `order`, `lock memory`), for people and for counting.
     pub(crate) what: &'static str,

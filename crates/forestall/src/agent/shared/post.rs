@@ -14,8 +14,8 @@ use super::snapshot::name_of;
 
 /// A scrape comes every few seconds and the live view once a second: more copies than this serve nobody.
 const SNAPSHOT_SPACING: Span = Span::millis(200);
-/// The same refusal is told again after this.
-const REFUSAL_SPACING: Span = Span::secs(60);
+/// The same refusal, and the same trouble, is told again after this.
+const REPEAT_SPACING: Span = Span::secs(60);
 /// Refusals that are remembered, and actions whose names are kept for their outcomes.
 const REMEMBERED: usize = 16;
 
@@ -47,6 +47,7 @@ pub(crate) struct Post {
     kernel_kills: Option<u64>,
     refused: [Option<Refused>; REMEMBERED],
     in_flight: [Option<InFlight>; REMEMBERED],
+    troubles: [Option<(Trouble, Moment)>; 4],
 }
 
 #[derive(Clone, Copy)]
@@ -76,6 +77,7 @@ impl Post {
             kernel_kills: None,
             refused: [None; REMEMBERED],
             in_flight: [None; REMEMBERED],
+            troubles: [None; 4],
         }
     }
 
@@ -154,9 +156,26 @@ impl Post {
         self.send(now, EventKind::Outcome(*outcome), scope, target);
     }
 
-    /// Tells that something did not work and the guard goes on.
+    /// Tells that something did not work and the guard goes on. Every one counts; the same one is told once a minute.
     pub(crate) fn trouble(&mut self, now: Moment, trouble: Trouble) {
         self.board.count_trouble();
+        let known = self
+            .troubles
+            .iter_mut()
+            .flatten()
+            .find(|(kept, _)| *kept == trouble);
+        if let Some((_, told)) = known {
+            if now.since(*told) < REPEAT_SPACING {
+                return;
+            }
+            *told = now;
+        } else if let Some(slot) = self
+            .troubles
+            .iter_mut()
+            .min_by_key(|slot| slot.map(|(_, told)| told))
+        {
+            *slot = Some((trouble, now));
+        }
         self.send(now, EventKind::Trouble(trouble), Name::NONE, Name::NONE);
     }
 
@@ -191,7 +210,7 @@ impl Post {
         };
         let known = self.refused.iter_mut().flatten().find(|kept| same(kept));
         if let Some(kept) = known {
-            if now.since(kept.at) < REFUSAL_SPACING {
+            if now.since(kept.at) < REPEAT_SPACING {
                 return;
             }
             kept.at = now;

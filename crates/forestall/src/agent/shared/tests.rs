@@ -251,6 +251,25 @@ fn a_full_channel_drops_and_counts_and_never_waits() {
 }
 
 #[test]
+fn the_same_trouble_is_told_once_a_minute_and_always_counted() {
+    let Ends {
+        mut post,
+        board,
+        inbox,
+        ..
+    } = open().expect("an eventfd");
+    let mut told = |secs: u64, errno| {
+        post.trouble(Moment(secs * 1_000_000), Trouble { what: "read", errno });
+        drain(&inbox).len()
+    };
+    assert_eq!(
+        [told(1, 5), told(2, 5), told(3, 2), told(60, 5), told(61, 5)],
+        [1, 0, 1, 0, 1]
+    );
+    assert_eq!(board.troubles(), 5);
+}
+
+#[test]
 fn kernel_kills_are_events_from_the_second_look_on() {
     let Ends { mut post, inbox, .. } = open().expect("an eventfd");
     let mut sample = Sample::default();
