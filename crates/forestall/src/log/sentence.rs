@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use forestall_decide::{Bytes, Evidence, NodeSample, OutcomeKind, RefusalReason, Span, WallReading};
+use forestall_decide::{Bytes, Evidence, NodeSample, OutcomeKind, RefusalReason, Rung, Span, WallReading};
 
 use super::json::PollBody;
 use super::{Level, escape, words};
@@ -32,6 +32,7 @@ pub(super) fn of(event: &Event) -> (Level, String) {
             )
         }
         EventKind::Action(action) => {
+            let target = aimed_at(action.rung, event.target.as_bytes());
             let tense = if event.mode == forestall_decide::Mode::Enforce {
                 ""
             } else {
@@ -67,6 +68,7 @@ pub(super) fn of(event: &Event) -> (Level, String) {
             )
         }
         EventKind::Outcome(outcome) => {
+            let target = aimed_at(outcome.rung, event.target.as_bytes());
             let level = match outcome.kind {
                 OutcomeKind::Progress | OutcomeKind::Done | OutcomeKind::Gone => Level::Info,
                 OutcomeKind::NoEffect | OutcomeKind::Vetoed => Level::Warn,
@@ -77,7 +79,7 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 _ => String::new(),
             };
             let sentence = format!(
-                "OUTCOME {}: {} of {target}: {}{errno}, {} freed in {}",
+                "OUTCOME {}: {} {target}: {}{errno}, {} freed in {}",
                 outcome.action.0,
                 outcome.rung.label(),
                 words::outcome(outcome.kind),
@@ -161,6 +163,15 @@ fn figures(reading: &WallReading) -> String {
         words::runway(reading.runway),
         words::permille(reading.stall_some_permille)
     )
+}
+
+/// Whom an action is aimed at. SysRq has no victim of ours.
+fn aimed_at(rung: Rung, target: &[u8]) -> String {
+    if rung == Rung::Sysrq {
+        "on whom the kernel chooses".to_owned()
+    } else {
+        known_as(target)
+    }
 }
 
 fn known_as(name: &[u8]) -> String {

@@ -5,7 +5,7 @@ use std::sync::mpsc::SyncSender;
 
 use forestall_decide::{
     Action, ActionId, Decision, GroupId, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, ProcessId,
-    Refusal, RefusalReason, Sample, Span, WallKind,
+    Refusal, RefusalReason, Rung, Sample, Span, Target, WallKind,
 };
 
 use super::board::{ActionOutcome, AlarmStage, Board};
@@ -14,7 +14,7 @@ use super::snapshot::name_of;
 
 /// A scrape comes every few seconds and the live view once a second: more copies than this serve nobody.
 const SNAPSHOT_SPACING: Span = Span::millis(200);
-/// The same refusal, and the same trouble, is told again after this.
+/// The same refusal, the same trouble, and the same action in a mode that does not act, are told again after this.
 const REPEAT_SPACING: Span = Span::secs(60);
 /// Refusals that are remembered, and actions whose names are kept for their outcomes.
 const REMEMBERED: usize = 16;
@@ -48,6 +48,7 @@ pub(crate) struct Post {
     refused: [Option<Refused>; REMEMBERED],
     in_flight: [Option<InFlight>; REMEMBERED],
     troubles: [Option<(Trouble, Moment)>; 4],
+    untried: [Option<(Rung, Target, Moment)>; REMEMBERED],
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +79,7 @@ impl Post {
             refused: [None; REMEMBERED],
             in_flight: [None; REMEMBERED],
             troubles: [None; 4],
+            untried: [None; REMEMBERED],
         }
     }
 
@@ -197,10 +199,33 @@ impl Post {
                 *slot = Some(kept);
             }
         } else {
+            if self.is_repeated(now, action) {
+                return;
+            }
             self.board
                 .count_action(action.rung, ActionOutcome::NotTried, self.mode);
         }
         self.send(now, EventKind::Action(*action), scope, target);
+    }
+
+    /// What is not done changes nothing, so the same action is decided again at the next look: that is one decision.
+    fn is_repeated(&mut self, now: Moment, action: &Action) -> bool {
+        let same = |(rung, target, _): &&mut (Rung, Target, Moment)| {
+            *rung == action.rung && *target == action.target
+        };
+        if let Some((_, _, told)) = self.untried.iter_mut().flatten().find(same) {
+            if now.since(*told) < REPEAT_SPACING {
+                return true;
+            }
+            *told = now;
+        } else if let Some(slot) = self
+            .untried
+            .iter_mut()
+            .min_by_key(|slot| slot.map(|(_, _, told)| told))
+        {
+            *slot = Some((action.rung, action.target, now));
+        }
+        false
     }
 
     fn refuse(&mut self, now: Moment, refusal: &Refusal, names: &dyn Names) {

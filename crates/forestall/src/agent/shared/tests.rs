@@ -222,6 +222,40 @@ fn in_shadow_an_action_counts_when_it_is_decided() {
 }
 
 #[test]
+fn in_shadow_the_same_action_is_one_decision_for_a_minute() {
+    let Ends {
+        mut post,
+        board,
+        inbox,
+        ..
+    } = open().expect("an eventfd");
+    let mut decide = |secs, rung| {
+        let actions = [Action { rung, ..action(secs) }];
+        post.publish(
+            &tick(secs),
+            &Sample::default(),
+            &Decision {
+                actions: &actions,
+                ..quiet(&[])
+            },
+            &Fixed,
+        );
+        drain(&inbox).len()
+    };
+    let told = [
+        decide(1, Rung::Kill),
+        decide(2, Rung::Kill),
+        decide(3, Rung::Reclaim),
+        decide(61, Rung::Kill),
+    ];
+    assert_eq!(told, [1, 0, 1, 1]);
+    assert_eq!(
+        board.actions(Rung::Kill, ActionOutcome::NotTried, Mode::Shadow),
+        2
+    );
+}
+
+#[test]
 fn a_full_channel_drops_and_counts_and_never_waits() {
     let Ends {
         mut post,
