@@ -164,7 +164,13 @@ impl Engine {
         if !self.policy.reclaim || self.flights.is_reclaiming(now) {
             return;
         }
-        let Some(due) = judge_reclaim(&reading, sample, &self.flights, leak_is_near) else {
+        let Some(due) = judge_reclaim(
+            &reading,
+            sample,
+            &self.flights,
+            leak_is_near,
+            self.policy.kubelet_eviction_hard,
+        ) else {
             return;
         };
         self.last_reclaim_at = Some(now);

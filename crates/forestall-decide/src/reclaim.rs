@@ -25,12 +25,13 @@ pub(crate) struct Due {
     pub(crate) rule: &'static str,
 }
 
-/// Whether reclaim is due at this wall. `leak_is_near`: some kernel or kubepods wall is alarmed.
+/// Whether reclaim is due at this wall. `leak_is_near`: some kernel or kubepods wall is alarmed. `threshold`: the kubelet's.
 pub(crate) fn judge_reclaim(
     reading: &WallReading,
     sample: &Sample,
     flights: &Flights,
     leak_is_near: bool,
+    threshold: Bytes,
 ) -> Option<Due> {
     let size = reading.limit.bytes()?;
     match reading.wall {
@@ -38,11 +39,8 @@ pub(crate) fn judge_reclaim(
             if leak_is_near {
                 return None;
             }
-            // Room for what may come within two of the kubelet's looks, and a tenth of the wall for what it sees late.
-            let wanted = reading
-                .growth
-                .over(KUBELET_AHEAD)
-                .max(size.permille(ORDER_PERMILLE));
+            // Room for what may come within two of the kubelet's looks; at least as much as its threshold keeps for itself.
+            let wanted = reading.growth.over(KUBELET_AHEAD).max(threshold);
             let target = richest(sample, reading.scope, flights, |group| group.active_file)?;
             let bytes = (wanted - reading.distance)
                 .min(target.active_file)
