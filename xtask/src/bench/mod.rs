@@ -2,7 +2,7 @@
 //!
 //! A figure of one machine says little about another, so the gates are ratios to something measured a moment earlier or
 //! later on the same machine: another daemon, or the bare reads without which nobody can know anything. Sizes are absolute.
-//! It refuses to kill or to act: every guard runs in its dry mode.
+//! It refuses to kill or to act on this machine: every guard runs in its dry mode, or on a machine made of files.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,6 +16,7 @@ mod floor;
 mod guard;
 mod idle;
 mod pods;
+mod reaction;
 mod report;
 
 use report::Report;
@@ -37,6 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let mut report = Report::of_this_machine()?;
     idle::measure(&binary, &mut report)?;
     guard::measure(&binary, &mut report)?;
+    reaction::measure(&binary, &mut report)?;
     println!("{}", report.render());
     if write {
         report.write()?;
