@@ -29,6 +29,7 @@
 mod board;
 mod command;
 mod event;
+mod label;
 mod post;
 mod snapshot;
 #[cfg(test)]
@@ -38,13 +39,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-pub(crate) use self::board::{
-    ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Health, Histogram, MODES, RUNGS, WALLS,
-};
+pub(crate) use self::board::{BUCKET_BOUNDS, Board, Health, Histogram};
 pub(crate) use self::command::{Command, Commander, Commands};
 #[cfg(test)]
 pub(crate) use self::event::Name;
 pub(crate) use self::event::{Event, EventKind, Inbox, Trouble};
+pub(crate) use self::label::{ActionOutcome, AlarmStage, MODES, RUNGS, WALLS};
 pub(crate) use self::post::{Names, Post, Tick};
 pub(crate) use self::snapshot::{Row, Snapshot};
 

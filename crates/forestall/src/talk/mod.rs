@@ -6,12 +6,13 @@
 
 mod metrics;
 mod pages;
+mod reload;
 mod server;
+mod supervise;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -27,17 +28,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use self::pages::Pages;
+use self::supervise::{BACKOFF_MAX, keep_going};
 use crate::agent::shared::{Board, Commander, Health, Inbox, Snapshot};
-use crate::agent::{self, AgentArgs, clock};
-use crate::config::{self, Listen, Settings};
+use crate::agent::{AgentArgs, clock};
+use crate::config::{Listen, Settings};
 use crate::exit::Exit;
 use crate::log::{Level, Logger};
 use crate::systemd::Notifier;
 
 /// Deep enough for rendering and parsing, shallow enough for the budget of the agent.
 const STACK_BYTES: usize = 512 << 10;
-/// The longest pause after a panic or a failed bind.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Between two attempts to write what stdout did not take.
 const FLUSH_PAUSE: Duration = Duration::from_millis(100);
 /// Between two status lines in a pipe, and two looks at the walls on a terminal.
@@ -130,27 +130,6 @@ fn supervise(mut talker: Talker) {
             !talker.ending.flag.load(Ordering::Acquire)
         },
     );
-}
-
-/// Runs `body` until it ends well. After an error or a panic `pause` is told why and for how long to wait, twice as long
-/// each time; it answers whether to go on.
-fn keep_going<T>(
-    state: &mut T,
-    mut body: impl FnMut(&mut T) -> io::Result<()>,
-    mut pause: impl FnMut(&mut T, &str, Duration) -> bool,
-) {
-    let mut length = Duration::from_secs(1);
-    loop {
-        let why = match catch_unwind(AssertUnwindSafe(|| body(state))) {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => format!("the talk thread could not go on: {error}"),
-            Err(_) => "the talk thread panicked".to_owned(),
-        };
-        if !pause(state, &why, length) {
-            return;
-        }
-        length = (length * 2).min(BACKOFF_MAX);
-    }
 }
 
 struct Talker {
@@ -321,69 +300,6 @@ impl Talker {
                     .say(Level::Info, "guard", "the guard looks again"),
             }
         }
-    }
-
-    /// Reads the file again. What is wrong is said, and the old policy stays.
-    fn reload(&mut self) {
-        if self.setup.args.config.is_none() {
-            self.setup.logger.say(
-                Level::Warn,
-                "reload",
-                "there is no configuration file to read again; the policy stays",
-            );
-            return;
-        }
-        let fresh = match config::load(&self.setup.args) {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                let message = format!("the new configuration is wrong and the old one stays: {error}");
-                self.setup.logger.say(Level::Error, "reload", &message);
-                return;
-            }
-        };
-        let old = &self.setup.settings;
-        for (name, changed) in [
-            ("listen", fresh.listen != old.listen),
-            ("root", fresh.root != old.root),
-            ("require", fresh.require != old.require),
-        ] {
-            if changed {
-                self.setup.logger.say(
-                    Level::Warn,
-                    "reload",
-                    &format!("a new value of {name} holds from the next start on"),
-                );
-            }
-        }
-        if let Some(refusal) = agent::refuse_beside(&fresh) {
-            self.setup.logger.say(
-                Level::Error,
-                "reload",
-                &format!("the old configuration stays: {refusal}"),
-            );
-            return;
-        }
-        if !self
-            .setup
-            .commander
-            .policy(agent::adapt(&fresh.policy, &self.setup.granted))
-        {
-            self.setup.logger.say(
-                Level::Error,
-                "reload",
-                "the guard has not taken the changes before this one; the policy stays",
-            );
-            return;
-        }
-        self.setup.logger.set_mode(fresh.policy.mode);
-        self.setup.settings = Settings {
-            policy: fresh.policy,
-            beside: fresh.beside,
-            ..old.clone()
-        };
-        self.setup
-            .logger
-            .say(Level::Info, "reload", "the configuration was read again");
     }
 
     fn ask_for_the_end(&self) {

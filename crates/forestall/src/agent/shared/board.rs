@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use forestall_decide::{AlarmVerdict, Decision, Mode, Moment, OutcomeKind, Rung, Sample, Span, WallKind};
+use forestall_decide::{Decision, Mode, Moment, Rung, Sample, Span, WallKind};
 
+use super::label::{ActionOutcome, AlarmStage, MODES, RUNGS, WALLS, mode_index};
 use super::post::Names;
 use super::snapshot::Snapshot;
 
@@ -18,119 +19,6 @@ pub(crate) const BUCKET_BOUNDS: [u64; 12] = [
 const LATE_MARGIN: Span = Span::secs(5);
 /// How long the first look may take.
 const START_MARGIN: Span = Span::secs(30);
-
-/// How an action ended, as a metric's label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ActionOutcome {
-    /// It did what it should.
-    Done,
-    /// The victim lives, or nothing came back.
-    NoEffect,
-    /// The target was gone.
-    Gone,
-    /// A last check found a protected process.
-    Vetoed,
-    /// A right is missing or the system call failed.
-    Failed,
-    /// Decided in a mode that does not act.
-    NotTried,
-}
-
-impl ActionOutcome {
-    /// All of them, in the order of the counters.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Done,
-        Self::NoEffect,
-        Self::Gone,
-        Self::Vetoed,
-        Self::Failed,
-        Self::NotTried,
-    ];
-
-    /// The end that an outcome tells; `None` while it goes on.
-    pub(crate) const fn of(kind: OutcomeKind) -> Option<Self> {
-        match kind {
-            OutcomeKind::Progress => None,
-            OutcomeKind::Done => Some(Self::Done),
-            OutcomeKind::NoEffect => Some(Self::NoEffect),
-            OutcomeKind::Gone => Some(Self::Gone),
-            OutcomeKind::Vetoed => Some(Self::Vetoed),
-            OutcomeKind::Failed(_) => Some(Self::Failed),
-        }
-    }
-
-    /// The word used in logs and metrics.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::NoEffect => "no-effect",
-            Self::Gone => "gone",
-            Self::Vetoed => "vetoed",
-            Self::Failed => "failed",
-            Self::NotTried => "not-tried",
-        }
-    }
-}
-
-/// What happened to an alarm, as a metric's label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AlarmStage {
-    /// Raised.
-    Raised,
-    /// The wall was reached, unprevented.
-    True,
-    /// The horizon passed and it was not.
-    False,
-    /// We acted.
-    Intervened,
-}
-
-impl AlarmStage {
-    /// All of them, in the order of the counters.
-    pub(crate) const ALL: [Self; 4] = [Self::Raised, Self::True, Self::False, Self::Intervened];
-
-    /// The stage an alarm event tells.
-    pub(crate) const fn of(verdict: Option<AlarmVerdict>) -> Self {
-        match verdict {
-            None => Self::Raised,
-            Some(AlarmVerdict::True) => Self::True,
-            Some(AlarmVerdict::False) => Self::False,
-            Some(AlarmVerdict::Intervened) => Self::Intervened,
-        }
-    }
-
-    /// The word used in logs and metrics.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Raised => "raised",
-            Self::True => "true",
-            Self::False => "false",
-            Self::Intervened => "intervened",
-        }
-    }
-}
-
-/// The walls, rungs and modes in the order of the counters.
-pub(crate) const WALLS: [WallKind; 6] = [
-    WallKind::Kernel,
-    WallKind::Kubepods,
-    WallKind::KubeletNode,
-    WallKind::KubeletAllocatable,
-    WallKind::Pod,
-    WallKind::Container,
-];
-/// See [`WALLS`].
-pub(crate) const RUNGS: [Rung; 3] = [Rung::Reclaim, Rung::Kill, Rung::Sysrq];
-/// See [`WALLS`].
-pub(crate) const MODES: [Mode; 3] = [Mode::Observe, Mode::Shadow, Mode::Enforce];
-
-const fn mode_index(mode: Mode) -> usize {
-    match mode {
-        Mode::Observe => 0,
-        Mode::Shadow => 1,
-        Mode::Enforce => 2,
-    }
-}
 
 /// Something this agent cannot do here, and what that costs.
 #[derive(Clone, Debug, PartialEq, Eq)]

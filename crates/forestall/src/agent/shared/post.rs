@@ -8,8 +8,9 @@ use forestall_decide::{
     Refusal, RefusalReason, Rung, Sample, Span, Target, WallKind,
 };
 
-use super::board::{ActionOutcome, AlarmStage, Board};
+use super::board::Board;
 use super::event::{Bell, Event, EventKind, Name, Trouble};
+use super::label::{ActionOutcome, AlarmStage};
 use super::snapshot::name_of;
 
 /// A scrape comes every few seconds and the live view once a second: more copies than this serve nobody.
