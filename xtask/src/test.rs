@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
 
 /// The steps build on each other: what does not compile or fails by itself tells nothing in a guest.
 fn run_steps(steps: &mut Steps, all: bool) -> bool {
-    let cargo_test = ["test", "--workspace", "--locked"];
+    let cargo_test = ["test", "--workspace", "--locked", "--no-fail-fast"];
     let (lab_step, extent) = if all {
         ("lab, everything", "--all")
     } else {
