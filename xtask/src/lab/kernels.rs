@@ -138,18 +138,25 @@ impl Kernel {
 }
 
 impl Image {
+    /// Whether the kernel's packages hold this module.
+    pub(crate) fn has_module(&self, name: &str) -> bool {
+        self.module(name).is_some()
+    }
+
+    fn module(&self, name: &str) -> Option<PathBuf> {
+        let wanted = |file: &str| {
+            file.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(".ko"))
+        };
+        find(&self.unpacked, &wanted)
+    }
+
     /// The modules that a guest needs, uncompressed, in the order of loading.
     pub(crate) fn modules(&self, zram: bool) -> Result<Vec<(String, Vec<u8>)>> {
         let mut modules = Vec::new();
         let extra = if zram { &ZRAM_MODULES[..] } else { &[] };
         for name in MODULES.iter().chain(extra) {
-            let wanted = |file: &str| {
-                file.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with(".ko"))
-            };
-            let Some(path) = find(&self.unpacked, &wanted) else {
-                continue;
-            };
+            let Some(path) = self.module(name) else { continue };
             modules.push(((*name).to_owned(), content(&path)?));
         }
         Ok(modules)

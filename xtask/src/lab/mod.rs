@@ -204,6 +204,14 @@ impl Job<'_> {
         if !self.with_agent {
             plan.agent = None;
         }
+        if plan.zram.is_some() && !self.image.has_module("zram") {
+            let skipped = Some("this kernel has no module zram".to_owned());
+            return Ok(Done {
+                run: None,
+                skipped,
+                retried: false,
+            });
+        }
         let memory_mib = self.scenario.memory_mib.unwrap_or(options.memory_mib);
         let mut outcome = guest::run(parts, self.image, &plan, memory_mib, &self.label())?;
         let mut retried = false;
@@ -219,21 +227,8 @@ impl Job<'_> {
             story = Story::of(&plan, &outcome.reports);
             retried = true;
             if !outcome.booted() && story.unable.is_none() {
-                bail!(
-                    "the guest did not boot twice; the end of its console:\n{}",
-                    outcome.console_tail
-                );
+                story.unable = Some("the guest did not boot, twice".to_owned());
             }
-        }
-        if plan.zram.is_some()
-            && let Some(why) = &story.unable
-        {
-            // A kernel without the module is one that this scenario does not exist on.
-            return Ok(Done {
-                run: None,
-                skipped: Some(why.clone()),
-                retried,
-            });
         }
         let verdict = if self.with_agent {
             verdict::judge_with(self.scenario, &story)

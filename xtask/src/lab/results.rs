@@ -158,6 +158,6 @@ mod tests {
         assert!(!results.hold());
         let table = results.table();
         assert_eq!(table.lines().count(), 3);
-        assert!(table.contains("FAILED  2.1s  12.3s"), "{table}");
+        assert!(table.contains("FAILED   2.1s  12.3s"), "{table}");
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Story {
     pub(crate) agent_said: Vec<String>,
     /// The guest reported no end: it hung, or its kernel gave up.
     pub(crate) lost: bool,
-    /// The plan could not be carried out, and why.
+    /// The plan could not be carried out, and why: a module is missing, or the guest never came up.
     pub(crate) unable: Option<String>,
 }
 
@@ -214,22 +214,10 @@ fn culprit_ids(plan: &Plan) -> Vec<String> {
     ids
 }
 
-/// The longest gap between ticks in a line of the agent's log, if it is one that tells it.
+/// The longest gap between ticks: the agent's log tells it in its last line.
 fn gap_in(line: &str) -> Option<u64> {
-    let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    fn search(value: &serde_json::Value) -> Option<u64> {
-        let fields = value.as_object()?;
-        fields.iter().find_map(|(key, value)| {
-            let number = value.as_u64();
-            let names_it = key.contains("longest") && key.contains("gap");
-            match number {
-                Some(number) if names_it && key.ends_with("micros") => Some(number / 1000),
-                Some(number) if names_it => Some(number),
-                _ => search(value),
-            }
-        })
-    }
-    search(&value)
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    line.get("tick_gap_max_millis")?.as_u64()
 }
 
 #[cfg(test)]
@@ -349,7 +337,7 @@ mod tests {
         let reports = [
             Report::Started { at_millis: 5000 },
             said(format!("{{\"culprit\":\"pod{uid}\"}}")),
-            said("{\"fields\":{\"longest_gap_millis\":17}}".into()),
+            said("{\"event\":\"end\",\"tick_gap_max_millis\":17}".into()),
             Report::Death {
                 at_millis: 9000,
                 role: Some(Role::Culprit),
