@@ -8,6 +8,8 @@
 use crate::decision::{Culprit, Target};
 use crate::history::History;
 use crate::input::{GroupId, GroupKind, GroupSample, Protection, Sample};
+use crate::orphan::blame_orphan;
+use crate::tree::{children, is_within};
 use crate::units::{Bytes, Span};
 use crate::window::{Track, WINDOWS};
 
@@ -32,7 +34,8 @@ pub(crate) fn find_culprit(
 ) -> Option<Culprit> {
     ORDER.iter().find_map(|window| {
         let found = dominant(sample, history, scope, *window, noise)?;
-        (found.share_permille >= share_permille_min).then_some(found)
+        let named = found.share_permille >= share_permille_min;
+        named.then(|| blame_orphan(sample, history, scope, found, noise))
     })
 }
 
@@ -136,36 +139,12 @@ fn own_rise(sample: &Sample, history: &History, index: usize, window: Span) -> u
     let Some(group) = sample.groups.get(index) else {
         return 0;
     };
-    // Preorder: everything below stands right behind, so the first one that does not lie below ends it.
-    let below = sample
-        .groups
-        .iter()
-        .skip(index + 1)
-        .take_while(|child| child.parent.is_some_and(|at| at as usize >= index));
-    let children = below.filter(|child| child.parent.is_some_and(|at| at as usize == index));
-    let own = children.fold(rise(group), |own, child| own.saturating_sub(rise(child)));
+    let own = children(sample, index).fold(rise(group), |own, child| own.saturating_sub(rise(child)));
     u64::try_from(own).unwrap_or(0)
 }
 
 fn is_root_of(group: &GroupSample, scope: Option<GroupId>) -> bool {
     scope == Some(group.id)
-}
-
-/// The group at `index` lies in `scope`, or is it.
-fn is_within(sample: &Sample, index: usize, scope: Option<GroupId>) -> bool {
-    let Some(scope) = scope else { return true };
-    let mut at = Some(index);
-    while let Some(group) = at.and_then(|at| sample.groups.get(at)) {
-        if group.id == scope {
-            return true;
-        }
-        // A parent stands before its child, so this ends; a malformed sample ends it too.
-        at = group
-            .parent
-            .map(|parent| parent as usize)
-            .filter(|parent| at.is_some_and(|at| *parent < at));
-    }
-    false
 }
 
 /// Outside `kubepods` one process is acted upon and never a cgroup: the one that grew most in the culprit's place.

@@ -3,7 +3,8 @@
 use crate::alarm::Alarms;
 use crate::culprit::find_culprit;
 use crate::decision::{
-    Action, AlarmEvent, Decision, Evidence, Refusal, RefusalReason, Rung, Target, WallKind, WallReading,
+    Action, AlarmEvent, Confidence, Decision, Evidence, Refusal, RefusalReason, Rung, Target, WallKind,
+    WallReading,
 };
 use crate::flight::Flights;
 use crate::history::History;
@@ -24,6 +25,9 @@ const LATE_KEPT: usize = 5;
 /// Culprits are looked for, too, when this little of a wall is left (permille).
 const CULPRIT_BAND_PERMILLE: u64 = 60;
 
+/// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
+const LEAK_NEAR: Span = Span::secs(60);
+
 /// Decides. Holds all state there is between two inputs; two engines fed alike answer alike.
 #[derive(Debug)]
 pub struct Engine {
@@ -34,6 +38,7 @@ pub struct Engine {
     kernel_kills: Option<u64>,
     kernel_killed_at: Option<Moment>,
     last_reclaim_at: Option<Moment>,
+    polled_at: Option<Moment>,
     late: [Span; LATE_KEPT],
     looks: usize,
     wake_in: Span,
@@ -55,6 +60,7 @@ impl Engine {
             kernel_kills: None,
             kernel_killed_at: None,
             last_reclaim_at: None,
+            polled_at: None,
             late: [Span(0); LATE_KEPT],
             looks: 0,
             readings: Vec::new(),
@@ -130,8 +136,7 @@ impl Engine {
             let busy = self.flights.kills(now).next().is_some();
             self.wake_in = next_look(&self.readings, sample, &self.policy, busy);
         } else {
-            self.follow_preset(now, sample);
-            self.wake_in = self.policy.tick_calm;
+            self.wake_in = self.poll_preset(now, sample);
         }
     }
 
@@ -147,10 +152,11 @@ impl Engine {
 
     /// The ladder: the mildest rung that is due and still fits, for each wall.
     fn climb(&mut self, now: Moment, sample: &Sample) {
-        let leak_is_near = self
-            .readings
-            .iter()
-            .any(|reading| matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods) && reading.alarmed);
+        let leak_is_near = self.readings.iter().any(|reading| {
+            matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods)
+                && reading.confidence == Confidence::High
+                && reading.runway.p50 <= LEAK_NEAR
+        });
         for index in 0..self.readings.len() {
             let Some(reading) = self.readings.get(index).copied() else {
                 continue;
@@ -262,6 +268,21 @@ impl Engine {
             evidence,
         });
         true
+    }
+
+    /// A preset looks at even intervals and at nothing in between: a trigger or a report that wakes the guard early is no
+    /// look of its own. Returns the time to its next one.
+    fn poll_preset(&mut self, now: Moment, sample: &Sample) -> Span {
+        let interval = self.policy.tick_calm;
+        // A timer may fire a little early; a tenth of the interval is no look of its own either.
+        let early = Span(interval.0 / 10);
+        let passed = self.polled_at.map_or(interval, |at| now.since(at));
+        if passed + early < interval {
+            return Span(interval.0.saturating_sub(passed.0));
+        }
+        self.polled_at = Some(now);
+        self.follow_preset(now, sample);
+        interval
     }
 
     fn follow_preset(&mut self, now: Moment, sample: &Sample) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::input::{GroupId, ProcessId, Sample, Stall};
 use crate::units::{Bytes, Moment, Span};
-use crate::window::Track;
+use crate::window::{LongTrack, Track};
 
 /// The history of one cgroup or of the machine.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Scope {
     /// `some` and `full` stall time, as bytes are tracked: only differences matter.
     stall_some: Track,
     stall_full: Track,
+    filled: LongTrack,
+    first_seen: Option<Moment>,
     last_seen: Moment,
 }
 
@@ -26,11 +28,28 @@ impl Scope {
     fn push(&mut self, now: Moment, unreclaimable: Bytes, working_set: Bytes, stall: Option<Stall>) {
         self.unreclaimable.push(now, unreclaimable);
         self.working_set.push(now, working_set);
+        self.filled.push(now, unreclaimable);
+        self.first_seen.get_or_insert(now);
         if let Some(stall) = stall {
             self.stall_some.push(now, Bytes(stall.some_micros));
             self.stall_full.push(now, Bytes(stall.full_micros));
         }
         self.last_seen = now;
+    }
+
+    /// What it filled within the last ten minutes, as seen from something that is known since `since`: all it holds, if
+    /// it came later.
+    pub(crate) fn filled_since(&self, since: Option<Moment>) -> Bytes {
+        if self.first_seen > since {
+            self.unreclaimable.latest()
+        } else {
+            self.filled.rise()
+        }
+    }
+
+    /// When it was first seen.
+    pub(crate) const fn first_seen(&self) -> Option<Moment> {
+        self.first_seen
     }
 
     /// The share of the last `age` in which some, and in which all, tasks waited for memory; permille.

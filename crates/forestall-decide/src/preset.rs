@@ -25,7 +25,7 @@ pub(crate) fn judge_preset(sample: &Sample, policy: &Policy) -> Option<Wish> {
         }),
         Preset::WarStoryA => {
             // Its "actually used" is total − free − cache; its cache is the page cache as meminfo has it.
-            let used = node.total - node.free - node.cached - node.buffers;
+            let used = node.total - node.free - node.cached;
             let rule = if used > node.total.permille(policy.war_story_used_permille) {
                 "war-story-a: actually used above its share"
             } else if node.cached > node.total.permille(policy.war_story_cache_permille) {

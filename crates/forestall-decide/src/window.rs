@@ -73,6 +73,38 @@ impl Ring {
     }
 }
 
+/// How much a counter rose within the last ten minutes: one ring, kept over restarts, for the question who filled it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LongTrack {
+    ring: Ring,
+    tip: Point,
+}
+
+impl Default for LongTrack {
+    fn default() -> Self {
+        Self {
+            ring: Ring::new(Span::secs(600)),
+            tip: Point::default(),
+        }
+    }
+}
+
+impl LongTrack {
+    pub(crate) fn push(&mut self, at: Moment, value: Bytes) {
+        if at < self.tip.at {
+            *self = Self::default();
+        }
+        self.tip = Point { at, value };
+        self.ring.push(self.tip);
+    }
+
+    /// What it rose by; nothing where it fell.
+    pub(crate) fn rise(&self) -> Bytes {
+        let from = self.ring.within(self.tip, self.ring.width).next();
+        from.map_or(Bytes::ZERO, |from| self.tip.value - from.value)
+    }
+}
+
 /// Slopes of a window: a low, a middle and a high one. Negative where the counter falls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slopes {

@@ -394,10 +394,19 @@ fn the_gist_asks_for_sysrq_below_its_minimum_and_war_story_a_for_the_lowest_prio
     };
     let mut engine = Engine::new(policy);
     world.run(&mut engine, Span::secs(61), |_| ());
+    let orders: Vec<_> = world.ordered.iter().map(|(_, action)| action.rung).collect();
     assert_eq!(
-        world.ordered.first().map(|(_, action)| action.rung),
-        Some(Rung::Sysrq)
+        orders,
+        [Rung::Sysrq, Rung::Sysrq],
+        "one at the start, one a minute later"
     );
+    // Whatever wakes the guard early is no look of the preset's own.
+    let sample = world.sample();
+    engine.step(world.now, Input::Sample(&sample));
+    for early in [1, 1000, 50_000] {
+        let decision = engine.step(world.now + Span::millis(early), Input::Sample(&sample));
+        assert_eq!(decision.actions.len(), 0, "{early} ms after the last look");
+    }
 
     let mut world = World::new(1024, 900);
     world.container(1, 300);
@@ -410,4 +419,46 @@ fn the_gist_asks_for_sysrq_below_its_minimum_and_war_story_a_for_the_lowest_prio
     };
     world.run(&mut Engine::new(policy), Span::secs(3), |_| ());
     assert_eq!(world.killed(), [leaker(2)]);
+}
+
+#[test]
+fn whoever_grows_next_is_not_killed_for_a_directory_that_outlived_its_writer() {
+    let mut world = World::new(1024, 760);
+    world.container(1, 110);
+    world.container(2, 1).rate = 60 * MIB;
+    world.container(3, 20);
+    let mut engine = enforcing();
+    let end = world.now + Span::secs(120);
+    while world.now < end {
+        let mut sample = world.sample();
+        // The writer has ended, and what it wrote stays charged to its empty container.
+        let filled = world.of(2).anon >= 540 * MIB;
+        for group in sample.groups.iter_mut().filter(|group| group.id == GroupId(2)) {
+            group.populated = !filled;
+        }
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        let killed: Vec<_> = decision.actions.iter().map(|action| action.target).collect();
+        assert_eq!(killed, vec![]);
+        world.refused.extend_from_slice(decision.refusals);
+        let wake = decision.wake_in;
+        if filled {
+            (world.of(2).rate, world.of(3).rate) = (0, 3 * MIB);
+        }
+        for id in [2, 3] {
+            world.of(id).anon += world.of(id).rate * wake.0 / 1_000_000;
+        }
+        world.now = world.now + wake;
+        if world.of(3).anon > 105 * MIB {
+            break;
+        }
+    }
+    let named = world.refused.iter().any(|refusal| {
+        refusal.reason == RefusalReason::NothingToKill
+            && refusal
+                .evidence
+                .reading
+                .culprit
+                .is_some_and(|culprit| culprit.target == leaker(2))
+    });
+    assert!(named, "{:?}", world.refused.last());
 }

@@ -1,0 +1,61 @@
+//! Memory without a process: what a memory-backed directory keeps when those who filled it have ended.
+//!
+//! No kill gives it back. Whoever happens to grow next would be killed in its stead, so it is named instead: it is the
+//! culprit as long as it holds more of the last ten minutes' growth than the one who grows now.
+
+use crate::decision::{Culprit, Target};
+use crate::history::History;
+use crate::input::{GroupId, GroupKind, Sample};
+use crate::tree::{children, is_within};
+use crate::units::Bytes;
+
+/// The culprit, or the orphaned memory that explains more than it does.
+pub(crate) fn blame_orphan(
+    sample: &Sample,
+    history: &History,
+    scope: Option<GroupId>,
+    culprit: Culprit,
+    noise: Bytes,
+) -> Culprit {
+    let Target::Group(id) = culprit.target else {
+        return culprit;
+    };
+    let Some(grower) = history.group(id) else {
+        return culprit;
+    };
+    let least = grower.filled_since(history.node.first_seen()).max(noise);
+    let largest = (0..sample.groups.len())
+        .filter(|index| is_within(sample, *index, scope))
+        .filter_map(|index| Some((orphaned(sample, history, index)?, index)))
+        .filter(|(bytes, _)| *bytes > least)
+        .max();
+    let Some((grown, group)) = largest.and_then(|(bytes, index)| Some((bytes, sample.groups.get(index)?)))
+    else {
+        return culprit;
+    };
+    Culprit {
+        target: Target::Group(group.id),
+        grown,
+        protection: group.protection,
+        ..culprit
+    }
+}
+
+/// What the group at `index` was filled with that no process of it holds: a container without processes, or what a pod
+/// holds beyond its containers.
+fn orphaned(sample: &Sample, history: &History, index: usize) -> Option<Bytes> {
+    let group = sample.groups.get(index)?;
+    let own = history.group(group.id)?;
+    let filled = own.filled_since(history.node.first_seen());
+    match group.kind {
+        GroupKind::Container(_) if !group.populated => Some(filled),
+        GroupKind::Pod(_) => {
+            let of_containers = children(sample, index)
+                .filter_map(|child| history.group(child.id))
+                .map(|child| child.filled_since(own.first_seen()))
+                .sum();
+            Some(filled - of_containers)
+        }
+        _ => None,
+    }
+}
