@@ -16,6 +16,7 @@ pub(crate) struct Tree {
 
 /// One reading of a cgroup's memory, bytes.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_field_names, reason = "the unit belongs to each name")]
 pub(crate) struct Usage {
     pub(crate) current_bytes: u64,
     pub(crate) anon_bytes: u64,

@@ -47,7 +47,7 @@ pub(crate) fn run(mut node: Node) -> Result<()> {
     let why = watch.look_until_over(&mut node, started_millis + deadline_millis);
     let oom_kills = machine::oom_kills().saturating_sub(watch.oom_kills_before);
     let at_millis = machine::now_millis();
-    watch.bid_farewell(&mut node);
+    bid_farewell(&mut node);
     node.reporter.flush();
     node.reporter.send(&Report::Ended {
         at_millis,
@@ -211,28 +211,32 @@ impl Watch {
             });
         }
     }
+}
 
-    /// Tells the agent to end, so that it says its last words, and takes no more deaths down.
-    fn bid_farewell(&mut self, node: &mut Node) {
-        let Some(agent) = node.agent.take().and_then(Pid::from_raw) else {
-            return;
-        };
-        if rustix::process::kill_process(agent, Signal::TERM).is_err() {
-            return;
-        }
-        let until_millis = machine::now_millis() + FAREWELL_MILLIS;
-        while machine::now_millis() < until_millis {
-            if !matches!(
-                rustix::process::waitpid(Some(agent), WaitOptions::NOHANG),
-                Ok(None)
-            ) {
-                break;
-            }
-            sleep(LOOK);
-        }
-        // Its last lines are still on their way through the thread that passes them on.
-        sleep(LOOK * 4);
+/// Tells the agent to end, so that it says its last words, and takes no more deaths down.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an init tells its own child to end, which it has not waited for yet"
+)]
+fn bid_farewell(node: &mut Node) {
+    let Some(agent) = node.agent.take().and_then(Pid::from_raw) else {
+        return;
+    };
+    if rustix::process::kill_process(agent, Signal::TERM).is_err() {
+        return;
     }
+    let until_millis = machine::now_millis() + FAREWELL_MILLIS;
+    while machine::now_millis() < until_millis {
+        if !matches!(
+            rustix::process::waitpid(Some(agent), WaitOptions::NOHANG),
+            Ok(None)
+        ) {
+            break;
+        }
+        sleep(LOOK);
+    }
+    // Its last lines are still on their way through the thread that passes them on.
+    sleep(LOOK * 4);
 }
 
 /// The process that a line of the kernel's log says was killed: `…Killed process 123 (name) …`.

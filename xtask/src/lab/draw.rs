@@ -34,7 +34,8 @@ impl Dice {
 
     /// A container's id: 64 hex digits.
     pub(crate) fn container_id(&mut self) -> String {
-        (0..4).map(|_| format!("{:016x}", self.next())).collect()
+        let quarters = [(); 4].map(|()| self.next());
+        quarters.map(|quarter| format!("{quarter:016x}")).concat()
     }
 
     /// A pod's UID, in the form of a random UUID.

@@ -45,7 +45,7 @@ impl Outcome {
 }
 
 /// How long a boot may take on top of what the plan takes. An emulated machine beside a compiler is slow.
-const BOOT_MAX: Duration = Duration::from_secs(120);
+const BOOT_MAX: Duration = Duration::from_mins(2);
 /// The disk's size. The image is sparse, and its writes go to a temporary file of the emulator.
 const DISK_BYTES: u64 = 4 << 30;
 

@@ -24,6 +24,10 @@ usage: cargo xtask lab [OPTION…] [SCENARIO…]
   --keep-logs DIR     keep every guest's console, reports and plan there";
 
 /// What was asked for.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub(crate) struct Options {
     pub(crate) list: bool,
     pub(crate) help: bool,
@@ -83,7 +87,7 @@ impl Options {
                 "--only-with" => options.without = false,
                 "--only-without" => options.with = false,
                 "--agent-args" => {
-                    options.agent_args = value()?.split_whitespace().map(str::to_owned).collect()
+                    options.agent_args = value()?.split_whitespace().map(str::to_owned).collect();
                 }
                 "--full-caps" => options.full_caps = true,
                 "--binary" => options.binary = Some(value()?.into()),

@@ -99,7 +99,10 @@ impl Results {
             self.boots_retried
         );
         for skipped in &self.skipped {
-            line.push_str(&format!("\nlab: skipped {}: {}", skipped.what, skipped.why));
+            line.push_str("\nlab: skipped ");
+            line.push_str(&skipped.what);
+            line.push_str(": ");
+            line.push_str(&skipped.why);
         }
         line
     }

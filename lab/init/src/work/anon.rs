@@ -11,13 +11,13 @@ use super::noise::Noise;
 use super::{Pace, rest};
 
 /// Large enough to be mapped and not carved from a heap, small enough to be paced.
-const BLOCK_BYTES: u64 = 512 << 10;
+const BLOCK_BYTES: u32 = 512 << 10;
 
 /// Takes `bytes` and keeps them warm.
 pub(super) fn hold(bytes: u64) -> Result<()> {
     let mut noise = Noise::new();
-    let blocks: Vec<Vec<u64>> = (0..bytes.div_ceil(BLOCK_BYTES))
-        .map(|_| noise.block(BLOCK_BYTES as usize))
+    let blocks: Vec<Vec<u64>> = (0..bytes.div_ceil(u64::from(BLOCK_BYTES)))
+        .map(|_| noise.block(BLOCK_BYTES))
         .collect();
     loop {
         // A service that does something now and then: one page in 64 is looked at.
@@ -34,23 +34,23 @@ pub(super) fn grow(rate_bytes: u64, total_bytes: Option<u64>, start_bytes: u64) 
     let mut blocks: Vec<Vec<u64>> = Vec::new();
     let mut held_bytes = 0;
     while held_bytes < start_bytes {
-        blocks.push(noise.block(BLOCK_BYTES as usize));
-        held_bytes += BLOCK_BYTES;
+        blocks.push(noise.block(BLOCK_BYTES));
+        held_bytes += u64::from(BLOCK_BYTES);
     }
     let mut pace = Pace::new(rate_bytes);
     while total_bytes.is_none_or(|total| held_bytes < total) {
-        blocks.push(noise.block(BLOCK_BYTES as usize));
-        held_bytes += BLOCK_BYTES;
-        pace.wait_for(BLOCK_BYTES);
+        blocks.push(noise.block(BLOCK_BYTES));
+        held_bytes += u64::from(BLOCK_BYTES);
+        pace.wait_for(u64::from(BLOCK_BYTES));
     }
     black_box(&blocks);
     rest()
 }
 
 /// Starts `per_second` processes a second, at most `at_most`, that hold `each`.
-pub(super) fn fork(each: &Share, per_second: u32, at_most: u32) -> Result<()> {
+pub(super) fn fork(each: Share, per_second: u32, at_most: u32) -> Result<()> {
     let program = std::env::args().next().context("the program's own name")?;
-    let work = serde_json::to_string(&Work::Hold { hold: *each })?;
+    let work = serde_json::to_string(&Work::Hold { hold: each })?;
     let pause = Duration::from_secs(1) / per_second.max(1);
     let mut children = Vec::new();
     for _ in 0..at_most {

@@ -30,7 +30,7 @@ pub(crate) fn run(work: &Work) -> Result<()> {
             each,
             per_second,
             at_most,
-        } => anon::fork(each, *per_second, *at_most),
+        } => anon::fork(*each, *per_second, *at_most),
         Work::PageTables { rate } => kernel::fill_page_tables(bytes(rate)),
         Work::Pipes { rate } => kernel::fill_pipes(bytes(rate)),
         Work::Reread { size, rate } | Work::Stream { size, rate } => {
@@ -42,7 +42,7 @@ pub(crate) fn run(work: &Work) -> Result<()> {
 /// Stays, and does nothing.
 fn rest() -> ! {
     loop {
-        sleep(Duration::from_secs(3600));
+        sleep(Duration::from_hours(1));
     }
 }
 
@@ -80,7 +80,7 @@ impl Pace {
         // What starvation has held back is not made up for, or a stalled leak would turn into a burst.
         if let Some(ahead) = due.checked_sub(spent) {
             sleep(ahead);
-        } else if spent - due > Duration::from_millis(500) {
+        } else if spent.saturating_sub(due) > Duration::from_millis(500) {
             *self = Self {
                 start: Instant::now(),
                 rate_bytes: self.rate_bytes,

@@ -17,8 +17,8 @@ impl Noise {
 
     /// A block of `bytes` (rounded down to whole words) with half of each 64 bytes filled: like a program's data, it
     /// compresses to about a half, and it is cheap enough for an emulated processor.
-    pub(super) fn block(&mut self, bytes: usize) -> Vec<u64> {
-        let mut words = vec![0_u64; bytes / 8];
+    pub(super) fn block(&mut self, bytes: u32) -> Vec<u64> {
+        let mut words = vec![0_u64; bytes as usize / 8];
         for line in words.chunks_mut(8) {
             for word in line.iter_mut().take(4) {
                 *word = self.next();

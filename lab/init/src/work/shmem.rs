@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::noise::Noise;
 use super::{Pace, own_number, rest};
 
-const BLOCK_BYTES: u64 = 512 << 10;
+const BLOCK_BYTES: u32 = 512 << 10;
 
 /// Fills a file on the tmpfs at /memory.
 pub(super) fn fill(rate_bytes: u64, total_bytes: Option<u64>, then_exits: bool) -> Result<()> {
@@ -21,14 +21,14 @@ pub(super) fn fill(rate_bytes: u64, total_bytes: Option<u64>, then_exits: bool) 
         buffer.clear();
         buffer.extend(
             noise
-                .block(BLOCK_BYTES as usize)
+                .block(BLOCK_BYTES)
                 .iter()
                 .flat_map(|word| word.to_le_bytes()),
         );
         file.write_all(&buffer)
             .with_context(|| format!("writing {path}"))?;
-        written_bytes += BLOCK_BYTES;
-        pace.wait_for(BLOCK_BYTES);
+        written_bytes += u64::from(BLOCK_BYTES);
+        pace.wait_for(u64::from(BLOCK_BYTES));
     }
     if then_exits { Ok(()) } else { rest() }
 }
