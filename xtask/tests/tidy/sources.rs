@@ -176,6 +176,51 @@ fn reading_changes_nothing(tree: &Tree) -> Vec<Breach> {
     breaches
 }
 
+/// Whatever ends somebody or takes memory away goes through a file of one of these names, or through a signal, which clippy
+/// bans everywhere else.
+fn only_one_crate_acts(tree: &Tree) -> Vec<Breach> {
+    let names = [
+        "cgroup.kill",
+        "memory.reclaim",
+        "memory.force_empty",
+        "sysrq-trigger",
+    ];
+    let elsewhere = |file: &&File| {
+        file.path.starts_with("crates/") && !file.path.starts_with("crates/forestall-act/") && !file.is_test()
+    };
+    let mut breaches = Vec::new();
+    for file in tree.rust().filter(elsewhere) {
+        for (number, line) in file.production_code() {
+            for name in names {
+                // A whole literal or the end of a path, and no sentence that speaks of it.
+                if line.contains(&format!("\"{name}\"")) || line.contains(&format!("/{name}\"")) {
+                    let say = format!("`{name}` outside of forestall-act: send it an order instead");
+                    breaches.push(file.breach(number, say));
+                }
+            }
+        }
+    }
+    breaches
+}
+
+#[test]
+fn only_one_crate_acts_here() {
+    holds(only_one_crate_acts);
+    let line = "open(c\"memory.reclaim\")\n";
+    is_broken_by(
+        only_one_crate_acts,
+        &[("crates/forestall/src/a.rs", line)],
+        "crates/forestall/src/a.rs",
+    );
+    is_kept_by(
+        only_one_crate_acts,
+        &[
+            ("crates/forestall-act/src/a.rs", line),
+            ("crates/b/tests/c.rs", line),
+        ],
+    );
+}
+
 #[test]
 fn modules_say_what_they_are_here() {
     holds(modules_say_what_they_are);
