@@ -18,6 +18,7 @@ use self::scenario::Scenario;
 use self::verdict::Story;
 use crate::{shell, tools};
 
+mod cast;
 mod cpio;
 mod draw;
 mod guest;
