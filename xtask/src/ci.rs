@@ -63,13 +63,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 fn check_dependencies(steps: &mut Steps) {
-    let deny = match tools::cargo_deny() {
-        Ok(deny) => deny,
-        Err(error) => {
-            steps.step("dependencies", || Err(error));
-            return;
-        }
-    };
+    // On a new machine it is built first, which takes longer than all of its checks.
+    let mut deny = None;
+    steps.step("cargo-deny", || {
+        deny = Some(tools::cargo_deny()?);
+        Ok(())
+    });
+    let Some(deny) = deny else { return };
     steps.step("dependencies: bans, licences, sources", || {
         shell::run(&mut shell::program(
             &deny,
