@@ -4,10 +4,13 @@
 //! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near; the step halves when more than a
 //! quarter of what was freed within ten seconds was read again, and the cgroup is left alone for five minutes at more
 //! than half; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
+//!
+//! What is gained is counted as the wall's keeper counts it. Against a kubelet wall that is the working set, which falls by
+//! far more than is freed when reclaim deactivates pages; there the steps begin small, since a small one may do it all.
 
 mod book;
 
-use forestall_decide::{Action, Bytes, GroupId, Moment, OutcomeKind, Span};
+use forestall_decide::{Action, Bytes, GroupId, Moment, OutcomeKind, Span, WallKind};
 
 pub(crate) use self::book::Book;
 use self::book::Verdict;
@@ -17,6 +20,8 @@ use crate::order::ReclaimEnd;
 pub(crate) const STEP_MAX: Bytes = Bytes::mebi(16);
 /// Below this a step is not worth its system call.
 const STEP_MIN: Bytes = Bytes(1 << 20);
+/// The first step against a kubelet wall.
+const STEP_FIRST: Bytes = Bytes::mebi(2);
 /// A reclaim whose deadline is nearer than this does not wait for its processor budget.
 const DEADLINE_NEAR: Span = Span::secs(1);
 /// Stall is not judged before this much time has passed: a single wait at the start would decide.
@@ -33,6 +38,8 @@ pub(crate) struct View {
     pub(crate) stall_some_micros: Option<u64>,
     /// File pages of the cgroup that came back after they had been reclaimed, in bytes since it was made.
     pub(crate) refaulted: Bytes,
+    /// The cgroup's working set as the kubelet counts it: usage less inactive file.
+    pub(crate) working_set: Bytes,
     /// Processor time this thread has used.
     pub(crate) cpu: Span,
 }
@@ -74,16 +81,21 @@ pub(crate) struct Reclaim {
     started_at: Moment,
     deadline: Moment,
     stall_at_start: Option<u64>,
+    /// The working set before the next step, where it is what counts.
+    working_set: Option<Bytes>,
     ended: Option<Next>,
 }
 
 impl Reclaim {
     pub(crate) fn new(action: &Action, group: GroupId, now: Moment, view: View) -> Self {
+        let wall = action.evidence.reading.wall;
+        let by_working_set = matches!(wall, WallKind::KubeletNode | WallKind::KubeletAllocatable);
         Self {
             group,
             asked: action.bytes,
             freed: Bytes::ZERO,
-            step: STEP_MAX,
+            step: if by_working_set { STEP_FIRST } else { STEP_MAX },
+            working_set: by_working_set.then_some(view.working_set),
             started_at: now,
             deadline: now + action.deadline,
             stall_at_start: view.stall_some_micros,
@@ -126,6 +138,7 @@ impl Reclaim {
     pub(crate) fn stepped(&mut self, now: Moment, asked: Bytes, step: Step, view: View, book: &mut Book) {
         match step {
             Step::Got { freed, short } => {
+                let freed = self.gain(freed, asked, view);
                 self.freed += freed;
                 book.freed(self.group, now, freed, view.refaulted);
                 if short {
@@ -163,6 +176,19 @@ impl Reclaim {
             },
             end,
         )
+    }
+
+    /// What a step gained. One that has not even deactivated what it freed is followed by a larger one.
+    fn gain(&mut self, freed: Bytes, asked: Bytes, view: View) -> Bytes {
+        let Some(before) = self.working_set else {
+            return freed;
+        };
+        self.working_set = Some(view.working_set);
+        let gained = before - view.working_set;
+        if gained < asked {
+            self.step = Bytes(self.step.0.saturating_mul(2)).min(STEP_MAX);
+        }
+        gained
     }
 
     fn stalls(&self, now: Moment, view: View) -> bool {

@@ -111,10 +111,13 @@ impl ReclaimWorker {
         let stall_some_micros = file::read_into(&*place.dir, c"memory.pressure", &mut buffer)
             .ok()
             .and_then(file::find_stall_some_micros);
+        let (refaulted, inactive_file) = file_cache(place.dir.as_fd());
+        let working_set = Bytes(group::current_bytes(place).unwrap_or(0)) - inactive_file;
         View {
             stop: self.shared.is_over() || self.shared.reclaims_stopped() != stamped.reclaims_stopped,
             stall_some_micros,
-            refaulted: refaulted(place.dir.as_fd()),
+            refaulted,
+            working_set,
             cpu: clock::thread_cpu(),
         }
     }
@@ -231,18 +234,20 @@ fn fallen(place: &CgroupPlace, before: Option<u64>) -> Bytes {
     Bytes(before.unwrap_or(0)) - Bytes(group::current_bytes(place).unwrap_or(0))
 }
 
-/// File pages that were reclaimed and read again, in bytes. Kernels before 5.9 and v1 count them together with
-/// anonymous ones, which errs on the side of leaving the cgroup alone.
-fn refaulted(dir: BorrowedFd<'_>) -> Bytes {
+/// File pages that were reclaimed and read again, in bytes since the cgroup was made, and its inactive file cache. Kernels
+/// before 5.9 and v1 count refaults together with anonymous ones, which errs on the side of leaving the cgroup alone.
+fn file_cache(dir: BorrowedFd<'_>) -> (Bytes, Bytes) {
     let mut buffer = [0; file::BUFFER_BYTES];
     let Ok(text) = file::read_into(dir, c"memory.stat", &mut buffer) else {
-        return Bytes::ZERO;
+        return (Bytes::ZERO, Bytes::ZERO);
     };
     let pages = file::find_keyed(text, b"workingset_refault_file")
         .or_else(|| file::find_keyed(text, b"workingset_refault"))
         .unwrap_or(0);
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
-    Bytes(pages.saturating_mul(page))
+    let inactive =
+        file::find_keyed(text, b"total_inactive_file").or_else(|| file::find_keyed(text, b"inactive_file"));
+    (Bytes(pages.saturating_mul(page)), Bytes(inactive.unwrap_or(0)))
 }
 
 /// Whether any swap is on: `/proc/swaps` has a line below its heading.

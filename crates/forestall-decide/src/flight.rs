@@ -7,8 +7,11 @@ use crate::units::{Moment, Span};
 
 /// How many actions may be known at once; more than a ladder ever has in flight.
 const FLIGHTS_MAX: usize = 32;
-/// A cgroup from which reclaim gave nothing, or that read it all back, is left alone for this long (rule 11).
-const LEFT_ALONE: Span = Span::secs(300);
+/// A cgroup from which reclaim gave nothing is not asked again before this. That one which reads it all back is left alone
+/// for five minutes is kept by the act crate, which counts the refaults (rule 11).
+const ASKED_AGAIN: Span = Span::secs(10);
+/// A reclaim that this kernel refuses is not tried again before this.
+const REFUSED: Span = Span::secs(300);
 /// In shadow the same action is not announced again before this: nothing it would have changed has changed.
 const SHADOW_REPEAT: Span = Span::secs(60);
 
@@ -84,7 +87,8 @@ impl Flights {
         };
         let quiet = match (flight.rung, outcome.kind) {
             (Rung::Reclaim, OutcomeKind::Done) => Span(0),
-            (Rung::Reclaim, _) => LEFT_ALONE,
+            (Rung::Reclaim, OutcomeKind::Failed(_)) => REFUSED,
+            (Rung::Reclaim, _) => ASKED_AGAIN,
             (_, OutcomeKind::Done | OutcomeKind::NoEffect) => policy.kill_cooldown,
             // Nothing was harmed, so nothing has to settle; but the same refusal need not be asked for at every tick.
             (_, OutcomeKind::Gone | OutcomeKind::Progress) => Span::millis(100),

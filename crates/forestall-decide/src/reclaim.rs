@@ -10,8 +10,9 @@ use crate::flight::Flights;
 use crate::input::{GroupId, GroupKind, GroupSample, Sample};
 use crate::units::{Bytes, Span};
 
-/// The kubelet looks every ten seconds (`evictionMonitoringPeriod`); two of its looks are ours to prevent.
-const KUBELET_AHEAD: Span = Span::secs(20);
+/// How long before the kubelet's threshold its working set is lowered. As late as can be, because reclaim deactivates pages
+/// only once they outnumber the inactive ones: before that it drops cold cache and changes nothing that the kubelet sees.
+const KUBELET_AHEAD: Span = Span::secs(2);
 /// How much room a certain growth is given ahead of itself at a kernel wall.
 const KERNEL_AHEAD: Span = Span::secs(2);
 /// One order at the most, in permille of the wall; the act thread cuts it into steps of 16 MiB.
@@ -39,8 +40,8 @@ pub(crate) fn judge_reclaim(
             if leak_is_near {
                 return None;
             }
-            // Room for what may come within two of the kubelet's looks; at least as much as its threshold keeps for itself.
-            let wanted = reading.growth.over(KUBELET_AHEAD).max(threshold);
+            // At least as much room as its threshold keeps for itself.
+            let wanted = reading.growth_fast.over(KUBELET_AHEAD).max(threshold);
             let target = richest(sample, reading.scope, flights, |group| group.active_file)?;
             let bytes = (wanted - reading.distance)
                 .min(target.active_file)

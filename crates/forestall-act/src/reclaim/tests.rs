@@ -12,6 +12,7 @@ fn calm() -> View {
         stop: false,
         stall_some_micros: Some(1000),
         refaulted: Bytes::ZERO,
+        working_set: Bytes::mebi(900),
         cpu: Span::default(),
     }
 }
@@ -232,4 +233,40 @@ fn the_book_forgets_the_group_that_was_used_longest_ago() {
     assert_eq!(book.groups().count(), 64);
     assert!(book.groups().any(|group| group == GroupId(199)));
     assert!(!book.groups().any(|group| group == GroupId(0)));
+}
+
+fn against_the_kubelet(mebi: u64) -> Action {
+    let mut action = order(mebi);
+    action.evidence.reading.wall = WallKind::KubeletAllocatable;
+    action
+}
+
+#[test]
+fn against_the_kubelet_a_small_step_that_deactivates_enough_is_all() {
+    let mut book = Book::new(10);
+    let mut reclaim = Reclaim::new(&against_the_kubelet(100), GROUP, at(0), calm());
+    let small = Bytes::mebi(2);
+    assert_eq!(reclaim.next(at(1), calm(), &mut book), Next::Step(small));
+    let after = View {
+        working_set: Bytes::mebi(473),
+        ..calm()
+    };
+    reclaim.stepped(at(2), small, full(small), after, &mut book);
+    assert_eq!(
+        reclaim.next(at(2), after, &mut book),
+        Next::Finish(OutcomeKind::Done, None)
+    );
+    assert_eq!(reclaim.freed(), Bytes::mebi(427));
+}
+
+#[test]
+fn against_the_kubelet_steps_grow_while_they_change_nothing_it_sees() {
+    let mut book = Book::new(10);
+    let mut reclaim = Reclaim::new(&against_the_kubelet(100), GROUP, at(0), calm());
+    for mebi in [2, 4, 8, 16, 16] {
+        let step = Bytes::mebi(mebi);
+        assert_eq!(reclaim.next(at(1), calm(), &mut book), Next::Step(step));
+        reclaim.stepped(at(1), step, full(step), calm(), &mut book);
+    }
+    assert_eq!(reclaim.freed(), Bytes::ZERO);
 }
