@@ -42,17 +42,11 @@ pub(crate) const ALL: [Kernel; 4] = [
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The modules a guest loads, in the order that their dependencies want. What a kernel has built in, or lacks, is skipped.
-const MODULES: [&str; 6] = [
-    "virtio_ring",
-    "virtio",
-    "virtio_pci_legacy_dev",
-    "virtio_pci_modern_dev",
-    "virtio_pci",
-    "virtio_blk",
-];
-/// What a compressed swap device needs on top.
-const ZRAM_MODULES: [&str; 4] = ["zsmalloc", "lz4_compress", "lzo-rle", "zram"];
+/// The modules behind a guest's disk. What a kernel has built in is not among its modules, and is skipped.
+const DISK_MODULES: [&str; 2] = ["virtio_pci", "virtio_blk"];
+/// What a compressed swap device needs on top. Kernels before 6.12 ask for their compressor by name when it is used, so
+/// that no module depends on it.
+const ZRAM_MODULES: [&str; 2] = ["lzo-rle", "zram"];
 
 /// A kernel that is ready to boot.
 #[derive(Clone, Debug)]
@@ -151,16 +145,52 @@ impl Image {
         find(&self.unpacked, &wanted)
     }
 
-    /// The modules that a guest needs, uncompressed, in the order of loading.
+    /// The modules that a guest needs, uncompressed, each after those that it depends on.
     pub(crate) fn modules(&self, zram: bool) -> Result<Vec<(String, Vec<u8>)>> {
         let mut modules = Vec::new();
         let extra = if zram { &ZRAM_MODULES[..] } else { &[] };
-        for name in MODULES.iter().chain(extra) {
-            let Some(path) = self.module(name) else { continue };
-            modules.push(((*name).to_owned(), content(&path)?));
+        for name in DISK_MODULES.iter().chain(extra) {
+            self.add(name, &mut modules)?;
         }
         Ok(modules)
     }
+
+    fn add(&self, name: &str, modules: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+        let Some(path) = self.module(name) else {
+            return Ok(());
+        };
+        if modules.iter().any(|(known, _)| same(known, name)) {
+            return Ok(());
+        }
+        let content = content(&path)?;
+        for dependency in depends_on(&content) {
+            self.add(&dependency, modules)?;
+        }
+        modules.push((name.to_owned(), content));
+        Ok(())
+    }
+}
+
+/// Whether two names are of one module: in names, the kernel takes `-` for `_`.
+fn same(one: &str, other: &str) -> bool {
+    one.replace('-', "_") == other.replace('-', "_")
+}
+
+/// What a module says that it depends on: `depends=a,b` among the NUL-terminated strings of its `.modinfo` section.
+fn depends_on(module: &[u8]) -> Vec<String> {
+    module
+        .split(|&byte| byte == 0)
+        .find_map(|text| text.strip_prefix(b"depends="))
+        .map(|names| {
+            String::from_utf8_lossy(names)
+                .split(',')
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// A module's bytes; newer kernels ship them compressed.
@@ -318,6 +348,15 @@ mod tests {
         let list = "deb [arch=amd64] http://b.test/debian x main\n";
         assert_eq!(mirror_in(list).as_deref(), Some("http://b.test/debian"));
         assert_eq!(mirror_in("URIs: http://c.test/debian-security\n"), None);
+    }
+
+    // As `modinfo -F depends zram.ko` prints it for a kernel whose compressors are modules.
+    #[test]
+    fn a_module_names_what_it_depends_on() {
+        let module = b"\x7fELF\0license=GPL\0depends=zsmalloc,lz4_compress\0retpoline=Y\0";
+        assert_eq!(depends_on(module), ["zsmalloc", "lz4_compress"]);
+        assert!(depends_on(b"\x7fELF\0depends=\0").is_empty());
+        assert!(same("lzo-rle", "lzo_rle"));
     }
 
     #[test]
