@@ -336,7 +336,7 @@ impl Engine {
             target,
             bytes,
             grace,
-            deadline: grace + self.policy.effect_deadline,
+            deadline: grace + self.deadline(rung, evidence.reading.runway.p10),
             escalate: false,
             evidence,
         };
@@ -350,6 +350,15 @@ impl Engine {
         let mut late = self.late;
         late.sort_unstable();
         time_to_effect(sample, late[LATE_KEPT / 2], self.flights.answer())
+    }
+
+    /// Reclaim has to be done before the wall is reached, so that the act crate may weigh its price against its hurry.
+    fn deadline(&self, rung: Rung, runway: Span) -> Span {
+        const RECLAIM_MIN: Span = Span::secs(1);
+        match rung {
+            Rung::Reclaim => runway.max(RECLAIM_MIN).min(self.policy.effect_deadline),
+            Rung::Kill | Rung::Sysrq => self.policy.effect_deadline,
+        }
     }
 
     fn refuse(&mut self, reason: RefusalReason, evidence: Evidence) {

@@ -1,20 +1,18 @@
 //! The mildest rung: take cold page cache where it lies, so much as is needed and no more.
 //!
 //! Against a kubelet wall it keeps the working set below the eviction threshold, though nothing is short: the kubelet
-//! counts active page cache as used. Against the kernel's walls it clears the way of a growth that is already certain.
-//! What it refuses to do: hide a leak from the kubelet while a kernel or kubepods wall comes near, or touch a cgroup
-//! that was told to be left alone.
+//! counts active page cache as used. At the kernel's own walls it gives nothing: what it could free counts as left there
+//! already, and the kernel takes it by itself before it kills. What it refuses to do: hide a leak from the kubelet while
+//! a kernel or kubepods wall comes near, or touch a cgroup that was told to be left alone.
 
-use crate::decision::{Confidence, Rung, Target, WallKind, WallReading};
+use crate::decision::{Rung, Target, WallKind, WallReading};
 use crate::flight::Flights;
 use crate::input::{GroupId, GroupKind, GroupSample, Sample};
 use crate::units::{Bytes, Span};
 
 /// How long before the kubelet's threshold its working set is lowered. As late as can be, because reclaim deactivates pages
 /// only once they outnumber the inactive ones: before that it drops cold cache and changes nothing that the kubelet sees.
-const KUBELET_AHEAD: Span = Span::secs(2);
-/// How much room a certain growth is given ahead of itself at a kernel wall.
-const KERNEL_AHEAD: Span = Span::secs(2);
+const KUBELET_AHEAD: Span = Span::secs(1);
 /// One order at the most, in permille of the wall; the act thread cuts it into steps of 16 MiB.
 const ORDER_PERMILLE: u64 = 100;
 
@@ -43,7 +41,11 @@ pub(crate) fn judge_reclaim(
             // At least as much room as its threshold keeps for itself.
             let wanted = reading.growth_fast.over(KUBELET_AHEAD).max(threshold);
             let target = richest(sample, reading.scope, flights, |group| group.active_file)?;
-            let bytes = (wanted - reading.distance)
+            if reading.distance > wanted {
+                return None;
+            }
+            // Twice the room, so that it is asked for seldom and not at every look.
+            let bytes = (wanted + wanted - reading.distance)
                 .min(target.active_file)
                 .min(size.permille(ORDER_PERMILLE));
             (bytes > Bytes::ZERO).then_some(Due {
@@ -52,29 +54,7 @@ pub(crate) fn judge_reclaim(
                 rule: "kubelet-sees-cache",
             })
         }
-        WallKind::Kernel | WallKind::Kubepods => {
-            if reading.confidence < Confidence::High {
-                return None;
-            }
-            let room = match reading.scope {
-                Some(id) => {
-                    let group = sample.groups.iter().find(|group| group.id == id)?;
-                    group.limit.bytes()? - group.current
-                }
-                None => sample.node.free - sample.node.watermark_high,
-            };
-            let target = richest(sample, reading.scope, flights, |group| group.inactive_file)?;
-            let wanted = reading.growth_fast.over(KERNEL_AHEAD);
-            let bytes = (wanted - room)
-                .min(target.inactive_file)
-                .min(size.permille(ORDER_PERMILLE));
-            (bytes > Bytes::ZERO && reading.runway.p10 < Span::secs(30)).then_some(Due {
-                target: target.id,
-                bytes,
-                rule: "clear-the-way",
-            })
-        }
-        WallKind::Pod | WallKind::Container => None,
+        WallKind::Kernel | WallKind::Kubepods | WallKind::Pod | WallKind::Container => None,
     }
 }
 
