@@ -11,8 +11,8 @@ use crate::history::History;
 use crate::input::{Input, Outcome, OutcomeKind, Sample};
 use crate::kill::{check_target, is_imminent, judge_kill, time_to_effect};
 use crate::pace::next_look;
-use crate::policy::{Policy, Preset};
-use crate::preset::judge_preset;
+use crate::policy::{Policy, Preset, Victims};
+use crate::preset::{judge_preset, lowest_priority};
 use crate::reclaim::judge_reclaim;
 use crate::units::{Bytes, Moment, Span};
 use crate::wall::{noise, read_walls};
@@ -225,23 +225,28 @@ impl Engine {
         if self.escalate(now, imminent, evidence) {
             return;
         }
-        let Some(culprit) = reading.culprit else {
-            return self.refuse(RefusalReason::NoCulprit, evidence);
+        let target = match (reading.culprit, self.policy.victims) {
+            (Some(culprit), _) => match culprit.protection {
+                Some(why) => return self.refuse(RefusalReason::Protected(why), evidence),
+                None => culprit.target,
+            },
+            (None, Victims::Priority) => match lowest_priority(sample) {
+                Some(target) => target,
+                None => return self.refuse(RefusalReason::NothingToKill, evidence),
+            },
+            (None, Victims::Culprit) => return self.refuse(RefusalReason::NoCulprit, evidence),
         };
-        if let Some(why) = culprit.protection {
-            return self.refuse(RefusalReason::Protected(why), evidence);
-        }
         let in_flight = self.flights.kills(now).next().is_some();
         let settled = !in_flight && !self.flights.has_just_killed(now);
         // One at a time, unless the runway cannot wait and it is somebody else who grows now.
-        if self.flights.concerns(Rung::Kill, culprit.target) || !(settled || imminent) {
+        if self.flights.concerns(Rung::Kill, target) || !(settled || imminent) {
             return self.refuse(RefusalReason::Waiting, evidence);
         }
-        match check_target(sample, culprit.target) {
+        match check_target(sample, target) {
             Err(reason) => self.refuse(reason, evidence),
             Ok(freed) => {
                 let grace = if in_flight { Span(0) } else { due.grace };
-                self.order(now, Rung::Kill, culprit.target, freed, grace, evidence);
+                self.order(now, Rung::Kill, target, freed, grace, evidence);
             }
         }
     }

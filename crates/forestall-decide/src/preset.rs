@@ -43,7 +43,7 @@ pub(crate) fn judge_preset(sample: &Sample, policy: &Policy) -> Option<Wish> {
 }
 
 /// Low priority first: BestEffort before Burstable before Guaranteed, the largest among equals.
-fn lowest_priority(sample: &Sample) -> Option<Target> {
+pub(crate) fn lowest_priority(sample: &Sample) -> Option<Target> {
     let rank = |kind: GroupKind| match kind {
         GroupKind::Container(Qos::BestEffort) => Some(3),
         GroupKind::Container(Qos::Burstable) => Some(2),

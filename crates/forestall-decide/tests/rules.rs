@@ -195,6 +195,22 @@ fn where_nobody_explains_most_of_the_growth_nobody_is_killed() {
 }
 
 #[test]
+fn where_nobody_explains_it_the_lowest_priority_goes_if_the_policy_says_so() {
+    let mut world = World::new(512, 400);
+    world.container(1, 50).rate = 8 * MIB;
+    world.container(2, 50).rate = 8 * MIB;
+    world.container(3, 20).qos = forestall_decide::Qos::BestEffort;
+    let victims = forestall_decide::Victims::Priority;
+    let policy = Policy {
+        mode: Mode::Enforce,
+        victims,
+        ..Policy::default()
+    };
+    world.run(&mut Engine::new(policy), Span::secs(20), |_| ());
+    assert_eq!(world.killed().first(), Some(&leaker(3)));
+}
+
+#[test]
 fn a_neighbour_that_has_stopped_growing_does_not_hide_the_culprit() {
     let mut world = World::new(1024, 600);
     world.container(1, 50).rate = 4 * MIB;
