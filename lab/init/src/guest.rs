@@ -12,7 +12,7 @@ use rustix::system::RebootCommand;
 
 use crate::node::Node;
 use crate::reporter::Reporter;
-use crate::{machine, swap, watch};
+use crate::{machine, swap, trial, watch};
 
 /// Runs the plan and resets the machine, whatever happens.
 pub(crate) fn run() -> Result<()> {
@@ -58,6 +58,9 @@ fn carry_out(reporter: &Reporter) -> Result<()> {
             .ok()
             .map(|text| text.trim().to_owned()),
     });
+    if node.plan.tries_rights {
+        return trial::run(&node);
+    }
     watch::run(node)
 }
 

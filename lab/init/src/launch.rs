@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use forestall_lab_init::plan::Work;
+use forestall_lab_init::rights::Rights;
+use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +23,8 @@ pub(crate) struct Place {
     pub(crate) cgroup: std::path::PathBuf,
     /// Its `oom_score_adj`.
     pub(crate) oom_score_adj: i32,
-    /// Whether it keeps only `CAP_KILL`.
-    pub(crate) kill_only: bool,
+    /// What it is allowed.
+    pub(crate) rights: Rights,
 }
 
 /// A command that runs `work` under the process name `name`.
@@ -58,19 +60,34 @@ pub(crate) fn enter(arguments: &[String]) -> Result<()> {
     let procs = place.cgroup.join("cgroup.procs");
     std::fs::write(&procs, "0").with_context(|| format!("joining {}", procs.display()))?;
     std::fs::write("/proc/self/oom_score_adj", place.oom_score_adj.to_string()).context("oom_score_adj")?;
-    if place.kill_only {
-        for capability in CapabilitySet::all()
-            .iter()
-            .filter(|&one| one != CapabilitySet::KILL)
-        {
-            // One that this kernel does not know cannot be held either.
-            let _ = rustix::thread::remove_capability_from_bounding_set(capability);
-        }
-        rustix::thread::set_no_new_privs(true).context("no_new_privs")?;
-    }
+    drop_to(place.rights)?;
     let (path, rest) = program.split_first().context("enter wants a program")?;
     // exec returns only when it failed.
     Err(Command::new(path).args(rest).exec()).with_context(|| format!("starting {path}"))
+}
+
+/// Leaves this process with those rights; they take full effect at the next exec.
+fn drop_to(rights: Rights) -> Result<()> {
+    let kept = match rights {
+        Rights::Full => return Ok(()),
+        Rights::Shipped => CapabilitySet::KILL,
+        Rights::Resource => CapabilitySet::SYS_RESOURCE,
+        Rights::ResourceAndOverride => CapabilitySet::SYS_RESOURCE | CapabilitySet::DAC_OVERRIDE,
+        Rights::Bare | Rights::Nobody => CapabilitySet::empty(),
+    };
+    for capability in (CapabilitySet::all() - kept).iter() {
+        // One that this kernel does not know cannot be held either.
+        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+    }
+    rustix::thread::set_no_new_privs(true).context("no_new_privs")?;
+    if rights == Rights::Nobody {
+        let (user, group) = (Uid::from_raw(Rights::NOBODY), Gid::from_raw(Rights::NOBODY));
+        rustix::thread::set_thread_groups(&[]).context("leaving every group")?;
+        rustix::thread::set_thread_res_gid(group, group, group).context("becoming another group")?;
+        // The user goes last: it takes the right to change anything along.
+        rustix::thread::set_thread_res_uid(user, user, user).context("becoming another user")?;
+    }
+    Ok(())
 }
 
 /// `shim PLACE PROGRAM…`: runs the program as PID 1 of a new PID namespace and ends as it ends.

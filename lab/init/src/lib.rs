@@ -3,3 +3,4 @@
 //! This library holds no behaviour. The guest's side is the binary of this package, the host's is `cargo xtask lab`.
 pub mod plan;
 pub mod report;
+pub mod rights;

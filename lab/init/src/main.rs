@@ -13,6 +13,7 @@ mod node;
 mod reporter;
 mod resident;
 mod swap;
+mod trial;
 mod watch;
 mod work;
 
@@ -32,6 +33,10 @@ fn main() -> Result<()> {
                 .first()
                 .context("kubelet wants its view of the node, as JSON")?;
             kubelet::run(&serde_json::from_str(view)?)
+        }
+        Some("try") => {
+            let order = rest.first().context("try wants what to try, as JSON")?;
+            trial::carry_out(&serde_json::from_str(order)?)
         }
         Some(other) => bail!("unknown part {other:?}"),
     }

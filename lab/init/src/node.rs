@@ -6,6 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use forestall_lab_init::plan::{Agent, Class, Plan, Pod, Role, Service, Share, Work};
 use forestall_lab_init::report::Speaker;
+use forestall_lab_init::rights::Rights;
 
 use crate::cgroup::Tree;
 use crate::kubelet::{PodView, View};
@@ -112,7 +113,7 @@ impl Node {
         Ok(Place {
             cgroup,
             oom_score_adj,
-            kill_only: false,
+            rights: Rights::Full,
         })
     }
 
@@ -127,7 +128,7 @@ impl Node {
         let place = Place {
             cgroup,
             oom_score_adj: service.oom_score_adj,
-            kill_only: false,
+            rights: Rights::Full,
         };
         self.spawn(service.name.clone(), Some(service.role), &place, &words, false)
     }
@@ -161,7 +162,7 @@ impl Node {
         Place {
             cgroup: self.tree.service(name),
             oom_score_adj: -999,
-            kill_only: false,
+            rights: Rights::Full,
         }
     }
 
@@ -226,7 +227,11 @@ impl Node {
         let place = Place {
             cgroup,
             oom_score_adj: GUARANTEED_SCORE,
-            kill_only: !agent.full_caps,
+            rights: if agent.full_caps {
+                Rights::Full
+            } else {
+                Rights::Shipped
+            },
         };
         let words: Vec<String> = std::iter::once("/bin/forestall".to_owned())
             .chain(agent.args.clone())

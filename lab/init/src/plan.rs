@@ -40,6 +40,8 @@ pub struct Plan {
     pub disk: bool,
     /// Whether the stand-in for the kubelet evicts.
     pub kubelet_evicts: bool,
+    /// Whether the guest, instead of living through a story, tries what each set of rights allows.
+    pub tries_rights: bool,
     /// The pods, in the order in which they start.
     pub pods: Vec<Pod>,
     /// Processes of the host, each in a service of its own below `system.slice`.

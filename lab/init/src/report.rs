@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Role;
+use crate::rights::Rights;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +80,30 @@ pub enum Report {
         /// How: `exit 0`, `signal 9`.
         how: String,
     },
+    /// Which pressure triggers a set of rights may arm on a file.
+    Triggers {
+        /// Who tried.
+        rights: Rights,
+        /// The file, by what it stands for.
+        file: PressureFile,
+        /// The windows that were allowed, microseconds, shortest first.
+        windows_micros: Vec<u32>,
+        /// Why the file could not be tried at all.
+        why_not: Option<String>,
+    },
+    /// Whether a set of rights is enough for one of the agent's (its self-test).
+    Right {
+        /// Who tried.
+        rights: Rights,
+        /// The right's name in the self-test.
+        name: String,
+        /// Whether it works.
+        works: bool,
+        /// What the kernel said, where it does not.
+        errno: Option<String>,
+        /// What it costs not to have it, and what takes its place.
+        cost: String,
+    },
     /// The run is over.
     Ended {
         /// When.
@@ -90,6 +115,20 @@ pub enum Report {
         /// The longest time between two looks of the guest's own loop: how starved a resident process was.
         starved_millis: u64,
     },
+}
+
+/// A pressure file, by what it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PressureFile {
+    /// `/proc/pressure/memory`.
+    Machine,
+    /// `memory.pressure` of the root cgroup.
+    RootCgroup,
+    /// `memory.pressure` of `kubepods`, which belongs to root.
+    ChildCgroup,
+    /// `memory.pressure` of a cgroup whose file was given to [`Rights::NOBODY`].
+    LentCgroup,
 }
 
 /// Who says something.

@@ -41,6 +41,7 @@ pub(super) fn node(dice: &mut Dice, scenario: &str, seed: u64) -> Plan {
         zram: None,
         disk: false,
         kubelet_evicts: false,
+        tries_rights: false,
         pods: pods.to_vec(),
         services: vec![daemon("sshd", 3), daemon("systemd-journal", 6)],
         agent: Some(agent),

@@ -36,11 +36,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the guest got as far as starting its pods.
-    pub(crate) fn booted(&self) -> bool {
+    /// Whether the guest got as far as being shaped, or as saying why it cannot be.
+    pub(crate) fn came_up(&self) -> bool {
         self.reports
             .iter()
-            .any(|report| matches!(report, Report::Booted { .. }))
+            .any(|report| matches!(report, Report::Booted { .. } | Report::Unable { .. }))
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn run(
     let time_max = BOOT_MAX + Duration::from_millis(plan.calm_millis + plan.deadline_millis) * 2;
     let errors = folder.join("qemu.log");
     command.stderr(File::create(&errors).with_context(|| format!("creating {}", errors.display()))?);
-    wait(&mut command, time_max)?;
+    wait(&mut command, &results, time_max)?;
 
     let reports = read_reports(&results);
     let console_text = fs::read(&console).unwrap_or_default();
@@ -141,14 +141,17 @@ pub(crate) fn run(
     })
 }
 
-fn wait(command: &mut Command, time_max: Duration) -> Result<()> {
+/// Waits for the emulator to end, and ends it where that takes too long: `time_max` in all, or [`BOOT_MAX`] without a
+/// first report in the file `results`.
+fn wait(command: &mut Command, results: &Path, time_max: Duration) -> Result<()> {
     let mut child = command.spawn().context("starting the emulator")?;
     let start = Instant::now();
     loop {
         if child.try_wait().context("waiting for the emulator")?.is_some() {
             return Ok(());
         }
-        if start.elapsed() > time_max {
+        let silent = || fs::metadata(results).map_or(0, |file| file.len()) == 0;
+        if start.elapsed() > time_max || (start.elapsed() > BOOT_MAX && silent()) {
             // Whatever it reported so far is looked at; the missing end tells the rest.
             child.kill().context("ending the emulator")?;
             child.wait().context("waiting for the emulator")?;

@@ -17,6 +17,8 @@ pub(crate) struct Kernel {
     pub(crate) name: &'static str,
     /// The Debian suites that have it, the first that answers wins.
     suites: &'static [&'static str],
+    /// Whether it is built with the memory controller of cgroup v1.
+    pub(crate) has_v1: bool,
 }
 
 /// Every kernel, oldest first.
@@ -24,18 +26,22 @@ pub(crate) const ALL: [Kernel; 4] = [
     Kernel {
         name: "5.10",
         suites: &["bullseye"],
+        has_v1: true,
     },
     Kernel {
         name: "6.1",
         suites: &["bookworm"],
+        has_v1: true,
     },
     Kernel {
         name: "6.12",
         suites: &["trixie", "bookworm-backports"],
+        has_v1: false,
     },
     Kernel {
         name: "7",
         suites: &["trixie-backports", "sid"],
+        has_v1: false,
     },
 ];
 

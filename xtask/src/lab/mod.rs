@@ -11,21 +11,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail};
 
 use self::guest::Parts;
+use self::job::{Done, Job};
 use self::kernels::Image;
 use self::options::Options;
-use self::results::{KernelUsed, Results, Run, Skipped, VERSION};
-use self::scenario::Scenario;
-use self::verdict::Story;
+use self::results::{KernelUsed, Results, Skipped, VERSION};
 use crate::{shell, tools};
 
 mod cast;
 mod cpio;
 mod draw;
 mod guest;
+mod job;
 mod kernels;
 mod options;
 mod results;
 mod scenario;
+mod trial;
 mod verdict;
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -45,17 +46,29 @@ pub(crate) fn run(args: Vec<String>) -> Result<ExitCode> {
         println!("kernels: {}", kernels::ALL.map(|kernel| kernel.name).join(", "));
         return Ok(ExitCode::SUCCESS);
     }
-    let results = experiment(&options)?;
-    print!("{}", results.table());
-    println!("{}", results.summary());
-    Ok(if results.hold() {
+    let (parts, images, results) = prepare(&options)?;
+    let success = if options.tries_rights {
+        let trials = trial::run(&parts, &images, &options)?;
+        print!("{}", trials.table());
+        for skipped in &results.skipped {
+            println!("lab: skipped {}: {}", skipped.what, skipped.why);
+        }
+        trials.complete()
+    } else {
+        let results = experiment(&parts, &images, &options, results)?;
+        print!("{}", results.table());
+        println!("{}", results.summary());
+        results.hold()
+    };
+    Ok(if success {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-fn experiment(options: &Options) -> Result<Results> {
+/// Builds what goes into the guests and fetches their kernels. The results so far name the kernels, used and skipped.
+fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
     let qemu = emulator()?;
     tools::rust_target(TARGET)?;
     let target = shell::target_directory()?;
@@ -64,14 +77,15 @@ fn experiment(options: &Options) -> Result<Results> {
     let init = build("forestall-lab-init", &target)?;
     let agent = match &options.binary {
         Some(binary) => Some(binary.clone()),
-        None if options.with => Some(build("forestall", &target)?),
+        // A trial is the init's own.
+        None if options.with && !options.tries_rights => Some(build("forestall", &target)?),
         None => None,
     };
     let parts = Parts {
         init,
         agent,
         qemu,
-        folder: folder.clone(),
+        folder,
         logs: options.keep_logs.clone(),
     };
 
@@ -104,7 +118,11 @@ fn experiment(options: &Options) -> Result<Results> {
         bail!("no kernel could be had: {}", results.summary());
     }
 
-    let jobs = jobs(options, &images);
+    Ok((parts, images, results))
+}
+
+fn experiment(parts: &Parts, images: &[Image], options: &Options, mut results: Results) -> Result<Results> {
+    let jobs = job::all(options, images);
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Job, Result<Done>)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -114,7 +132,7 @@ fn experiment(options: &Options) -> Result<Results> {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&job) = jobs.get(index) else { return };
                     eprintln!("lab: [{}/{}] {}", index + 1, jobs.len(), job.label());
-                    let result = job.run(&parts, options);
+                    let result = job.run(parts, options);
                     if let Ok(Done { run: Some(run), .. }) = &result {
                         let word = if run.verdict.holds { "ok" } else { "FAILED" };
                         eprintln!(
@@ -146,111 +164,10 @@ fn experiment(options: &Options) -> Result<Results> {
             }
         }
     }
-    let path = folder.join("results.json");
+    let path = parts.folder.join("results.json");
     results.write(&path)?;
     eprintln!("lab: results in {}", path.display());
     Ok(results)
-}
-
-/// One guest to be run.
-#[derive(Clone, Copy)]
-struct Job<'a> {
-    image: &'a Image,
-    scenario: &'static Scenario,
-    seed: u64,
-    with_agent: bool,
-}
-
-/// What came of it.
-struct Done {
-    run: Option<Run>,
-    skipped: Option<String>,
-    retried: bool,
-}
-
-fn jobs<'a>(options: &Options, images: &'a [Image]) -> Vec<Job<'a>> {
-    let mut jobs = Vec::new();
-    for image in images {
-        for &scenario in &options.scenarios {
-            for seed in options.seed..options.seed.saturating_add(options.runs) {
-                for with_agent in [false, true] {
-                    if if with_agent { options.with } else { options.without } {
-                        jobs.push(Job {
-                            image,
-                            scenario,
-                            seed,
-                            with_agent,
-                        });
-                    }
-                }
-            }
-        }
-    }
-    jobs
-}
-
-impl Job<'_> {
-    fn label(&self) -> String {
-        let with = if self.with_agent { "with" } else { "without" };
-        format!(
-            "{}-{}-{}-{with}",
-            self.image.kernel.name, self.scenario.name, self.seed
-        )
-    }
-
-    fn run(&self, parts: &Parts, options: &Options) -> Result<Done> {
-        let mut plan = self
-            .scenario
-            .plan(self.seed, &options.agent_args, options.full_caps);
-        if !self.with_agent {
-            plan.agent = None;
-        }
-        if plan.zram.is_some() && !self.image.has_module("zram") {
-            let skipped = Some("this kernel has no module zram".to_owned());
-            return Ok(Done {
-                run: None,
-                skipped,
-                retried: false,
-            });
-        }
-        let memory_mib = self.scenario.memory_mib.unwrap_or(options.memory_mib);
-        let mut outcome = guest::run(parts, self.image, &plan, memory_mib, &self.label())?;
-        let mut retried = false;
-        let mut story = Story::of(&plan, &outcome.reports);
-        // Only a guest that never came up is tried again. One that says it is unable did come up.
-        if !outcome.booted() && story.unable.is_none() {
-            eprintln!(
-                "lab: {} did not boot, trying once more:\n{}",
-                self.label(),
-                outcome.console_tail
-            );
-            outcome = guest::run(parts, self.image, &plan, memory_mib, &self.label())?;
-            story = Story::of(&plan, &outcome.reports);
-            retried = true;
-            if !outcome.booted() && story.unable.is_none() {
-                story.unable = Some("the guest did not boot, twice".to_owned());
-            }
-        }
-        let verdict = if self.with_agent {
-            verdict::judge_with(self.scenario, &story)
-        } else {
-            verdict::judge_without(self.scenario, &story)
-        };
-        let run = Run {
-            kernel: self.image.kernel.name.to_owned(),
-            scenario: self.scenario.name.to_owned(),
-            seed: self.seed,
-            memory_mib,
-            with_agent: self.with_agent,
-            verdict,
-            story,
-        };
-        Ok(Done {
-            run: Some(run),
-            skipped: None,
-            retried,
-        })
-    }
 }
 
 /// Builds a package's binary as it is shipped: static, in the release profile.

@@ -3,15 +3,20 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use forestall_lab_init::plan::Hierarchy;
+
 use super::kernels::{self, Kernel};
 use super::scenario::{self, Scenario};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask lab [OPTION…] [SCENARIO…]
+       cargo xtask lab --try rights [OPTION…]
 
   --list              the scenarios and kernels, and nothing else
   --smoke             one kernel, four scenarios, with and without the agent (a few minutes)
   --kernel V,…        which kernels (default: all)
+  --hierarchy v1|v2   which cgroup hierarchy has the memory (default v2; v1 on the kernels before 6.12)
+  --try rights        instead of a story: which pressure triggers and rights each set of rights has, by trying
   --memory MIB        the guest's memory (default 1024; scenarios that need a certain amount keep it)
   --seed N            the first seed (default 1)
   --runs N            how many seeds (default 1)
@@ -32,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) list: bool,
     pub(crate) help: bool,
     pub(crate) kernels: Vec<Kernel>,
+    pub(crate) hierarchy: Hierarchy,
+    pub(crate) tries_rights: bool,
     pub(crate) scenarios: Vec<&'static Scenario>,
     pub(crate) memory_mib: u32,
     pub(crate) seed: u64,
@@ -47,8 +54,8 @@ pub(crate) struct Options {
 
 /// The kernel of the smoke run.
 const SMOKE_KERNEL: &str = "6.1";
-/// Its scenarios: a leak, memory that no RSS shows, the kubelet's wall, and a load that only looks like a leak.
-const SMOKE_SCENARIOS: [&str; 4] = ["leak-container", "shmem", "page-cache", "healthy-plateau"];
+/// Its scenarios: a leak in a pod and one outside of every pod, the kubelet's wall, and a load that only looks like a leak.
+const SMOKE_SCENARIOS: [&str; 4] = ["leak-container", "host-leak", "page-cache", "healthy-plateau"];
 
 impl Options {
     /// Reads the command line.
@@ -57,6 +64,8 @@ impl Options {
             list: false,
             help: false,
             kernels: Vec::new(),
+            hierarchy: Hierarchy::V2,
+            tries_rights: false,
             scenarios: Vec::new(),
             memory_mib: 1024,
             seed: 1,
@@ -81,6 +90,11 @@ impl Options {
                 "--help" | "-h" => options.help = true,
                 "--smoke" => smoke = true,
                 "--kernel" => options.kernels = kernels_named(&value()?)?,
+                "--hierarchy" => options.hierarchy = hierarchy_named(&value()?)?,
+                "--try" => match value()?.as_str() {
+                    "rights" => options.tries_rights = true,
+                    other => bail!("--try knows `rights`, and not {other:?}"),
+                },
                 "--memory" => options.memory_mib = number(&arg, &value()?)?,
                 "--seed" => options.seed = number(&arg, &value()?)?,
                 "--runs" => options.runs = number(&arg, &value()?)?,
@@ -102,6 +116,9 @@ impl Options {
         if !options.with && !options.without {
             bail!("--only-with and --only-without leave nothing to run");
         }
+        if options.tries_rights && (smoke || !options.scenarios.is_empty()) {
+            bail!("--try rights tells no story: give it no scenario and no --smoke");
+        }
         if !(1..=2).contains(&options.jobs) {
             bail!("--jobs is 1 or 2: an emulated guest wants a core of its own");
         }
@@ -109,8 +126,19 @@ impl Options {
             options.kernels = if smoke {
                 kernels_named(SMOKE_KERNEL)?
             } else {
-                kernels::ALL.to_vec()
+                kernels::ALL
+                    .into_iter()
+                    .filter(|kernel| options.hierarchy == Hierarchy::V2 || kernel.has_v1)
+                    .collect()
             };
+        }
+        if options.hierarchy == Hierarchy::V1
+            && let Some(kernel) = options.kernels.iter().find(|kernel| !kernel.has_v1)
+        {
+            bail!(
+                "kernel {} is built without cgroup v1's memory controller",
+                kernel.name
+            );
         }
         if options.scenarios.is_empty() {
             options.scenarios = scenario::ALL
@@ -119,6 +147,14 @@ impl Options {
                 .collect();
         }
         Ok(options)
+    }
+}
+
+fn hierarchy_named(name: &str) -> Result<Hierarchy> {
+    match name {
+        "v1" => Ok(Hierarchy::V1),
+        "v2" => Ok(Hierarchy::V2),
+        other => bail!("--hierarchy is v1 or v2, not {other:?}"),
     }
 }
 
@@ -160,6 +196,20 @@ mod tests {
         assert_eq!(options.scenarios.len(), scenario::ALL.len());
     }
 
+    // The configuration that Debian ships with its kernel 6.12 says that CONFIG_MEMCG_V1 is not set.
+    #[test]
+    fn cgroup_v1_is_asked_only_of_kernels_that_have_it() {
+        let names = |options: Options| {
+            options
+                .kernels
+                .iter()
+                .map(|kernel| kernel.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(parse(&["--hierarchy", "v1"]).unwrap()), ["5.10", "6.1"]);
+        assert!(parse(&["--hierarchy", "v1", "--kernel", "6.12"]).is_err());
+    }
+
     #[test]
     fn what_is_unknown_or_contradicts_itself_is_refused() {
         assert!(parse(&["--what"]).is_err());
@@ -168,5 +218,8 @@ mod tests {
         assert!(parse(&["--only-with", "--only-without"]).is_err());
         assert!(parse(&["--seed"]).is_err());
         assert!(parse(&["--jobs", "3"]).is_err());
+        assert!(parse(&["--hierarchy", "v3"]).is_err());
+        assert!(parse(&["--try", "luck"]).is_err());
+        assert!(parse(&["--try", "rights", "burst"]).is_err());
     }
 }

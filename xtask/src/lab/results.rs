@@ -3,6 +3,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use forestall_lab_init::plan::Hierarchy;
 use serde::Serialize;
 
 use super::verdict::{Story, Verdict};
@@ -41,6 +42,7 @@ pub(crate) struct Skipped {
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
     pub(crate) kernel: String,
+    pub(crate) hierarchy: Hierarchy,
     pub(crate) scenario: String,
     pub(crate) seed: u64,
     pub(crate) memory_mib: u32,
@@ -112,7 +114,10 @@ impl Run {
     fn row(&self) -> Vec<String> {
         let seconds = |millis: u64| format!("{}.{}s", millis / 1000, millis % 1000 / 100);
         vec![
-            self.kernel.clone(),
+            match self.hierarchy {
+                Hierarchy::V2 => self.kernel.clone(),
+                Hierarchy::V1 => format!("{} v1", self.kernel),
+            },
             self.scenario.clone(),
             self.seed.to_string(),
             if self.with_agent { "with" } else { "without" }.to_owned(),
@@ -135,6 +140,7 @@ mod tests {
     fn one_failed_verdict_fails_the_lab_and_shows_in_the_table() {
         let run = |holds| Run {
             kernel: "6.1".into(),
+            hierarchy: Hierarchy::V2,
             scenario: "leak-container".into(),
             seed: 3,
             memory_mib: 1024,

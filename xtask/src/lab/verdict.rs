@@ -114,7 +114,11 @@ impl Story {
                     story.starved_millis = *starved_millis;
                     story.lost = false;
                 }
-                Report::Said { .. } | Report::Kernel { .. } | Report::Gauge { .. } => {}
+                Report::Said { .. }
+                | Report::Kernel { .. }
+                | Report::Gauge { .. }
+                | Report::Triggers { .. }
+                | Report::Right { .. } => {}
             }
         }
         story
