@@ -2,17 +2,18 @@
 //! window (`Documentation/accounting/psi.rst`, "Monitoring for pressure thresholds").
 //!
 //! A trigger lives as long as its descriptor and fires at most once in a window. Who may arm which window depends on the
-//! kernel:
+//! kernel. Whoever may open the file for writing may arm:
 //!
-//! | kernel | `/proc/pressure/*` | a cgroup's `*.pressure` |
+//! | kernel | `/proc/pressure/memory` | a cgroup's `memory.pressure`, the root's included |
 //! |---|---|---|
-//! | 5.2–5.12 | 0.5–10 s; the file is 0444, so writing takes root with `CAP_DAC_OVERRIDE` | 0.5–10 s; whoever may write the file |
-//! | 5.13–6.3 | 0.5–10 s; opening for writing takes `CAP_SYS_RESOURCE` (`psi_open`) | as above |
-//! | 6.4 and later | up to 10 s with `CAP_SYS_RESOURCE`, without it multiples of 2 s | the same; some 6.4–6.6 releases refuse the opening without the capability (`cgroup_pressure_open`, removed in 6.7) |
+//! | 5.10.223 | 0.5–10 s; the file is 0444, so opening it takes `CAP_DAC_OVERRIDE`, and `CAP_SYS_RESOURCE` does not help | 0.5–10 s without any capability |
+//! | 6.1.176, 6.12.107, 7.2.12 | 0.5–10 s with `CAP_SYS_RESOURCE`, without it multiples of 2 s; anybody may open it | the same; opening is a matter of the file's owner |
 //!
-//! Sources: `psi_trigger_create`, `psi_open` and `psi_proc_init` in `kernel/sched/psi.c`, `cgroup_pressure_open` in
-//! `kernel/cgroup/cgroup.c`. Distributions backport, so [`probe_windows`] tries instead of looking at a version. The root
-//! cgroup's `memory.pressure` counts the same stalls as `/proc/pressure/memory` and can stand in for it.
+//! These were tried (`docs/reference/psi-triggers.md` has the whole table). By their source, 5.13–6.3 as first released want
+//! `CAP_SYS_RESOURCE` for opening `/proc/pressure/*`, and some 6.4–6.6 releases for opening a cgroup's file, too (`psi_open`,
+//! `psi_proc_init` and `psi_trigger_create` in `kernel/sched/psi.c`, `cgroup_pressure_open` in `kernel/cgroup/cgroup.c`). The
+//! rule of 6.4 is in 6.1's stable releases, so [`probe_windows`] tries instead of looking at a version. The root cgroup's
+//! `memory.pressure` counts the same stalls as `/proc/pressure/memory` and can stand in for it.
 //!
 //! With the capability a real-time kernel thread looks ten times a window. Without it the kernel looks only when it renews
 //! its averages, every 2 s: such a trigger may come up to 2 s late, and is a reason to look and never the only one.
