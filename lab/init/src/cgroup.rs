@@ -199,4 +199,15 @@ mod tests {
             Path::new("/sys/fs/cgroup/kubepods.slice/kubepods-pod0b1c_2d.slice")
         );
     }
+
+    // cgroups(7): each controller of version 1 has a hierarchy of its own, by convention below /sys/fs/cgroup.
+    #[test]
+    fn version_1_has_the_tree_below_its_memory_controller() {
+        let tree = Tree::new(Naming::Cgroupfs, Hierarchy::V1);
+        assert_eq!(tree.kubepods(), Path::new("/sys/fs/cgroup/memory/kubepods"));
+        assert_eq!(
+            tree.service("kubelet"),
+            Path::new("/sys/fs/cgroup/memory/system.slice/kubelet.service")
+        );
+    }
 }
