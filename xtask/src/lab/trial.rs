@@ -22,6 +22,8 @@ const VERSION: u32 = 1;
 pub(crate) struct Trials {
     version: u32,
     hierarchy: Hierarchy,
+    /// Guests that did not come up at the first try.
+    boots_retried: u32,
     kernels: Vec<Trial>,
 }
 
@@ -42,18 +44,21 @@ struct Trial {
 /// Tries on every kernel, one guest after the other, and writes the file.
 pub(crate) fn run(parts: &Parts, images: &[Image], options: &Options) -> Result<Trials> {
     let mut kernels = Vec::new();
+    let mut boots_retried = 0;
     for (index, image) in images.iter().enumerate() {
         let label = format!("{}-rights", image.kernel.name);
         eprintln!("lab: [{}/{}] {label}", index + 1, images.len());
         let plan = plan(options.hierarchy);
-        let (outcome, _) = job::boot(&label, || {
+        let (outcome, retried) = job::boot(&label, || {
             guest::run(parts, image, &plan, options.memory_mib, &label)
         })?;
+        boots_retried += u32::from(retried);
         kernels.push(Trial::of(image, outcome.reports));
     }
     let trials = Trials {
         version: VERSION,
         hierarchy: options.hierarchy,
+        boots_retried,
         kernels,
     };
     let path = parts.folder.join("rights.json");
@@ -219,6 +224,7 @@ mod tests {
         let trials = Trials {
             version: VERSION,
             hierarchy: Hierarchy::V2,
+            boots_retried: 0,
             kernels: vec![trial],
         };
         let table = trials.table();
