@@ -14,6 +14,7 @@ use forestall_kernel::cgroup::{Identity, Look, Node, Qos, Tree, Version};
 use forestall_kernel::file::Buffer;
 
 use crate::node::is_due;
+use crate::rest::Breadth;
 use crate::traits::Traits;
 use reading::Reading;
 
@@ -44,6 +45,8 @@ pub(crate) struct Surroundings {
     pub(crate) swap: bool,
     /// Somebody has been killed since the last sample.
     pub(crate) killed: bool,
+    /// How much of what is outside `kubepods` is read.
+    pub(crate) breadth: Breadth,
 }
 
 /// Reads the followed cgroups.
@@ -71,6 +74,14 @@ impl GroupReader {
 
     pub(crate) const fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Somebody besides the host's own cgroups is followed.
+    pub(crate) fn has_pods(&self) -> bool {
+        self.tree
+            .nodes()
+            .iter()
+            .any(|node| node.identity != Identity::Host)
     }
 
     /// Reads that failed although the cgroup was there.
@@ -160,6 +171,9 @@ impl GroupReader {
             ) else {
                 break;
             };
+            if around.breadth == Breadth::Least && group.kind == GroupKind::Host && state.traits.is_some() {
+                continue;
+            }
             let reading = Reading {
                 dir: &node.dir,
                 buffer: &mut self.buffer,

@@ -14,6 +14,7 @@ mod essentials;
 mod groups;
 mod node;
 mod processes;
+mod rest;
 mod roster;
 mod sensor;
 mod traits;

@@ -104,27 +104,31 @@ impl NodeReader {
             .is_ok_and(|content| Vmstat::parse(content).oom_kills.is_some())
     }
 
-    /// Brings `node` up to date. A file that cannot be read leaves its figures as they were and is counted.
-    pub(crate) fn read(&mut self, node: &mut NodeSample, now: Moment) {
+    /// Brings memory and pressure up to date, and at longer intervals what hardly ever changes. A file that cannot be read
+    /// leaves its figures as they were and is counted.
+    pub(crate) fn read_memory(&mut self, node: &mut NodeSample, now: Moment) {
         self.read_rarely(node, now);
         match self.meminfo.read_into(&mut self.buffer).map(Meminfo::parse) {
             Ok(meminfo) if meminfo.total > 0 => note_meminfo(node, &meminfo, self.watermark_low),
             _ => self.failures += 1,
-        }
-        if let Some(file) = &self.vmstat {
-            match file.read_into(&mut self.buffer).map(Vmstat::parse) {
-                Ok(vmstat) => {
-                    node.oom_kills = vmstat.oom_kills.unwrap_or(0);
-                    node.refault_file_pages = vmstat.refault_file_pages;
-                }
-                Err(_) => self.failures += 1,
-            }
         }
         if let Some(file) = &self.pressure {
             match file.read_into(&mut self.buffer).map(Pressure::parse) {
                 Ok(pressure) => node.stall = stall_of(&pressure),
                 Err(_) => self.failures += 1,
             }
+        }
+    }
+
+    /// Brings the kernel's counters up to date: `vmstat`, which costs three times what meminfo costs.
+    pub(crate) fn read_counters(&mut self, node: &mut NodeSample) {
+        let Some(file) = &self.vmstat else { return };
+        match file.read_into(&mut self.buffer).map(Vmstat::parse) {
+            Ok(vmstat) => {
+                node.oom_kills = vmstat.oom_kills.unwrap_or(0);
+                node.refault_file_pages = vmstat.refault_file_pages;
+            }
+            Err(_) => self.failures += 1,
         }
     }
 

@@ -2,12 +2,13 @@
 //!
 //! In calm times a slice of the process list is looked at in each sample, so that every process is seen within about ten
 //! seconds, and the large ones, whose `status` is held open, are read in every sample. When a wall is near, all are read.
+//! While every wall is far away only new processes are looked at at once, and the known ones within a minute.
 //! Kernel threads and the processes of pods are passed over: which those are is decided once for each process.
 
 use forestall_decide::{Bytes, GroupId, Moment, ProcessId, ProcessSample, Protection, Span};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{Identity, Tree};
-use forestall_kernel::file::{Buffer, HeldFile};
+use forestall_kernel::file::{Buffer, HeldFile, Pieces};
 use forestall_kernel::parse::{ProcStatus, memory_path};
 use forestall_kernel::proc::ProcRoot;
 use forestall_kernel::process::{Process, ProcessFile};
@@ -17,11 +18,17 @@ use crate::essentials::{Essentials, is_at_or_below};
 
 /// Every process is looked at within about this time.
 const PASS_EVERY: Span = Span::secs(10);
+/// And while every wall is far away within about this time.
+const PASS_EVERY_AT_REST: Span = Span::secs(60);
+/// A kernel thread stays one: at rest it is looked at in one of so many passes.
+const PASSES_PER_KERNEL_THREAD: u64 = 10;
 /// The process list is read no more often than this in calm times.
 const LIST_EVERY: Span = Span::secs(1);
 /// A followed process is looked at closely this often: a container's first process starts in its runtime's cgroup, and
 /// anybody may be moved or take another name.
 const FOLLOWED_EVERY: Span = Span::secs(1);
+/// While every wall is far away nobody is blamed, and who it is may be known later.
+const FOLLOWED_EVERY_AT_REST: Span = Span::secs(60);
 /// Processes looked at in one sample at most. At least one is; how many follows from the time since the sample before, so
 /// that samples in quick succession, when a wall is near, do not pay for the list again and again.
 const SLICE_MAX: usize = 512;
@@ -56,6 +63,7 @@ struct Seen {
     id: ProcessId,
     /// A kernel thread, or in `kubepods`.
     is_passed_over: bool,
+    is_kernel_thread: bool,
     pass: u64,
 }
 
@@ -98,6 +106,8 @@ pub(crate) struct View<'a> {
     pub(crate) tree: Option<&'a Tree>,
     pub(crate) essentials: &'a Essentials,
     pub(crate) total: Bytes,
+    /// Every wall is far away.
+    pub(crate) may_rest: bool,
     pub(crate) now: Moment,
 }
 
@@ -137,6 +147,9 @@ impl ProcessReader {
         self.read_tracked(view);
         self.look_at_tracked(view);
         self.look_at_slice(view, is_first);
+        if view.may_rest && !is_first {
+            self.look_at_new(view);
+        }
         if attention && !is_first {
             self.look_at_all(view);
         }
@@ -164,10 +177,15 @@ impl ProcessReader {
     }
 
     fn look_at_tracked(&mut self, view: View<'_>) {
+        let every = if view.may_rest {
+            FOLLOWED_EVERY_AT_REST
+        } else {
+            FOLLOWED_EVERY
+        };
         let mut place = 0;
         while let Some(tracked) = self.tracked.get(place) {
             let pid = tracked.sample.id.pid;
-            if view.now.since(tracked.looked_at) >= FOLLOWED_EVERY {
+            if view.now.since(tracked.looked_at) >= every {
                 self.look(pid, view);
             }
             // It may have been dropped, and then the next one stands here.
@@ -186,16 +204,59 @@ impl ProcessReader {
         }
         let elapsed = view.now.since(self.sliced_at);
         self.sliced_at = view.now;
-        let by_pass = (self.pids.len() as u64).saturating_mul(elapsed.0) / PASS_EVERY.0;
-        let share = by_pass.max(LOOKS_PER_SECOND_MIN.saturating_mul(elapsed.0) / 1_000_000);
+        let count = self.pids.len() as u64;
+        let share = if view.may_rest {
+            count.saturating_mul(elapsed.0).div_ceil(PASS_EVERY_AT_REST.0)
+        } else {
+            let by_pass = count.saturating_mul(elapsed.0) / PASS_EVERY.0;
+            by_pass.max(LOOKS_PER_SECOND_MIN.saturating_mul(elapsed.0) / 1_000_000)
+        };
         let wanted = usize::try_from(share).unwrap_or(SLICE_MAX).clamp(1, SLICE_MAX);
         let wanted = if everybody { self.pids.len() } else { wanted };
         let end = self.cursor.saturating_add(wanted).min(self.pids.len());
         while self.cursor < end {
-            if let Some(pid) = self.pids.get(self.cursor).copied() {
+            if let Some(pid) = self.pids.get(self.cursor).copied()
+                && !(view.may_rest && self.trust_kernel_thread(pid))
+            {
                 self.look(pid, view);
             }
             self.cursor += 1;
+        }
+    }
+
+    /// Whether `pid` is known as a kernel thread that need not be looked at in this pass; it counts as met.
+    fn trust_kernel_thread(&mut self, pid: u32) -> bool {
+        let pass = self.pass;
+        if pass.is_multiple_of(PASSES_PER_KERNEL_THREAD) {
+            return false;
+        }
+        let place = self.seen.binary_search_by_key(&pid, |seen| seen.id.pid).ok();
+        match place.and_then(|place| self.seen.get_mut(place)) {
+            Some(seen) if seen.is_kernel_thread => {
+                seen.pass = pass;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Looks at every process that has not been looked at before, and forgets those that have ended, so that a number
+    /// given out again is new.
+    fn look_at_new(&mut self, view: View<'_>) {
+        // A pass that has just begun has read the list. Otherwise it is replaced in the middle of a pass: whom the pass misses
+        // for that is forgotten at its end and therefore looked at as new.
+        if self.listed_at != Some(view.now) && !self.list(view) {
+            return;
+        }
+        self.cursor = self.cursor.min(self.pids.len());
+        let pids = &self.pids;
+        self.seen.retain(|seen| pids.binary_search(&seen.id.pid).is_ok());
+        for index in 0..self.pids.len() {
+            if let Some(pid) = self.pids.get(index).copied()
+                && self.find_seen(pid).is_err()
+            {
+                self.look(pid, view);
+            }
         }
     }
 
@@ -212,13 +273,20 @@ impl ProcessReader {
         self.kubelet_this_pass = false;
         self.cursor = 0;
         self.listed_at = Some(view.now);
-        view.proc.list_pids(&mut self.pids).is_ok()
+        self.list(view)
+    }
+
+    /// Reads the process list, in order, so that a list that replaces another goes on where that one was.
+    fn list(&mut self, view: View<'_>) -> bool {
+        let is_listed = view.proc.list_pids(&mut self.pids).is_ok();
+        self.pids.sort_unstable();
+        is_listed
     }
 
     /// Reads every process that is not passed over. Identities are verified by the slices, which go on meanwhile.
     fn look_at_all(&mut self, view: View<'_>) {
         // The list is replaced here, so that the pass in progress ends early and the next begins.
-        if view.proc.list_pids(&mut self.pids).is_err() {
+        if !self.list(view) {
             return;
         }
         self.cursor = self.cursor.min(self.pids.len());
@@ -270,6 +338,7 @@ impl ProcessReader {
         self.note_seen(Seen {
             id,
             is_passed_over,
+            is_kernel_thread,
             pass: self.pass,
         });
         if is_passed_over {
@@ -361,7 +430,7 @@ impl ProcessReader {
             }
         }
         let path = view.proc.path().join(sample.id.pid.to_string()).join("status");
-        let status = HeldFile::open(&path)?;
+        let status = HeldFile::open(&path)?.in_pieces(Pieces::One);
         // The handle's process is alive still, so what was opened by its number is itself.
         if process.stat(&mut self.buffer)?.start_ticks != sample.id.start_ticks {
             return Ok(());

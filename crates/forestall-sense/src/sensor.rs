@@ -17,6 +17,7 @@ use crate::essentials::Essentials;
 use crate::groups::{GroupReader, Surroundings};
 use crate::node::NodeReader;
 use crate::processes::{ProcessBounds, ProcessReader, View};
+use crate::rest::{Breadth, Rest};
 use crate::roster::Roster;
 use crate::traits::{TraitReader, assign_protections};
 
@@ -38,6 +39,7 @@ pub struct Sensor {
     sample: Sample,
     capabilities: Capabilities,
     attention: bool,
+    rest: Rest,
 }
 
 impl Sensor {
@@ -84,37 +86,54 @@ impl Sensor {
             },
             capabilities,
             attention: false,
+            rest: Rest::default(),
         };
         // The switch of the LRU is known from the first reading on.
-        sensor.node.read(&mut sensor.sample.node, Moment(0));
+        sensor.node.read_memory(&mut sensor.sample.node, Moment(0));
+        sensor.node.read_counters(&mut sensor.sample.node);
         sensor.capabilities.lru = sensor.sample.node.lru;
         Ok(sensor)
     }
 
-    /// Reads everything once more. `wake_late` is how late the caller was woken up. Allocates only where cgroups or
-    /// large processes have come or gone.
+    /// Reads everything once more, or while it may rest what matters at any time. `wake_late` is how late the caller was
+    /// woken up. Allocates only where cgroups or large processes have come or gone.
     pub fn sample(&mut self, now: Moment, wake_late: Span) -> &Sample {
         let started = Instant::now();
         let sample = &mut self.sample;
         let kills_before = sample.node.oom_kills;
-        self.node.read(&mut sample.node, now);
-        if let Some(groups) = &mut self.groups {
+        self.node.read_memory(&mut sample.node, now);
+        let breadth = match self.rest.breadth(&sample.node, now) {
+            _ if self.attention => Breadth::Everything,
+            breadth => breadth,
+        };
+        let rests = breadth == Breadth::Least;
+        let has_pods = self.groups.as_ref().is_some_and(GroupReader::has_pods);
+        if !rests || has_pods {
+            self.node.read_counters(&mut sample.node);
+        }
+        if let Some(groups) = &mut self.groups
+            && (!rests || has_pods)
+        {
             let around = Surroundings {
                 swap: sample.node.swap_total.0 > 0,
                 killed: sample.node.oom_kills != kills_before,
+                breadth,
             };
             groups.read(&mut sample.groups, now, around);
-            self.traits.refresh(groups, &self.proc, now);
+            self.traits.refresh(groups, &self.proc, now, breadth);
             assign_protections(&mut sample.groups, |index| groups.traits(index));
         }
-        let view = View {
-            proc: &self.proc,
-            tree: self.groups.as_ref().map(GroupReader::tree),
-            essentials: self.traits.essentials(),
-            total: sample.node.total,
-            now,
-        };
-        self.processes.read(&mut sample.processes, view, self.attention);
+        if !rests {
+            let view = View {
+                proc: &self.proc,
+                tree: self.groups.as_ref().map(GroupReader::tree),
+                essentials: self.traits.essentials(),
+                total: sample.node.total,
+                may_rest: breadth != Breadth::Everything,
+                now,
+            };
+            self.processes.read(&mut sample.processes, view, self.attention);
+        }
         sample.node.kubelet_present = self.processes.has_kubelet();
         sample.node.wake_late = wake_late;
         sample.node.sample_cost = Span(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
@@ -129,6 +148,12 @@ impl Sensor {
     /// A wall is near, or no longer: whether every sample reads all processes outside `kubepods`.
     pub const fn set_attention(&mut self, attention: bool) {
         self.attention = attention;
+    }
+
+    /// Every wall is far away, or no longer: whether processes and cgroups outside `kubepods` are read every ten seconds
+    /// instead of at every sample, as long as memory is neither taken nor waited for.
+    pub const fn set_rest(&mut self, allowed: bool) {
+        self.rest.allow(allowed);
     }
 
     /// Who is behind the numbers of the last sample.

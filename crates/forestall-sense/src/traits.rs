@@ -15,9 +15,12 @@ use crate::agents::{OOM_SCORE_ADJ_SPARED, is_node_agent};
 use crate::essentials::Essentials;
 use crate::groups::GroupReader;
 use crate::node::is_due;
+use crate::rest::Breadth;
 
 /// How old a cgroup's traits may be.
 const TRAITS_EVERY: Span = Span::secs(10);
+/// While every wall is far away they may be older: they are brought up to date when one comes nearer.
+const TRAITS_EVERY_AT_REST: Span = Span::secs(60);
 /// Processes looked at in a second for traits that are merely old, and at most in one sample.
 const PROCESSES_PER_SECOND: u64 = 480;
 const PROCESSES_PER_SAMPLE: u64 = 64;
@@ -65,7 +68,17 @@ impl TraitReader {
     }
 
     /// Looks at every new cgroup and at some of those whose traits are old.
-    pub(crate) fn refresh(&mut self, reader: &mut GroupReader, proc: &ProcRoot, now: Moment) {
+    pub(crate) fn refresh(
+        &mut self,
+        reader: &mut GroupReader,
+        proc: &ProcRoot,
+        now: Moment,
+        breadth: Breadth,
+    ) {
+        let every = match breadth {
+            Breadth::Everything => TRAITS_EVERY,
+            Breadth::Seldom | Breadth::Least => TRAITS_EVERY_AT_REST,
+        };
         if is_due(&mut self.ancestors_due, now, ANCESTORS_EVERY) {
             self.essentials.read_ancestors(proc, &mut self.buffer);
         }
@@ -90,7 +103,7 @@ impl TraitReader {
             if let Some((node, state)) = reader.at_mut(self.cursor)
                 && state
                     .traits
-                    .is_none_or(|traits| now.since(traits.seen_at) >= TRAITS_EVERY)
+                    .is_none_or(|traits| now.since(traits.seen_at) >= every)
             {
                 // The look itself costs about as much as one process.
                 budget -= 1;

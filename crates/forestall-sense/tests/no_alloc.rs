@@ -75,9 +75,10 @@ fn machine(fixture: &Fixture) {
 
 /// Two minutes of samples, first ten a second and then one a second, so that everything that is due at some interval is
 /// due at least once.
-fn assert_steady(fixture: &Fixture, attention: bool) {
+fn assert_steady(fixture: &Fixture, attention: bool, rest: bool) {
     let mut sensor = fixture.open();
     sensor.set_attention(attention);
+    sensor.set_rest(rest);
     for tick in 1..=5 {
         sensor.sample(Moment(tick * 100_000), Span(0));
     }
@@ -89,7 +90,11 @@ fn assert_steady(fixture: &Fixture, attention: bool) {
     for second in 11..=130 {
         sensor.sample(Moment(second * 1_000_000), Span(0));
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0, "attention: {attention}");
+    assert_eq!(
+        ALLOCATIONS.get() - before,
+        0,
+        "attention: {attention}, rest: {rest}"
+    );
     assert_eq!(sensor.failures(), 0);
 }
 
@@ -97,12 +102,14 @@ fn assert_steady(fixture: &Fixture, attention: bool) {
 fn a_steady_sample_allocates_nothing() {
     let v2 = Fixture::v2();
     machine(&v2);
-    assert_steady(&v2, false);
-    assert_steady(&v2, true);
+    assert_steady(&v2, false, false);
+    assert_steady(&v2, true, false);
+    assert_steady(&v2, false, true);
     let v1 = Fixture::v1();
     machine(&v1);
-    assert_steady(&v1, false);
-    assert_steady(&v1, true);
+    assert_steady(&v1, false, false);
+    assert_steady(&v1, true, false);
+    assert_steady(&v1, false, true);
 }
 
 #[test]

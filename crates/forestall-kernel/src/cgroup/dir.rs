@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::hierarchy::Version;
 use crate::Error;
-use crate::file::{Buffer, read_whole};
+use crate::file::{Buffer, read_record, read_whole};
 
 /// A file of a cgroup by its meaning; the name depends on the version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,12 +162,17 @@ impl CgroupDir {
         };
         let shown = || self.path_of(file);
         if let Some(held) = held {
-            return read_whole(held, buffer, shown).map(Some);
+            return read_record(held, buffer, shown).map(Some);
         }
         let opened = self
             .open_file(file)
             .map_err(|errno| Error::from_errno(&shown(), errno))?;
-        read_whole(&opened, buffer, shown).map(Some)
+        // Every other file of a cgroup is one record; the list of processes has one for each.
+        if file == GroupFile::Procs {
+            read_whole(&opened, buffer, shown).map(Some)
+        } else {
+            read_record(&opened, buffer, shown).map(Some)
+        }
     }
 
     /// The directory's link count: two, and one for each child (`kernfs_refresh_inode` in `fs/kernfs/inode.c`). Some

@@ -1,6 +1,6 @@
 //! One cgroup's files at one sample: which of them are read, and what their content means on either version.
 
-use forestall_decide::{Bytes, GroupKind, GroupSample, Limit as DecideLimit, Moment};
+use forestall_decide::{Bytes, GroupKind, GroupSample, Limit as DecideLimit, Moment, Span};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{CgroupDir, GroupFile, Version};
 use forestall_kernel::file::Buffer;
@@ -8,6 +8,10 @@ use forestall_kernel::parse::{Limit, MemoryEvents, MemoryStat, Pressure, entries
 
 use super::{GroupState, Surroundings, next_due};
 use crate::node::stall_of;
+use crate::rest::Breadth;
+
+/// How old what hardly ever changes may become outside `kubepods` while every wall is far away.
+const RARE_EVERY_AT_REST: Span = Span::secs(60);
 
 /// One cgroup's reading.
 pub(super) struct Reading<'a> {
@@ -34,7 +38,12 @@ impl Reading<'_> {
             state.figures_due = next_due(state.figures_due, self.now);
             self.update_figures(group)?;
         }
-        if self.around.killed || self.now >= state.rare_due {
+        let rare_late = if self.around.breadth != Breadth::Everything && group.kind == GroupKind::Host {
+            RARE_EVERY_AT_REST
+        } else {
+            Span(0)
+        };
+        if self.around.killed || self.now >= state.rare_due + rare_late || state.traits.is_none() {
             state.rare_due = next_due(state.rare_due, self.now);
             self.update_rare(group)?;
         }

@@ -189,3 +189,82 @@ fn a_container_that_starts_in_its_runtimes_cgroup_is_soon_known_for_one() {
     sensor.set_attention(true);
     assert!(sample_at(&mut sensor, 1_100).processes.is_empty());
 }
+
+#[test]
+fn at_rest_a_new_process_is_seen_within_ten_seconds_and_at_once_when_memory_is_taken() {
+    let fixture = Fixture::v2();
+    let mut sensor = fixture.open();
+    assert!(sample_at(&mut sensor, 100).processes.is_empty());
+    sensor.set_rest(true);
+    fixture.task(&Task {
+        pid: 400,
+        anon_kib: 2_000,
+        ..Task::default()
+    });
+    assert!(sample_at(&mut sensor, 5_000).processes.is_empty());
+    assert_eq!(sample_at(&mut sensor, 10_100).processes.len(), 1);
+    // The fixture has 700,000 of 1,000,000 kB available; a 64th of it is 15,625 kB.
+    fixture.task(&Task {
+        pid: 401,
+        anon_kib: 5_000,
+        ..Task::default()
+    });
+    assert_eq!(sample_at(&mut sensor, 11_000).processes.len(), 1);
+    fixture.meminfo("MemAvailable", 684_000);
+    assert_eq!(sample_at(&mut sensor, 11_100).processes.len(), 2);
+}
+
+#[test]
+fn at_rest_a_number_given_out_again_is_another_process() {
+    let fixture = Fixture::v2();
+    let pod = container(UID, CID);
+    fixture.group(&pod, 1);
+    fixture.task(&Task {
+        pid: 400,
+        start_ticks: 5,
+        cgroup: &pod,
+        ..Task::default()
+    });
+    let mut sensor = fixture.open();
+    sensor.set_rest(true);
+    assert!(sample_at(&mut sensor, 100).processes.is_empty());
+    fixture.end_task(400);
+    sample_at(&mut sensor, 10_100);
+    fixture.task(&Task {
+        pid: 400,
+        start_ticks: 9,
+        anon_kib: 5_000,
+        ..Task::default()
+    });
+    assert_eq!(sample_at(&mut sensor, 20_100).processes.len(), 1);
+}
+
+#[test]
+fn what_was_taken_at_rest_is_seen_in_the_first_sample_after_it() {
+    let fixture = Fixture::v2();
+    fixture.task(&Task {
+        pid: 400,
+        anon_kib: 5_000,
+        ..Task::default()
+    });
+    fixture.group("/system.slice/a.service", 1);
+    let pod = container(UID, CID);
+    fixture.group(&pod, 1);
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    sensor.set_rest(true);
+    fixture.task(&Task {
+        pid: 400,
+        anon_kib: 6_000,
+        ..Task::default()
+    });
+    fixture.current("/system.slice/a.service", 2);
+    fixture.current(&pod, 2);
+    // In kubepods nothing rests.
+    assert_eq!(sample_at(&mut sensor, 200).processes[0].unreclaimable, kib(5_000));
+    assert_eq!(group(&sensor, "/system.slice/a.service").current.0, 1);
+    assert_eq!(group(&sensor, &pod).current.0, 2);
+    sensor.set_rest(false);
+    assert_eq!(sample_at(&mut sensor, 300).processes[0].unreclaimable, kib(6_000));
+    assert_eq!(group(&sensor, "/system.slice/a.service").current.0, 2);
+}
