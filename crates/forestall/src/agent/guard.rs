@@ -5,7 +5,7 @@
 
 use forestall_act::ActorHandle;
 use forestall_decide::{
-    Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Span, Target, WallKind,
+    Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, Target, WallKind,
 };
 use forestall_sense::Sensor;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,6 +22,9 @@ const TRIGGERS_MAX: usize = 6;
 
 /// A wall nearer than this is worth reading the host's processes for.
 const NEAR: Span = Span::secs(60);
+
+/// A wall is far where half of what it leaves is free and the fastest growth takes at least this long to reach it.
+const FAR: Span = Span::secs(120);
 
 /// What the guard needs to run, all of it opened before.
 pub(crate) struct GuardSetup {
@@ -139,6 +142,7 @@ impl Guard {
         self.sensor.sample(at, late);
         let sample = self.sensor.last();
         let enforce = self.engine.policy().mode == Mode::Enforce;
+        let preset = self.engine.policy().preset;
         let decision = self.engine.step(at, Input::Sample(sample));
         // Orders first: everything else can wait for them.
         let mut lost = [None; 4];
@@ -163,6 +167,8 @@ impl Guard {
         }
         let wake_in = decision.wake_in;
         let attention = suspects_host(&decision);
+        // The other presets are rules of others, who read everything each time.
+        let rest = preset == Preset::Forestall && is_far_from_walls(&decision);
         let tick = Tick {
             now: at,
             took: now().since(at),
@@ -174,6 +180,7 @@ impl Guard {
             self.post.outcome(at, outcome);
         }
         self.sensor.set_attention(attention);
+        self.sensor.set_rest(rest);
         if self.sensor.failures() > failures {
             self.post.trouble(
                 at,
@@ -185,6 +192,19 @@ impl Guard {
         }
         self.wake_at = at + wake_in;
     }
+}
+
+/// Every wall is far away, so that nobody has to be blamed for anything soon.
+fn is_far_from_walls(decision: &Decision<'_>) -> bool {
+    !decision.readings.is_empty()
+        && decision.actions.is_empty()
+        && decision.readings.iter().all(|reading| {
+            let is_half_free = reading
+                .limit
+                .bytes()
+                .is_none_or(|limit| reading.distance >= limit.permille(500));
+            is_half_free && !reading.alarmed && reading.runway.p10 >= FAR
+        })
 }
 
 /// The machine's own wall is near and its growth is not explained by a pod: then every process outside `kubepods` is read at
