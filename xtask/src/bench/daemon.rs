@@ -32,6 +32,14 @@ impl Usage {
     }
 }
 
+/// Where a process's counters stood at one time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counters {
+    cpu: Duration,
+    reads: u64,
+    at: Instant,
+}
+
 /// A running daemon; it is killed when this is dropped.
 pub(super) struct Daemon {
     child: Child,
@@ -61,13 +69,27 @@ impl Daemon {
 
     /// What it uses within `span`.
     pub(super) fn watch(&self, span: Duration) -> Result<Usage> {
-        let (cpu, reads, start) = (self.cpu()?, self.reads()?, Instant::now());
+        let before = self.counters()?;
         thread::sleep(span);
-        let (cpu_after, reads_after, wall) = (self.cpu()?, self.reads()?, start.elapsed());
+        self.usage_since(before)
+    }
+
+    /// Where its counters stand now.
+    pub(super) fn counters(&self) -> Result<Counters> {
+        Ok(Counters {
+            cpu: self.cpu()?,
+            reads: self.reads()?,
+            at: Instant::now(),
+        })
+    }
+
+    /// What it has used since its counters stood at `before`.
+    pub(super) fn usage_since(&self, before: Counters) -> Result<Usage> {
+        let now = self.counters()?;
         Ok(Usage {
-            cpu: cpu_after.saturating_sub(cpu),
-            wall,
-            reads: reads_after.saturating_sub(reads),
+            cpu: now.cpu.saturating_sub(before.cpu),
+            wall: now.at.duration_since(before.at),
+            reads: now.reads.saturating_sub(before.reads),
             resident_bytes: self.status_bytes("VmRSS:")?,
             anon_bytes: self.status_bytes("RssAnon:")?,
         })

@@ -3,7 +3,10 @@
 //! The whole agent over real cgroups, where these can be made, and one look in one process over plain files.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +22,7 @@ use crate::{shell, tools};
 const CONTAINERS: usize = 256;
 
 /// The guard may cost this many times what reading the same files costs.
-const RATIO_MAX: f64 = 2.0;
+const RATIO_MAX: f64 = 3.0;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -45,7 +48,19 @@ fn measure_agent(binary: &Path, root: &Path, report: &mut Report) -> Result<()> 
     let log = tools::cache()?.join("bench/guard.log");
     let mut command = agent_command(binary);
     let agent = Daemon::start(command.args(["--interval", "1s"]), &log)?;
-    let usage = agent.watch(WATCH)?;
+    let mut files = Vec::new();
+    collect_files(root, &mut files)?;
+    // Both at once, so that whatever else runs on this machine disturbs both.
+    let sweeps = u32::try_from(WATCH.as_secs()).context("watched for too long")?;
+    let looks_before = looks_of(&log)?;
+    let (usage, floor) = thread::scope(|scope| {
+        let floor = scope.spawn(|| floor::measure_sweep(&files, sweeps, PERIOD));
+        let usage = agent.watch(WATCH);
+        (usage, floor.join())
+    });
+    let usage = usage?;
+    let floor = floor.ok().context("the floor panicked")??;
+    let looks = looks_of(&log)?.saturating_sub(looks_before);
     let held = agent.held_files(root)?.len();
     drop(agent);
     if held < CONTAINERS {
@@ -54,28 +69,50 @@ fn measure_agent(binary: &Path, root: &Path, report: &mut Report) -> Result<()> 
             log.display()
         );
     }
-    let ticks = u32::try_from(usage.wall.as_secs()).context("watched for too long")?;
-    let mut files = Vec::new();
-    collect_files(root, &mut files)?;
-    let floor = floor::measure_sweep(&files, ticks, PERIOD)?;
+    if looks == 0 {
+        bail!("the agent has not looked once; its log is {}", log.display());
+    }
     let what = format!(
-        "agent over {CONTAINERS} containers (real cgroups, v1), processor time a second: against bare reads"
+        "agent over {CONTAINERS} containers (real cgroups, v1), processor time of a look, all threads: against bare reads"
     );
     report.ratio(
         "guard-cgroups",
         &what,
-        micros(usage.cpu / ticks),
+        micros(usage.cpu / looks),
         micros(floor),
         "µs",
         RATIO_MAX,
     );
     report.note(format!(
-        "guard-cgroups: {:.3} % of a processor; {} reads a second, the floor has {} files and all of them open, the agent {held}",
+        "guard-cgroups: {:.3} % of a processor, {looks} looks in {:.0?}; {} reads a look, the floor has {} files and all of them open, the agent {held}",
         usage.cpu_percent(),
-        usage.reads / u64::from(ticks),
+        usage.wall,
+        usage.reads / u64::from(looks),
         files.len(),
     ));
     Ok(())
+}
+
+/// How often the agent has looked, by its own metrics; its log says where these are.
+fn looks_of(log: &Path) -> Result<u32> {
+    let said = fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
+    let (_, rest) = said
+        .split_once("listening on http://")
+        .context("the agent's log does not say where it listens")?;
+    let address: String = rest
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':'))
+        .collect();
+    let mut stream = TcpStream::connect(&address).with_context(|| format!("cannot connect to {address}"))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    let looks = page
+        .lines()
+        .find_map(|line| line.strip_prefix("forestall_ticks_total "));
+    looks
+        .and_then(|looks| looks.trim().parse().ok())
+        .context("the metrics lack forestall_ticks_total")
 }
 
 /// The files of every cgroup below `folder` that a look reads.

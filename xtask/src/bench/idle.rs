@@ -1,18 +1,25 @@
 //! An idle machine: the agent with its defaults beside earlyoom with Debian's.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use super::WATCH;
 use super::daemon::Daemon;
 use super::report::{Report, mebi};
 use crate::{budget, tools};
 
-/// The agent follows cgroups, pressure and the kubelet's view beside the two lines that earlyoom reads, and may cost this
-/// many times as much.
-const CPU_RATIO_MAX: f64 = 10.0;
+/// The agent follows cgroups, pressure and the kubelet's view beside the two lines that earlyoom reads, and may cost no
+/// more all the same.
+const CPU_RATIO_MAX: f64 = 1.0;
+
+/// Both are watched for a minute: the agent goes through all processes in that time.
+const IDLE_WATCH: Duration = Duration::from_mins(1);
+
+/// So long the agent takes to know that nothing grows.
+const IDLE_SETTLE: Duration = Duration::from_secs(12);
 
 /// Resident memory of the static binary, standalone.
 const RESIDENT_BYTES_MAX: u64 = 4 << 20;
@@ -22,9 +29,15 @@ pub(super) fn measure(binary: &Path, report: &mut Report) -> Result<()> {
     let folder = tools::cache()?.join("bench");
     std::fs::create_dir_all(&folder)?;
 
+    // Both at once, so that whatever else runs on this machine disturbs both.
+    let earlyoom = start_earlyoom(&folder);
     let agent = Daemon::start(&mut agent_command(binary), &folder.join("agent-idle.log"))?;
-    let ours = agent.watch(WATCH)?;
-    drop(agent);
+    thread::sleep(IDLE_SETTLE);
+    let peer_before = match &earlyoom {
+        Ok(peer) => Some(peer.counters()?),
+        Err(_) => None,
+    };
+    let ours = agent.watch(IDLE_WATCH)?;
 
     let size = std::fs::metadata(binary)?.len();
     report.size("binary-size", "static binary", size, budget::BINARY_BYTES_MAX);
@@ -39,18 +52,16 @@ pub(super) fn measure(binary: &Path, report: &mut Report) -> Result<()> {
         mebi(ours.anon_bytes)
     ));
 
-    let earlyoom: PathBuf = match tools::unpack_debian("earlyoom", "usr/bin/earlyoom") {
-        Ok(path) => path,
-        Err(error) => {
+    let (peer, peer_before) = match (earlyoom, peer_before) {
+        (Ok(peer), Some(before)) => (peer, before),
+        (Err(error), _) => {
             report.unmet("idle-cpu", &format!("{error:#}"));
             return Ok(());
         }
+        (Ok(_), None) => bail!("earlyoom runs and its counters were not read"),
     };
-    let mut command = Command::new(earlyoom);
-    // As Debian's package starts it: it reports once an hour.
-    command.args(["--dryrun", "-r", "3600"]);
-    let peer = Daemon::start(&mut command, &folder.join("earlyoom.log"))?;
-    let theirs = peer.watch(WATCH)?;
+    let theirs = peer.usage_since(peer_before)?;
+    drop(agent);
     let what = "idle machine, share of a processor: agent against earlyoom";
     report.ratio(
         "idle-cpu",
@@ -65,6 +76,14 @@ pub(super) fn measure(binary: &Path, report: &mut Report) -> Result<()> {
         mebi(theirs.resident_bytes)
     ));
     Ok(())
+}
+
+/// As Debian's package starts it: it reports once an hour.
+fn start_earlyoom(folder: &Path) -> Result<Daemon> {
+    let earlyoom = tools::unpack_debian("earlyoom", "usr/bin/earlyoom")?;
+    let mut command = Command::new(earlyoom);
+    command.args(["--dryrun", "-r", "3600"]);
+    Daemon::start(&mut command, &folder.join("earlyoom.log"))
 }
 
 /// The agent as it runs with no configuration: shadow mode. The page for metrics is on, at whatever port is free.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -69,6 +70,24 @@ impl Report {
             figure: mebi(bytes),
             target: format!("≤ {}", mebi(bytes_max)),
             verdict: if bytes <= bytes_max {
+                Verdict::Pass
+            } else {
+                Verdict::Fail
+            },
+        });
+    }
+
+    /// A time against its ceiling.
+    pub(super) fn time(&mut self, name: &'static str, what: &str, took: Duration, took_max: Duration) {
+        let measured = format!("{took:.1?}");
+        self.rows.push(Row {
+            name,
+            what: what.to_owned(),
+            measured: measured.clone(),
+            beside: String::new(),
+            figure: measured,
+            target: format!("≤ {took_max:?}"),
+            verdict: if took <= took_max {
                 Verdict::Pass
             } else {
                 Verdict::Fail
