@@ -54,7 +54,9 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<Facts> {
         },
         parent: u32::try_from(file::parse_number(field(4)?)?).ok()?,
         kernel_thread: file::parse_number(field(9)?)? & KERNEL_THREAD != 0,
-        zombie: matches!(field(3)?, b"Z" | b"X"),
+        // A leader that has ended shows as a zombie while its other threads live on, and then it can be signalled.
+        zombie: matches!(field(3)?, b"Z" | b"X")
+            && file::parse_number(field(20)?).is_none_or(|threads| threads <= 1),
         resident_pages: file::parse_number(field(24)?).unwrap_or(0),
         comm,
         comm_length,

@@ -57,7 +57,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
     vec![
         right(
             "pidfd",
-            "kill is impossible: without a pidfd (Linux 5.3) a signal may reach another process of the same number",
+            "kill is impossible: without a pidfd (Linux 5.3), or outside the host's PID namespace (hostPID), a signal may reach another process of the same number",
             open_own_pidfd(test.proc_root).map(drop),
         ),
         right(
@@ -118,6 +118,12 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
 }
 
 fn open_own_pidfd(proc_root: BorrowedFd<'_>) -> Result<OwnedFd> {
+    // A pidfd is opened by the number of our own PID namespace. Where proc shows another one (no hostPID), the same number
+    // may be two processes, and the wrong one would be hit.
+    let shown = rustix::fs::readlinkat(proc_root, c"self", Vec::new())?;
+    if file::parse_number(shown.as_bytes()) != Some(u64::from(std::process::id())) {
+        return Err(Errno::XDEV);
+    }
     let own = ProcessDir::open(proc_root, std::process::id())?.facts()?;
     process::open_pidfd(proc_root, own.id)
 }

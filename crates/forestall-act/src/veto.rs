@@ -15,33 +15,50 @@ const ANCESTORS_MAX: usize = 64;
 
 /// The names of node agents as `comm` shows them, cut at 15 bytes. A name is the process's own choice, so this only
 /// ever protects; it never chooses a victim.
-const NODE_AGENTS: [&[u8]; 22] = [
+const NODE_AGENTS: [&[u8]; 29] = [
     b"aws-k8s-agent",
     b"bird",
-    b"calico-node",
-    b"cilium-agent",
+    b"bird6",
     b"conmon",
+    b"conmonrs",
     b"containerd",
-    b"containerd-shim",
     b"cri-dockerd",
     b"crio",
+    b"crun",
     b"dbus-broker",
     b"dbus-broker-lau",
     b"dbus-daemon",
     b"dockerd",
     b"etcd",
-    b"flanneld",
+    b"init",
     b"k0s",
     b"k3s",
+    b"k3s-agent",
+    b"k3s-server",
     b"kube-proxy",
+    b"kube-router",
     b"kubelet",
+    b"kubelite",
+    b"ovs-vswitchd",
+    b"ovsdb-server",
     b"rke2",
     b"runc",
     b"sshd",
+    b"youki",
 ];
 
-/// Families of names: systemd's own daemons (`systemd-journal`, `systemd-udevd`, …) and sessions of sshd.
-const NODE_AGENT_PREFIXES: [&[u8]; 4] = [b"systemd", b"(sd-", b"sshd-", b"containerd-shim"];
+/// Families of names: systemd's own daemons (`systemd-journal`, `systemd-udevd`, …), shims, sessions of sshd, CNI agents.
+const NODE_AGENT_PREFIXES: [&[u8]; 9] = [
+    b"(sd-",
+    b"antrea-",
+    b"calico",
+    b"cilium",
+    b"containerd-shim",
+    b"flannel",
+    b"sshd-",
+    b"systemd",
+    b"weave",
+];
 
 /// This process and its ancestors, from its own PID up to 1.
 #[derive(Clone, Copy, Debug)]

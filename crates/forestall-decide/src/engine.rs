@@ -39,6 +39,7 @@ pub struct Engine {
     kernel_killed_at: Option<Moment>,
     last_reclaim_at: Option<Moment>,
     polled_at: Option<Moment>,
+    looked_at: Option<Moment>,
     late: [Span; LATE_KEPT],
     looks: usize,
     wake_in: Span,
@@ -61,6 +62,7 @@ impl Engine {
             kernel_killed_at: None,
             last_reclaim_at: None,
             polled_at: None,
+            looked_at: None,
             late: [Span(0); LATE_KEPT],
             looks: 0,
             readings: Vec::new(),
@@ -85,7 +87,7 @@ impl Engine {
         match input {
             Input::Sample(sample) => self.take_sample(now, sample),
             Input::Outcome(outcome) => self.take_outcome(now, outcome),
-            Input::Policy(policy) => self.policy = *policy,
+            Input::Policy(policy) => self.take_policy(policy),
         }
         Decision {
             readings: &self.readings,
@@ -94,6 +96,22 @@ impl Engine {
             refusals: &self.refusals,
             wake_in: self.wake_in,
         }
+    }
+
+    fn take_policy(&mut self, policy: &Policy) {
+        // What was only announced in shadow must not keep the same target from being acted upon now.
+        if policy.mode != self.policy.mode {
+            self.flights.forget();
+        }
+        self.policy = *policy;
+    }
+
+    /// After a jump back of the clock every remembered time lies in the future and would refuse for as long.
+    fn forget_times(&mut self) {
+        self.flights.forget();
+        self.kernel_killed_at = None;
+        self.last_reclaim_at = None;
+        self.polled_at = None;
     }
 
     fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {
@@ -108,8 +126,13 @@ impl Engine {
     fn take_sample(&mut self, now: Moment, sample: &Sample) {
         self.late[self.looks % LATE_KEPT] = sample.node.wake_late;
         self.looks = self.looks.wrapping_add(1);
+        if self.looked_at.is_some_and(|at| now < at) {
+            self.forget_times();
+        }
+        self.looked_at = Some(now);
+        let explained = self.history.kills_by_own_limit(sample);
         self.history.push(now, sample);
-        self.note_kernel_kills(now, sample);
+        self.note_kernel_kills(now, sample, explained);
         self.flights.prune(now, &self.policy);
         read_walls(sample, &self.history, &self.policy, &mut self.readings);
         for reading in &mut self.readings {
@@ -140,9 +163,12 @@ impl Engine {
         }
     }
 
-    fn note_kernel_kills(&mut self, now: Moment, sample: &Sample) {
+    /// A kill by the kernel at a wall of ours counts as one of ours: its victim's memory is on its way. One at a container's
+    /// or pod's own limit is that pod's affair and says nothing of the rest.
+    fn note_kernel_kills(&mut self, now: Moment, sample: &Sample, explained: u64) {
         let kills = sample.node.oom_kills;
-        if self.kernel_kills.is_some_and(|before| kills > before) {
+        let fresh = self.kernel_kills.map_or(0, |before| kills.saturating_sub(before));
+        if fresh > explained {
             self.kernel_killed_at = Some(now);
             // The victim's growth is over, whoever it was.
             self.history.restart_growth();
@@ -216,14 +242,14 @@ impl Engine {
         if !self.policy.kill {
             return self.refuse(RefusalReason::RungOff, evidence);
         }
+        if self.escalate(now, imminent, evidence) {
+            return;
+        }
         if self
             .kernel_killed_at
             .is_some_and(|at| now.since(at) <= self.policy.kill_cooldown)
         {
             return self.refuse(RefusalReason::KernelKilled, evidence);
-        }
-        if self.escalate(now, imminent, evidence) {
-            return;
         }
         let target = match (reading.culprit, self.policy.victims) {
             (Some(culprit), _) => match culprit.protection {

@@ -55,7 +55,12 @@ impl Flights {
     pub(crate) fn launch(&mut self, now: Moment, action: &Action, policy: &Policy) {
         let shadow = policy.mode != Mode::Enforce;
         if self.list.len() >= FLIGHTS_MAX {
-            self.list.remove(0);
+            // What is over goes first; a kill on its way is the last to be forgotten.
+            let over = self
+                .list
+                .iter()
+                .position(|flight| flight.rung == Rung::Reclaim || flight.is_over(now));
+            self.list.remove(over.unwrap_or(0));
         }
         self.list.push(Flight {
             id: action.id,
@@ -96,6 +101,11 @@ impl Flights {
         };
         flight.quiet_until = Some(now + quiet);
         flight.rung == Rung::Kill && outcome.kind == OutcomeKind::Done
+    }
+
+    /// Forgets all of them: the mode has changed, or the clock has jumped back and their times mean nothing.
+    pub(crate) fn forget(&mut self) {
+        self.list.clear();
     }
 
     /// Drops what is over and quiet.

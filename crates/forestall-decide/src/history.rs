@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::input::{GroupId, ProcessId, Sample, Stall};
+use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
+use crate::tree::lineage;
 use crate::units::{Bytes, Moment, Span};
 use crate::window::{LongTrack, Track};
 
@@ -20,6 +21,7 @@ pub(crate) struct Scope {
     stall_some: Track,
     stall_full: Track,
     filled: LongTrack,
+    oom_kills: u64,
     first_seen: Option<Moment>,
     last_seen: Moment,
 }
@@ -37,7 +39,7 @@ impl Scope {
         self.last_seen = now;
     }
 
-    /// What it filled within the last ten minutes, as seen from something that is known since `since`: all it holds, if
+    /// What it filled within the last minute, as seen from something that is known since `since`: all it holds, if
     /// it came later.
     pub(crate) fn filled_since(&self, since: Option<Moment>) -> Bytes {
         if self.first_seen > since {
@@ -89,6 +91,7 @@ impl History {
         for group in &sample.groups {
             let scope = self.groups.entry(group.id).or_default();
             scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
+            scope.oom_kills = group.oom_kills;
         }
         for process in &sample.processes {
             let known = self.processes.entry(process.id).or_default();
@@ -105,6 +108,36 @@ impl History {
             let seen = |id: &ProcessId| sample.processes.iter().any(|process| process.id == *id);
             self.processes.retain(|id, _| seen(id));
         }
+    }
+
+    /// The kernel's kills since the sample before that a limit below `kubepods` explains: the victim's container, or its
+    /// pod, stood near its own limit. To be asked before the sample is taken in.
+    pub(crate) fn kills_by_own_limit(&self, sample: &Sample) -> u64 {
+        let explained = |index: usize, group: &GroupSample| {
+            let fresh = self
+                .group(group.id)
+                .map_or(0, |known| group.oom_kills.saturating_sub(known.oom_kills));
+            if fresh > 0 && lineage(sample, index).any(|above| self.stood_near_its_limit(above)) {
+                fresh
+            } else {
+                0
+            }
+        };
+        let leaves = sample.groups.iter().enumerate().filter(|(_, group)| group.leaf);
+        leaves.map(|(index, group)| explained(index, group)).sum()
+    }
+
+    fn stood_near_its_limit(&self, group: &GroupSample) -> bool {
+        /// A limit is near enough to be the reason from this share of it on (permille): the sample before the kill is a
+        /// little older than the kill.
+        const NEAR_PERMILLE: u64 = 750;
+        let own = !matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
+        let held = self.group(group.id).map(|known| known.unreclaimable.latest());
+        own && group
+            .limit
+            .bytes()
+            .zip(held)
+            .is_some_and(|(limit, held)| held >= limit.permille(NEAR_PERMILLE))
     }
 
     pub(crate) fn group(&self, id: GroupId) -> Option<&Scope> {

@@ -1,7 +1,8 @@
 //! Memory without a process: what a memory-backed directory keeps when those who filled it have ended.
 //!
 //! No kill gives it back. Whoever happens to grow next would be killed in its stead, so it is named instead: it is the
-//! culprit as long as it holds more of the last ten minutes' growth than the one who grows now.
+//! culprit as long as it holds more of the last minute's growth than the one who grows now. What was filled before that, by
+//! an init container say, is part of the node as it is and shields nobody.
 
 use crate::decision::{Culprit, Target};
 use crate::history::History;

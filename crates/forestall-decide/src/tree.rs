@@ -2,21 +2,24 @@
 
 use crate::input::{GroupId, GroupSample, Sample};
 
-/// The group at `index` lies in `scope`, or is it; everything lies in the machine.
-pub(crate) fn is_within(sample: &Sample, index: usize, scope: Option<GroupId>) -> bool {
-    let Some(scope) = scope else { return true };
+/// The group at `index` and those above it.
+pub(crate) fn lineage(sample: &Sample, index: usize) -> impl Iterator<Item = &GroupSample> {
     let mut at = Some(index);
-    while let Some(group) = at.and_then(|at| sample.groups.get(at)) {
-        if group.id == scope {
-            return true;
-        }
+    core::iter::from_fn(move || {
+        let here = at?;
+        let group = sample.groups.get(here)?;
         // A parent stands before its child, so this ends; a malformed sample ends it too.
         at = group
             .parent
             .map(|parent| parent as usize)
-            .filter(|parent| at.is_some_and(|at| *parent < at));
-    }
-    false
+            .filter(|parent| *parent < here);
+        Some(group)
+    })
+}
+
+/// The group at `index` lies in `scope`, or is it; everything lies in the machine.
+pub(crate) fn is_within(sample: &Sample, index: usize, scope: Option<GroupId>) -> bool {
+    scope.is_none_or(|scope| lineage(sample, index).any(|group| group.id == scope))
 }
 
 /// The groups right below the one at `index`.

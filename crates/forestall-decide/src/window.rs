@@ -73,7 +73,7 @@ impl Ring {
     }
 }
 
-/// How much a counter rose within the last ten minutes: one ring, kept over restarts, for the question who filled it.
+/// How much a counter rose within the last minute: one ring, kept over restarts, for the question who filled it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LongTrack {
     ring: Ring,
@@ -83,7 +83,7 @@ pub(crate) struct LongTrack {
 impl Default for LongTrack {
     fn default() -> Self {
         Self {
-            ring: Ring::new(Span::secs(600)),
+            ring: Ring::new(WINDOWS[2]),
             tip: Point::default(),
         }
     }

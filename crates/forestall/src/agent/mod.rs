@@ -82,7 +82,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         notifier,
         args,
         settings,
-        granted: started.policy,
+        granted: started.granted,
         nice,
     })
     .context("cannot start the talk thread")?;

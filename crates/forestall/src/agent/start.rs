@@ -35,6 +35,8 @@ pub(crate) struct Started {
     pub(crate) triggers: Triggers,
     /// The policy, cut down to what can be done here.
     pub(crate) policy: Policy,
+    /// What could be done here, whether or not it is asked for: what a reload may switch on.
+    pub(crate) granted: Policy,
     /// What this machine offers.
     pub(crate) capabilities: Capabilities,
     /// Every right, tried.
@@ -81,8 +83,22 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<Started> {
         group: first,
         release: Release::default(),
     });
-    let (policy, degraded) = cut_to_rights(&settings.policy, &rights, state_dir.is_some(), &sensor);
-    let policy = tune(policy, &triggers, sensor.last().node.cpus);
+    let cut = |policy: &Policy| cut_to_rights(policy, &rights, state_dir.is_some(), &sensor);
+    let (policy, degraded) = cut(&settings.policy);
+    let (granted, _) = cut(&Policy {
+        reclaim: true,
+        kill: true,
+        sysrq: true,
+        preset: Preset::Forestall,
+        ..settings.policy
+    });
+    let fill_rate = measure_fill_rate(sensor.last().node.cpus);
+    let tuned = |policy: Policy| Policy {
+        tick_idle: idle_tick(&policy, triggers.is_armed()),
+        fill_rate,
+        ..policy
+    };
+    let (policy, granted) = (tuned(policy), tuned(granted));
     let actor = Actor::start(&ActConfig {
         proc_root: proc_root.clone(),
         state_dir,
@@ -96,6 +112,7 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<Started> {
         actor,
         triggers,
         policy,
+        granted,
         capabilities,
         rights,
         degraded,
@@ -104,32 +121,27 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<Started> {
 }
 
 /// Takes over what a new configuration may change, on a machine whose rights are known already.
-pub(crate) fn adapt(policy: &Policy, started: &Policy) -> Policy {
+pub(crate) fn adapt(policy: &Policy, granted: &Policy) -> Policy {
     Policy {
-        reclaim: policy.reclaim && started.reclaim,
-        kill: policy.kill && started.kill,
-        sysrq: policy.sysrq && started.sysrq,
+        reclaim: policy.reclaim && granted.reclaim,
+        kill: policy.kill && granted.kill,
+        sysrq: policy.sysrq && granted.sysrq,
         tick_idle: if policy.preset == Preset::Forestall {
-            started.tick_idle.max(policy.tick_calm)
+            granted.tick_idle.max(policy.tick_calm)
         } else {
             policy.tick_calm
         },
-        fill_rate: started.fill_rate,
+        fill_rate: granted.fill_rate,
         ..*policy
     }
 }
 
-fn tune(policy: Policy, triggers: &Triggers, cpus: u32) -> Policy {
-    let waits = triggers.is_armed() && policy.preset == Preset::Forestall;
-    let tick_idle = if waits {
+/// How long the guard waits while nothing is to be lost: long only where triggers wake it.
+fn idle_tick(policy: &Policy, armed: bool) -> Span {
+    if armed && policy.preset == Preset::Forestall {
         TICK_IDLE.max(policy.tick_calm)
     } else {
         policy.tick_calm
-    };
-    Policy {
-        tick_idle,
-        fill_rate: measure_fill_rate(cpus),
-        ..policy
     }
 }
 
@@ -212,28 +224,31 @@ fn raise_open_files() {
     );
 }
 
-/// The journal's directory: only `enforce` writes, and a directory that cannot be made is a note and no error.
+/// The journal's directory: only `enforce` makes and uses it, and one that cannot be made is a note and no error. What an
+/// interrupted dip has left lowered is put back in every mode: it was ours.
 fn open_state_dir(root: &Path, mode: Mode, notes: &mut Vec<String>) -> Option<PathBuf> {
-    if mode != Mode::Enforce {
-        return None;
-    }
     let directory = root.join(STATE_DIR);
-    if let Err(error) = std::fs::create_dir_all(&directory) {
-        notes.push(format!(
-            "{}: {error}; without it there is no dip of memory.high",
-            directory.display()
-        ));
-        return None;
-    }
     match recover_dips(&directory) {
         Ok(recovered) if recovered.is_empty() => {}
         Ok(recovered) => notes.push(format!(
             "put back memory.high of {} cgroups after a crash",
-            recovered.len()
+            recovered.iter().filter(|dip| dip.restored).count()
         )),
         Err(error) => notes.push(format!("cannot look for interrupted dips: {error}")),
     }
-    Some(directory)
+    if mode != Mode::Enforce {
+        return None;
+    }
+    match std::fs::create_dir_all(&directory) {
+        Ok(()) => Some(directory),
+        Err(error) => {
+            let shown = directory.display();
+            notes.push(format!(
+                "{shown}: {error}; without it there is no dip of memory.high"
+            ));
+            None
+        }
+    }
 }
 
 fn open_directory(path: &Path) -> anyhow::Result<OwnedFd> {
