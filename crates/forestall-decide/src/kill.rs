@@ -170,7 +170,8 @@ pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, Ref
                 GroupKind::Kubepods | GroupKind::Qos(_) | GroupKind::Host => false,
             };
             if killable && group.populated {
-                Ok(group.anon + group.shmem)
+                // Shmem may lie in a directory that outlives the container, so it is not counted on.
+                Ok(group.anon)
             } else {
                 Err(RefusalReason::NothingToKill)
             }

@@ -1,0 +1,164 @@
+//! What once went wrong, in the lab or before a reviewer, each kept as a test on the same small node.
+
+mod world;
+
+use forestall_decide::{
+    Bytes, Engine, GroupId, Input, Limit, Mode, Moment, Policy, RefusalReason, Span, Target,
+};
+use world::{MIB, World, enforcing};
+
+fn leaker(id: u64) -> Target {
+    Target::Group(GroupId(id))
+}
+
+#[test]
+fn whoever_grows_next_is_not_killed_for_a_directory_that_outlived_its_writer() {
+    let mut world = World::new(1024, 760);
+    world.container(1, 110);
+    world.container(2, 1).rate = 60 * MIB;
+    world.container(3, 20);
+    let mut engine = enforcing();
+    let end = world.now + Span::secs(120);
+    while world.now < end {
+        let mut sample = world.sample();
+        // The writer has ended, and what it wrote stays charged to its empty container.
+        let filled = world.of(2).anon >= 540 * MIB;
+        for group in sample.groups.iter_mut().filter(|group| group.id == GroupId(2)) {
+            group.populated = !filled;
+        }
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        let killed: Vec<_> = decision.actions.iter().map(|action| action.target).collect();
+        assert_eq!(killed, vec![]);
+        world.refused.extend_from_slice(decision.refusals);
+        let wake = decision.wake_in;
+        if filled {
+            (world.of(2).rate, world.of(3).rate) = (0, 3 * MIB);
+        }
+        for id in [2, 3] {
+            world.of(id).anon += world.of(id).rate * wake.0 / 1_000_000;
+        }
+        world.now = world.now + wake;
+        if world.of(3).anon > 105 * MIB {
+            break;
+        }
+    }
+    let named = world.refused.iter().any(|refusal| {
+        refusal.reason == RefusalReason::NothingToKill
+            && refusal
+                .evidence
+                .reading
+                .culprit
+                .is_some_and(|culprit| culprit.target == leaker(2))
+    });
+    assert!(named, "{:?}", world.refused.last());
+}
+
+#[test]
+fn kills_at_a_containers_own_limit_do_not_hold_up_the_guard() {
+    let mut world = World::new(1024, 800);
+    world.container(1, 100).rate = 20 * MIB;
+    world.container(2, 95).limit = Limit::Bytes(Bytes::mebi(100));
+    let mut engine = enforcing();
+    let mut kills = 0;
+    let end = world.now + Span::secs(60);
+    while world.now < end && world.ordered.is_empty() {
+        // The kernel ends a worker of container 2 every second and a half, at that container's own limit.
+        kills = (world.now.0 - 1_000_000) / 1_500_000;
+        let mut sample = world.sample();
+        sample.node.oom_kills = kills;
+        for group in sample.groups.iter_mut().filter(|group| group.id == GroupId(2)) {
+            group.oom_kills = kills;
+        }
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        world
+            .ordered
+            .extend(decision.actions.iter().map(|action| (world.now, *action)));
+        let wake = decision.wake_in;
+        world.of(1).anon += world.of(1).rate * wake.0 / 1_000_000;
+        world.now = world.now + wake;
+        let held: u64 = world.containers.iter().map(|container| container.anon).sum();
+        assert!(held < 800 * MIB, "kubepods is full after {kills} kills");
+    }
+    assert!(kills > 5);
+    assert_eq!(world.killed(), [leaker(1)]);
+}
+
+#[test]
+fn a_directory_filled_long_ago_does_not_shield_a_leak() {
+    let mut world = World::new(16_384, 12_000);
+    world.container(1, 6_000);
+    world.container(2, 100);
+    let mut engine = enforcing();
+    let start = world.now;
+    while world.ordered.is_empty() && world.now < start + Span::secs(300) {
+        let filled = world.now.since(start) > Span::secs(20);
+        world.of(1).anon = if filled {
+            6_000 * MIB
+        } else {
+            world.now.since(start).0 * 300
+        };
+        world.of(2).rate = if world.now.since(start) > Span::secs(60) {
+            64 * MIB
+        } else {
+            0
+        };
+        let mut sample = world.sample();
+        for group in sample.groups.iter_mut().filter(|group| group.id == GroupId(1)) {
+            group.populated = !filled;
+        }
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        world
+            .ordered
+            .extend(decision.actions.iter().map(|action| (world.now, *action)));
+        let wake = decision.wake_in;
+        world.of(2).anon += world.of(2).rate * wake.0 / 1_000_000;
+        world.now = world.now + wake;
+        assert!(world.of(2).anon < 5_990 * MIB, "kubepods is full");
+    }
+    assert_eq!(world.killed(), [leaker(2)]);
+}
+
+#[test]
+fn going_to_enforce_does_not_wait_for_what_was_announced_in_shadow() {
+    let mut world = World::new(512, 400);
+    world.container(1, 100).rate = 4 * MIB;
+    let mut engine = Engine::new(Policy::default());
+    world.run(&mut engine, Span::secs(400), |world| {
+        if !world.ordered.is_empty() {
+            world.of(1).rate = 0;
+        }
+        if world.ordered.len() == 1 && world.now > world.ordered[0].0 + Span::secs(5) {
+            world.of(1).rate = 4 * MIB;
+        }
+        // It stops here as soon as the shadow has spoken and some time has passed.
+        if world.of(1).rate > 0 && !world.ordered.is_empty() {
+            world.kernel_kills = 1;
+        }
+    });
+    assert_eq!(world.killed(), [leaker(1)]);
+    world.kernel_kills = 0;
+    world.ordered.clear();
+    let enforce = Policy {
+        mode: Mode::Enforce,
+        ..Policy::default()
+    };
+    engine.step(world.now, Input::Policy(&enforce));
+    world.run(&mut engine, Span::secs(30), |_| ());
+    assert_eq!((world.killed(), world.kernel_kills), (vec![leaker(1)], 0));
+}
+
+#[test]
+fn a_clock_that_jumps_back_does_not_hold_up_the_guard() {
+    let mut world = World::new(512, 400);
+    world.container(1, 100);
+    let mut engine = enforcing();
+    world.now = Moment(10_000_000_000);
+    let mut sample = world.sample();
+    engine.step(world.now, Input::Sample(&sample));
+    sample.node.oom_kills = 1;
+    engine.step(world.now + Span::secs(1), Input::Sample(&sample));
+    world.now = Moment(1_000_000);
+    world.of(1).rate = 10 * MIB;
+    world.run(&mut engine, Span::secs(60), |_| ());
+    assert_eq!((world.killed(), world.kernel_kills), (vec![leaker(1)], 0));
+}
