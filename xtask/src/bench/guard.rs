@@ -109,9 +109,9 @@ fn looks_of(log: &Path) -> Result<u32> {
     stream.read_to_string(&mut page)?;
     let looks = page
         .lines()
-        .find_map(|line| line.strip_prefix("forestall_ticks_total "));
+        .find_map(|line| line.strip_prefix("forestall_ticks_total"));
     looks
-        .and_then(|looks| looks.trim().parse().ok())
+        .and_then(|rest| rest.split_whitespace().last()?.parse().ok())
         .context("the metrics lack forestall_ticks_total")
 }
 
