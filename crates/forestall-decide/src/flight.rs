@@ -9,7 +9,7 @@ use crate::units::{Moment, Span};
 const FLIGHTS_MAX: usize = 32;
 /// A cgroup from which reclaim gave nothing is not asked again before this. That one which reads it all back is left alone
 /// for five minutes is kept by the act crate, which counts the refaults (rule 11).
-const ASKED_AGAIN: Span = Span::secs(10);
+const ASKED_AGAIN: Span = Span::secs(1);
 /// A reclaim that this kernel refuses is not tried again before this.
 const REFUSED: Span = Span::secs(300);
 /// In shadow the same action is not announced again before this: nothing it would have changed has changed.
