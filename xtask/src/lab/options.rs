@@ -54,7 +54,7 @@ pub(crate) struct Options {
 
 /// The kernel of the smoke run.
 const SMOKE_KERNEL: &str = "6.1";
-/// Its scenarios: a leak in a pod and one outside of every pod, the kubelet's wall, and a load that only looks like a leak.
+/// Its scenarios: a leak in a pod, one outside of every pod, one in no RSS, and a load that only looks like a leak.
 const SMOKE_SCENARIOS: [&str; 4] = ["leak-container", "host-leak", "shmem", "healthy-plateau"];
 
 impl Options {

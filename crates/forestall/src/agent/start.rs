@@ -67,7 +67,7 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<Started> {
     }
     let kubepods = find_kubepods(&sensor);
     let directories: Vec<PathBuf> = kubepods.iter().map(|group| group.location.clone()).collect();
-    let triggers = Triggers::arm(root, &directories);
+    let triggers = Triggers::arm(root, sensor.capabilities().cgroup_root.as_deref(), &directories);
     notes.extend(
         triggers
             .missing

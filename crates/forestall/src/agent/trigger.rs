@@ -15,43 +15,58 @@ pub(crate) struct Triggers {
     armed: Vec<PsiTrigger>,
     /// What could not be armed, for the start-up report.
     pub(crate) missing: Vec<String>,
-    /// The window in use, microseconds.
-    pub(crate) window_micros: Option<u32>,
+    whole_machine: bool,
 }
 
 impl Triggers {
-    /// Arms one on the machine and one on each of `groups` (directories of cgroups), with the shortest window allowed.
-    pub(crate) fn arm(root: &Path, groups: &[PathBuf]) -> Self {
+    /// Arms one on the machine and one on each of `groups` (directories of cgroups), each with the shortest window allowed.
+    /// The root cgroup's file counts the same stalls as the machine's and may be open where that one is not (5.10 without
+    /// capabilities).
+    pub(crate) fn arm(root: &Path, root_group: Option<&Path>, groups: &[PathBuf]) -> Self {
         let mut triggers = Self::default();
-        let node = root.join("proc/pressure/memory");
-        let window = match probe_windows(&node) {
-            Ok(windows) => windows.shortest(),
-            Err(error) => {
-                triggers.missing.push(error.to_string());
-                None
+        let of_group = |group: &Path| group.join("memory.pressure");
+        let node = std::iter::once(root.join("proc/pressure/memory")).chain(root_group.map(of_group));
+        for path in node {
+            if triggers.arm_shortest(&path) {
+                triggers.whole_machine = true;
+                triggers.missing.clear();
+                break;
             }
-        };
-        let Some(window_micros) = window else {
-            return triggers;
-        };
-        triggers.window_micros = window;
-        let paths = std::iter::once(node).chain(groups.iter().map(|group| group.join("memory.pressure")));
-        for path in paths {
+        }
+        for group in groups {
+            triggers.arm_shortest(&of_group(group));
+        }
+        triggers
+    }
+
+    fn arm_shortest(&mut self, path: &Path) -> bool {
+        let armed = probe_windows(path).and_then(|windows| {
+            let Some(window_micros) = windows.shortest() else {
+                return Ok(None);
+            };
             let threshold = Threshold {
                 kind: StallKind::Some,
                 stall_micros: window_micros / STALL_SHARE,
                 window_micros,
             };
-            match PsiTrigger::arm(&path, threshold) {
-                Ok(trigger) => triggers.armed.push(trigger),
-                Err(error) => triggers.missing.push(error.to_string()),
+            PsiTrigger::arm(path, threshold).map(Some)
+        });
+        match armed {
+            Ok(Some(trigger)) => {
+                self.armed.push(trigger);
+                return true;
             }
+            Ok(None) => self
+                .missing
+                .push(format!("{}: no window is allowed", path.display())),
+            Err(error) => self.missing.push(error.to_string()),
         }
-        triggers
+        false
     }
 
+    /// The whole machine is watched, so that the guard may wait for it.
     pub(crate) fn is_armed(&self) -> bool {
-        !self.armed.is_empty()
+        self.whole_machine
     }
 
     /// What is to be polled.
