@@ -72,7 +72,7 @@ pub(crate) fn run(
             "-accel",
             "tcg,thread=multi",
             "-cpu",
-            "max",
+            "max,-cx16",
             "-smp",
             "2",
             "-nodefaults",
