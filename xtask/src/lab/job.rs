@@ -5,7 +5,7 @@ use forestall_lab_init::plan::Hierarchy;
 use super::guest::{self, Outcome, Parts};
 use super::kernels::Image;
 use super::options::Options;
-use super::results::Run;
+use super::results::{Results, Run};
 use super::scenario::Scenario;
 use super::verdict::{self, Story};
 
@@ -78,8 +78,25 @@ impl Job<'_> {
         )
     }
 
+    /// Whether `results` has it already, with the agent of `commit` if with any.
+    pub(crate) fn is_in(&self, results: &Results, options: &Options, commit: &str) -> bool {
+        results.runs.iter().any(|run| {
+            run.kernel == self.image.kernel.name
+                && run.hierarchy == self.hierarchy
+                && run.scenario == self.scenario.name
+                && run.seed == self.seed
+                && run.memory_mib == self.memory_mib(options)
+                && run.with_agent == self.with_agent
+                && (!self.with_agent || run.commit.as_deref() == Some(commit))
+        })
+    }
+
+    fn memory_mib(&self, options: &Options) -> u32 {
+        self.scenario.memory_mib.unwrap_or(options.memory_mib)
+    }
+
     /// Runs it and judges it.
-    pub(crate) fn run(&self, parts: &Parts, options: &Options) -> Result<Done> {
+    pub(crate) fn run(&self, parts: &Parts, options: &Options, commit: &str) -> Result<Done> {
         let mut plan = self
             .scenario
             .plan(self.seed, &options.agent_args, options.full_caps);
@@ -95,7 +112,7 @@ impl Job<'_> {
                 retried: false,
             });
         }
-        let memory_mib = self.scenario.memory_mib.unwrap_or(options.memory_mib);
+        let memory_mib = self.memory_mib(options);
         let label = self.label();
         let (outcome, retried) = boot(&label, || {
             guest::run(parts, self.image, &plan, memory_mib, &label)
@@ -116,6 +133,7 @@ impl Job<'_> {
             seed: self.seed,
             memory_mib,
             with_agent: self.with_agent,
+            commit: self.with_agent.then(|| commit.to_owned()),
             verdict,
             story,
         };

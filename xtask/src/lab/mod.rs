@@ -14,7 +14,7 @@ use self::guest::Parts;
 use self::job::{Done, Job};
 use self::kernels::Image;
 use self::options::Options;
-use self::results::{KernelUsed, Results, Skipped, VERSION};
+use self::results::Results;
 use crate::{shell, tools};
 
 mod cast;
@@ -23,6 +23,7 @@ mod draw;
 mod guest;
 mod job;
 mod kernels;
+mod matrix;
 mod options;
 mod results;
 mod scenario;
@@ -56,8 +57,13 @@ pub(crate) fn run(args: Vec<String>) -> Result<ExitCode> {
         trials.complete()
     } else {
         let results = experiment(&parts, &images, &options, results)?;
-        print!("{}", results.table());
+        print!("{}\n{}", results.table(), matrix::render(&results));
         println!("{}", results.summary());
+        if options.write {
+            let path = shell::root().join(matrix::PAGE);
+            std::fs::write(&path, matrix::page(&results))
+                .with_context(|| format!("writing {}", path.display()))?;
+        }
         results.hold()
     };
     Ok(if success {
@@ -89,28 +95,21 @@ fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
         logs: options.keep_logs.clone(),
     };
 
-    let mut results = Results {
-        version: VERSION,
-        kernels: vec![],
-        skipped: vec![],
-        boots_retried: 0,
-        runs: vec![],
+    let mut results = match &options.into {
+        Some(path) => Results::read(path)?,
+        None => Results::empty(),
     };
     let mut images = Vec::new();
     for kernel in &options.kernels {
         match kernel.fetch() {
             Ok(image) => {
-                let (name, package_version) = (kernel.name.to_owned(), image.version.clone());
-                results.kernels.push(KernelUsed {
-                    name,
-                    package_version,
-                });
+                results.use_kernel(kernel.name, &image.version);
                 images.push(image);
             }
             Err(error) => {
                 let (what, why) = (format!("kernel {}", kernel.name), format!("{error:#}"));
                 eprintln!("lab: skipping {what}: {why}");
-                results.skipped.push(Skipped { what, why });
+                results.skip(what, why);
             }
         }
     }
@@ -121,53 +120,60 @@ fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
     Ok((parts, images, results))
 }
 
-fn experiment(parts: &Parts, images: &[Image], options: &Options, mut results: Results) -> Result<Results> {
-    let jobs = job::all(options, images);
+/// Runs what the results have not yet, and writes them down after each run.
+fn experiment(parts: &Parts, images: &[Image], options: &Options, results: Results) -> Result<Results> {
+    let commit = shell::output(&mut shell::program("git", &["rev-parse", "--short", "HEAD"]))?;
+    let commit = commit.trim();
+    let path = options
+        .into
+        .clone()
+        .unwrap_or_else(|| parts.folder.join("results.json"));
+    let jobs: Vec<Job> = job::all(options, images)
+        .into_iter()
+        .filter(|job| !job.is_in(&results, options, commit))
+        .collect();
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Job, Result<Done>)>> = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..options.jobs {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(&job) = jobs.get(index) else { return };
-                    eprintln!("lab: [{}/{}] {}", index + 1, jobs.len(), job.label());
-                    let result = job.run(parts, options);
-                    if let Ok(Done { run: Some(run), .. }) = &result {
-                        let word = if run.verdict.holds { "ok" } else { "FAILED" };
-                        eprintln!(
-                            "lab: [{}/{}] {word}: {}",
-                            index + 1,
-                            jobs.len(),
-                            run.verdict.outcome
-                        );
-                    }
-                    done.lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .push((index, job, result));
-                }
-            });
+    let results = Mutex::new(results);
+    let work = || -> Result<()> {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(index) else {
+                return Ok(());
+            };
+            let place = format!("[{}/{}]", index + 1, jobs.len());
+            eprintln!("lab: {place} {}", job.label());
+            let done = job.run(parts, options, commit).with_context(|| job.label())?;
+            let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            note(&mut results, job, done, &place);
+            results.write(&path)?;
         }
-    });
-    let mut done = done
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|_| bail!("a worker of the lab panicked"))
+        })
+    })?;
+    let results = results
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_by_key(|(index, ..)| *index);
-    for (_, job, result) in done {
-        let result = result.with_context(|| job.label())?;
-        results.boots_retried += u32::from(result.retried);
-        match (result.run, result.skipped) {
-            (Some(run), _) => results.runs.push(run),
-            (None, why) => {
-                let (what, why) = (job.label(), why.unwrap_or_default());
-                results.skipped.push(Skipped { what, why });
-            }
-        }
-    }
-    let path = parts.folder.join("results.json");
     results.write(&path)?;
     eprintln!("lab: results in {}", path.display());
     Ok(results)
+}
+
+fn note(results: &mut Results, job: &Job, done: Done, place: &str) {
+    results.boots_retried += u32::from(done.retried);
+    match done.run {
+        Some(run) => {
+            let word = if run.verdict.holds { "ok" } else { "FAILED" };
+            eprintln!("lab: {place} {word}: {}", run.verdict.outcome);
+            results.take(run);
+        }
+        None => results.skip(job.label(), done.skipped.unwrap_or_default()),
+    }
 }
 
 /// Builds a package's binary as it is shipped: static, in the release profile.

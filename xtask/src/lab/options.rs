@@ -26,7 +26,10 @@ usage: cargo xtask lab [OPTION…] [SCENARIO…]
   --full-caps         the agent keeps every capability, not only the one that is shipped
   --binary FILE       a static forestall to use instead of building one
   --jobs N            guests at a time, 1 (default) or 2
-  --keep-logs DIR     keep every guest's console, reports and plan there";
+  --keep-logs DIR     keep every guest's console, reports and plan there
+  --into FILE         add to the results that FILE holds, and leave out the runs that it has (those with the agent: of the
+                      same commit); an interrupted call goes on where it was (default: a new target/lab/results.json)
+  --write             also write docs/benchmarks/lab.md";
 
 /// What was asked for.
 #[allow(
@@ -50,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) binary: Option<PathBuf>,
     pub(crate) jobs: usize,
     pub(crate) keep_logs: Option<PathBuf>,
+    pub(crate) into: Option<PathBuf>,
+    pub(crate) write: bool,
 }
 
 /// The kernel of the smoke run.
@@ -77,6 +82,8 @@ impl Options {
             binary: None,
             jobs: 1,
             keep_logs: None,
+            into: None,
+            write: false,
         };
         let mut smoke = false;
         let mut args = args.into_iter();
@@ -106,6 +113,8 @@ impl Options {
                 "--full-caps" => options.full_caps = true,
                 "--binary" => options.binary = Some(value()?.into()),
                 "--jobs" => options.jobs = number(&arg, &value()?)?,
+                "--into" => options.into = Some(value()?.into()),
+                "--write" => options.write = true,
                 "--keep-logs" => options.keep_logs = Some(value()?.into()),
                 flag if flag.starts_with('-') => bail!("unknown option {flag}\n{USAGE}"),
                 name => options.scenarios.push(scenario::named(name).with_context(|| {

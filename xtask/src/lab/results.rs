@@ -1,18 +1,19 @@
-//! The outcome of a lab: a table for people, and `target/lab/results.json` for everybody else.
-use std::fs;
+//! The outcome of a lab: a table for people, and a file for everybody else, written after every run.
 use std::path::Path;
+use std::{fs, io};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use forestall_lab_init::plan::Hierarchy;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::verdict::{Story, Verdict};
+use super::{kernels, scenario};
 
 /// The version of the file's format. It changes when a field changes its meaning or goes away.
 pub(crate) const VERSION: u32 = 1;
 
 /// Everything that one call of the lab found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) version: u32,
     pub(crate) kernels: Vec<KernelUsed>,
@@ -24,7 +25,7 @@ pub(crate) struct Results {
 }
 
 /// A kernel that was used.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KernelUsed {
     pub(crate) name: String,
     /// The version of its Debian package.
@@ -32,14 +33,14 @@ pub(crate) struct KernelUsed {
 }
 
 /// Something that was left out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Skipped {
     pub(crate) what: String,
     pub(crate) why: String,
 }
 
 /// One run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) kernel: String,
     pub(crate) hierarchy: Hierarchy,
@@ -47,11 +48,68 @@ pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) memory_mib: u32,
     pub(crate) with_agent: bool,
+    /// The commit that the agent was built from; nothing where it did not run.
+    #[serde(default)]
+    pub(crate) commit: Option<String>,
     pub(crate) verdict: Verdict,
     pub(crate) story: Story,
 }
 
 impl Results {
+    /// Nothing yet.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            version: VERSION,
+            kernels: vec![],
+            skipped: vec![],
+            boots_retried: 0,
+            runs: vec![],
+        }
+    }
+
+    /// What an earlier call has left at `path`; nothing where there is no file.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::empty()),
+            other => other.with_context(|| format!("reading {}", path.display()))?,
+        };
+        let results: Self = serde_json::from_slice(&text)
+            .with_context(|| format!("{} is no result of the lab", path.display()))?;
+        if results.version != VERSION {
+            bail!(
+                "{} has version {}, and this lab writes {VERSION}; move it away",
+                path.display(),
+                results.version
+            );
+        }
+        Ok(results)
+    }
+
+    /// Notes a kernel that is used, once.
+    pub(crate) fn use_kernel(&mut self, name: &str, package_version: &str) {
+        let used = KernelUsed {
+            name: name.to_owned(),
+            package_version: package_version.to_owned(),
+        };
+        if !self.kernels.contains(&used) {
+            self.kernels.push(used);
+        }
+    }
+
+    /// Notes something left out, once.
+    pub(crate) fn skip(&mut self, what: String, why: String) {
+        let skipped = Skipped { what, why };
+        if !self.skipped.contains(&skipped) {
+            self.skipped.push(skipped);
+        }
+    }
+
+    /// Takes a run in; the same run of another build gives way to it.
+    pub(crate) fn take(&mut self, run: Run) {
+        self.runs.retain(|other| other.key() != run.key());
+        self.runs.push(run);
+        self.runs.sort_by_key(Run::key);
+    }
     /// Whether every verdict holds.
     pub(crate) fn hold(&self) -> bool {
         self.runs.iter().all(|run| run.verdict.holds)
@@ -111,6 +169,21 @@ impl Results {
 }
 
 impl Run {
+    /// What makes it another run: kernel in the lab's order, hierarchy, scenario in the lab's order, seed, memory, agent.
+    fn key(&self) -> (usize, bool, usize, u64, u32, bool) {
+        let kernel = kernels::ALL.iter().position(|kernel| kernel.name == self.kernel);
+        let scenario = scenario::ALL
+            .iter()
+            .position(|scenario| scenario.name == self.scenario);
+        (
+            kernel.unwrap_or(usize::MAX),
+            self.hierarchy == Hierarchy::V1,
+            scenario.unwrap_or(usize::MAX),
+            self.seed,
+            self.memory_mib,
+            self.with_agent,
+        )
+    }
     fn row(&self) -> Vec<String> {
         let seconds = |millis: u64| format!("{}.{}s", millis / 1000, millis % 1000 / 100);
         vec![
@@ -145,6 +218,7 @@ mod tests {
             seed: 3,
             memory_mib: 1024,
             with_agent: true,
+            commit: None,
             verdict: Verdict {
                 holds,
                 outcome: "agent ended leaker".into(),

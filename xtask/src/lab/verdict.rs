@@ -4,12 +4,12 @@
 //! whom.
 use forestall_lab_init::plan::{Plan, Role};
 use forestall_lab_init::report::{Cause, Report, Speaker};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::scenario::{Scenario, With, Without};
 
 /// One run, as told by its reports.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Story {
     /// From the machine's start to the guest's being shaped.
     pub(crate) boot_millis: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Story {
 }
 
 /// Somebody who ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ended {
     /// Since the culprit's start; 0 before it.
     pub(crate) at_millis: u64,
@@ -47,7 +47,7 @@ pub(crate) struct Ended {
 }
 
 /// Whether a run did what its scenario demands, and in what words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     pub(crate) holds: bool,
     pub(crate) outcome: String,
