@@ -2,8 +2,8 @@
 //!
 //! Pure: no I/O, no clock, no threads, no hash maps, no floating point in a decision. Equal inputs give equal
 //! bytes out, so the live agent, a replay, the simulator and the benches all call this one function.
-//! What it refuses to do: read anything, write anything, or know any name; cgroups are numbers here and whoever
-//! renders a decision looks their names up.
+//! What it refuses to do: read anything or write anything. Cgroups are numbers here, and whoever renders a decision looks
+//! their names up; of pods it knows what Kubernetes says, because preferences speak of namespaces and labels.
 #![forbid(unsafe_code)]
 
 mod alarm;
@@ -15,8 +15,10 @@ mod forecast;
 mod history;
 mod input;
 mod kill;
+pub mod kubelet;
 mod orphan;
 mod pace;
+mod pods;
 mod policy;
 mod preset;
 mod reclaim;
@@ -34,5 +36,6 @@ pub use input::{
     GroupId, GroupKind, GroupSample, Input, Lru, NodeSample, Outcome, OutcomeKind, ProcessId, ProcessSample,
     Protection, Qos, Sample, Stall,
 };
+pub use pods::{Asks, CRITICAL_PRIORITY, Cluster, Elsewhere, Origin, Owner, Pod, PodContainer, PodUid, Pods};
 pub use policy::{Mode, Policy, Preset, Victims};
 pub use units::{Bytes, BytesPerSecond, Limit, Moment, Span};

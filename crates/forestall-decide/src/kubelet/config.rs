@@ -1,0 +1,125 @@
+//! What the kubelet was told: capacity, reservations and thresholds, percentages already turned into bytes.
+
+use crate::units::{Bytes, Span};
+
+/// The kubelet's configuration as far as memory is concerned (`kubelet.config.k8s.io/v1beta1`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubeletConfig {
+    /// Where it was read.
+    pub source: ConfigSource,
+    /// The node's memory as the kubelet saw it at its start (cadvisor's MachineInfo: MemTotal).
+    pub capacity: Bytes,
+    /// `kubeReserved`: memory.
+    pub kube_reserved: Bytes,
+    /// `systemReserved`: memory.
+    pub system_reserved: Bytes,
+    /// Memory in pre-allocated huge pages, which no pod gets as memory.
+    pub hugepages: Bytes,
+    /// `enforceNodeAllocatable` names `pods`: `kubepods` has a limit and its own threshold.
+    pub enforces_pods: bool,
+    /// `evictionHard` and `evictionSoft` for memory, in the order in which the kubelet holds them.
+    pub thresholds: Vec<Threshold>,
+    /// `evictionPressureTransitionPeriod`.
+    pub pressure_transition: Span,
+    /// `evictionMaxPodGracePeriod`: the most that a soft eviction leaves a pod.
+    pub pod_grace_max: Span,
+    /// `singleProcessOOMKill`: containers are not killed as a whole (1.32).
+    pub single_process_oom_kill: bool,
+    /// `memorySwap.swapBehavior`.
+    pub swap: SwapBehavior,
+}
+
+/// Where a configuration was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConfigSource {
+    /// Nowhere: the kubelet's own defaults are assumed.
+    #[default]
+    Default,
+    /// Its flags and its file on this machine.
+    File,
+    /// Its own answer (`/configz`).
+    Configz,
+    /// The operator said so.
+    Given,
+}
+
+/// Whether pods may swap (KEP-2400).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SwapBehavior {
+    /// They may not.
+    #[default]
+    NoSwap,
+    /// Burstable ones may, by their share of memory.
+    LimitedSwap,
+}
+
+/// What a threshold is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Signal {
+    /// `memory.available`: the machine, as the kubelet counts it.
+    MemoryAvailable,
+    /// `allocatableMemory.available`: the limit of `kubepods` less its working set.
+    AllocatableMemoryAvailable,
+}
+
+/// One eviction threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// What it is about.
+    pub signal: Signal,
+    /// Below this it is met.
+    pub value: Bytes,
+    /// For so long it must be met before the kubelet acts; nothing for a hard one.
+    pub grace: Span,
+    /// `evictionMinimumReclaim`: once met, it stays met until so much more is available.
+    pub min_reclaim: Bytes,
+}
+
+impl Default for KubeletConfig {
+    /// The kubelet's own defaults (k/k `pkg/kubelet/apis/config/v1beta1/defaults.go`); the capacity is not known yet.
+    fn default() -> Self {
+        let hard = |signal| Threshold {
+            signal,
+            value: Bytes::mebi(100),
+            grace: Span(0),
+            min_reclaim: Bytes::ZERO,
+        };
+        Self {
+            source: ConfigSource::Default,
+            capacity: Bytes::ZERO,
+            kube_reserved: Bytes::ZERO,
+            system_reserved: Bytes::ZERO,
+            hugepages: Bytes::ZERO,
+            enforces_pods: true,
+            thresholds: vec![
+                hard(Signal::MemoryAvailable),
+                hard(Signal::AllocatableMemoryAvailable),
+            ],
+            pressure_transition: Span::secs(300),
+            pod_grace_max: Span(0),
+            single_process_oom_kill: false,
+            swap: SwapBehavior::NoSwap,
+        }
+    }
+}
+
+impl KubeletConfig {
+    /// The limit of `kubepods`: capacity less both reservations and the huge pages
+    /// (k/k `pkg/kubelet/cm/node_container_manager_linux.go`, `getNodeAllocatableAbsolute`).
+    pub fn kubepods_limit(&self) -> Bytes {
+        self.capacity - self.kube_reserved - self.system_reserved - self.hugepages
+    }
+
+    /// `status.allocatable`: the same less the hard threshold on the machine.
+    pub fn allocatable(&self) -> Bytes {
+        self.kubepods_limit() - self.hard(Signal::MemoryAvailable)
+    }
+
+    /// The hard threshold of a signal; nothing where there is none.
+    pub fn hard(&self, signal: Signal) -> Bytes {
+        self.thresholds
+            .iter()
+            .find(|threshold| threshold.signal == signal && threshold.grace == Span(0))
+            .map_or(Bytes::ZERO, |threshold| threshold.value)
+    }
+}
