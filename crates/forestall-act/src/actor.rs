@@ -60,11 +60,12 @@ impl Default for ActConfig {
     }
 }
 
-/// An order with the number of reclaim stops there had been when it was given.
+/// An order with the number of stops there had been when it was given.
 #[derive(Debug)]
 pub(crate) struct Stamped {
     pub(crate) order: Order,
     pub(crate) reclaims_stopped: u64,
+    pub(crate) called_off: u64,
 }
 
 /// What the threads and the handle share.
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     reports: SyncSender<Report>,
     over: AtomicBool,
     reclaims_stopped: AtomicU64,
+    called_off: AtomicU64,
     dip: Mutex<Option<Arc<Dip>>>,
 }
 
@@ -92,6 +94,11 @@ impl Shared {
 
     fn stop_reclaims(&self) {
         self.reclaims_stopped.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often everything has been called off; a kill that was ordered at a lower number is not carried further.
+    pub(crate) fn called_off(&self) -> u64 {
+        self.called_off.load(Ordering::Acquire)
     }
 
     /// Has the kill thread watch over a dip, or no longer.
@@ -178,6 +185,7 @@ impl Actor {
             reports,
             over: AtomicBool::new(false),
             reclaims_stopped: AtomicU64::new(0),
+            called_off: AtomicU64::new(0),
             dip: Mutex::new(None),
         });
         let (kills, kill_orders) = mpsc::sync_channel(ORDERS_MAX);
@@ -266,6 +274,7 @@ impl ActorHandle {
         let stamped = Stamped {
             order,
             reclaims_stopped: self.shared.reclaims_stopped(),
+            called_off: self.shared.called_off(),
         };
         let orders = if reclaim { &self.reclaims } else { &self.kills };
         orders
@@ -285,6 +294,14 @@ impl ActorHandle {
     /// Ends every reclaim between two of its steps.
     pub fn stop_reclaims(&self) {
         self.shared.stop_reclaims();
+    }
+
+    /// Acting is over for now: kills on their way are not carried further, reclaims end, and a dip is put back. Each order is
+    /// still answered, with `ECANCELED` or as it ended.
+    pub fn call_off(&self) {
+        self.shared.called_off.fetch_add(1, Ordering::AcqRel);
+        self.shared.stop_reclaims();
+        ring(&self.shared.wake_kill);
     }
 
     /// Readable while a report waits; for the guard's `poll(2)`.

@@ -114,9 +114,14 @@ impl Journal {
             // The path comes last and up to the end, because a cgroup's name may hold any byte but a slash.
             text.extend_from_slice(b"\npath ");
             text.extend_from_slice(place.path.as_os_str().as_bytes());
-            let mut file = fs::File::create(&path)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
+            // One that is there already is a dip that could not be put back: what this cgroup had before stands there alone.
+            let mut file = fs::File::create_new(&path)?;
+            let synced = file.write_all(&text).and_then(|()| file.sync_all());
+            if synced.is_err() {
+                // Torn, and nothing was changed: it must not keep the next one out.
+                let _ = fs::remove_file(&path);
+            }
+            synced?;
             fs::File::open(&self.directory)?.sync_all()
         };
         write().map_err(|source| ActError::Journal { path, source })
@@ -138,12 +143,26 @@ impl Journal {
 pub struct Recovered {
     /// The cgroup.
     pub path: PathBuf,
-    /// Whether `memory.high` was put back now; otherwise somebody else had changed it, or the cgroup is gone.
-    pub restored: bool,
+    /// How it ended.
+    pub end: DipEnd,
 }
 
-/// Puts back what dips of an earlier run left lowered. To be called once, before anything else is done. `state_dir`:
-/// the agent's own directory.
+/// How a dip ended that an earlier run left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DipEnd {
+    /// `memory.high` was put back now.
+    Restored,
+    /// Somebody else has set it since, and has the last word.
+    NotOurs,
+    /// The cgroup is gone.
+    Gone,
+    /// It could not be put back. Its entry is kept for the next try.
+    Failed(Errno),
+}
+
+/// Puts back what dips of an earlier run left lowered. To be called before acting, and by nobody while another agent acts:
+/// the dips of its journal are on their way. One that cannot be put back is kept for the next call. `state_dir`: the
+/// agent's own directory.
 pub fn recover_dips(state_dir: &Path) -> Result<Vec<Recovered>, ActError> {
     let directory = Journal::new(state_dir).directory;
     let failed = |path: &Path, source| ActError::Journal {
@@ -158,21 +177,42 @@ pub fn recover_dips(state_dir: &Path) -> Result<Vec<Recovered>, ActError> {
     let mut recovered = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| failed(&directory, error))?.path();
-        let text = fs::read(&path).map_err(|error| failed(&path, error))?;
-        // A torn entry was not synced, so the write it announces never came.
-        if let Some((before, ours, cgroup)) = parse_entry(&text) {
-            let id = path
-                .file_name()
-                .and_then(|name| file::parse_number(name.as_bytes()));
-            let restored = id.is_some_and(|id| restore_after_crash(cgroup, GroupId(id), before, ours));
-            recovered.push(Recovered {
-                path: cgroup.to_owned(),
-                restored,
-            });
-        }
-        fs::remove_file(&path).map_err(|error| failed(&path, error))?;
+        recovered.extend(recover_dip(&path));
     }
     Ok(recovered)
+}
+
+/// Puts back one, and strikes it out unless that failed. `None`: its entry is torn; it was not synced, so the write it
+/// announces never came.
+fn recover_dip(entry: &Path) -> Option<Recovered> {
+    let of_entry = |error: &std::io::Error| Recovered {
+        path: entry.to_owned(),
+        end: DipEnd::Failed(Errno::from_io_error(error).unwrap_or(Errno::IO)),
+    };
+    let text = match fs::read(entry) {
+        Ok(text) => text,
+        Err(error) => return Some(of_entry(&error)),
+    };
+    let id = entry
+        .file_name()
+        .and_then(|name| file::parse_number(name.as_bytes()));
+    let found = parse_entry(&text).map(|(before, ours, cgroup)| {
+        let end = id.map_or(Ok(DipEnd::Gone), |id| {
+            restore_after_crash(cgroup, GroupId(id), before, ours)
+        });
+        Recovered {
+            path: cgroup.to_owned(),
+            end: end.unwrap_or_else(|errno| match errno {
+                Errno::NOENT | Errno::NODEV => DipEnd::Gone,
+                errno => DipEnd::Failed(errno),
+            }),
+        }
+    });
+    let is_kept = matches!(&found, Some(found) if matches!(found.end, DipEnd::Failed(_)));
+    if !is_kept && let Err(error) = fs::remove_file(entry) {
+        return Some(of_entry(&error));
+    }
+    found
 }
 
 fn parse_entry(text: &[u8]) -> Option<(&[u8], &[u8], &Path)> {
@@ -188,17 +228,19 @@ fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((text.get(..end)?, text.get(end + 1..)?))
 }
 
-fn restore_after_crash(cgroup: &Path, id: GroupId, before: &[u8], ours: &[u8]) -> bool {
-    let same = fs::symlink_metadata(cgroup).is_ok_and(|found| found.is_dir() && GroupId(found.ino()) == id);
-    let high = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(cgroup.join("memory.high"));
-    let (true, Ok(high)) = (same, high) else {
-        return false;
-    };
-    let still_ours = read_high(&high).is_ok_and(|now| now.as_bytes() == ours);
-    still_ours && file::write_once(&high, before).is_ok()
+fn restore_after_crash(cgroup: &Path, id: GroupId, before: &[u8], ours: &[u8]) -> Result<DipEnd, Errno> {
+    let said = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let found = fs::symlink_metadata(cgroup).map_err(said)?;
+    if !found.is_dir() || GroupId(found.ino()) != id {
+        return Ok(DipEnd::Gone);
+    }
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let high = rustix::fs::open(cgroup.join("memory.high"), flags, Mode::empty())?;
+    if read_high(&high)?.as_bytes() != ours {
+        return Ok(DipEnd::NotOurs);
+    }
+    file::write_once(&high, before)?;
+    Ok(DipEnd::Restored)
 }
 
 #[cfg(test)]

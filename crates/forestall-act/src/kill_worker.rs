@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::actor::{Shared, Stamped, report, silence};
 use crate::clock;
 use crate::kill::{Course, Next};
-use crate::order::{Note, Order, Place, Report};
+use crate::order::{Note, Place, Report};
 use crate::protect::raise_priority;
 use crate::reclaim_worker::dip_due;
 use crate::sysrq;
@@ -32,6 +32,7 @@ pub(crate) struct Flight {
     victim: Victim,
     course: Course,
     due: Moment,
+    called_off: u64,
 }
 
 pub(crate) struct KillWorker {
@@ -57,8 +58,9 @@ impl KillWorker {
                 self.restore_dip();
                 return;
             }
+            self.call_off();
             while let Ok(stamped) = self.orders.try_recv() {
-                self.accept(&stamped.order);
+                self.accept(&stamped);
             }
             let now = clock::now();
             self.drive_all(now);
@@ -117,9 +119,31 @@ impl KillWorker {
         }
     }
 
-    fn accept(&mut self, order: &Order) {
+    /// Lets go of kills that are not wanted any more: whoever has got TERM keeps it, and KILL does not follow.
+    fn call_off(&mut self) {
+        let called_off = self.shared.called_off();
+        while let Some(index) = self
+            .flights
+            .iter()
+            .position(|flight| flight.called_off != called_off)
+        {
+            let flight = self.flights.swap_remove(index);
+            self.restore_dip();
+            for action in flight.actions.iter().flatten() {
+                self.refuse(action, Refusal::Failed(Errno::CANCELED), clock::now());
+            }
+        }
+    }
+
+    fn accept(&mut self, stamped: &Stamped) {
         self.restore_dip();
-        let (action, now) = (&order.action, clock::now());
+        let Stamped {
+            order, called_off, ..
+        } = stamped;
+        let (action, now): (&Action, Moment) = (&order.action, clock::now());
+        if *called_off != self.shared.called_off() {
+            return self.refuse(action, Refusal::Failed(Errno::CANCELED), now);
+        }
         if action.rung == Rung::Sysrq {
             if !matches!(order.place, Place::Node) {
                 return self.refuse(action, Refusal::Misplaced, now);
@@ -156,6 +180,7 @@ impl KillWorker {
                     victim,
                     course,
                     due: now,
+                    called_off: *called_off,
                 });
             }
             Err(refusal) => self.refuse(action, refusal, now),
@@ -252,6 +277,7 @@ fn outcome_of(refusal: Refusal) -> (OutcomeKind, Note) {
         Refusal::Gone => (OutcomeKind::Gone, Note::None),
         Refusal::Vetoed(note) => (OutcomeKind::Vetoed, note),
         Refusal::Misplaced => (OutcomeKind::Failed(Errno::INVAL.raw_os_error()), Note::Misplaced),
+        Refusal::ForeignProc => (OutcomeKind::Failed(Errno::XDEV.raw_os_error()), Note::ForeignProc),
         Refusal::Failed(error) => (OutcomeKind::Failed(error.raw_os_error()), Note::None),
     }
 }

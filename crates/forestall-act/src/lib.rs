@@ -32,10 +32,13 @@ mod veto;
 mod victim;
 
 pub use actor::{ActConfig, Actor, ActorHandle};
-pub use dip::{Recovered, recover_dips};
+pub use dip::{DipEnd, Recovered, recover_dips};
 pub use error::ActError;
 pub use order::{CgroupPlace, CgroupVersion, Note, Order, Place, ReclaimEnd, Rejected, Report};
-pub use protect::{Shielded, lock_memory, raise_priority, shield_from_oom_killer};
+pub use protect::{
+    Shielded, lock_memory, lower_first_thread, raise_first_thread, shield_from_oom_killer,
+    unshield_from_oom_killer,
+};
 pub use release::Release;
 pub use selftest::{Right, SelfTest, self_test};
 pub use veto::is_node_agent;

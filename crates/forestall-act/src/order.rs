@@ -79,6 +79,8 @@ pub enum Note {
     NotAContainer,
     /// The action does not fit its place, such as a reclaim from a process.
     Misplaced,
+    /// The proc file system belongs to another PID namespace than ours (no hostPID), or cannot be asked: nobody can be named.
+    ForeignProc,
     /// TERM was refused with this errno (usually `EPERM`: no `CAP_KILL`), so that KILL came without a grace.
     TermRefused(i32),
     /// Reclaim ended early.

@@ -109,6 +109,35 @@ impl ProcessDir {
     }
 }
 
+/// The number under which this proc file system knows this process (`self`, `proc_pid_self(5)`): in its own PID namespace,
+/// which need not be ours. `ENOENT` where it does not know us at all.
+pub(crate) fn shown_pid(proc_root: BorrowedFd<'_>) -> Result<u32> {
+    let mut buffer = [0_u8; 16];
+    let length = rustix::fs::readlinkat_raw(proc_root, c"self", &mut buffer[..])?;
+    file::parse_number(buffer.get(..length).unwrap_or_default())
+        .and_then(|pid| u32::try_from(pid).ok())
+        .ok_or(Errno::INVAL)
+}
+
+/// Our PID, proven to mean the same to this proc file system and to the system calls that take a number: `EXDEV` where
+/// proc belongs to another PID namespace, so that the same number may be two processes.
+pub(crate) fn own_pid(proc_root: BorrowedFd<'_>) -> Result<u32> {
+    let shown = shown_pid(proc_root)?;
+    let mut buffer = [0; file::BUFFER_BYTES];
+    let own = file::open_dir(proc_root, DecInt::new(shown).as_c_str())?;
+    let status = file::read_into(&own, c"status", &mut buffer)?;
+    // One number for each namespace from proc's down to ours; two namespaces may count alike by chance.
+    let is_nested = status
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"NSpid:"))
+        .is_some_and(|pids| file::parse_number(pids).is_none());
+    if shown == std::process::id() && !is_nested {
+        Ok(shown)
+    } else {
+        Err(Errno::XDEV)
+    }
+}
+
 /// Opens a pidfd of exactly this process; `ESRCH` when it is gone or another one has its number.
 pub(crate) fn open_pidfd(proc_root: BorrowedFd<'_>, id: ProcessId) -> Result<OwnedFd> {
     let directory = ProcessDir::open(proc_root, id.pid).map_err(gone)?;

@@ -1,6 +1,7 @@
 //! Keeping the agent alive and quick when memory is short: its pages locked, its guard thread ahead of others, and the
 //! kernel's OOM killer told to look elsewhere. Each step says what failed; none of them is needed to work.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::io::{Errno, Result};
@@ -16,16 +17,31 @@ pub fn lock_memory() -> Result<()> {
 
 /// Gives the calling thread, and those it starts from now on, the highest ordinary priority (nice −20). Needs
 /// `CAP_SYS_NICE`.
-pub fn raise_priority() -> Result<()> {
+pub(crate) fn raise_priority() -> Result<()> {
     // On Linux the nice value belongs to the thread, whatever POSIX says (`setpriority(2)`).
-    rustix::process::setpriority_process(None, -20)
+    rustix::process::setpriority_process(None, NICE_MIN)
 }
+
+/// The same for the first thread of this process, whoever calls. Needs `CAP_SYS_NICE`.
+pub fn raise_first_thread() -> Result<()> {
+    // The first thread's number is that of the process.
+    rustix::process::setpriority_process(Some(rustix::process::getpid()), NICE_MIN)
+}
+
+/// Gives the first thread of this process the nice value it had before.
+pub fn lower_first_thread(nice: i32) -> Result<()> {
+    rustix::process::setpriority_process(Some(rustix::process::getpid()), nice)
+}
+
+const NICE_MIN: i32 = -20;
 
 /// What became of the wish to be spared by the OOM killer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shielded {
     /// The `oom_score_adj` now.
     pub oom_score_adj: i32,
+    /// What it was before.
+    pub before: i32,
     /// Why it is not the one that was asked for: usually `EACCES`, which `CAP_SYS_RESOURCE` would lift.
     pub errno: Option<Errno>,
 }
@@ -36,13 +52,26 @@ pub fn shield_from_oom_killer(proc_root: &Path) -> Result<Shielded> {
     lower_oom_score_adj(&proc_root.join("self"), -999)
 }
 
-fn lower_oom_score_adj(own: &Path, wanted: i32) -> Result<Shielded> {
+/// Gives this process back the `oom_score_adj` it had before; raising it is always allowed.
+pub fn unshield_from_oom_killer(proc_root: &Path, before: i32) -> Result<()> {
+    let directory = open_own(&proc_root.join("self"))?;
+    write_score(&directory, before)
+}
+
+fn open_own(own: &Path) -> Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
-    let directory = rustix::fs::open(
-        own,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY,
-        Mode::empty(),
-    )?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    rustix::fs::open(own, flags, Mode::empty())
+}
+
+fn write_score(own: &OwnedFd, score: i32) -> Result<()> {
+    let number = rustix::path::DecInt::new(score);
+    let file = file::open_write(own, c"oom_score_adj")?;
+    file::write_once(&file, number.as_bytes())
+}
+
+fn lower_oom_score_adj(own: &Path, wanted: i32) -> Result<Shielded> {
+    let directory = open_own(own)?;
     let mut buffer = [0; 32];
     let text = file::read_into(&directory, c"oom_score_adj", &mut buffer)?;
     let current = std::str::from_utf8(text)
@@ -52,21 +81,15 @@ fn lower_oom_score_adj(own: &Path, wanted: i32) -> Result<Shielded> {
     if current <= wanted {
         return Ok(Shielded {
             oom_score_adj: current,
+            before: current,
             errno: None,
         });
     }
-    let number = rustix::path::DecInt::new(wanted);
-    let write = file::open_write(&directory, c"oom_score_adj")
-        .and_then(|file| file::write_once(&file, number.as_bytes()));
-    Ok(match write {
-        Ok(()) => Shielded {
-            oom_score_adj: wanted,
-            errno: None,
-        },
-        Err(error) => Shielded {
-            oom_score_adj: current,
-            errno: Some(error),
-        },
+    let refused = write_score(&directory, wanted).err();
+    Ok(Shielded {
+        oom_score_adj: if refused.is_none() { wanted } else { current },
+        before: current,
+        errno: refused,
     })
 }
 
@@ -88,10 +111,33 @@ mod tests {
                 shielded,
                 Shielded {
                     oom_score_adj: after.parse().expect("a number"),
+                    before: before.parse().expect("a number"),
                     errno: None
                 }
             );
         }
+    }
+
+    #[test]
+    fn the_score_of_before_comes_back() {
+        let proc_root = tempfile::tempdir().expect("a directory");
+        let own = proc_root.path().join("self");
+        fs::create_dir(&own).expect("a directory");
+        fs::write(own.join("oom_score_adj"), "0500").expect("a file");
+        let shielded = shield_from_oom_killer(proc_root.path()).expect("a readable score");
+        assert_eq!(
+            fs::read_to_string(own.join("oom_score_adj")).expect("the score"),
+            "-999"
+        );
+        assert_eq!(
+            unshield_from_oom_killer(proc_root.path(), shielded.before),
+            Ok(())
+        );
+        // A plain file keeps what a shorter write leaves over.
+        assert_eq!(
+            fs::read_to_string(own.join("oom_score_adj")).expect("the score"),
+            "5009"
+        );
     }
 
     #[test]

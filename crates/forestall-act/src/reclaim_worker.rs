@@ -1,6 +1,7 @@
 //! The thread that reclaims: every write here may be held up inside the kernel for as long as reclaim takes, so nothing
 //! else runs on it. It refuses to touch a cgroup where reclaim would swap.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -12,6 +13,7 @@ use rustix::io::Errno;
 use crate::actor::{Shared, Stamped};
 use crate::clock;
 use crate::dip::{Dip, Journal};
+use crate::error::ActError;
 use crate::file::{self, ShortText};
 use crate::group;
 use crate::order::{CgroupPlace, CgroupVersion, Note, Place, ReclaimEnd};
@@ -178,13 +180,20 @@ impl ReclaimWorker {
         };
         let dip = Arc::new(dip);
         // Without a synced journal nothing is lowered: a crash would leave the limit behind.
-        journal.enter(place, &dip).map_err(|_| Errno::ROFS)?;
+        if let Err(error) = journal.enter(place, &dip) {
+            return Err(match error {
+                // An earlier dip of this cgroup could not be put back yet.
+                ActError::Journal { source, .. } if source.kind() == ErrorKind::AlreadyExists => Errno::EXIST,
+                _ => Errno::ROFS,
+            });
+        }
         self.shared.watch_dip(Some(Arc::clone(&dip)));
         let did = measure(place, step, |_| dip.lower());
         let restored = dip.restore();
         self.shared.watch_dip(None);
         if restored.is_ok() {
-            // An entry that cannot be struck out does no harm: at the next start the limit is not ours any more.
+            // An entry that cannot be struck out only keeps further dips of this cgroup away: at the next start the limit
+            // is not ours any more.
             let _ = journal.strike(dip.group());
         }
         restored.and(did)

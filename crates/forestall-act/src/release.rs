@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::io::{Errno, Result};
 
-use crate::file;
+use crate::{file, process};
 
 /// Whether the call may be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,11 +34,10 @@ impl Release {
 
 fn is_unfiltered(proc_root: BorrowedFd<'_>) -> bool {
     let mut buffer = [0; file::BUFFER_BYTES];
-    let Ok(text) = file::open_dir(
-        proc_root,
-        rustix::path::DecInt::new(std::process::id()).as_c_str(),
-    )
-    .and_then(|own| file::read_into(&own, c"status", &mut buffer)) else {
+    let Ok(text) = process::shown_pid(proc_root)
+        .and_then(|own| file::open_dir(proc_root, rustix::path::DecInt::new(own).as_c_str()))
+        .and_then(|own| file::read_into(&own, c"status", &mut buffer))
+    else {
         return false;
     };
     text.split(|byte| *byte == b'\n')
@@ -66,7 +65,6 @@ pub(crate) fn release_memory(pidfd: impl AsFd) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process;
     use std::process::Command;
 
     #[test]

@@ -22,7 +22,8 @@ const CAP_IPC_LOCK: u32 = 14;
 pub struct SelfTest<'a> {
     /// The proc file system, opened as a directory.
     pub proc_root: BorrowedFd<'a>,
-    /// The cgroup whose memory would be reclaimed, usually `kubepods`; not the root, which lacks the files.
+    /// The cgroup whose memory would be reclaimed: `kubepods`, or where there is none any other; not the root, which lacks
+    /// the files.
     pub group: Option<(BorrowedFd<'a>, CgroupVersion)>,
     /// Whether `process_mrelease` may be tried: under a seccomp filter the try itself can end this process.
     pub release: Release,
@@ -54,6 +55,12 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
         Some((_, CgroupVersion::V1)) => Err(Errno::OPNOTSUPP),
         None => Err(Errno::NOENT),
     };
+    // Where no cgroup can be tried, the reason is that and no version of anything.
+    let by_version = |v2: &'static str, v1: &'static str| match test.group {
+        Some((_, CgroupVersion::V2)) => v2,
+        Some((_, CgroupVersion::V1)) => v1,
+        None => "no memory cgroup is followed here, so that there is none to act upon",
+    };
     vec![
         right(
             "pidfd",
@@ -67,7 +74,10 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
         ),
         right(
             "cgroup_kill",
-            "KILL goes to each process by pidfd until the cgroup is empty (before Linux 5.14, and on cgroup v1)",
+            by_version(
+                "KILL goes to each process by pidfd until the cgroup is empty (before Linux 5.14)",
+                "cgroup v1 has none: KILL goes to each process by pidfd until the cgroup is empty",
+            ),
             // Opening it for writing does nothing yet.
             on_group(c"cgroup.kill", |_| Ok(())),
         ),
@@ -78,20 +88,29 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
         ),
         right(
             "memory_reclaim",
-            "reclaim uses a dip of memory.high of at most 200 ms (before Linux 5.19), on cgroup v1 nothing",
+            by_version(
+                "reclaim uses a dip of memory.high of at most 200 ms (before Linux 5.19)",
+                "cgroup v1 has none, and nothing takes its place: no reclaim",
+            ),
             // Nothing is asked for, so the kernel's loop ends before it begins (mm/memcontrol.c, memory_reclaim).
             on_group(c"memory.reclaim", |file| file::write_once(file, b"0")),
         ),
         right(
             "memory_reclaim_swappiness",
-            "no reclaim while swap is on: it would swap out instead of dropping cache (before Linux 6.9)",
+            by_version(
+                "no reclaim while swap is on: it would swap out instead of dropping cache (before Linux 6.9)",
+                "cgroup v1 has no memory.reclaim that it could be told to",
+            ),
             on_group(c"memory.reclaim", |file| {
                 file::write_once(file, b"0 swappiness=0")
             }),
         ),
         right(
             "memory_high",
-            "no dip where memory.reclaim is missing",
+            by_version(
+                "no dip where memory.reclaim is missing",
+                "cgroup v1 has none: no dip takes the place of memory.reclaim",
+            ),
             on_group(c"memory.high", |_| Ok(())),
         ),
         right(
@@ -120,11 +139,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
 fn open_own_pidfd(proc_root: BorrowedFd<'_>) -> Result<OwnedFd> {
     // A pidfd is opened by the number of our own PID namespace. Where proc shows another one (no hostPID), the same number
     // may be two processes, and the wrong one would be hit.
-    let shown = rustix::fs::readlinkat(proc_root, c"self", Vec::new())?;
-    if file::parse_number(shown.as_bytes()) != Some(u64::from(std::process::id())) {
-        return Err(Errno::XDEV);
-    }
-    let own = ProcessDir::open(proc_root, std::process::id())?.facts()?;
+    let own = ProcessDir::open(proc_root, process::own_pid(proc_root)?)?.facts()?;
     process::open_pidfd(proc_root, own.id)
 }
 
@@ -165,7 +180,7 @@ fn find_foreign_process(proc_root: BorrowedFd<'_>) -> Result<Option<Pid>> {
 }
 
 fn has_capability(proc_root: BorrowedFd<'_>, capability: u32) -> Result<bool> {
-    let own = file::open_dir(proc_root, DecInt::new(std::process::id()).as_c_str())?;
+    let own = file::open_dir(proc_root, DecInt::new(process::shown_pid(proc_root)?).as_c_str())?;
     let mut buffer = [0; file::BUFFER_BYTES];
     let text = file::read_into(&own, c"status", &mut buffer)?;
     let effective = text
@@ -211,7 +226,7 @@ fn try_priority() -> Result<()> {
 
 /// Lowers the own score by one and puts it back; raising it is always allowed.
 fn try_oom_score_adj(proc_root: BorrowedFd<'_>) -> Result<()> {
-    let pid = std::process::id();
+    let pid = process::shown_pid(proc_root)?;
     let score = ProcessDir::open(proc_root, pid)?.oom_score_adj()?;
     if score <= -1000 {
         return Ok(());
@@ -293,6 +308,31 @@ mod tests {
         let dir = File::open(group.path()).expect("a directory");
         let proc_root = File::open("/proc").expect("/proc");
         let rights = test(&proc_root, Some((dir.as_fd(), CgroupVersion::V1)));
-        assert_eq!(find(&rights, "cgroup_kill").errno, Some(Errno::OPNOTSUPP));
+        for name in [
+            "cgroup_kill",
+            "memory_reclaim",
+            "memory_reclaim_swappiness",
+            "memory_high",
+        ] {
+            let right = find(&rights, name);
+            assert_eq!((right.works, right.errno), (false, Some(Errno::OPNOTSUPP)));
+            assert!(right.cost.contains("cgroup v1 has no"), "{}", right.cost);
+        }
+    }
+
+    #[test]
+    fn a_cgroup_that_is_not_there_is_no_old_kernel() {
+        let _alone = ALONE.lock();
+        let proc_root = File::open("/proc").expect("/proc");
+        for right in test(&proc_root, None) {
+            let of_cgroups = right.name.starts_with("memory_") || right.name == "cgroup_kill";
+            assert_eq!(
+                right.cost.contains("no memory cgroup is followed"),
+                of_cgroups,
+                "{}: {}",
+                right.name,
+                right.cost
+            );
+        }
     }
 }

@@ -4,8 +4,9 @@
 use std::os::fd::BorrowedFd;
 
 use forestall_decide::Protection;
+use rustix::io::Result;
 
-use crate::process::{Facts, ProcessDir};
+use crate::process::{self, Facts, ProcessDir};
 
 /// At or below this `oom_score_adj` somebody has asked for the process to be spared.
 const OOM_SCORE_ADJ_SPARED: i32 = -900;
@@ -67,10 +68,11 @@ pub(crate) struct OwnLine {
 }
 
 impl OwnLine {
-    /// Reads the chain of parents. Read anew for every order: an ancestor that ends hands us to another one.
-    pub(crate) fn read(proc_root: BorrowedFd<'_>) -> Self {
+    /// Reads the chain of parents. Read anew for every order: an ancestor that ends hands us to another one. An error where
+    /// this proc file system does not know us by our own number: nobody could be told from us there.
+    pub(crate) fn read(proc_root: BorrowedFd<'_>) -> Result<Self> {
         let mut pids = [0; ANCESTORS_MAX];
-        let mut pid = std::process::id();
+        let mut pid = process::own_pid(proc_root)?;
         for slot in &mut pids {
             *slot = pid;
             let Ok(facts) = ProcessDir::open(proc_root, pid).and_then(|dir| dir.facts()) else {
@@ -81,7 +83,7 @@ impl OwnLine {
             }
             pid = facts.parent;
         }
-        Self { pids }
+        Ok(Self { pids })
     }
 
     fn holds(&self, pid: u32) -> bool {
@@ -118,6 +120,7 @@ pub fn is_node_agent(comm: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::process::parse_stat;
+    use rustix::io::Errno;
     use std::os::fd::AsFd;
 
     fn facts(pid: u32, comm: &str, flags: u32) -> Facts {
@@ -126,7 +129,41 @@ mod tests {
     }
 
     fn own() -> OwnLine {
-        OwnLine::read(std::fs::File::open("/proc").expect("/proc").as_fd())
+        OwnLine::read(std::fs::File::open("/proc").expect("/proc").as_fd()).expect("our own line")
+    }
+
+    /// A proc file system that knows this process as `shown`, with this line of its status.
+    fn proc_of_files(shown: u32, status: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = root.path().join(shown.to_string());
+        std::fs::create_dir(&dir).expect("a directory");
+        std::os::unix::fs::symlink(shown.to_string(), root.path().join("self")).expect("a link");
+        std::fs::write(dir.join("status"), status).expect("a file");
+        let stat = format!("{shown} (me) S 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 9 1\n");
+        std::fs::write(dir.join("stat"), stat).expect("a file");
+        root
+    }
+
+    #[test]
+    fn a_proc_file_system_of_another_pid_namespace_proves_nothing() {
+        let read = |root: &tempfile::TempDir| {
+            let dir = std::fs::File::open(root.path()).expect("a directory");
+            OwnLine::read(dir.as_fd()).map(|line| line.pids[0])
+        };
+        let own = std::process::id();
+        assert_eq!(
+            read(&proc_of_files(own, &format!("Pid:\t{own}\nNSpid:\t{own}\n"))),
+            Ok(own)
+        );
+        // The host's proc in a container without hostPID: it knows us by another number …
+        let other = proc_of_files(own + 1, &format!("NSpid:\t{}\t{own}\n", own + 1));
+        assert_eq!(read(&other), Err(Errno::XDEV));
+        // … or by the same one by chance …
+        let chance = proc_of_files(own, &format!("NSpid:\t{own}\t{own}\n"));
+        assert_eq!(read(&chance), Err(Errno::XDEV));
+        // … or not at all, although somebody of our number lives there.
+        std::fs::remove_file(chance.path().join("self")).expect("the link");
+        assert_eq!(read(&chance), Err(Errno::NOENT));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) enum Refusal {
     Vetoed(Note),
     /// It makes no sense.
     Misplaced,
+    /// The proc file system does not know us by our own number, so that it cannot be said who anybody is.
+    ForeignProc,
     /// The kernel refused.
     Failed(Errno),
 }
@@ -73,7 +75,8 @@ impl Hands {
     pub(crate) fn warm_up(&mut self) {
         self.pids.resize(PROCESSES_PREPARED, 0);
         self.living.resize(PROCESSES_PREPARED, (ProcessId::default(), 0));
-        let own = ProcessDir::open(self.proc_root.as_fd(), std::process::id()).and_then(|own| own.facts());
+        let own = process::own_pid(self.proc_root.as_fd())
+            .and_then(|own| ProcessDir::open(self.proc_root.as_fd(), own)?.facts());
         if let Ok(own) = own {
             // Our own process is always refused.
             let _ = self.seize(&Place::Process(own.id));
@@ -90,6 +93,10 @@ impl Hands {
     /// Takes hold of the victim if it is the one that was meant and may be touched. Returns what it holds and what of
     /// that may outlive it.
     pub(crate) fn seize(&mut self, place: &Place) -> Result<(Victim, Seen, Bytes), Refusal> {
+        // A pidfd is opened by the number in our own PID namespace: in another one's proc nobody can be named.
+        if process::own_pid(self.proc_root.as_fd()).is_err() && !matches!(place, Place::Node) {
+            return Err(Refusal::ForeignProc);
+        }
         match place {
             Place::Node => Err(Refusal::Misplaced),
             Place::Cgroup(place) => {
@@ -211,7 +218,7 @@ impl Hands {
             GroupKind::Pod(_) if !has_children => {}
             _ => return Err(Refusal::Vetoed(Note::NotAContainer)),
         }
-        let own = OwnLine::read(self.proc_root.as_fd());
+        let own = self.own_line()?;
         self.living.clear();
         for pid in &self.pids {
             if let Some(found) = check(&self.proc_root, *pid, &own, false)? {
@@ -221,8 +228,12 @@ impl Hands {
         Ok(())
     }
 
+    fn own_line(&self) -> Result<OwnLine, Refusal> {
+        OwnLine::read(self.proc_root.as_fd()).map_err(|_| Refusal::ForeignProc)
+    }
+
     fn check_process(&mut self, id: ProcessId) -> Result<(), Refusal> {
-        let own = OwnLine::read(self.proc_root.as_fd());
+        let own = self.own_line()?;
         match check(&self.proc_root, id.pid, &own, true)? {
             Some((found, _)) if found == id => Ok(()),
             _ => Err(Refusal::Gone),

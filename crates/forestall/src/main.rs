@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             let _ = writeln!(
                 io::stderr(),
                 "forestall: {}",
-                log::escape::text(&format!("{error:#}"))
+                log::escape::text(&describe(&error))
             );
             let usage = error.chain().any(<dyn std::error::Error>::is::<config::Invalid>);
             if usage {
@@ -51,6 +51,19 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Completions(args) => commands::completions::run(&args),
         Command::Man(args) => commands::man::run(&args),
     }
+}
+
+/// The error and its causes. A cause that the error before it has quoted already is not said again.
+fn describe(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// The other end of a pipe was closed (`forestall free | head -1`): the reader has what it wanted.

@@ -1,6 +1,8 @@
 //! The agent as it is run: on a machine made of files, seen through its log, its pages and its signals.
 
 mod machine;
+#[path = "agent/stance.rs"]
+mod stance;
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -233,6 +235,18 @@ fn a_required_rung_that_cannot_be_used_is_a_refusal() {
 }
 
 #[test]
+fn a_threshold_that_this_machine_never_clears_is_wrong_usage() {
+    let machine = Machine::new(PLENTY_KIB);
+    let output = machine
+        .command(&["--preset", "gist", "--min-available", "8Gi", "--listen", "none"])
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("gist.minAvailable: 8Gi"), "{message}");
+}
+
+#[test]
 fn a_machine_that_is_none_is_an_error_that_names_the_file() {
     let nowhere = tempfile::tempdir().expect("a directory");
     let mut command = machine::forestall(&["agent", "--listen", "none", "--root"]);
@@ -242,8 +256,8 @@ fn a_machine_that_is_none_is_an_error_that_names_the_file() {
         .output()
         .expect("it runs");
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("proc"),
-        "{output:?}"
-    );
+    let message = String::from_utf8_lossy(&output.stderr);
+    let file = nowhere.path().join("proc").display().to_string();
+    assert_eq!(message.matches(&file).count(), 1, "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
 }

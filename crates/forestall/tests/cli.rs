@@ -55,6 +55,19 @@ fn what_cannot_be_understood_is_usage() {
 }
 
 #[test]
+fn an_interval_of_nothing_is_refused_by_its_own_name() {
+    for interval in ["0s", "0", "5ms"] {
+        let output = run(&["agent", "--interval", interval, "--listen", "none"]);
+        assert_eq!(output.status.code(), Some(2));
+        let message = text(&output.stderr);
+        assert!(
+            message.starts_with("forestall: timing.interval (--interval): "),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_configuration_is_checked_and_its_result_printed() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("agent.yaml");

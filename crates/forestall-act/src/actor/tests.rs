@@ -123,6 +123,58 @@ fn an_escalation_kills_at_once_and_answers_both_orders() {
 }
 
 #[test]
+fn what_is_called_off_is_not_carried_further() {
+    let (handle, mut child) = (start(), child("trap '' TERM"));
+    let mut first = order(1, Span::secs(600), Place::Process(id_of(child.id())));
+    first.action.deadline = Span::secs(600);
+    assert_eq!(handle.submit(first), Ok(()));
+    let until = Instant::now() + PATIENCE;
+    while handle.take_outcome().is_none() {
+        assert!(Instant::now() < until, "TERM was never sent");
+        wait_for_report(&handle);
+    }
+    handle.call_off();
+    // ECANCELED is 125 on every machine.
+    let called_off = OutcomeKind::Failed(125);
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, called_off);
+    assert!(child.try_wait().expect("our own child").is_none());
+    // What is ordered afterwards is carried out.
+    let again = order(2, Span::default(), Place::Process(id_of(child.id())));
+    assert_eq!(handle.submit(again), Ok(()));
+    assert_eq!(wait_for(&handle, 2).0.outcome.kind, OutcomeKind::Done);
+    assert_eq!(signal_of(&mut child), Some(9));
+}
+
+#[test]
+fn nobody_is_signalled_by_a_number_of_another_pid_namespace() {
+    let mut child = child(":");
+    // A proc file system that shows the child under its number, and does not know us: as if it were of elsewhere.
+    let proc_root = tempfile::tempdir().expect("a directory");
+    let shown = proc_root.path().join(child.id().to_string());
+    fs::create_dir(&shown).expect("a directory");
+    for file in ["stat", "status", "oom_score_adj"] {
+        let real = format!("/proc/{}/{file}", child.id());
+        fs::write(shown.join(file), fs::read(real).expect("a living process")).expect("a file");
+    }
+    let handle = Actor::start(&ActConfig {
+        proc_root: proc_root.path().into(),
+        ..ActConfig::default()
+    })
+    .expect("three threads");
+    let victim = Place::Process(id_of(child.id()));
+    assert_eq!(handle.submit(order(1, Span::default(), victim)), Ok(()));
+    let report = wait_for(&handle, 1).0;
+    // EXDEV is 18 on every machine.
+    assert_eq!(
+        (report.outcome.kind, report.note),
+        (OutcomeKind::Failed(18), Note::ForeignProc)
+    );
+    assert!(child.try_wait().expect("our own child").is_none());
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
+}
+
+#[test]
 fn another_start_time_is_gone_and_the_child_lives() {
     let (handle, mut child) = (start(), child(":"));
     let mut id = id_of(child.id());

@@ -33,6 +33,10 @@ fn prepare(place: &CgroupPlace) -> Dip {
     dip.expect("a limit to lower")
 }
 
+fn ends(recovered: &[Recovered]) -> Vec<DipEnd> {
+    recovered.iter().map(|found| found.end).collect()
+}
+
 #[test]
 fn a_dip_goes_one_step_below_what_is_held_and_back() {
     // As long as the value of the dip, 84 MiB, so that the plain file is overwritten whole.
@@ -79,7 +83,7 @@ fn a_crash_in_the_middle_is_repaired_at_the_next_start() {
         recovered,
         [Recovered {
             path: place.path.to_path_buf(),
-            restored: true
+            end: DipEnd::Restored
         }]
     );
     assert!(high(&place).starts_with("max"));
@@ -94,7 +98,7 @@ fn recovery_leaves_alone_what_is_not_ours_any_more() {
     journal.enter(&place, &prepare(&place)).expect("a journal");
     set_high(&place, "55555555");
     let recovered = recover_dips(state.path()).expect("a readable journal");
-    assert!(recovered.iter().all(|found| !found.restored));
+    assert_eq!(ends(&recovered), [DipEnd::NotOurs]);
     assert_eq!(high(&place), "55555555");
     // Another cgroup at the same path.
     place.id = GroupId(place.id.0 + 1);
@@ -102,7 +106,7 @@ fn recovery_leaves_alone_what_is_not_ours_any_more() {
     journal.enter(&place, &prepare(&place)).expect("a journal");
     set_high(&place, "88080384");
     let recovered = recover_dips(state.path()).expect("a readable journal");
-    assert!(recovered.iter().all(|found| !found.restored));
+    assert_eq!(ends(&recovered), [DipEnd::Gone]);
     assert_eq!(high(&place), "88080384");
 }
 
@@ -130,4 +134,41 @@ fn torn_entries_are_struck_out() {
 fn no_journal_is_nothing_to_recover() {
     let state = tempfile::tempdir().expect("a directory");
     assert_eq!(recover_dips(state.path()).expect("no journal"), []);
+}
+
+#[test]
+fn a_dip_that_cannot_be_put_back_is_kept_for_the_next_try() {
+    let state = tempfile::tempdir().expect("a directory");
+    let (_root, place) = fake("max");
+    let journal = Journal::new(state.path());
+    journal.enter(&place, &prepare(&place)).expect("a journal");
+    // What stands in the way here is a directory of the file's name, whatever this user may write.
+    let high_file = place.path.join("memory.high");
+    fs::remove_file(&high_file).expect("the file");
+    fs::create_dir(&high_file).expect("a directory");
+    for _ in 0..2 {
+        let recovered = recover_dips(state.path()).expect("a readable journal");
+        assert_eq!(ends(&recovered), [DipEnd::Failed(Errno::ISDIR)]);
+        assert!(journal.entry(place.id).exists());
+    }
+    fs::remove_dir(&high_file).expect("the directory");
+    set_high(&place, "88080384");
+    // Until then a further dip must not take the lowered limit for the one to put back.
+    assert!(journal.enter(&place, &prepare_below(&place)).is_err());
+    let recovered = recover_dips(state.path()).expect("a readable journal");
+    assert_eq!(ends(&recovered), [DipEnd::Restored]);
+    assert!(high(&place).starts_with("max"));
+    assert!(!journal.entry(place.id).exists());
+    // Once the cgroup is gone there is nothing left to put back.
+    journal.enter(&place, &prepare_below(&place)).expect("a journal");
+    fs::remove_file(&high_file).expect("the file");
+    let recovered = recover_dips(state.path()).expect("a readable journal");
+    assert_eq!(ends(&recovered), [DipEnd::Gone]);
+    assert!(!journal.entry(place.id).exists());
+}
+
+/// A dip below the lowered limit of another one.
+fn prepare_below(place: &CgroupPlace) -> Dip {
+    let dip = Dip::prepare(place, Bytes::mebi(64), Moment(0)).expect("readable files");
+    dip.expect("a limit to lower")
 }

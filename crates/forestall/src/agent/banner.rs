@@ -18,6 +18,7 @@ struct StartBody {
     kernel: String,
     cgroup_version: Option<u8>,
     cgroups: usize,
+    cgroups_left_out: usize,
     pressure: bool,
     lru: &'static str,
     total_bytes: u64,
@@ -61,14 +62,14 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
     let headline = format!(
         "forestall {} on {node}: mode {}, preset {preset}, http {}; Linux {kernel}, {cgroup}, pressure {}, LRU {lru}, {} memory",
         env!("CARGO_PKG_VERSION"),
-        words::mode(settings.policy.mode),
+        words::mode(started.policy.mode),
         settings.listen,
         if found.node_pressure { "on" } else { "off" },
         sample.node.total,
     );
     let mut lines = vec![(Level::Info, headline)];
-    let working: Vec<&str> = started
-        .rights
+    let rights = started.ground.rights();
+    let working: Vec<&str> = rights
         .iter()
         .filter(|right| right.works)
         .map(|right| right.name)
@@ -76,7 +77,7 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
     if !working.is_empty() {
         lines.push((Level::Info, format!("rights: {}", working.join(", "))));
     }
-    for right in started.rights.iter().filter(|right| !right.works) {
+    for right in rights.iter().filter(|right| !right.works) {
         let errno = right
             .errno
             .map_or_else(String::new, |errno| format!(" ({})", std::io::Error::from(errno)));
@@ -97,11 +98,11 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
         kernel,
         cgroup_version,
         cgroups: started.sensor.roster().len(),
+        cgroups_left_out: started.sensor.roster().left_out(),
         pressure: found.node_pressure,
         lru,
         total_bytes: sample.node.total.0,
-        rights: started
-            .rights
+        rights: rights
             .iter()
             .map(|right| RightBody {
                 name: right.name,

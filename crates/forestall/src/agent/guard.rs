@@ -122,6 +122,9 @@ impl Guard {
             match command {
                 Command::Stop => return false,
                 Command::Policy(policy) => {
+                    if self.engine.policy().mode == Mode::Enforce && policy.mode != Mode::Enforce {
+                        self.actor.call_off();
+                    }
                     self.engine.step(now, Input::Policy(&policy));
                     self.post.policy(now, &policy);
                 }
@@ -172,6 +175,8 @@ impl Guard {
         let tick = Tick {
             now: at,
             took: now().since(at),
+            followed: self.sensor.roster().len(),
+            left_out: self.sensor.roster().left_out(),
         };
         self.post
             .publish(&tick, sample, &decision, &SensorNames(&self.sensor));

@@ -7,9 +7,11 @@ mod args;
 mod banner;
 pub(crate) mod clock;
 mod fill;
+mod ground;
 mod guard;
 mod neighbours;
 mod place;
+mod seat;
 pub(crate) mod shared;
 mod start;
 mod trigger;
@@ -18,11 +20,15 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
 use anyhow::Context;
-use forestall_decide::{Mode, Policy};
+use forestall_decide::{Mode, Policy, Rung};
 
 pub(crate) use self::args::AgentArgs;
+pub(crate) use self::ground::Ground;
 use self::guard::GuardSetup;
 use self::neighbours::find_neighbours;
+pub(crate) use self::seat::Holder;
+use self::shared::Degraded;
+pub(crate) use self::start::say_left_out;
 use crate::config::{self, Settings};
 use crate::exit::Exit;
 use crate::log::sink::Sink;
@@ -39,7 +45,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     let notifier = Notifier::from_environment();
     // The guard raises its priority at start, and threads inherit it; the talk thread goes back to what was given.
     let nice = rustix::process::getpriority_process(None).unwrap_or(0);
-    let started = start::start(&settings)?;
+    let started = start::start(&settings, nice)?;
     if let Some((rung, why)) = started
         .degraded
         .iter()
@@ -51,7 +57,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         )));
     }
     let node = node_name();
-    let mut logger = open_log(&settings, &node).context("cannot use stdout")?;
+    let mut logger = open_log(started.policy.mode, &node).context("cannot use stdout")?;
     banner::say_banner(&mut logger, &settings, &started, &node);
     let neighbours = find_neighbours(&settings.root.join("proc"));
     if !neighbours.is_empty() {
@@ -63,16 +69,10 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         );
     }
     let ends = shared::open().context("cannot make an eventfd")?;
-    for (rung, why) in &started.degraded {
-        ends.board.degrade(rung.label(), why.as_str());
-    }
-    // A rung that is off by choice misses nothing; `sysrq` is no more than its one right.
-    for right in started
-        .rights
-        .iter()
-        .filter(|right| !right.works && right.name != "sysrq")
-    {
-        ends.board.degrade(right.name, right.cost);
+    ends.board
+        .set_degraded(degraded(&started.degraded, &started.ground, started.holder));
+    if let Some(holder) = started.holder {
+        logger.say(Level::Warn, "standby", &standby(holder));
     }
     let talk = talk::start(TalkSetup {
         board: ends.board,
@@ -83,6 +83,9 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         args,
         settings,
         granted: started.granted,
+        mode: started.policy.mode,
+        ground: started.ground,
+        holder: started.holder,
         nice,
     })
     .context("cannot start the talk thread")?;
@@ -96,6 +99,31 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     });
     talk.end();
     Ok(Exit::Clean)
+}
+
+/// Everything that is missing here. A rung that is off by choice misses nothing; `sysrq` is no more than its one right.
+pub(crate) fn degraded(rungs: &[(Rung, String)], ground: &Ground, holder: Option<Holder>) -> Vec<Degraded> {
+    let rungs = rungs
+        .iter()
+        .map(|(rung, why)| Degraded::new(rung.label(), why.as_str()));
+    let missing = ground
+        .rights()
+        .iter()
+        .filter(|right| !right.works && right.name != "sysrq");
+    let rights = missing.map(|right| Degraded::new(right.name, right.cost));
+    let seat = holder.map(|holder| Degraded::new("enforce", standby(holder)));
+    rungs.chain(rights).chain(seat).collect()
+}
+
+/// Why this agent does not act although it was told to, and what to do.
+pub(crate) fn standby(holder: Holder) -> String {
+    let pid = holder
+        .pid
+        .map_or_else(|| "of unknown PID".to_owned(), |pid| format!("with PID {pid}"));
+    format!(
+        "another forestall agent, {pid}, enforces on this machine: this one runs in shadow and takes over when that one \
+         ends; stop one of the two, or give this one --mode shadow"
+    )
 }
 
 /// What a new configuration's policy becomes on this machine, whose rights were tried at start.
@@ -136,7 +164,7 @@ fn node_name() -> String {
     }
 }
 
-fn open_log(settings: &Settings, node: &str) -> std::io::Result<Logger> {
+fn open_log(mode: Mode, node: &str) -> std::io::Result<Logger> {
     let stdout = std::io::stdout();
     let style = if stdout.is_terminal() {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
@@ -146,10 +174,5 @@ fn open_log(settings: &Settings, node: &str) -> std::io::Result<Logger> {
         Style::Json
     };
     let sink = Sink::new(stdout.as_fd().try_clone_to_owned()?);
-    Ok(Logger::new(
-        sink,
-        style,
-        Some(node.to_owned()),
-        settings.policy.mode,
-    ))
+    Ok(Logger::new(sink, style, Some(node.to_owned()), mode))
 }

@@ -17,7 +17,7 @@
 //!     poll(psi triggers, timer, commands.fd(), …);
 //!     while let Some(command) = commands.take() { … Command::Policy(policy) → engine.step + post.policy; Stop → break }
 //!     let decision = engine.step(now, Input::Sample(&sample));
-//!     post.publish(&Tick { now, took }, &sample, &decision, &sensor);   // sensor: Names
+//!     post.publish(&Tick { now, took, … }, &sample, &decision, &sensor);   // sensor: Names
 //!     for outcome in actor { engine.step(Input::Outcome(&outcome)); post.outcome(now, &outcome); }
 //! }
 //! ```
@@ -39,7 +39,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-pub(crate) use self::board::{BUCKET_BOUNDS, Board, Health, Histogram};
+pub(crate) use self::board::{BUCKET_BOUNDS, Board, Degraded, Health, Histogram};
 pub(crate) use self::command::{Command, Commander, Commands};
 #[cfg(test)]
 pub(crate) use self::event::Name;

@@ -10,7 +10,7 @@ use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Span, Victims};
 use super::Invalid;
 use super::choice::word;
 use super::listen::Listen;
-use super::quantity::write_time;
+use super::quantity::{write_size, write_time};
 use super::raw::{Percent, Raw, Typed};
 
 /// Everything `agent` needs to know.
@@ -44,6 +44,15 @@ impl Default for Settings {
 const INTERVAL_MAX: Span = Span::secs(600);
 /// The shortest: below it the agent would be a load of its own.
 const TICK_FLOOR: Span = Span::millis(1);
+/// The longest of all shortest times: a cgroup may be full within 300 ms, and what happens between two looks is reckoned with
+/// this, so that a longer one would kill from afar.
+const TICK_MIN_MAX: Span = Span::millis(100);
+/// A wall that is near is looked at once a second at the least. The presets of others poll evenly instead.
+const TICK_NEAR_MAX: Span = Span::secs(1);
+/// A large victim takes this long to give its memory back, and a kill that is judged sooner has no effect yet.
+const EFFECT_DEADLINE_MIN: Span = Span::millis(500);
+/// What a kill has freed is seen at the look after it; without a pause the next victim would die for the same shortage.
+const KILL_COOLDOWN_MIN: Span = Span::millis(100);
 
 impl Settings {
     /// Checks what was typed. The error names the field, what is wrong with it and what to write.
@@ -147,7 +156,7 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
     let (calm, near, min) = (policy.tick_calm, policy.tick_near, policy.tick_min);
     if calm > INTERVAL_MAX {
         return refuse(format!(
-            "timing.interval: {} is too long; at most {}",
+            "timing.interval (--interval): {} is too long; at most {}",
             write_time(calm),
             write_time(INTERVAL_MAX)
         ));
@@ -157,6 +166,27 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
             "timing.tickMin: {} is too short; at least {}",
             write_time(min),
             write_time(TICK_FLOOR)
+        ));
+    }
+    if min > TICK_MIN_MAX {
+        return refuse(format!(
+            "timing.tickMin: {} is too long; at most {}",
+            write_time(min),
+            write_time(TICK_MIN_MAX)
+        ));
+    }
+    if calm < min {
+        return refuse(format!(
+            "timing.interval (--interval): {} is too short; at least {} (timing.tickMin)",
+            write_time(calm),
+            write_time(min)
+        ));
+    }
+    if near > TICK_NEAR_MAX && policy.preset == Preset::Forestall {
+        return refuse(format!(
+            "timing.tickNear: {} is too long; at most {}",
+            write_time(near),
+            write_time(TICK_NEAR_MAX)
         ));
     }
     if near > calm {
@@ -186,8 +216,27 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
             ));
         }
     }
-    if policy.effect_deadline == Span(0) {
-        return refuse("timing.effectDeadline: a kill needs time to show its effect; such as 10s".to_owned());
+    for (name, span, least, why) in [
+        (
+            "effectDeadline",
+            policy.effect_deadline,
+            EFFECT_DEADLINE_MIN,
+            "a kill needs time to show its effect",
+        ),
+        (
+            "killCooldown",
+            policy.kill_cooldown,
+            KILL_COOLDOWN_MIN,
+            "a victim's memory needs time to come back",
+        ),
+    ] {
+        if span < least {
+            return refuse(format!(
+                "timing.{name}: {} is too short, {why}; at least {}",
+                write_time(span),
+                write_time(least)
+            ));
+        }
     }
     if !(500..=1000).contains(&policy.culprit_share_permille) {
         return refuse(
@@ -208,7 +257,29 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
     if policy.preset == Preset::WarStoryA && policy.war_story_used_permille == 0 {
         return refuse("warStoryA.usedPercent: 0 would always act; such as 85".to_owned());
     }
+    if policy.preset == Preset::WarStoryA && policy.war_story_cache_permille == 0 {
+        return refuse("warStoryA.cachePercent: 0 would always act; such as 15".to_owned());
+    }
     Ok(())
+}
+
+/// What makes no sense on a machine with this much memory: a threshold that is always crossed.
+pub(crate) fn check_against(policy: &Policy, total: Bytes) -> Result<(), Invalid> {
+    let mut thresholds = vec![("kubeletEvictionHard", policy.kubelet_eviction_hard)];
+    if policy.preset == Preset::Gist {
+        thresholds.push(("gist.minAvailable", policy.gist_available_bytes_min));
+    }
+    // A machine whose memory cannot be read is found out elsewhere.
+    let crossed = thresholds
+        .into_iter()
+        .find(|(_, threshold)| total > Bytes::ZERO && *threshold >= total);
+    match crossed {
+        Some((name, threshold)) => Err(Invalid::new(format!(
+            "{name}: {} is all that this machine has ({total}) or more, so that it would always act; write less",
+            write_size(threshold)
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Flags of one preset given for another would silently do nothing: refused. In a file they may rest beside each other.

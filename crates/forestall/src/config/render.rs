@@ -143,13 +143,13 @@ fn fields(settings: &Settings) -> Vec<Field> {
         "timing",
         "tickNear",
         write_time(policy.tick_near),
-        "The time between two looks while a wall is near.",
+        "The time between two looks while a wall is near; at most 1s.",
     );
     add(
         "timing",
         "tickMin",
         write_time(policy.tick_min),
-        "The shortest time between two looks, whatever happens.",
+        "The shortest time between two looks, whatever happens; 1ms to 100ms.",
     );
     add(
         "timing",
@@ -161,13 +161,13 @@ fn fields(settings: &Settings) -> Vec<Field> {
         "timing",
         "effectDeadline",
         write_time(policy.effect_deadline),
-        "How long a kill may take to show its effect before it is judged to have none.",
+        "How long a kill may take to show its effect before it is judged to have none; at least 500ms.",
     );
     add(
         "timing",
         "killCooldown",
         write_time(policy.kill_cooldown),
-        "No second kill for the same limit before this has passed since the first one's effect.",
+        "No second kill for the same limit before this has passed since the first one's effect; at least 100ms.",
     );
 
     add(

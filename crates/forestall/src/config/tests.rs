@@ -91,16 +91,55 @@ fn fields_that_contradict_each_other_are_refused() {
         ("timing: {tickNear: 5ms}", "tickMin"),
         ("timing: {interval: 1h}", "interval"),
         ("timing: {termGrace: 1h}", "termGrace"),
+        ("timing: {tickMin: 200ms}", "tickMin"),
+        ("timing: {interval: 0s}", "interval (--interval)"),
+        ("timing: {interval: 9ms}", "interval (--interval)"),
+        ("timing: {interval: 5s, tickNear: 2s}", "tickNear"),
         ("timing: {effectDeadline: 0}", "effectDeadline"),
+        ("timing: {effectDeadline: 499ms}", "effectDeadline"),
+        ("timing: {killCooldown: 0}", "killCooldown"),
+        ("timing: {killCooldown: 99ms}", "killCooldown"),
         ("culpritSharePercent: 30", "culpritSharePercent"),
         ("require: [sysrq]", "rungs.sysrq"),
         ("preset: gist\nrungs: {sysrq: false}", "rungs.sysrq"),
         ("preset: gist\ngist: {minAvailable: 0}", "minAvailable"),
         ("preset: war-story-a\nwarStoryA: {usedPercent: 0}", "usedPercent"),
+        (
+            "preset: war-story-a\nwarStoryA: {cachePercent: 0}",
+            "cachePercent",
+        ),
     ] {
         let Invalid(error) = check(text).expect_err(text);
         assert!(error.contains(field), "{text:?} gave {error:?}");
     }
+}
+
+#[test]
+fn the_least_of_each_time_is_enough() {
+    let least = "timing: {interval: 1ms, tickNear: 1ms, tickMin: 1ms, termGrace: 0, effectDeadline: 500ms, \
+                 killCooldown: 100ms}";
+    assert!(check(least).is_ok(), "{:?}", check(least));
+    // Others' rules poll as seldom as they say.
+    assert!(check("preset: gist\ntiming: {interval: 10m}").is_ok());
+}
+
+#[test]
+fn a_threshold_above_all_memory_is_refused() {
+    let total = Bytes::mebi(1024);
+    let against = |text: &str| checked::check_against(&check(text).expect("it is sound").policy, total);
+    assert_eq!(against("kubeletEvictionHard: 1023Mi"), Ok(()));
+    for (text, field) in [
+        ("kubeletEvictionHard: 1Gi", "kubeletEvictionHard: 1Gi"),
+        (
+            "preset: gist\ngist: {minAvailable: 2Gi}",
+            "gist.minAvailable: 2Gi",
+        ),
+    ] {
+        let Invalid(error) = against(text).expect_err(text);
+        assert!(error.contains(field) && error.contains("1.0GiB"), "{error}");
+    }
+    // The preset that does not read it may have it.
+    assert_eq!(against("gist: {minAvailable: 2Gi}"), Ok(()));
 }
 
 #[test]

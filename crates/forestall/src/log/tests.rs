@@ -81,8 +81,17 @@ fn said(style: Style, say: impl FnOnce(&mut Logger)) -> String {
 fn told(style: Style, decision: &Decision<'_>) -> Vec<String> {
     let mut ends = shared::open().expect("an eventfd");
     let now = clock::now();
-    ends.post
-        .publish(&Tick { now, took: Span(1) }, &Sample::default(), decision, &Fixed);
+    ends.post.publish(
+        &Tick {
+            now,
+            took: Span(1),
+            followed: 0,
+            left_out: 0,
+        },
+        &Sample::default(),
+        decision,
+        &Fixed,
+    );
     let text = said(style, |logger| {
         while let Some(event) = ends.inbox.take() {
             logger.event(&event, now);
@@ -308,6 +317,8 @@ fn the_live_view_shows_the_machines_walls_and_those_that_move() {
         &Tick {
             now: clock::now(),
             took: Span(1),
+            followed: 0,
+            left_out: 0,
         },
         &Sample::default(),
         &Decision {

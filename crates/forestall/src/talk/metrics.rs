@@ -207,6 +207,17 @@ fn encode_counters(out: &mut Page<'_, '_>, board: &Board) -> fmt::Result {
             Ok(())
         },
     )?;
+    out.gauge(
+        "forestall_cgroups",
+        "Cgroups that are followed, and those that are not because there are too many",
+        |series| {
+            let (followed, left_out) = board.cgroups();
+            for (state, count) in [("followed", followed), ("left-out", left_out)] {
+                series.int(&[("state", state)], i64::try_from(count).unwrap_or(i64::MAX))?;
+            }
+            Ok(())
+        },
+    )?;
     out.counter("forestall_ticks", "Looks of the guard", |series| {
         series.count(&NO_LABELS, board.ticks_total())
     })?;

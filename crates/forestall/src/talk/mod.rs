@@ -8,6 +8,7 @@ mod metrics;
 mod pages;
 mod reload;
 mod server;
+mod stance;
 mod supervise;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use forestall_decide::{Moment, Policy, Span};
+use forestall_decide::{Mode, Moment, Policy, Span};
 use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,9 +29,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use self::pages::Pages;
+use self::stance::standby_spacing;
 use self::supervise::{BACKOFF_MAX, keep_going};
-use crate::agent::shared::{Board, Commander, Health, Inbox, Snapshot};
-use crate::agent::{AgentArgs, clock};
+use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, Snapshot};
+use crate::agent::{AgentArgs, Ground, Holder, clock, say_left_out};
 use crate::config::{Listen, Settings};
 use crate::exit::Exit;
 use crate::log::{Level, Logger};
@@ -46,6 +48,10 @@ const LIVE_SPACING: Duration = Duration::from_secs(1);
 /// How long the end may take: for the guard after a signal, and for the last lines after the guard.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
 const LAST_LINES_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long the guard has to end once it was asked for twice: a dip is put back within that time.
+const HURRIED_END_TIME_MAX: Duration = Duration::from_millis(200);
+/// A change in the number of cgroups that are left out is told no sooner than this after the one before.
+const LEFT_OUT_SPACING: Span = Span::secs(60);
 
 /// What the thread needs.
 pub(crate) struct TalkSetup {
@@ -63,6 +69,12 @@ pub(crate) struct TalkSetup {
     pub(crate) settings: Settings,
     /// The policy that the guard started with, cut down to what can be done here.
     pub(crate) granted: Policy,
+    /// The mode the guard was told last: not the one that was asked for while another agent acts.
+    pub(crate) mode: Mode,
+    /// What acting needs.
+    pub(crate) ground: Ground,
+    /// Who acts instead.
+    pub(crate) holder: Option<Holder>,
     /// The priority (nice value) this thread is meant to have.
     pub(crate) nice: i32,
     /// The service manager, if there is one that listens.
@@ -90,6 +102,7 @@ pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
         seen: Board::empty_snapshot(),
         ending: Arc::clone(&ending),
         late: false,
+        left_out: LeftOut::default(),
         setup,
     };
     thread::Builder::new()
@@ -138,6 +151,29 @@ struct Talker {
     seen: Snapshot,
     ending: Arc<Ending>,
     late: bool,
+    left_out: LeftOut,
+}
+
+/// What was told of the cgroups that are left out, and when.
+#[derive(Debug, Default)]
+struct LeftOut {
+    told: Option<(u64, Moment)>,
+}
+
+impl LeftOut {
+    /// The sentence that is due, if there is one. What was there at the first look is told at start.
+    fn due(&mut self, count: u64, now: Moment) -> Option<String> {
+        let Some((told, at)) = self.told else {
+            self.told = Some((count, now));
+            return None;
+        };
+        if count == told || now.since(at) < LEFT_OUT_SPACING {
+            return None;
+        }
+        self.told = Some((count, now));
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        Some(say_left_out(count).unwrap_or_else(|| "all cgroups are followed again".to_owned()))
+    }
 }
 
 /// The signals that mean something.
@@ -176,8 +212,11 @@ impl Talker {
         let mut alive = interval(watchdog.unwrap_or(STATUS_SPACING));
         alive.set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.tell_ready();
+        let mut standby = interval(standby_spacing());
+        standby.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stops = 0_u32;
         let mut end_by = None;
+        let mut is_hurried = false;
         let end = loop {
             hush(&bell);
             self.take_events();
@@ -188,17 +227,21 @@ impl Talker {
                 _ = regular.tick() => self.tell_regularly(live),
                 _ = alive.tick(), if watchdog.is_some() => self.tell_alive(),
                 () = sleep(FLUSH_PAUSE), if unflushed => {}
+                _ = standby.tick(), if self.setup.holder.is_some() => self.try_to_take_over(),
                 _ = signals.hup.recv() => self.reload(),
                 _ = signals.term.recv() => stops += 1,
                 _ = signals.int.recv() => stops += 1,
                 () = self.ending.bell.notified() => {}
-                () = sleep_until(end_by.unwrap_or_else(Instant::now)), if end_by.is_some() => stops += 1,
+                () = sleep_until(end_by.unwrap_or_else(Instant::now)), if end_by.is_some() => {
+                    self.give_up(is_hurried).await;
+                }
             }
             if self.ending.flag.load(Ordering::Acquire) {
                 break Ok(());
             }
-            if stops > 1 {
-                self.give_up();
+            if stops > 1 && !is_hurried {
+                is_hurried = true;
+                end_by = Some(Instant::now() + HURRIED_END_TIME_MAX);
             } else if stops == 1 && end_by.is_none() {
                 end_by = Some(Instant::now() + END_TIME_MAX);
                 self.ask_for_the_end();
@@ -212,6 +255,9 @@ impl Talker {
     fn take_events(&mut self) {
         while let Some(event) = self.setup.inbox.take() {
             self.setup.logger.event(&event, clock::now());
+            if matches!(event.kind, EventKind::PolicyTaken) {
+                self.settle(event.mode);
+            }
         }
     }
 
@@ -269,6 +315,7 @@ impl Talker {
     fn tell_regularly(&mut self, live: bool) {
         self.setup.board.read_snapshot(&mut self.seen);
         self.tell_lateness();
+        self.tell_left_out();
         if self.seen.at.is_none() {
             return;
         }
@@ -302,6 +349,17 @@ impl Talker {
         }
     }
 
+    /// Cgroups that are not followed are told when their number changes.
+    fn tell_left_out(&mut self) {
+        if self.setup.board.ticks_total() == 0 {
+            return;
+        }
+        let (_, left_out) = self.setup.board.cgroups();
+        if let Some(message) = self.left_out.due(left_out, clock::now()) {
+            self.setup.logger.say(Level::Warn, "cgroups", &message);
+        }
+    }
+
     fn ask_for_the_end(&self) {
         self.setup.commander.stop();
         if let Some(notifier) = &self.setup.notifier {
@@ -309,8 +367,13 @@ impl Talker {
         }
     }
 
-    /// The guard did not end in time, or the end was asked for twice.
-    fn give_up(&mut self) {
+    /// The guard has not ended in time. Whoever asks twice wants it so: that is a clean end, and what a dip may have left
+    /// lowered is in the journal.
+    async fn give_up(&mut self, is_hurried: bool) {
+        if is_hurried {
+            self.say_last_lines().await;
+            std::process::exit(Exit::Clean as i32);
+        }
         self.setup
             .logger
             .say(Level::Error, "end", "the guard does not end; leaving without it");

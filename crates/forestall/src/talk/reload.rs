@@ -46,11 +46,11 @@ impl Talker {
             );
             return;
         }
-        if !self
-            .setup
-            .commander
-            .policy(agent::adapt(&fresh.policy, &self.setup.granted))
-        {
+        if let Some(refusal) = self.refuse_senseless(&fresh) {
+            self.setup.logger.say(Level::Error, "reload", &refusal);
+            return;
+        }
+        if !self.follow(&fresh.policy) {
             self.setup.logger.say(
                 Level::Error,
                 "reload",
@@ -58,14 +58,24 @@ impl Talker {
             );
             return;
         }
-        self.setup.logger.set_mode(fresh.policy.mode);
         self.setup.settings = Settings {
             policy: fresh.policy,
             beside: fresh.beside,
-            ..old.clone()
+            ..self.setup.settings.clone()
         };
         self.setup
             .logger
             .say(Level::Info, "reload", "the configuration was read again");
+    }
+
+    /// Why a policy makes no sense on this machine, if so.
+    fn refuse_senseless(&mut self, fresh: &Settings) -> Option<String> {
+        self.setup.board.read_snapshot(&mut self.seen);
+        // Before the first look its size is not known, and the start has checked the policy it began with.
+        self.seen.at?;
+        let checked = config::checked::check_against(&fresh.policy, self.seen.node.total);
+        checked
+            .err()
+            .map(|wrong| format!("the new configuration is wrong and the old one stays: {wrong}"))
     }
 }

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::{Method, StatusCode};
 
 use super::*;
-use crate::agent::shared::{self, Ends, Names, Tick};
+use crate::agent::shared::{self, Degraded, Ends, Names, Tick};
 
 /// Cgroups whose names try to break out of a label.
 struct Hostile;
@@ -73,6 +73,8 @@ fn published() -> Ends {
         &Tick {
             now: clock::now(),
             took: Span(400),
+            followed: 4096,
+            left_out: 17,
         },
         &sample,
         &decision,
@@ -197,6 +199,8 @@ fn the_metrics_page_is_valid_whatever_cgroups_are_called() {
     assert_eq!(value("node_memory_actual_usage_percent", &[]), Some(50.0));
     assert_eq!(value("forestall_oom_kills_total", &[]), Some(4.0));
     assert_eq!(value("forestall_ticks_total", &[]), Some(1.0));
+    assert_eq!(value("forestall_cgroups", &[("state", "followed")]), Some(4096.0));
+    assert_eq!(value("forestall_cgroups", &[("state", "left-out")]), Some(17.0));
     let bucket = |le| value("forestall_tick_seconds_bucket", &[("le", le)]);
     assert_eq!(
         (bucket("0.00025"), bucket("0.0005"), bucket("+Inf")),
@@ -208,6 +212,21 @@ fn the_metrics_page_is_valid_whatever_cgroups_are_called() {
         value("forestall_actions_total", &all_zero),
         Some(0.0),
         "series exist before anything happened"
+    );
+}
+
+#[test]
+fn cgroups_that_are_left_out_are_told_when_their_number_changes() {
+    let mut left_out = LeftOut::default();
+    let mut due = |secs: u64, count| left_out.due(count, Moment(secs * 1_000_000));
+    assert_eq!(due(1, 4), None, "the start has said so");
+    assert_eq!(due(59, 5), None, "too soon");
+    let said = due(61, 5).expect("another number");
+    assert!(said.starts_with("5 cgroups are not followed"), "{said}");
+    assert_eq!(due(200, 5), None, "nothing new");
+    assert_eq!(
+        due(120 + 81, 0).as_deref(),
+        Some("all cgroups are followed again")
     );
 }
 
@@ -228,7 +247,10 @@ fn before_the_first_look_there_is_nothing_to_show_and_nobody_is_ready() {
 #[test]
 fn a_running_guard_is_ready_and_says_what_it_lacks() {
     let ends = published();
-    ends.board.degrade("reclaim", "memory.reclaim is \x1b[31mmissing");
+    ends.board.set_degraded(vec![Degraded::new(
+        "reclaim",
+        "memory.reclaim is \x1b[31mmissing",
+    )]);
     let pages = Pages::new(Arc::clone(&ends.board));
     assert_eq!(get(&pages, "/healthz"), (StatusCode::OK, "ok\n".to_owned()));
     let (status, page) = get(&pages, "/readyz");
@@ -254,6 +276,8 @@ fn a_guard_that_does_not_look_is_neither_healthy_nor_ready() {
         &Tick {
             now: Moment(1),
             took: Span(1),
+            followed: 0,
+            left_out: 0,
         },
         &Sample::default(),
         &decision,
@@ -314,7 +338,8 @@ fn a_panic_of_the_talk_thread_is_not_its_end() {
 #[test]
 fn the_reference_of_metrics_is_up_to_date() {
     let ends = published();
-    ends.board.degrade("kill", "as an example");
+    ends.board
+        .set_degraded(vec![Degraded::new("kill", "as an example")]);
     let page = metrics::render(&ends.board).expect("it renders");
     let mut fresh = String::from(
         "# Metrics\n\nGenerated from the code. Served at `/metrics` as OpenMetrics text, in base units.\n\n\

@@ -132,6 +132,16 @@ impl Agent {
         kill_process(pid, signal).expect("it runs");
     }
 
+    /// Its PID.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+
     /// Ends it as an init does; answers what it still said and how it ended.
     pub(crate) fn stop(mut self) -> (Vec<Value>, ExitStatus) {
         self.signal(Signal::TERM);

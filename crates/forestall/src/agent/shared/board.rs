@@ -29,6 +29,16 @@ pub(crate) struct Degraded {
     pub(crate) why: String,
 }
 
+impl Degraded {
+    /// Something that is missing.
+    pub(crate) fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            why: why.into(),
+        }
+    }
+}
+
 /// How the guard is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
@@ -95,6 +105,8 @@ pub(crate) struct Board {
     refusals: [AtomicU64; WALLS.len()],
     events_dropped: AtomicU64,
     troubles: AtomicU64,
+    cgroups_followed: AtomicU64,
+    cgroups_left_out: AtomicU64,
     degraded: Mutex<Vec<Degraded>>,
     snapshot: Mutex<Snapshot>,
 }
@@ -136,6 +148,8 @@ impl Board {
             refusals: zeros(),
             events_dropped: AtomicU64::new(0),
             troubles: AtomicU64::new(0),
+            cgroups_followed: AtomicU64::new(0),
+            cgroups_left_out: AtomicU64::new(0),
             degraded: Mutex::new(Vec::new()),
             snapshot: Mutex::new(Snapshot::new()),
         }
@@ -148,6 +162,11 @@ impl Board {
         }
         self.promised.store(wake_in.0, Relaxed);
         self.ticks.add(took);
+    }
+
+    pub(super) fn count_cgroups(&self, followed: u64, left_out: u64) {
+        self.cgroups_followed.store(followed, Relaxed);
+        self.cgroups_left_out.store(left_out, Relaxed);
     }
 
     pub(super) fn reacted(&self, took: Span) {
@@ -271,12 +290,17 @@ impl Board {
         self.troubles.load(Relaxed)
     }
 
-    /// Notes something the agent cannot do here. For the start only: it allocates.
-    pub(crate) fn degrade(&self, what: impl Into<String>, why: impl Into<String>) {
-        lock(&self.degraded).push(Degraded {
-            what: what.into(),
-            why: why.into(),
-        });
+    /// Notes all that the agent cannot do here, in place of what was noted before. Not for the guard: it allocates.
+    pub(crate) fn set_degraded(&self, degraded: Vec<Degraded>) {
+        *lock(&self.degraded) = degraded;
+    }
+
+    /// Cgroups that are followed, and those that are not because there are too many.
+    pub(crate) fn cgroups(&self) -> (u64, u64) {
+        (
+            self.cgroups_followed.load(Relaxed),
+            self.cgroups_left_out.load(Relaxed),
+        )
     }
 
     /// What the agent cannot do here.

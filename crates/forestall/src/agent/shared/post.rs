@@ -35,6 +35,10 @@ pub(crate) struct Tick {
     pub(crate) now: Moment,
     /// What sensing and deciding took.
     pub(crate) took: Span,
+    /// Cgroups that are followed.
+    pub(crate) followed: usize,
+    /// Cgroups that are not followed because there are too many.
+    pub(crate) left_out: usize,
 }
 
 /// The guard's end.
@@ -102,6 +106,8 @@ impl Post {
     ) {
         let now = tick.now;
         self.board.tick(now, tick.took, decision.wake_in);
+        self.board
+            .count_cgroups(tick.followed as u64, tick.left_out as u64);
         self.count_kernel_kills(now, sample.node.oom_kills);
         for alarm in decision.alarms {
             self.board

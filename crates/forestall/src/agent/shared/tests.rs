@@ -48,6 +48,8 @@ fn tick(secs: u64) -> Tick {
     Tick {
         now: Moment(secs * 1_000_000),
         took: Span(300),
+        followed: 0,
+        left_out: 0,
     }
 }
 
@@ -324,6 +326,8 @@ fn health_is_judged_by_the_guards_own_promise() {
         &Tick {
             now: start,
             took: Span(1),
+            followed: 0,
+            left_out: 0,
         },
         &Sample::default(),
         &quiet(&[]),

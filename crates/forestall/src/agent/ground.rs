@@ -1,0 +1,260 @@
+//! What the agent stands on when it acts: the seat, the journal, the rights, and its own protection. [`Ground::enter`] and
+//! [`Ground::leave`] lie between watching and acting, at start and at every change of mode afterwards, so that no way into
+//! `enforce` is shorter than another.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use forestall_act::{
+    CgroupVersion, DipEnd, Release, Right, SelfTest, lower_first_thread, raise_first_thread, recover_dips,
+    self_test, shield_from_oom_killer, unshield_from_oom_killer,
+};
+use forestall_decide::{Policy, Preset, Rung};
+
+use super::seat::{Holder, Seat};
+
+/// The agent's own directory, on the host.
+const STATE_DIR: &str = "var/lib/forestall";
+
+/// The ground of one machine.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    proc_root: PathBuf,
+    state_dir: PathBuf,
+    proc_dir: OwnedFd,
+    /// The cgroup at which the rights are tried.
+    group: Option<(Arc<OwnedFd>, CgroupVersion)>,
+    swaps: bool,
+    seat: Seat,
+    /// The nice value of the guard's thread while it only watches.
+    nice: i32,
+    /// The `oom_score_adj` of before, while it is lowered.
+    score_before: Option<i32>,
+    acts: bool,
+    journal: Result<(), String>,
+    rights: Vec<Right>,
+}
+
+impl Ground {
+    /// Of the machine below `root`; `swaps`: swap is on there. Tries the rights; takes and changes nothing.
+    pub(crate) fn new(
+        root: &Path,
+        proc_dir: OwnedFd,
+        group: Option<(Arc<OwnedFd>, CgroupVersion)>,
+        swaps: bool,
+        nice: i32,
+    ) -> Self {
+        let (proc_root, state_dir) = (root.join("proc"), root.join(STATE_DIR));
+        let mut ground = Self {
+            seat: Seat::new(state_dir.clone(), proc_root.clone()),
+            proc_root,
+            state_dir,
+            proc_dir,
+            group,
+            swaps,
+            nice,
+            score_before: None,
+            acts: false,
+            // While nothing is done, the directory is not made, and nothing speaks against it.
+            journal: Ok(()),
+            rights: Vec::new(),
+        };
+        ground.try_rights();
+        ground
+    }
+
+    /// Where the journal is, once it is needed.
+    pub(crate) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// Every right, as tried last.
+    pub(crate) fn rights(&self) -> &[Right] {
+        &self.rights
+    }
+
+    /// Gets ready to act, or says who does. Answers what is worth a line in the log. Doing it again changes nothing.
+    pub(crate) fn enter(&mut self) -> Result<Vec<String>, Holder> {
+        if self.acts {
+            return Ok(Vec::new());
+        }
+        self.seat.take()?;
+        self.acts = true;
+        let mut notes = recover(&self.state_dir);
+        self.journal = std::fs::create_dir_all(&self.state_dir).map_err(|error| {
+            format!(
+                "{}: {error}; without it there is no dip of memory.high",
+                self.state_dir.display()
+            )
+        });
+        notes.extend(self.journal.clone().err());
+        // What was missing at start may be there now, and the other way round.
+        self.try_rights();
+        self.shield(&mut notes);
+        Ok(notes)
+    }
+
+    /// Whether [`Ground::enter`] would succeed.
+    pub(crate) fn is_free(&mut self) -> bool {
+        if self.acts {
+            return true;
+        }
+        let is_free = self.seat.take().is_ok();
+        self.seat.leave();
+        is_free
+    }
+
+    /// Goes back to watching. Nothing may be acted upon any more when this is called.
+    pub(crate) fn leave(&mut self) {
+        if !self.acts {
+            return;
+        }
+        self.acts = false;
+        // Both are less than what there is, which is always allowed.
+        let _ = lower_first_thread(self.nice);
+        if let Some(before) = self.score_before.take() {
+            let _ = unshield_from_oom_killer(&self.proc_root, before);
+        }
+        self.seat.leave();
+    }
+
+    /// What an interrupted dip has left lowered is put back in every mode, because it was ours; but not beside an agent that
+    /// acts, whose dips are on their way. For the start.
+    pub(crate) fn recover_once(&mut self) -> Vec<String> {
+        // Nothing was ever journalled: the directory need not be made.
+        if self.acts || !self.state_dir.join("dips").exists() || self.seat.take().is_err() {
+            return Vec::new();
+        }
+        let notes = recover(&self.state_dir);
+        self.seat.leave();
+        notes
+    }
+
+    /// A rung whose right is missing is switched off, visibly; the agent goes on with what is left.
+    pub(crate) fn cut(&self, policy: &Policy) -> (Policy, Vec<(Rung, String)>) {
+        let mut policy = *policy;
+        let mut degraded = Vec::new();
+        let mut cut = |wanted: &mut bool, missing: Option<&str>, rung: Rung| {
+            if let Some(why) = missing.filter(|_| *wanted) {
+                *wanted = false;
+                degraded.push((rung, why.to_owned()));
+            }
+        };
+        cut(&mut policy.kill, self.lacks_for_kill(), Rung::Kill);
+        cut(&mut policy.reclaim, self.lacks_for_reclaim(), Rung::Reclaim);
+        let sysrq = (!self.works("sysrq")).then_some("/proc/sysrq-trigger cannot be written");
+        cut(&mut policy.sysrq, sysrq, Rung::Sysrq);
+        (policy, degraded)
+    }
+
+    /// What could be done here, whether or not it is asked for.
+    pub(crate) fn grants(&self, policy: &Policy) -> Policy {
+        let everything = Policy {
+            reclaim: true,
+            kill: true,
+            sysrq: true,
+            preset: Preset::Forestall,
+            ..*policy
+        };
+        self.cut(&everything).0
+    }
+
+    fn works(&self, name: &str) -> bool {
+        self.rights.iter().any(|right| right.name == name && right.works)
+    }
+
+    fn lacks_for_kill(&self) -> Option<&'static str> {
+        if !self.works("pidfd") {
+            return Some(
+                "no process can be named for certain: not in the host's PID namespace, or before Linux 5.3",
+            );
+        }
+        let reaches = self.works("signal_other_users") || self.works("cgroup_kill");
+        (!reaches).then_some("no right to signal other users' processes: run as root or with CAP_KILL")
+    }
+
+    fn lacks_for_reclaim(&self) -> Option<&'static str> {
+        match &self.group {
+            None => return Some("no memory cgroup is followed here that could be reclaimed from"),
+            Some((_, CgroupVersion::V1)) => {
+                return Some("cgroup v1 has neither memory.reclaim nor memory.high");
+            }
+            Some((_, CgroupVersion::V2)) => {}
+        }
+        if self.works("memory_reclaim") {
+            let swaps = self.swaps && !self.works("memory_reclaim_swappiness");
+            return swaps.then_some("swap is on and this kernel cannot reclaim without swapping");
+        }
+        if self.swaps {
+            return Some(
+                "memory.reclaim cannot be written, and swap is on, so that a dip of memory.high would swap",
+            );
+        }
+        if !self.works("memory_high") {
+            return Some("neither memory.reclaim nor memory.high can be written");
+        }
+        let journal = "memory.reclaim cannot be written, and a dip of memory.high needs /var/lib/forestall";
+        self.journal.is_err().then_some(journal)
+    }
+
+    fn try_rights(&mut self) {
+        self.rights = self_test(&SelfTest {
+            proc_root: self.proc_dir.as_fd(),
+            group: self.group.as_ref().map(|(dir, version)| (dir.as_fd(), *version)),
+            release: Release::default(),
+        });
+    }
+
+    /// Keeps this process alive and quick.
+    fn shield(&mut self, notes: &mut Vec<String>) {
+        if let Err(error) = raise_first_thread() {
+            notes.push(format!(
+                "cannot raise the guard's priority ({error}): it competes with CPU hogs for its turn"
+            ));
+        }
+        match shield_from_oom_killer(&self.proc_root) {
+            Ok(shielded) => {
+                self.score_before = (shielded.oom_score_adj != shielded.before).then_some(shielded.before);
+                if let Some(error) = shielded.errno {
+                    let score = shielded.oom_score_adj;
+                    notes.push(format!(
+                        "oom_score_adj stays at {score} ({error}): set it to -999 from outside"
+                    ));
+                }
+            }
+            Err(error) => notes.push(format!("oom_score_adj cannot be read: {error}")),
+        }
+    }
+}
+
+/// Puts back what interrupted dips have left lowered.
+fn recover(state_dir: &Path) -> Vec<String> {
+    let recovered = match recover_dips(state_dir) {
+        Ok(recovered) => recovered,
+        Err(error) => return vec![format!("cannot look for interrupted dips: {error}")],
+    };
+    let restored = recovered.iter().filter(|dip| dip.end == DipEnd::Restored).count();
+    let mut notes = Vec::new();
+    if restored > 0 {
+        notes.push(format!(
+            "put back memory.high of {restored} cgroups after a crash"
+        ));
+    }
+    for dip in &recovered {
+        let shown = dip.path.display();
+        match dip.end {
+            DipEnd::Failed(errno) => notes.push(format!(
+                "{shown}: memory.high of before a crash cannot be put back ({errno}); it is tried again at the next start"
+            )),
+            DipEnd::NotOurs => notes.push(format!(
+                "{shown}: memory.high was changed by somebody else since a crash and stays"
+            )),
+            DipEnd::Restored | DipEnd::Gone => {}
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests;

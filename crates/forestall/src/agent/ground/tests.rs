@@ -1,0 +1,109 @@
+use super::*;
+
+/// A machine of files, and a cgroup on it with these files.
+fn machine(files: &[&str]) -> (tempfile::TempDir, Arc<OwnedFd>) {
+    let root = tempfile::tempdir().expect("a directory");
+    let group = root.path().join("group");
+    for directory in [root.path().join("proc"), group.clone()] {
+        std::fs::create_dir(directory).expect("a directory");
+    }
+    for file in files {
+        std::fs::write(group.join(file), "").expect("a file");
+    }
+    let group = std::fs::File::open(group).expect("a directory");
+    (root, Arc::new(group.into()))
+}
+
+fn ground(root: &Path, group: Option<(Arc<OwnedFd>, CgroupVersion)>, swaps: bool) -> Ground {
+    let proc_dir = std::fs::File::open(root.join("proc")).expect("a directory");
+    Ground::new(root, proc_dir.into(), group, swaps, 0)
+}
+
+fn why_no_reclaim(ground: &Ground) -> Option<String> {
+    let (_, degraded) = ground.cut(&Policy::default());
+    let mut reclaim = degraded.into_iter().filter(|(rung, _)| *rung == Rung::Reclaim);
+    reclaim.next().map(|(_, why)| why)
+}
+
+#[test]
+fn the_reason_for_no_reclaim_is_the_true_one() {
+    use CgroupVersion::{V1, V2};
+    for (files, version, swaps, word) in [
+        (
+            &["memory.high", "memory.reclaim"][..],
+            Some(V1),
+            false,
+            "cgroup v1",
+        ),
+        (&[], None, false, "no memory cgroup"),
+        (&[], Some(V2), false, "nor memory.high can be written"),
+        (&["memory.high"], Some(V2), true, "would swap"),
+    ] {
+        let (root, group) = machine(files);
+        let ground = ground(root.path(), version.map(|version| (group, version)), swaps);
+        let why = why_no_reclaim(&ground).expect("it lacks something");
+        assert!(why.contains(word), "{why}");
+    }
+    let (root, group) = machine(&["memory.reclaim"]);
+    assert_eq!(
+        why_no_reclaim(&ground(root.path(), Some((group, V2)), false)),
+        None
+    );
+}
+
+#[test]
+fn a_journal_is_missed_where_it_cannot_be_made_and_not_while_it_is_not_needed() {
+    let (root, group) = machine(&["memory.high"]);
+    std::fs::write(root.path().join("var"), "no directory").expect("a file");
+    let mut ground = ground(root.path(), Some((group, CgroupVersion::V2)), false);
+    assert_eq!(why_no_reclaim(&ground), None);
+    let notes = ground.enter().expect("the seat is free");
+    assert!(
+        notes.iter().any(|note| note.contains("no dip of memory.high")),
+        "{notes:?}"
+    );
+    let why = why_no_reclaim(&ground).expect("there is no journal");
+    assert!(why.contains("needs /var/lib/forestall"), "{why}");
+    ground.leave();
+}
+
+#[test]
+fn who_acts_is_the_only_one_who_puts_back_dips() {
+    let (root, _) = machine(&[]);
+    let dips = root.path().join("var/lib/forestall/dips");
+    std::fs::create_dir_all(&dips).expect("a directory");
+    let cgroup = root.path().join("group");
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&cgroup).expect("a directory"));
+    // An entry as forestall-act writes it, and the limit it speaks of.
+    let entry = format!(
+        "forestall dip 1\nbefore max\nours 4096\npath {}",
+        cgroup.display()
+    );
+    let high = cgroup.join("memory.high");
+    let lower = || {
+        std::fs::write(dips.join(inode.to_string()), &entry).expect("a file");
+        std::fs::write(&high, "4096").expect("a file");
+    };
+    let mut acts = ground(root.path(), None, false);
+    acts.enter().expect("the seat is free");
+    lower();
+    let mut watches = ground(root.path(), None, false);
+    assert_eq!(watches.recover_once(), Vec::<String>::new());
+    assert_eq!(std::fs::read_to_string(&high).expect("the file"), "4096");
+    acts.leave();
+    let said = watches.recover_once();
+    assert_eq!(said, ["put back memory.high of 1 cgroups after a crash"]);
+    // A plain file keeps what a shorter write leaves over.
+    assert_eq!(std::fs::read_to_string(&high).expect("the file"), "max6");
+    // One that cannot be put back is said, and stays for the next time.
+    lower();
+    std::fs::remove_file(&high).expect("the file");
+    std::fs::create_dir(&high).expect("a directory");
+    let said = watches.enter().expect("the seat is free");
+    assert!(
+        said[0].contains("cannot be put back") && said[0].contains("next start"),
+        "{said:?}"
+    );
+    assert!(dips.join(inode.to_string()).exists());
+    watches.leave();
+}

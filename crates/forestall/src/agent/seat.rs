@@ -1,0 +1,212 @@
+//! The one seat on this machine: of all agents only the one that holds it may act. Two that act see the same shortage and
+//! kill twice for it.
+//!
+//! It is a lock (flock(2)) on a file in the agent's own directory, which the kernel releases however its holder ends. Agents
+//! that do not share that directory, such as containers with file systems of their own, find each other in `/proc/locks`:
+//! whoever is called `forestall` and holds such a lock enforces. What it refuses to do: wait.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, flock};
+use rustix::io::Errno;
+
+/// The lock's file in the agent's own directory.
+const LOCK_FILE: &str = "enforce.lock";
+/// What an agent's first thread is called.
+const COMM: &[u8] = b"forestall";
+
+/// Who has the seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Its PID as it or proc gives it; `None` while it is not told.
+    pub(crate) pid: Option<u32>,
+}
+
+/// The seat, held or not.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    state_dir: PathBuf,
+    proc_root: PathBuf,
+    held: Option<File>,
+}
+
+impl Seat {
+    /// Of the machine whose agents keep their things in `state_dir` and whose processes `proc_root` shows. Takes nothing yet.
+    pub(crate) fn new(state_dir: PathBuf, proc_root: PathBuf) -> Self {
+        Self {
+            state_dir,
+            proc_root,
+            held: None,
+        }
+    }
+
+    /// Takes it if it is free; without waiting.
+    pub(crate) fn take(&mut self) -> Result<(), Holder> {
+        if self.held.is_some() {
+            return Ok(());
+        }
+        // Looked at first, so that one that only waits does not show as one that acts.
+        self.find_other()?;
+        let mut file = match self.lock_file() {
+            Ok(file) => file,
+            Err(Errno::WOULDBLOCK) => return Err(self.read_holder()),
+            // No directory, a read-only file system, one that knows no locks: a lock that proc shows is all there is.
+            Err(_) => match lock_nothing() {
+                Ok(file) => file,
+                // Without a descriptor nothing can be locked, and nothing else works either.
+                Err(_) => return Err(Holder { pid: None }),
+            },
+        };
+        // Of two that came at the same moment both give way, and do not come back at the same one.
+        self.find_other()?;
+        // For people and for the other's message only; without it the message lacks a number.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", own_pid(&self.proc_root)));
+        self.held = Some(file);
+        Ok(())
+    }
+
+    /// Leaves it to others.
+    pub(crate) fn leave(&mut self) {
+        // The lock goes with its descriptor.
+        self.held = None;
+    }
+
+    fn lock_file(&self) -> Result<File, Errno> {
+        // Nobody else may open it: whoever can lock it keeps the guard from acting.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        if let Err(error) = std::fs::create_dir_all(&self.state_dir) {
+            return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        }
+        let file = rustix::fs::open(self.state_dir.join(LOCK_FILE), flags, Mode::RUSR | Mode::WUSR)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(File::from(file))
+    }
+
+    fn read_holder(&self) -> Holder {
+        let mut text = String::new();
+        let read = File::open(self.state_dir.join(LOCK_FILE))
+            .and_then(|file| file.take(32).read_to_string(&mut text));
+        Holder {
+            pid: read.ok().and_then(|_| text.trim().parse().ok()),
+        }
+    }
+
+    /// Another agent that holds such a lock, wherever its file is.
+    fn find_other(&self) -> Result<(), Holder> {
+        let own = own_pid(&self.proc_root);
+        // Without the file, agents that share the directory still find each other.
+        let locks = std::fs::read(self.proc_root.join("locks")).unwrap_or_default();
+        let is_agent = |pid: u32| {
+            let comm = std::fs::read(self.proc_root.join(pid.to_string()).join("comm"));
+            comm.is_ok_and(|comm| comm.trim_ascii_end() == COMM)
+        };
+        match lockers(&locks).find(|pid| *pid != own && is_agent(*pid)) {
+            Some(pid) => Err(Holder { pid: Some(pid) }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A lock on a file that nobody else can open.
+fn lock_nothing() -> Result<File, Errno> {
+    let file: OwnedFd = rustix::fs::memfd_create("forestall-enforces", MemfdFlags::CLOEXEC)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(File::from(file))
+}
+
+/// Our number as this proc file system shows it, else as we know it.
+fn own_pid(proc_root: &Path) -> u32 {
+    std::fs::read_link(proc_root.join("self"))
+        .ok()
+        .and_then(|pid| pid.to_str()?.parse().ok())
+        .unwrap_or_else(std::process::id)
+}
+
+/// Who holds a lock by flock(2) alone, as `/proc/locks` shows it (proc_locks(5)); a line of a waiter has `->` in front.
+fn lockers(locks: &[u8]) -> impl Iterator<Item = u32> {
+    locks.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut words = line
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
+        let kind = [words.nth(1)?, words.next()?, words.next()?];
+        let pid = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
+        (kind == [b"FLOCK".as_slice(), b"ADVISORY", b"WRITE"]).then_some(pid)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            let place = Self(tempfile::tempdir().expect("a directory"));
+            std::fs::create_dir(place.0.path().join("proc")).expect("a directory");
+            place
+        }
+        fn seat(&self) -> Seat {
+            Seat::new(self.0.path().join("state"), self.0.path().join("proc"))
+        }
+        fn process(&self, pid: u32, comm: &str) {
+            let dir = self.0.path().join("proc").join(pid.to_string());
+            std::fs::create_dir(&dir).expect("a directory");
+            std::fs::write(dir.join("comm"), format!("{comm}\n")).expect("a file");
+        }
+        fn locks(&self, text: &str) {
+            std::fs::write(self.0.path().join("proc/locks"), text).expect("a file");
+        }
+    }
+
+    #[test]
+    fn one_of_two_has_it_until_it_leaves() {
+        let place = Place::new();
+        let (mut first, mut second) = (place.seat(), place.seat());
+        assert_eq!((first.take(), first.take()), (Ok(()), Ok(())));
+        let pid = Some(std::process::id());
+        assert_eq!(second.take(), Err(Holder { pid }));
+        first.leave();
+        assert_eq!(second.take(), Ok(()));
+        assert_eq!(first.take(), Err(Holder { pid }));
+        drop(second);
+        assert_eq!(first.take(), Ok(()));
+        // Another machine's seat is another one.
+        assert_eq!(Place::new().seat().take(), Ok(()));
+    }
+
+    /// Lines as a running system shows them; 4711 holds it in a file system of its own.
+    #[test]
+    fn an_agent_with_a_file_system_of_its_own_is_found() {
+        let place = Place::new();
+        place.process(4711, "forestall");
+        place.process(4712, "cron");
+        let mut seat = place.seat();
+        place.locks(
+            "1: POSIX  ADVISORY  WRITE 4711 00:1b:45678 0 EOF\n\
+             2: FLOCK  ADVISORY  WRITE 4712 00:19:1053 0 EOF\n\
+             2: -> FLOCK  ADVISORY  WRITE 4711 00:19:1053 0 EOF\n\
+             3: FLOCK  ADVISORY  READ  4711 00:19:1054 0 EOF\n\
+             4: FLOCK  ADVISORY  WRITE 4713 00:19:1055 0 EOF\n",
+        );
+        assert_eq!(seat.take(), Ok(()));
+        seat.leave();
+        place.locks("1: FLOCK  ADVISORY  WRITE 4711 00:1b:45678 0 EOF\n");
+        assert_eq!(seat.take(), Err(Holder { pid: Some(4711) }));
+        // It ends, and its number goes to somebody else.
+        std::fs::write(place.0.path().join("proc/4711/comm"), "bash\n").expect("a file");
+        assert_eq!(seat.take(), Ok(()));
+    }
+
+    #[test]
+    fn without_a_directory_it_is_taken_all_the_same() {
+        let place = Place::new();
+        std::fs::write(place.0.path().join("state"), "no directory").expect("a file");
+        assert_eq!(place.seat().take(), Ok(()));
+    }
+}

@@ -1,0 +1,84 @@
+//! Between watching and acting: what the operator asked for, what this machine and its other agents allow, and the guard
+//! that is told of it. Everything here may wait, which is why the guard does none of it.
+
+use std::time::Duration;
+
+use forestall_decide::{Mode, Policy};
+
+use super::Talker;
+use crate::agent;
+use crate::log::Level;
+
+/// How long an agent that may not act waits before it tries again; spread by its PID, so that of several that wait no two
+/// come at the same moment.
+pub(super) fn standby_spacing() -> Duration {
+    Duration::from_millis(800 + u64::from(std::process::id() % 16) * 10)
+}
+
+impl Talker {
+    /// Has the guard follow `wanted` as far as it can be followed here. False where the guard has not taken the policies
+    /// before this one.
+    pub(super) fn follow(&mut self, wanted: &Policy) -> bool {
+        let setup = &mut self.setup;
+        let mut policy = *wanted;
+        let mut holder = None;
+        let mut notes = Vec::new();
+        if wanted.mode == Mode::Enforce {
+            match setup.ground.enter() {
+                Ok(said) => notes = said,
+                Err(by) => (holder, policy.mode) = (Some(by), Mode::Shadow),
+            }
+        }
+        // The rights may be others than at start: entering has tried them anew.
+        let grants = setup.ground.grants(&setup.granted);
+        setup.granted = Policy {
+            reclaim: grants.reclaim,
+            kill: grants.kill,
+            sysrq: grants.sysrq,
+            ..setup.granted
+        };
+        let (_, rungs) = setup.ground.cut(wanted);
+        if !setup.commander.policy(agent::adapt(&policy, &setup.granted)) {
+            if setup.mode != Mode::Enforce {
+                setup.ground.leave();
+            }
+            return false;
+        }
+        setup.mode = policy.mode;
+        setup.logger.set_mode(policy.mode);
+        for note in notes {
+            setup.logger.say(Level::Warn, "enforce", &note);
+        }
+        match (setup.holder, holder) {
+            (before, Some(by)) if before != Some(by) => {
+                setup.logger.say(Level::Warn, "standby", &agent::standby(by));
+            }
+            (Some(_), None) if policy.mode == Mode::Enforce => {
+                let message = "the other forestall agent has ended: this one enforces now";
+                setup.logger.say(Level::Warn, "standby", message);
+            }
+            _ => {}
+        }
+        setup.holder = holder;
+        setup
+            .board
+            .set_degraded(agent::degraded(&rungs, &setup.ground, holder));
+        true
+    }
+
+    /// The agent that acts may have ended.
+    pub(super) fn try_to_take_over(&mut self) {
+        if self.setup.ground.is_free() {
+            let wanted = self.setup.settings.policy;
+            // Where the guard is behind, the next try tells it.
+            self.follow(&wanted);
+        }
+    }
+
+    /// The guard goes on under a policy of this mode: once it does not act any more, another agent may.
+    pub(super) fn settle(&mut self, mode: Mode) {
+        if mode != Mode::Enforce && self.setup.mode != Mode::Enforce {
+            self.setup.ground.leave();
+        }
+    }
+}
