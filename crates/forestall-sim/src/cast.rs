@@ -1,0 +1,244 @@
+//! Who lives on a node: pods with their containers, and the processes outside of `kubepods`, which are kept as the
+//! containers of a pod that is none.
+//!
+//! It refuses to decide who dies; it knows what the kernel's OOM killer goes by (`oom_score_adj`) and what a restart takes.
+
+use std::sync::Arc;
+
+use forestall_decide::{Bytes, GroupId, Limit, Lru, Moment, Owner, Protection, Qos, Span};
+
+use crate::load::Running;
+use crate::memory::{Memory, Part};
+use crate::random::Random;
+use crate::spec::{ContainerSpec, Load, PodSpec};
+
+/// The first restart comes at once, later ones double from ten seconds up to five minutes (k/k
+/// `pkg/kubelet/kuberuntime`, `backOffPeriod`), and what ran for ten minutes starts from the beginning.
+const FIRST_RESTART: Span = Span::secs(1);
+const BACK_OFF_MIN: Span = Span::secs(10);
+const BACK_OFF_MAX: Span = Span::secs(300);
+const BACK_OFF_RESET: Span = Span::secs(600);
+
+/// What a container is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It runs.
+    Running,
+    /// It was sent KILL and is ending.
+    Ending,
+    /// It waits to be started again.
+    Waiting,
+    /// It will not run again.
+    Gone,
+}
+
+/// One container, or one process outside of `kubepods`.
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    pub(crate) id: GroupId,
+    pub(crate) name: Box<str>,
+    pub(crate) memory: Memory,
+    /// Its lines before the last change, for those who look at old samples.
+    pub(crate) earlier: Memory,
+    pub(crate) running: Running,
+    pub(crate) state: State,
+    pub(crate) limit: Limit,
+    pub(crate) oom_score_adj: i32,
+    pub(crate) protection: Option<Protection>,
+    pub(crate) restarts: bool,
+    pub(crate) volume: bool,
+    /// Which container of the pod it follows, by how many permille.
+    pub(crate) follows: Option<(usize, u64)>,
+    pub(crate) is_culprit: bool,
+    pub(crate) started: Moment,
+    pub(crate) restarted: u32,
+    /// Restarts in a row, for the back-off.
+    pub(crate) in_a_row: u32,
+    pub(crate) oom_kills: u64,
+    /// When its load has its next turn.
+    pub(crate) turn: Option<Moment>,
+    /// When it reaches its own limit.
+    pub(crate) contact: Option<Moment>,
+}
+
+impl Container {
+    pub(crate) fn new(spec: &ContainerSpec, id: GroupId, adj: i32, lru: Lru, random: &mut Random) -> Self {
+        let load = spec.load.jittered(random, spec.jitter_permille);
+        let base = Bytes(random.around(spec.base.0, spec.jitter_permille));
+        Self {
+            id,
+            name: spec.name.clone(),
+            memory: Memory::default(),
+            earlier: Memory::default(),
+            running: Running::new(load, base, lru),
+            state: State::Waiting,
+            limit: spec.limit,
+            oom_score_adj: adj,
+            protection: spec.protection,
+            restarts: spec.restarts,
+            volume: spec.volume,
+            follows: match spec.load {
+                Load::Follow { of, permille } => Some((of, permille)),
+                _ => None,
+            },
+            is_culprit: spec.load.is_culprit(),
+            started: Moment(0),
+            restarted: 0,
+            in_a_row: 0,
+            oom_kills: 0,
+            turn: None,
+            contact: None,
+        }
+    }
+
+    /// Its memory at `now`, which may lie a little back.
+    pub(crate) fn memory_at(&self, now: Moment) -> (&Memory, Moment) {
+        if now >= self.memory.at {
+            (&self.memory, now)
+        } else {
+            (&self.earlier, now.max(self.earlier.at))
+        }
+    }
+
+    /// What ends with it: all but what lies in a volume. Its cache goes along, which a kernel would keep a little longer.
+    pub(crate) fn empty(&mut self) {
+        let kept = if self.volume {
+            self.memory.bytes(Part::Shmem, self.memory.at)
+        } else {
+            Bytes::ZERO
+        };
+        let at = self.memory.at;
+        self.memory = Memory::at(at);
+        self.memory.set(Part::Shmem, kept);
+        self.turn = None;
+    }
+
+    /// How long after its end it starts again.
+    pub(crate) fn back_off(&mut self, now: Moment) -> Span {
+        if now.since(self.started) > BACK_OFF_RESET {
+            self.in_a_row = 0;
+        }
+        let wait = match self.in_a_row {
+            0 => FIRST_RESTART,
+            row => Span(BACK_OFF_MIN.0 << (row - 1).min(5)).min(BACK_OFF_MAX),
+        };
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        wait
+    }
+}
+
+/// A pod on a node; the first one of each node is the host.
+#[derive(Clone, Debug)]
+pub(crate) struct Pod {
+    pub(crate) id: u64,
+    pub(crate) name: Box<str>,
+    pub(crate) group: GroupId,
+    /// Which entry of the world's pods; `None` for the host.
+    pub(crate) kind: Option<usize>,
+    pub(crate) spec: Arc<PodSpec>,
+    pub(crate) qos: Qos,
+    pub(crate) request: Bytes,
+    pub(crate) containers: Vec<Container>,
+    pub(crate) terminating: Option<Moment>,
+    /// It is being evicted, and its controller puts it somewhere else.
+    pub(crate) leaves: bool,
+    /// The earliest of all that is due in it.
+    pub(crate) due: Moment,
+}
+
+/// Never.
+pub(crate) const NEVER: Moment = Moment(u64::MAX);
+
+impl Pod {
+    /// Its protection: what nobody may touch by the rules that are known off-cluster.
+    pub(crate) fn protection(&self) -> Option<Protection> {
+        if self.spec.is_static {
+            Some(Protection::StaticPod)
+        } else if self.spec.opted_out {
+            Some(Protection::OptedOut)
+        } else {
+            None
+        }
+    }
+
+    /// The kubelet never evicts it.
+    pub(crate) fn is_critical(&self) -> bool {
+        self.spec.is_static || self.spec.priority >= forestall_decide::CRITICAL_PRIORITY
+    }
+
+    /// Some container of it grows without bound.
+    pub(crate) fn is_culprit(&self) -> bool {
+        self.containers.iter().any(|container| container.is_culprit)
+    }
+
+    /// Whether somebody brings it back elsewhere.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.spec.owner != Owner::Nobody
+    }
+
+    pub(crate) fn used(&self, parts: &[Part], now: Moment) -> Bytes {
+        let one = |container: &Container| {
+            let (memory, at) = container.memory_at(now);
+            memory.sum(parts, at)
+        };
+        self.containers.iter().map(one).sum()
+    }
+}
+
+/// The QoS class of a pod (k/k `pkg/apis/core/v1/helper/qos`): memory alone stands for all resources here.
+pub(crate) fn qos(spec: &PodSpec) -> Qos {
+    let asks = |container: &ContainerSpec| container.request > Bytes::ZERO || container.limit != Limit::Max;
+    let even = |container: &ContainerSpec| container.limit == Limit::Bytes(container.request);
+    if !spec.containers.iter().any(asks) {
+        Qos::BestEffort
+    } else if spec.containers.iter().all(even) {
+        Qos::Guaranteed
+    } else {
+        Qos::Burstable
+    }
+}
+
+/// `oom_score_adj` of a pod's container (k/k `pkg/kubelet/qos/policy.go`).
+pub(crate) fn oom_score_adj(spec: &PodSpec, request: Bytes, capacity: Bytes) -> i32 {
+    /// Of the priority class system-node-critical.
+    const NODE_CRITICAL: i32 = 2_000_001_000;
+    if spec.priority >= NODE_CRITICAL {
+        return -997;
+    }
+    match qos(spec) {
+        Qos::Guaranteed => -997,
+        Qos::BestEffort => 1000,
+        Qos::Burstable => {
+            let share = i32::try_from(request.permille_of(capacity)).unwrap_or(1000);
+            (1000 - share).clamp(3, 999)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_back_off_as_the_kubelet_does() {
+        let spec = ContainerSpec::plain("app");
+        let mut container = Container::new(&spec, GroupId(1), 0, Lru::Classic, &mut Random::new(1));
+        let waits: Vec<u64> = (0..8)
+            .map(|_| container.back_off(Moment(1_000_000)).as_millis() / 1000)
+            .collect();
+        assert_eq!(waits, [1, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(container.back_off(Moment(700_000_000)), FIRST_RESTART);
+    }
+
+    #[test]
+    fn scores_follow_class_and_request() {
+        let mut spec = PodSpec::plain("p", vec![ContainerSpec::plain("app")]);
+        let node = Bytes::mebi(1000);
+        assert_eq!(oom_score_adj(&spec, Bytes::ZERO, node), 1000);
+        spec.containers[0].request = Bytes::mebi(250);
+        assert_eq!(oom_score_adj(&spec, Bytes::mebi(250), node), 750);
+        assert_eq!(oom_score_adj(&spec, Bytes::mebi(1), node), 999);
+        spec.containers[0].limit = Limit::Bytes(Bytes::mebi(250));
+        assert_eq!(oom_score_adj(&spec, Bytes::mebi(250), node), -997);
+    }
+}

@@ -1,0 +1,305 @@
+//! What is under way on a node: kills that have not ended, restarts, reclaim that was ordered, pods on their way.
+//!
+//! A short list, searched as it is. It refuses to reorder: of two things due at the same moment the one that was asked
+//! for first comes first.
+
+use std::sync::Arc;
+
+use forestall_decide::{Action, ActionId, GroupId, Moment, Outcome, OutcomeKind, Owner, Rung, Span};
+
+use crate::cast::{Container, NEVER, Pod, State, oom_score_adj, qos};
+use crate::event::What;
+use crate::fault;
+use crate::memory::Part;
+use crate::node::{HOST, Leaver, Node};
+use crate::spec::PodSpec;
+
+/// The end of a process takes this, and for each gibibyte that it held this again (measured on kernel 6.1: tens of
+/// milliseconds; unmapping runs at about 20 GiB/s).
+const EXIT: Span = Span::millis(10);
+const EXIT_PER_GIBI: Span = Span::millis(50);
+
+/// Something under way.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    /// A pod starts.
+    Admit {
+        kind: usize,
+        spec: Arc<PodSpec>,
+        name: Box<str>,
+    },
+    /// A container, or a host's process, starts again.
+    Restart { pod: u64, index: usize },
+    /// A pod that was told to end is killed, or has ended by itself.
+    KillPod { pod: u64 },
+    /// Its memory is back.
+    PodEnds { pod: u64 },
+    /// A container that was told to end is killed, or has ended by itself.
+    KillContainer { group: GroupId, id: ActionId },
+    /// Its memory is back.
+    ContainerEnds { group: GroupId, id: ActionId },
+    /// A reclaim that was ordered is done.
+    Reclaim { action: Action, group: GroupId },
+    /// The kernel's OOM killer was called.
+    Sysrq { action: Action },
+    /// The answer to an order arrives.
+    Answer(Outcome),
+    /// A fault begins or ends.
+    Fault { index: usize, begins: bool },
+}
+
+/// The list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Effects {
+    list: Vec<(Moment, Effect)>,
+}
+
+impl Effects {
+    pub(crate) fn push(&mut self, at: Moment, effect: Effect) {
+        self.list.push((at, effect));
+    }
+
+    pub(crate) fn due(&self) -> Moment {
+        self.list.iter().map(|(at, _)| *at).min().unwrap_or(NEVER)
+    }
+
+    /// The first of those that are due.
+    pub(crate) fn pop(&mut self, now: Moment) -> Option<Effect> {
+        let due = self.due();
+        let index = self.list.iter().position(|(at, _)| *at == due && *at <= now)?;
+        Some(self.list.remove(index).1)
+    }
+}
+
+impl Node {
+    pub(crate) fn apply(&mut self, effect: Effect, now: Moment) {
+        match effect {
+            Effect::Admit { kind, spec, name } => self.admit(kind, spec, name, now),
+            Effect::Restart { pod, index } => self.restart(pod, index, now),
+            Effect::KillPod { pod } => self.kill_pod(pod, now),
+            Effect::PodEnds { pod } => self.remove_pod(pod, now),
+            Effect::KillContainer { group, id } => self.kill_container(group, id, now),
+            Effect::ContainerEnds { group, id } => self.container_ends(group, id, now),
+            Effect::Reclaim { action, group } => self.carry_out_reclaim(&action, group, now),
+            Effect::Sysrq { action } => self.carry_out_sysrq(&action, now),
+            Effect::Answer(outcome) => self.answer(outcome, now),
+            Effect::Fault { index, begins } => fault::turn(self, index, begins, now),
+        }
+    }
+
+    /// A pod starts here.
+    pub(crate) fn admit(&mut self, kind: usize, spec: Arc<PodSpec>, name: Box<str>, now: Moment) {
+        let request = spec.containers.iter().map(|container| container.request).sum();
+        let node = Arc::clone(&self.spec);
+        let containers = spec
+            .containers
+            .iter()
+            .map(|container| {
+                let adj = oom_score_adj(&spec, container.request, node.memory);
+                let id = self.draw_id();
+                Container::new(container, id, adj, node.lru, &mut self.random)
+            })
+            .collect();
+        let group = self.draw_id();
+        let pod = Pod {
+            id: (u64::from(self.index) << 40) | group.0,
+            name: name.clone(),
+            group,
+            kind: Some(kind),
+            qos: qos(&spec),
+            request,
+            spec,
+            containers,
+            terminating: None,
+            leaves: false,
+            due: NEVER,
+        };
+        self.pods.push(pod);
+        self.inherit_blame();
+        self.note(now, What::PodStarted { pod: name });
+        self.start_all(self.pods.len() - 1, now);
+    }
+
+    /// Who follows a culprit grows through no fault of its neighbours: it counts as one.
+    fn inherit_blame(&mut self) {
+        let Some(pod) = self.pods.last_mut() else { return };
+        for index in 0..pod.containers.len() {
+            if let Some((of, _)) = pod.containers[index].follows {
+                pod.containers[index].is_culprit = pod.containers.get(of).is_some_and(|lead| lead.is_culprit);
+            }
+        }
+    }
+
+    pub(crate) fn draw_id(&mut self) -> GroupId {
+        self.next_id += 1;
+        GroupId(self.next_id)
+    }
+
+    pub(crate) fn start_all(&mut self, at: usize, now: Moment) {
+        for index in 0..self.pods[at].containers.len() {
+            self.start_container(at, index, now);
+        }
+    }
+
+    fn start_container(&mut self, at: usize, index: usize, now: Moment) {
+        let turn = self.change(at, index, now, |container| {
+            container.empty();
+            container.state = State::Running;
+            container.started = now;
+            container.running = container.running.again();
+            container.running.start(&mut container.memory, now)
+        });
+        self.take_turn(at, index, turn, now);
+        if let Some((of, _)) = self.pods[at].containers[index].follows
+            && of < self.pods[at].containers.len()
+        {
+            // Its leader may run already.
+            self.change(at, of, now, |_| ());
+        }
+    }
+
+    fn restart(&mut self, pod: u64, index: usize, now: Moment) {
+        let Some(at) = self.find_pod(pod) else { return };
+        if self.pods[at].terminating.is_some() || self.pods[at].containers[index].state != State::Waiting {
+            return;
+        }
+        let id = self.draw_id();
+        let container = &mut self.pods[at].containers[index];
+        container.id = id;
+        container.oom_kills = 0;
+        container.restarted += 1;
+        let (restarts, own) = (container.restarted, container.name.clone());
+        let name = if at == HOST {
+            own
+        } else {
+            format!("{}/{own}", self.pods[at].name).into()
+        };
+        self.note(now, What::ContainerRestarted { name, restarts });
+        self.start_container(at, index, now);
+    }
+
+    /// A container is over at once; it starts again if somebody starts it.
+    pub(crate) fn end_container(&mut self, at: usize, index: usize, now: Moment) {
+        let comes_back = self.pods[at].containers[index].restarts && self.pods[at].terminating.is_none();
+        let wait = self.change(at, index, now, |container| {
+            container.empty();
+            container.state = if comes_back { State::Waiting } else { State::Gone };
+            container.back_off(now)
+        });
+        if comes_back {
+            let pod = self.pods[at].id;
+            self.effects.push(now + wait, Effect::Restart { pod, index });
+        }
+    }
+
+    fn exit_takes(&self, held: forestall_decide::Bytes) -> Span {
+        let gibi = Span(EXIT_PER_GIBI.0.saturating_mul(held.0 >> 20) / 1024);
+        EXIT + gibi + self.faults.slow_victim
+    }
+
+    /// A pod is told to end and has so long to do it. The first word counts.
+    pub(crate) fn terminate_pod(&mut self, at: usize, grace: Span, now: Moment) {
+        let pod = &mut self.pods[at];
+        if pod.terminating.is_some() {
+            return;
+        }
+        pod.terminating = Some(now);
+        pod.leaves = pod.is_replaced();
+        let ends = now + Span(pod.spec.term.0.min(grace.0));
+        let pod = pod.id;
+        self.effects.push(ends, Effect::KillPod { pod });
+    }
+
+    fn kill_pod(&mut self, pod: u64, now: Moment) {
+        let Some(at) = self.find_pod(pod) else { return };
+        for index in 0..self.pods[at].containers.len() {
+            self.stop_growing(at, index, now);
+        }
+        let takes = self.exit_takes(self.pods[at].used(&Part::HARD, now));
+        self.effects.push(now + takes, Effect::PodEnds { pod });
+    }
+
+    fn stop_growing(&mut self, at: usize, index: usize, now: Moment) {
+        self.change(at, index, now, |container| {
+            container.memory.freeze();
+            container.turn = None;
+            if container.state == State::Running {
+                container.state = State::Ending;
+            }
+        });
+    }
+
+    fn remove_pod(&mut self, pod: u64, now: Moment) {
+        let Some(at) = self.find_pod(pod) else { return };
+        for index in 0..self.pods[at].containers.len() {
+            self.change(at, index, now, |container| {
+                container.volume = false;
+                container.empty();
+            });
+        }
+        let pod = self.pods.remove(at);
+        self.note(
+            now,
+            What::PodEnded {
+                pod: pod.name.clone(),
+            },
+        );
+        if let Some(kind) = pod.kind.filter(|_| pod.leaves) {
+            self.leavers.push(Leaver {
+                at: now,
+                node: self.index,
+                kind,
+                stays: pod.spec.owner == Owner::DaemonSet,
+            });
+        }
+        self.kubelet_saw_end(pod.id, now);
+    }
+
+    fn kill_container(&mut self, group: GroupId, id: ActionId, now: Moment) {
+        let Some((at, index)) = self.find(group) else {
+            return self.answer_late(id, OutcomeKind::Gone, now);
+        };
+        if self.pods[at].containers[index].state != State::Running {
+            return;
+        }
+        self.stop_growing(at, index, now);
+        let held = self.pods[at].containers[index].memory.sum(&Part::HARD, now);
+        let takes = self.exit_takes(held);
+        self.effects
+            .push(now + takes, Effect::ContainerEnds { group, id });
+    }
+
+    fn container_ends(&mut self, group: GroupId, id: ActionId, now: Moment) {
+        let Some((at, index)) = self.find(group) else {
+            return self.answer_late(id, OutcomeKind::Gone, now);
+        };
+        if self.pods[at].containers[index].state != State::Ending {
+            return;
+        }
+        let victim = self.victim(at, index, now);
+        let held = victim.held;
+        self.note(
+            now,
+            What::ContainerEnded {
+                victim,
+                by_agent: true,
+            },
+        );
+        self.end_container(at, index, now);
+        let freed = held - self.pods[at].containers[index].memory.sum(&Part::HARD, now);
+        self.kill_is_done(id, freed, now);
+    }
+
+    fn answer_late(&mut self, id: ActionId, kind: OutcomeKind, now: Moment) {
+        self.answer(
+            Outcome {
+                action: id,
+                rung: Rung::Kill,
+                kind,
+                freed: forestall_decide::Bytes::ZERO,
+                took: Span(0),
+            },
+            now,
+        );
+    }
+}

@@ -1,0 +1,232 @@
+//! What happens in a world, as facts: the time line, the tally and the checkers read nothing else.
+//!
+//! What the engine claims and what is true stand side by side: an order carries the target as the world knows it, so that
+//! a checker need not believe anybody. It refuses to carry opinions, except one word: `innocent`, which is whoever the
+//! scenario did not make grow without bound.
+
+use forestall_decide::{
+    ActionId, AlarmVerdict, Bytes, GroupId, Moment, OutcomeKind, Protection, RefusalReason, Rung, Span,
+    WallKind,
+};
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Moment,
+    /// On which node.
+    pub node: u32,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The agent looked.
+    Looked(Look),
+    /// The agent ordered something.
+    Ordered(Order),
+    /// What became of an order, as the agent was told.
+    Landed {
+        /// Which order.
+        id: ActionId,
+        /// Its rung.
+        rung: Rung,
+        /// What came of it.
+        kind: OutcomeKind,
+        /// What came back.
+        freed: Bytes,
+    },
+    /// The agent refused to act.
+    Refused {
+        /// Why.
+        reason: RefusalReason,
+        /// At which wall.
+        wall: WallKind,
+    },
+    /// An alarm was raised (`None`) or resolved.
+    Alarm {
+        /// About which wall.
+        wall: WallKind,
+        /// Whose.
+        scope: Option<GroupId>,
+        /// What came of it.
+        verdict: Option<AlarmVerdict>,
+        /// How old it is.
+        age: Span,
+    },
+    /// The kernel killed.
+    KernelKilled {
+        /// At which wall.
+        wall: WallKind,
+        /// Whom.
+        victim: Victim,
+        /// Whether one container, not protected, made up nearly all growth of the last minute, and how fast.
+        grower: Option<Grower>,
+    },
+    /// The kubelet decided to evict.
+    Evicting {
+        /// At which wall.
+        wall: WallKind,
+        /// Whom.
+        victim: Victim,
+        /// The wall would have stood off without a byte of page cache.
+        for_cache: bool,
+    },
+    /// The agent evicted a pod through the API.
+    AgentEvicted {
+        /// Whom.
+        victim: Victim,
+        /// The tokens that were left before.
+        tokens: Option<u32>,
+    },
+    /// A pod is gone.
+    PodEnded {
+        /// Which.
+        pod: Box<str>,
+    },
+    /// A pod started, here for the first time or again.
+    PodStarted {
+        /// Which.
+        pod: Box<str>,
+    },
+    /// No node has room for a pod.
+    PodPending {
+        /// Which.
+        pod: Box<str>,
+    },
+    /// A container ended: by a kill of the agent, or by itself.
+    ContainerEnded {
+        /// Who.
+        victim: Victim,
+        /// The agent did it.
+        by_agent: bool,
+    },
+    /// A container started again.
+    ContainerRestarted {
+        /// The pod and the container.
+        name: Box<str>,
+        /// How often by now.
+        restarts: u32,
+    },
+    /// The kubelet says that memory is short (`true`), or no longer.
+    Pressure(bool),
+    /// A fault begins (`true`) or is over.
+    Fault {
+        /// Its name.
+        name: &'static str,
+        /// It begins.
+        begins: bool,
+    },
+    /// Nobody was left to kill: the machine is gone.
+    NodeLost,
+    /// A brake of the agent's is on (`true`) or off.
+    Brake {
+        /// On whom.
+        group: GroupId,
+        /// It is on.
+        on: bool,
+    },
+}
+
+/// Someone who dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Victim {
+    /// The pod and the container, or the process.
+    pub name: Box<str>,
+    /// The pod it belongs to; its cgroup.
+    pub group: GroupId,
+    /// It did not cause it.
+    pub innocent: bool,
+    /// It may not be touched by us, for this reason.
+    pub protection: Option<Protection>,
+    /// What it held.
+    pub held: Bytes,
+}
+
+/// Who grew, in the world's eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grower {
+    /// Its cgroup.
+    pub group: GroupId,
+    /// Bytes a second.
+    pub rate: u64,
+    /// How long ago it began to grow as it does now.
+    pub growing_for: Span,
+    /// Nobody may touch it.
+    pub protected: bool,
+}
+
+/// The two walls at which a kill may happen, as the kernel keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WallTruth {
+    /// Which.
+    pub wall: WallKind,
+    /// Its size.
+    pub size: Bytes,
+    /// What is left before it, cache counted as left.
+    pub left: Bytes,
+}
+
+/// One look of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// When it wants to look again.
+    pub wake_in: Span,
+    /// The fastest that this machine can fill memory, as its policy says.
+    pub fill_rate: u64,
+    /// The shortest time between two looks, costs included.
+    pub floor: Span,
+    /// The walls.
+    pub walls: [Option<WallTruth>; 2],
+}
+
+/// An order and its target as it really is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Its number.
+    pub id: ActionId,
+    /// Its rung.
+    pub rung: Rung,
+    /// At which wall.
+    pub wall: WallKind,
+    /// What is left before that wall, cache counted as left, and its size; `None` for the kubelet's walls.
+    pub truth: Option<WallTruth>,
+    /// The target, if there is such a thing.
+    pub target: Option<Aim>,
+    /// Time between TERM and KILL.
+    pub grace: Span,
+    /// It makes an earlier one final.
+    pub escalate: bool,
+    /// The rule that spoke.
+    pub rule: &'static str,
+    /// How much of the growth the engine says that the target explains, permille.
+    pub share_permille: Option<u64>,
+    /// A kernel or kubepods wall is certain to be reached within a minute, by the same look.
+    pub leak_is_near: bool,
+    /// The pods were told no longer than a minute ago.
+    pub pods_known: bool,
+}
+
+/// What an order is aimed at, as the world knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aim {
+    /// Who would die, or be asked.
+    pub victim: Victim,
+    /// What kind of thing it is.
+    pub kind: AimKind,
+}
+
+/// What kind of thing an order is aimed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AimKind {
+    /// A container's own cgroup.
+    Container,
+    /// A pod with its containers.
+    Pod,
+    /// One process outside of `kubepods`.
+    Process,
+    /// Anything above or beside these.
+    Other,
+}

@@ -1,0 +1,343 @@
+//! The kernel's part: limits are met, cache is reclaimed, and where there is none left somebody is killed.
+//!
+//! Reclaim goes in batches, so that a line that leans on a limit is met now and then and not at every page. A kill's memory
+//! is back at once; what a victim's end takes is part of our own kills only, which are the ones that are slow enough to
+//! matter. It refuses to swap and to compact.
+
+use forestall_decide::{Bytes, Lru, Moment, WallKind};
+
+use crate::cast::{NEVER, State};
+use crate::event::{Grower, What};
+use crate::memory::Part;
+use crate::node::{HOST, Node};
+
+/// What reclaim of this much costs the task that has to wait for it: a microsecond for a page.
+const STALL_BYTES_PER_MICRO: u64 = 4096;
+/// `memory.reclaim` and reclaim at a limit look at so many pages of the active list for each one that is asked for.
+const SCAN_PER_PAGE: u64 = 32;
+
+/// The kernel's marks and counters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kernel {
+    pub(crate) watermark_min: Bytes,
+    pub(crate) watermark_low: Bytes,
+    pub(crate) watermark_high: Bytes,
+    pub(crate) stall_some_micros: u64,
+    pub(crate) stall_full_micros: u64,
+    pub(crate) oom_kills: u64,
+    pub(crate) pods_oom_kills: u64,
+    /// When the machine or `kubepods` is full.
+    pub(crate) contact: Moment,
+}
+
+impl Kernel {
+    /// The marks of a machine of this size (mm/page_alloc.c, `init_per_zone_wmark_min`, `__setup_per_zone_wmarks`, with
+    /// the default `watermark_scale_factor`).
+    pub(crate) fn new(total: Bytes) -> Self {
+        let kibi = total.0 / 1024;
+        let min = Bytes(kibi.saturating_mul(16).isqrt().clamp(128, 262_144) * 1024);
+        let step = Bytes((min.0 / 4).max(total.0 / 1000));
+        Self {
+            watermark_min: min,
+            watermark_low: min + step,
+            watermark_high: min + step + step,
+            stall_some_micros: 0,
+            stall_full_micros: 0,
+            oom_kills: 0,
+            pods_oom_kills: 0,
+            contact: NEVER,
+        }
+    }
+
+    fn stall(&mut self, reclaimed: Bytes) {
+        let micros = reclaimed.0 / STALL_BYTES_PER_MICRO;
+        self.stall_some_micros = self.stall_some_micros.saturating_add(micros);
+        self.stall_full_micros = self.stall_full_micros.saturating_add(micros / 4);
+    }
+}
+
+/// From whom is reclaimed, among whom is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Machine,
+    Pods,
+    Pod(usize),
+    Container(usize, usize),
+}
+
+impl Scope {
+    fn holds(self, at: usize, index: usize) -> bool {
+        match self {
+            Self::Machine => true,
+            Self::Pods => at != HOST,
+            Self::Pod(pod) => at == pod,
+            Self::Container(pod, container) => (at, index) == (pod, container),
+        }
+    }
+}
+
+/// So little cache cannot be had: pages in use, and what the kernel leaves lying (0.1 %, at least a mebibyte).
+fn rest(level: Bytes) -> Bytes {
+    Bytes((level.0 / 1000).max(1 << 20))
+}
+
+/// From so much cache on there is something to take: twice the rest, so that what is read back at once is not taken page by
+/// page.
+fn plenty(level: Bytes) -> Bytes {
+    rest(level) + rest(level)
+}
+
+impl Node {
+    fn full_line(&self) -> crate::memory::Line {
+        self.pods_sum
+            .line(&Part::ALL)
+            .plus(&self.host_sum.line(&Part::ALL))
+    }
+
+    /// When the machine or `kubepods` is full next.
+    pub(crate) fn wall_contact(&self, now: Moment) -> Moment {
+        let machine = self.machine_contact(now);
+        let pods = self
+            .kubepods_limit()
+            .and_then(|limit| self.pods_sum.line(&Part::ALL).reaches(limit, now));
+        machine.into_iter().chain(pods).min().unwrap_or(NEVER)
+    }
+
+    /// The kernel acts at the low mark while there is cache to take, else at the lowest. Asked at any moment, the answer is
+    /// the same as long as no line changes.
+    fn machine_contact(&self, now: Moment) -> Option<Moment> {
+        let total = self.spec.memory;
+        let room = total - self.spec.kernel;
+        let full = self.full_line();
+        let cache = self
+            .pods_sum
+            .line(&Part::CACHE)
+            .plus(&self.host_sum.line(&Part::CACHE));
+        let plenty = cache.reaches(plenty(total), now);
+        let reclaim = plenty.and_then(|from| full.reaches(room - self.kernel.watermark_low, from.max(now)));
+        let kill = full.reaches(room - self.kernel.watermark_min, now);
+        reclaim.into_iter().chain(kill).min()
+    }
+
+    /// `kubepods` has a limit where its kubelet enforces one.
+    pub(crate) fn kubepods_limit(&self) -> Option<Bytes> {
+        let config = &self.kubelet.as_ref()?.config;
+        config.enforces_pods.then(|| config.kubepods_limit())
+    }
+
+    /// The machine or `kubepods` is full.
+    pub(crate) fn meet_wall(&mut self, now: Moment) {
+        if let Some(limit) = self.kubepods_limit()
+            && self.pods_sum.line(&Part::ALL).bytes(now) >= limit
+        {
+            let cache = self.pods_sum.line(&Part::CACHE).bytes(now);
+            self.reclaim_or_kill(
+                Scope::Pods,
+                WallKind::Kubepods,
+                limit,
+                Bytes(limit.0 / 256),
+                cache,
+                now,
+            );
+            return;
+        }
+        let total = self.spec.memory;
+        let batch = (self.kernel.watermark_high - self.kernel.watermark_low) + Bytes(total.0 / 512);
+        let cache = self.held(&Part::CACHE, now);
+        self.reclaim_or_kill(Scope::Machine, WallKind::Kernel, total, batch, cache, now);
+    }
+
+    /// A container is full.
+    pub(crate) fn meet_container_limit(&mut self, at: usize, index: usize, now: Moment) {
+        let container = &self.pods[at].containers[index];
+        let limit = container.limit.bytes().unwrap_or_default();
+        let cache = container.memory.sum(&Part::CACHE, now);
+        let scope = Scope::Container(at, index);
+        self.reclaim_or_kill(scope, WallKind::Container, limit, Bytes(limit.0 / 16), cache, now);
+    }
+
+    /// A pod is full.
+    pub(crate) fn meet_pod_limit(&mut self, at: usize, now: Moment) {
+        let limit = self.pods[at].spec.limit.bytes().unwrap_or_default();
+        let cache = self.pods[at].used(&Part::CACHE, now);
+        self.reclaim_or_kill(
+            Scope::Pod(at),
+            WallKind::Pod,
+            limit,
+            Bytes(limit.0 / 16),
+            cache,
+            now,
+        );
+    }
+
+    fn reclaim_or_kill(
+        &mut self,
+        scope: Scope,
+        wall: WallKind,
+        size: Bytes,
+        batch: Bytes,
+        cache: Bytes,
+        now: Moment,
+    ) {
+        if cache >= plenty(size) {
+            let freed = self.reclaim(scope, batch.min(cache - rest(size)).max(Bytes(1)), now);
+            if scope != Scope::Machine {
+                self.kernel.stall(freed);
+            }
+        } else {
+            self.oom(scope, wall, size, now);
+        }
+    }
+
+    /// Takes cache where it lies, cold first, from each by its share. Says how much it was.
+    pub(crate) fn reclaim(&mut self, scope: Scope, want: Bytes, now: Moment) -> Bytes {
+        let mut freed = Bytes::ZERO;
+        for part in [Part::Inactive, Part::Active] {
+            let missing = want - freed;
+            let places = self.places(scope);
+            let there: Bytes = places
+                .iter()
+                .map(|(at, index)| self.cache_of(*at, *index, part, now))
+                .sum();
+            if missing == Bytes::ZERO || there == Bytes::ZERO {
+                continue;
+            }
+            for (at, index) in places {
+                let own = self.cache_of(at, index, part, now);
+                let share = u128::from(missing.0) * u128::from(own.0) / u128::from(there.0);
+                let share = Bytes(u64::try_from(share).unwrap_or(u64::MAX)) + Bytes(1);
+                if own > Bytes::ZERO && freed < want {
+                    freed += self.take_cache(at, index, part, share.min(want - freed), now);
+                }
+            }
+        }
+        freed
+    }
+
+    fn places(&self, scope: Scope) -> Vec<(usize, usize)> {
+        let of_pod =
+            |(at, pod): (usize, &crate::cast::Pod)| (0..pod.containers.len()).map(move |index| (at, index));
+        self.pods
+            .iter()
+            .enumerate()
+            .flat_map(of_pod)
+            .filter(|(at, index)| scope.holds(*at, *index))
+            .collect()
+    }
+
+    fn cache_of(&self, at: usize, index: usize, part: Part, now: Moment) -> Bytes {
+        self.pods[at].containers[index].memory.bytes(part, now)
+    }
+
+    fn take_cache(&mut self, at: usize, index: usize, part: Part, bytes: Bytes, now: Moment) -> Bytes {
+        let (taken, turn) = self.change(at, index, now, |container| {
+            let taken = container.memory.take(part, bytes);
+            let turn = container.running.lose_cache(&mut container.memory, now);
+            if let crate::load::Turn::Next(next) = turn {
+                container.turn = next;
+            }
+            (taken, turn)
+        });
+        debug_assert!(turn != crate::load::Turn::Exits, "no load ends for lost cache");
+        taken
+    }
+
+    /// What a written `memory.reclaim` does to one container: on the classic LRU pages are deactivated while the active list
+    /// is the longer one (mm/vmscan.c, `inactive_is_low`), many more than are freed; then cold ones are freed.
+    pub(crate) fn reclaim_written(&mut self, at: usize, index: usize, want: Bytes, now: Moment) -> Bytes {
+        if self.spec.lru == Lru::Classic {
+            self.change(at, index, now, |container| {
+                let active = container.memory.bytes(Part::Active, now);
+                let inactive = container.memory.bytes(Part::Inactive, now);
+                let gibi = (active + inactive).0 >> 30;
+                let ratio = if gibi == 0 {
+                    1
+                } else {
+                    gibi.saturating_mul(10).isqrt()
+                };
+                let even = Bytes((active + inactive).0 / (ratio + 1));
+                let scanned = Bytes(want.0.saturating_mul(SCAN_PER_PAGE));
+                container
+                    .memory
+                    .shift(Part::Active, Part::Inactive, (even - inactive).min(scanned));
+            });
+        }
+        self.reclaim(Scope::Container(at, index), want, now)
+    }
+
+    /// The OOM killer: the highest badness in the scope (mm/oom_kill.c, `oom_badness`).
+    pub(crate) fn oom(&mut self, scope: Scope, wall: WallKind, size: Bytes, now: Moment) {
+        let grower = self.grower(now);
+        let victim = self
+            .places(scope)
+            .into_iter()
+            .filter(|(at, index)| self.pods[*at].containers[*index].state == State::Running)
+            .filter_map(|(at, index)| Some((self.badness(at, index, size, now)?, at, index)))
+            .max_by_key(|(points, at, index)| (*points, core::cmp::Reverse((*at, *index))));
+        let Some((_, at, index)) = victim else {
+            self.lost = true;
+            self.note(now, What::NodeLost);
+            return;
+        };
+        let victim = self.victim(at, index, now);
+        self.kernel.oom_kills += 1;
+        self.kernel.pods_oom_kills += u64::from(at != HOST);
+        self.pods[at].containers[index].oom_kills += 1;
+        self.note(now, What::KernelKilled { wall, victim, grower });
+        self.end_container(at, index, now);
+    }
+
+    fn badness(&self, at: usize, index: usize, size: Bytes, now: Moment) -> Option<i128> {
+        const PAGE: u64 = 4096;
+        let container = &self.pods[at].containers[index];
+        if container.oom_score_adj <= -1000 {
+            return None;
+        }
+        // What was written to a memory-backed file is in nobody's RSS.
+        let shmem = if container.volume {
+            Bytes::ZERO
+        } else {
+            container.memory.bytes(Part::Shmem, now)
+        };
+        let held = container.memory.sum(&[Part::Anon, Part::Kernel], now) + shmem;
+        let adj = i128::from(container.oom_score_adj) * i128::from(size.0 / PAGE / 1000);
+        Some(i128::from(held.0 / PAGE) + adj)
+    }
+
+    /// Who makes up nearly all growth, as the world knows it.
+    fn grower(&self, now: Moment) -> Option<Grower> {
+        let rate = |container: &crate::cast::Container| -> u64 {
+            let slope: i64 = Part::HARD.iter().map(|part| container.memory.slope(*part)).sum();
+            u64::try_from(slope).unwrap_or(0)
+        };
+        let all = self.places(Scope::Machine);
+        let total: u64 = all
+            .iter()
+            .map(|(at, index)| rate(&self.pods[*at].containers[*index]))
+            .sum();
+        let (at, index) = all
+            .into_iter()
+            .max_by_key(|(at, index)| rate(&self.pods[*at].containers[*index]))?;
+        let container = &self.pods[at].containers[index];
+        let own = rate(container);
+        (own > 0 && own >= total / 20 * 19).then(|| Grower {
+            group: container.id,
+            rate: own,
+            growing_for: now.since(container.running.since()),
+            protected: self.protection(at, index).is_some() || at == HOST,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watermarks_are_those_of_a_kernel() {
+        // 4 GiB: min_free_kbytes = sqrt(4194304 × 16) = 8192; the step is the larger of a quarter and 0.1 %.
+        let marks = Kernel::new(Bytes::mebi(4096));
+        assert_eq!(marks.watermark_min, Bytes(8192 * 1024));
+        assert_eq!(marks.watermark_low, Bytes(8192 * 1024 + 4_294_967));
+    }
+}

@@ -1,0 +1,31 @@
+//! A seeded world: nodes with pods that use memory, a kernel that reclaims and kills, a kubelet that evicts, a scheduler
+//! that puts what was evicted somewhere else, and the real engine on every node that has an agent.
+//!
+//! Time is skipped from one event to the next: every line of memory is straight between two events, so the moment at which
+//! it reaches a limit is known and nobody has to look on the way. Integers only; a seed gives the same run everywhere. What
+//! it refuses to do: read a clock, a file or the environment; and judge itself: checkers see events alone and know nothing
+//! of the world's insides.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod cast;
+mod effect;
+mod error;
+mod event;
+mod fault;
+mod kernel;
+mod kubelet;
+mod load;
+mod memory;
+mod node;
+mod random;
+mod sample;
+mod spec;
+mod world;
+
+pub use error::SimError;
+pub use event::{Aim, AimKind, Event, Grower, Look, Order, Victim, WallTruth, What};
+pub use memory::Part;
+pub use random::Random;
+pub use spec::{Accounting, ContainerSpec, Fault, FaultKind, Load, NodeSpec, Place, PodSpec, World};
+pub use world::{Options, Running};

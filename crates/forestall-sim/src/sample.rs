@@ -1,0 +1,167 @@
+//! A node as the agent sees it: the world's lines turned into the sample that a real node would give.
+//!
+//! Every figure is what the kernel's own counter would say at that moment, parents as the sums of their children. It refuses
+//! to tell the agent anything that a real node would not.
+
+use forestall_decide::{
+    Bytes, GroupId, GroupKind, GroupSample, Limit, Moment, NodeSample, ProcessId, ProcessSample, Sample,
+    Span, Stall,
+};
+
+use crate::cast::{Container, State};
+use crate::memory::{Memory, Part};
+use crate::node::{HOST, Node};
+
+/// The cgroup `kubepods` of every node.
+pub(crate) const KUBEPODS: GroupId = GroupId(1);
+/// What a look costs and how late it comes; measured on a node of two processors.
+const LOOK_COST: Span = Span(500);
+const PAGE: u64 = 4096;
+
+impl Node {
+    /// Fills `sample` with what is to be seen at `now`; `clock` is what the agent's clock says then.
+    pub(crate) fn fill_sample(&self, sample: &mut Sample, now: Moment, clock: Moment) {
+        self.fill_node(&mut sample.node, now);
+        sample.groups.clear();
+        sample.processes.clear();
+        let has_pods = self.pods.len() > 1 || self.kubelet.is_some();
+        if has_pods {
+            let mut kubepods = group(KUBEPODS, None, GroupKind::Kubepods, &self.pods_sum, now);
+            kubepods.limit = self.kubepods_limit().map_or(Limit::Max, Limit::Bytes);
+            kubepods.oom_kills = self.kernel.pods_oom_kills;
+            kubepods.stall = Some(self.stall());
+            sample.groups.push(kubepods);
+        }
+        for at in 1..self.pods.len() {
+            self.fill_pod(sample, at, now);
+        }
+        for (index, container) in self.pods[HOST].containers.iter().enumerate() {
+            if !is_there(container) {
+                continue;
+            }
+            let mut own = group(container.id, None, GroupKind::Host, &container.memory, now);
+            own.leaf = true;
+            own.limit = container.limit;
+            own.oom_kills = container.oom_kills;
+            own.protection = self.protection(HOST, index);
+            sample.groups.push(own);
+            sample.processes.push(ProcessSample {
+                id: process_id(container),
+                group: Some(container.id),
+                unreclaimable: own.unreclaimable(),
+                read_at: clock,
+                protection: self.protection(HOST, index),
+            });
+        }
+    }
+
+    fn fill_pod(&self, sample: &mut Sample, at: usize, now: Moment) {
+        let pod = &self.pods[at];
+        let mut whole = Memory::at(now);
+        for container in &pod.containers {
+            let mut memory = container.memory;
+            memory.rebase(now);
+            whole.add(&memory);
+        }
+        let place = u32::try_from(sample.groups.len()).ok();
+        let mut above = group(pod.group, Some(0), GroupKind::Pod(pod.qos), &whole, now);
+        above.limit = pod.spec.limit;
+        above.protection = pod.protection();
+        above.oom_kills = pod.containers.iter().map(|container| container.oom_kills).sum();
+        above.populated = pod.containers.iter().any(is_there);
+        sample.groups.push(above);
+        for (index, container) in pod.containers.iter().enumerate() {
+            if is_there(container) {
+                let kind = GroupKind::Container(pod.qos);
+                let mut own = group(container.id, place, kind, &container.memory, now);
+                own.leaf = true;
+                own.limit = container.limit;
+                own.oom_kills = container.oom_kills;
+                own.protection = self.protection(at, index);
+                own.refault_file_pages = container.running.refaulted.0 / PAGE;
+                sample.groups.push(own);
+            }
+        }
+    }
+
+    fn stall(&self) -> Stall {
+        Stall {
+            some_micros: self.kernel.stall_some_micros,
+            full_micros: self.kernel.stall_full_micros,
+        }
+    }
+
+    fn fill_node(&self, node: &mut NodeSample, now: Moment) {
+        let part = |part: Part| self.pods_sum.bytes(part, now) + self.host_sum.bytes(part, now);
+        let (anon, shmem, kernel) = (part(Part::Anon), part(Part::Shmem), part(Part::Kernel));
+        let (active, inactive) = (part(Part::Active), part(Part::Inactive));
+        let total = self.spec.memory;
+        let cache = active + inactive;
+        let free = total - self.spec.kernel - anon - shmem - kernel - cache;
+        let low = self.kernel.watermark_low;
+        // `si_mem_available` (mm/show_mem.c): free and page cache, less the reserves, less half of the cache or the low
+        // mark, whichever is smaller.
+        let available = (free + cache) - (self.kernel.watermark_high + Bytes(cache.0 / 2).min(low));
+        *node = NodeSample {
+            total,
+            free,
+            available,
+            cached: cache + shmem,
+            anon,
+            shmem,
+            active_file: active,
+            inactive_file: inactive,
+            slab_unreclaimable: self.spec.kernel,
+            page_tables: kernel,
+            watermark_min: self.kernel.watermark_min,
+            watermark_high: self.kernel.watermark_high,
+            stall: Some(self.stall()),
+            oom_kills: self.kernel.oom_kills,
+            lru: self.spec.lru,
+            kubelet_present: self.kubelet.is_some(),
+            cpus: self.spec.cpus,
+            wake_late: LOOK_COST,
+            sample_cost: LOOK_COST,
+            ..NodeSample::default()
+        };
+    }
+}
+
+/// It has a cgroup.
+fn is_there(container: &Container) -> bool {
+    matches!(container.state, State::Running | State::Ending)
+}
+
+/// The process of a host's container: its number stands for its PID.
+pub(crate) fn process_id(container: &Container) -> ProcessId {
+    ProcessId {
+        pid: u32::try_from(container.id.0).unwrap_or(u32::MAX),
+        start_ticks: container.started.0 / 10_000,
+    }
+}
+
+fn group(id: GroupId, parent: Option<u32>, kind: GroupKind, memory: &Memory, now: Moment) -> GroupSample {
+    GroupSample {
+        id,
+        parent,
+        kind,
+        leaf: false,
+        populated: true,
+        protection: None,
+        limit: Limit::Max,
+        current: memory.sum(&Part::ALL, now),
+        anon: memory.bytes(Part::Anon, now),
+        shmem: memory.bytes(Part::Shmem, now),
+        active_file: memory.bytes(Part::Active, now),
+        inactive_file: memory.bytes(Part::Inactive, now),
+        dirty: Bytes::ZERO,
+        writeback: Bytes::ZERO,
+        unevictable: Bytes::ZERO,
+        slab_reclaimable: Bytes::ZERO,
+        swap_current: Bytes::ZERO,
+        swap_limit: Limit::Max,
+        stall: None,
+        refault_file_pages: 0,
+        oom_kills: 0,
+    }
+}

@@ -1,0 +1,301 @@
+//! What a world is made of, once checked: nodes, pods with their containers' workloads, faults and the policy.
+//!
+//! Plain data: a scenario file results in it, and a test may write it by hand. It refuses to hold anything that happens.
+
+use forestall_decide::kubelet::KubeletConfig;
+use forestall_decide::{Bytes, BytesPerSecond, Limit, Lru, Moment, Owner, Policy, Protection, Span};
+
+use crate::memory::Part;
+
+/// A whole world, before it starts.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// One line about it.
+    pub title: String,
+    /// From which all randomness comes.
+    pub seed: u64,
+    /// How long it runs.
+    pub duration: Span,
+    /// The nodes.
+    pub nodes: Vec<NodeSpec>,
+    /// The pods.
+    pub pods: Vec<PodSpec>,
+    /// What goes wrong beside memory.
+    pub faults: Vec<Fault>,
+    /// What the agents are told; `None`: there are none.
+    pub policy: Option<Policy>,
+    /// The least time from an eviction to the replacement's start on another node.
+    pub reschedule: Span,
+}
+
+/// One machine.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// Its name.
+    pub name: Box<str>,
+    /// MemTotal.
+    pub memory: Bytes,
+    /// Processors.
+    pub cpus: u32,
+    /// Which page replacement its kernel runs.
+    pub lru: Lru,
+    /// Its kubelet; `None`: it has none, and `kubepods` no limit.
+    pub kubelet: Option<KubeletConfig>,
+    /// How the kubelet counts the machine.
+    pub accounting: Accounting,
+    /// Memory of the kernel itself from the start: in no cgroup, seen by no kubelet.
+    pub kernel: Bytes,
+    /// An agent runs here, if there is a policy.
+    pub agent: bool,
+    /// What runs outside of `kubepods`.
+    pub host: Vec<ContainerSpec>,
+}
+
+/// How a kubelet counts its working set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accounting {
+    /// As its code does: usage less inactive file.
+    Kubelet,
+    /// As war story A says: of page cache only this many permille count.
+    CachePermille(u64),
+}
+
+/// One kind of pod, and how many there are.
+#[derive(Clone, Debug)]
+pub struct PodSpec {
+    /// Its name; copies get a number.
+    pub name: Box<str>,
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Where it starts.
+    pub place: Place,
+    /// How many.
+    pub count: u32,
+    /// When it starts.
+    pub start: Moment,
+    /// It starts at random within so long after that.
+    pub spread: Span,
+    /// `spec.priority`.
+    pub priority: i32,
+    /// Who brings it back.
+    pub owner: Owner,
+    /// Its definition lies on the node.
+    pub is_static: bool,
+    /// It is opted out.
+    pub opted_out: bool,
+    /// `spec.terminationGracePeriodSeconds`.
+    pub grace: Span,
+    /// How long it takes to end after TERM.
+    pub term: Span,
+    /// Its own memory limit.
+    pub limit: Limit,
+    /// Its containers.
+    pub containers: Vec<ContainerSpec>,
+}
+
+/// Where a pod starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this node.
+    Node(u32),
+    /// On every node, so many times.
+    Each,
+    /// Where the scheduler puts it.
+    Anywhere,
+}
+
+/// One container, or one process outside of `kubepods`.
+#[derive(Clone, Debug)]
+pub struct ContainerSpec {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its memory request.
+    pub request: Bytes,
+    /// Its memory limit.
+    pub limit: Limit,
+    /// `oom_score_adj` of a host process; a container's follows from its pod.
+    pub oom_score_adj: i32,
+    /// Why it may not be touched.
+    pub protection: Option<Protection>,
+    /// What it holds from its first moment on.
+    pub base: Bytes,
+    /// What it does.
+    pub load: Load,
+    /// It starts again when it was killed (a container always does).
+    pub restarts: bool,
+    /// Its shared memory lies in a memory-backed volume, which outlives it.
+    pub volume: bool,
+    /// Random parts of its figures, permille: each copy differs by so much.
+    pub jitter_permille: u64,
+}
+
+/// What a container does with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Nothing more.
+    Steady,
+    /// Grows by `rate` until it holds `total` more than its base (`None`: for ever).
+    Leak {
+        /// Of which part.
+        part: Part,
+        /// How fast.
+        rate: BytesPerSecond,
+        /// How much at the most.
+        total: Option<Bytes>,
+        /// When it starts.
+        delay: Span,
+    },
+    /// Grows by a block at a time, as `forestall leak` does.
+    Steps {
+        /// One block, touched at once.
+        block: Bytes,
+        /// From one block to the next.
+        interval: Span,
+        /// How much at the most.
+        total: Option<Bytes>,
+        /// It ends itself (a runtime's own heap cap) instead of holding when it reaches the total.
+        aborts: bool,
+    },
+    /// Takes `size` within `rise`, holds it, gives it back, again after `every`.
+    Burst {
+        /// How much.
+        size: Bytes,
+        /// How fast it comes.
+        rise: Span,
+        /// How long it stays.
+        hold: Span,
+        /// From one start to the next; not shorter than both together.
+        every: Span,
+    },
+    /// Up and down evenly between its base and `size` more.
+    Periodic {
+        /// How much more.
+        size: Bytes,
+        /// There and back.
+        period: Span,
+    },
+    /// A heap that grows by steps, a collection after each gives a part back, until its plateau.
+    Heap {
+        /// One step.
+        step: Bytes,
+        /// From one collection to the next.
+        interval: Span,
+        /// What a collection gives back of the step, permille.
+        freed_permille: u64,
+        /// The committed heap never exceeds this.
+        plateau: Bytes,
+    },
+    /// Reads a file in a loop.
+    Reader {
+        /// The file's size.
+        file: Bytes,
+        /// How fast.
+        rate: BytesPerSecond,
+    },
+    /// Holds so many permille of what another container of the pod holds beside its cache (a sidecar).
+    Follow {
+        /// Which one, as an index into the pod's containers.
+        of: usize,
+        /// How much of it.
+        permille: u64,
+    },
+}
+
+impl Load {
+    /// It takes more and more, or all at once: who does so is the culprit, in the world's own eyes.
+    pub(crate) const fn is_culprit(&self) -> bool {
+        matches!(self, Self::Leak { .. } | Self::Steps { .. } | Self::Burst { .. })
+    }
+}
+
+/// Something else that goes wrong, for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What.
+    pub kind: FaultKind,
+    /// On which node; `None`: on all of them.
+    pub node: Option<u32>,
+    /// From when.
+    pub from: Moment,
+    /// How long.
+    pub lasts: Span,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// The API server does not answer: nobody replaces pods, nobody tells the agent about them.
+    ApiAway,
+    /// The agent is away, and starts with an empty memory at the end.
+    AgentRestart,
+    /// The agent's clock jumps by so many milliseconds; it does not jump back.
+    ClockJump(i64),
+    /// The agent's looks fail.
+    SamplesLost,
+    /// Victims take so long to end.
+    SlowVictim(Span),
+    /// No pod may be evicted through the API.
+    PdbZero,
+    /// The kubelet does nothing.
+    KubeletAway,
+}
+
+impl ContainerSpec {
+    /// A container that holds nothing, asks for nothing and does nothing.
+    pub fn plain(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            request: Bytes::ZERO,
+            limit: Limit::Max,
+            oom_score_adj: 0,
+            protection: None,
+            base: Bytes::ZERO,
+            load: Load::Steady,
+            restarts: true,
+            volume: false,
+            jitter_permille: 0,
+        }
+    }
+}
+
+impl PodSpec {
+    /// One pod that starts at once, wherever it is put, and is brought back by a controller.
+    pub fn plain(name: &str, containers: Vec<ContainerSpec>) -> Self {
+        Self {
+            name: name.into(),
+            namespace: "default".into(),
+            place: Place::Anywhere,
+            count: 1,
+            start: Moment(0),
+            spread: Span(0),
+            priority: 0,
+            owner: Owner::Controller,
+            is_static: false,
+            opted_out: false,
+            grace: Span::secs(30),
+            term: Span::secs(1),
+            limit: Limit::Max,
+            containers,
+        }
+    }
+}
+
+impl NodeSpec {
+    /// A machine with a kubelet of its own defaults and nothing on it.
+    pub fn plain(name: &str, memory: Bytes) -> Self {
+        Self {
+            name: name.into(),
+            memory,
+            cpus: 2,
+            lru: Lru::Classic,
+            kubelet: Some(KubeletConfig {
+                capacity: memory,
+                ..KubeletConfig::default()
+            }),
+            accounting: Accounting::Kubelet,
+            kernel: Bytes::ZERO,
+            agent: true,
+            host: Vec::new(),
+        }
+    }
+}
