@@ -6,12 +6,16 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What a guarded crate may depend on, beside what its tests need.
-const GUARDED: [(&str, &[&str]); 4] = [
+const GUARDED: [(&str, &[&str]); 5] = [
     ("forestall-decide", &[]),
     ("forestall-kernel", &["rustix", "thiserror"]),
     (
         "forestall-sense",
         &["forestall-decide", "forestall-kernel", "rustix", "thiserror"],
+    ),
+    (
+        "forestall-trace",
+        &["forestall-decide", "crc32fast", "thiserror"],
     ),
     (
         "forestall-act",

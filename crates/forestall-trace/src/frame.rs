@@ -1,0 +1,109 @@
+//! Frames: a kind, a length, the content, and a CRC-32 over all of it that begins where the one before ended. So a frame
+//! that was changed, and one that is missing, both show.
+
+use crate::varint::{Cursor, put};
+
+/// Stands before every key frame, so that a reader can find the next one after damage.
+pub(crate) const MARK: [u8; 8] = *b"\xc7FKEY\r\n\x00";
+
+/// A frame has at most this much content.
+pub(crate) const CONTENT_BYTES_MAX: usize = 16 << 20;
+
+/// The kinds of frames. From 0x80 on a frame is no input, and a reader that does not know it may pass it over.
+pub(crate) mod kind {
+    pub(crate) const HEAD: u8 = 0x01;
+    pub(crate) const KEY: u8 = 0x02;
+    pub(crate) const SAMPLE: u8 = 0x10;
+    pub(crate) const OUTCOME: u8 = 0x11;
+    pub(crate) const POLICY: u8 = 0x12;
+    pub(crate) const PODS: u8 = 0x13;
+    pub(crate) const PODS_AGAIN: u8 = 0x14;
+    pub(crate) const KUBELET: u8 = 0x15;
+    pub(crate) const LOST: u8 = 0x1f;
+    pub(crate) const NAMES: u8 = 0x80;
+}
+
+/// A frame as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) kind: u8,
+    pub(crate) content: &'a [u8],
+    /// Where the CRC of the next frame begins.
+    pub(crate) chain: u32,
+    /// Bytes it takes.
+    pub(crate) size: usize,
+}
+
+/// Appends a frame; returns where the next one's CRC begins.
+pub(crate) fn write(kind: u8, content: &[u8], chain: u32, out: &mut Vec<u8>) -> u32 {
+    let from = out.len();
+    out.push(kind);
+    put(out, content.len() as u64);
+    out.extend_from_slice(content);
+    let crc = checksum(chain, out.get(from..).unwrap_or_default());
+    out.extend_from_slice(&crc.to_le_bytes());
+    crc
+}
+
+/// Reads the frame at the beginning of `bytes`; `None` where there is none that holds what was written.
+pub(crate) fn read(bytes: &[u8], chain: u32) -> Option<Frame<'_>> {
+    let mut cursor = Cursor::new(bytes);
+    let kind = cursor.byte()?;
+    let count = cursor.count().filter(|count| *count <= CONTENT_BYTES_MAX)?;
+    let content = cursor.bytes(count)?;
+    let checked = bytes.len() - cursor.rest().len();
+    let crc = checksum(chain, bytes.get(..checked)?);
+    let kept = cursor.bytes(4)?;
+    (kept == crc.to_le_bytes()).then_some(Frame {
+        kind,
+        content,
+        chain: crc,
+        size: checked + 4,
+    })
+}
+
+fn checksum(chain: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(chain);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// The next place, from `from` on, where a key frame stands whole.
+pub(crate) fn find_key(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(rest) = bytes.get(at..) {
+        let found = rest.iter().position(|byte| *byte == MARK[0])?;
+        at += found;
+        let after = bytes.get(at..).and_then(|rest| rest.strip_prefix(&MARK));
+        if after.is_some_and(|rest| read(rest, 0).is_some_and(|frame| frame.kind == kind::KEY)) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_the_one_everybody_has() {
+        // The check value of CRC-32/ISO-HDLC.
+        assert_eq!(checksum(0, b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn a_missing_frame_shows_although_each_one_is_whole() {
+        let mut out = Vec::new();
+        let chain = write(kind::LOST, b"one", 0, &mut out);
+        let second = out.len();
+        let chain = write(kind::LOST, b"two", chain, &mut out);
+        let third = out.len();
+        write(kind::LOST, b"three", chain, &mut out);
+        let first = read(&out, 0).expect("the first is whole");
+        assert_eq!((first.content, first.size), (&b"one"[..], second));
+        assert!(read(&out[second..], first.chain).is_some());
+        assert!(read(&out[third..], first.chain).is_none());
+    }
+}

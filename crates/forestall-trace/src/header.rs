@@ -1,0 +1,126 @@
+//! The head of a trace: which format, whose recording, and which columns its samples have.
+
+use crate::column::{COLUMNS_MAX, Column, GROUP, NODE, PROCESS, READ_AT};
+use crate::record::{Writer, read_fields};
+
+/// How every trace begins. The first byte is no text, the last ones show a transfer that changed line ends.
+pub(crate) const MAGIC: [u8; 8] = *b"\x89FTR\r\n\x1a\n";
+
+/// A version of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// Another one cannot be read.
+    pub major: u8,
+    /// A newer one can: what it adds is passed over.
+    pub minor: u8,
+}
+
+/// The version that this program writes.
+pub const VERSION: Version = Version { major: 1, minor: 0 };
+
+/// Whose recording it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// A number that no other run of a recorder on this machine has: segments of one run belong together.
+    pub run: u64,
+    /// Which segment of the run, from 0.
+    pub segment: u64,
+    /// The node's name.
+    pub node: Box<str>,
+    /// The kernel's release (`uname -r`).
+    pub kernel: Box<str>,
+    /// The program that wrote it, with its version.
+    pub program: Box<str>,
+    /// The boot it was recorded in (`/proc/sys/kernel/random/boot_id`): moments of one boot can be compared.
+    pub boot: Box<str>,
+}
+
+/// For every column of the trace its position here, if it is known here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Columns {
+    pub(crate) node: Vec<Option<usize>>,
+    pub(crate) group: Vec<Option<usize>>,
+    pub(crate) process: Vec<Option<usize>>,
+    /// Where the trace has the cgroups' parents.
+    pub(crate) parent: Option<usize>,
+    /// Where it has the times at which processes were read.
+    pub(crate) read_at: Option<usize>,
+}
+
+const RUN: u64 = 1;
+const SEGMENT: u64 = 2;
+const NODE_NAME: u64 = 3;
+const KERNEL: u64 = 4;
+const PROGRAM: u64 = 5;
+const BOOT: u64 = 6;
+const NODE_COLUMN: u64 = 16;
+const GROUP_COLUMN: u64 = 17;
+const PROCESS_COLUMN: u64 = 18;
+
+/// The columns as this program writes them.
+pub(crate) fn own_columns() -> Columns {
+    let mut head = Vec::new();
+    write(&Origin::default(), &mut head);
+    read(&head).map(|(_, columns)| columns).unwrap_or_default()
+}
+
+/// Appends the head's record.
+pub(crate) fn write(origin: &Origin, out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
+    writer.number(RUN, origin.run);
+    writer.number(SEGMENT, origin.segment);
+    writer.bytes(NODE_NAME, origin.node.as_bytes());
+    writer.bytes(KERNEL, origin.kernel.as_bytes());
+    writer.bytes(PROGRAM, origin.program.as_bytes());
+    writer.bytes(BOOT, origin.boot.as_bytes());
+    write_names(&mut writer, NODE_COLUMN, NODE);
+    write_names(&mut writer, GROUP_COLUMN, GROUP);
+    write_names(&mut writer, PROCESS_COLUMN, PROCESS);
+}
+
+fn write_names<T>(writer: &mut Writer<'_>, tag: u64, columns: &[Column<T>]) {
+    for column in columns {
+        writer.bytes(tag, column.name.as_bytes());
+    }
+}
+
+/// Reads it. `None` where it is none, or has more columns than a row's mask.
+pub(crate) fn read(bytes: &[u8]) -> Option<(Origin, Columns)> {
+    let mut origin = Origin::default();
+    let mut columns = Columns::default();
+    let mut group_names = Vec::new();
+    read_fields(bytes, |tag, value| {
+        match tag {
+            RUN => origin.run = value.number()?,
+            SEGMENT => origin.segment = value.number()?,
+            NODE_NAME => origin.node = value.text()?,
+            KERNEL => origin.kernel = value.text()?,
+            PROGRAM => origin.program = value.text()?,
+            BOOT => origin.boot = value.text()?,
+            NODE_COLUMN => columns.node.push(find(NODE, value.bytes()?)),
+            GROUP_COLUMN => {
+                let name = value.bytes()?;
+                group_names.push(core::str::from_utf8(name).ok()?);
+                columns.group.push(find(GROUP, name));
+            }
+            PROCESS_COLUMN => {
+                let name = value.bytes()?;
+                if name == READ_AT.as_bytes() {
+                    columns.read_at = Some(columns.process.len());
+                }
+                columns.process.push(find(PROCESS, name));
+            }
+            _ => {}
+        }
+        Some(())
+    })?;
+    columns.parent = crate::sample::parent_of(&group_names);
+    let fits = [&columns.node, &columns.group, &columns.process]
+        .iter()
+        .all(|table| table.len() <= COLUMNS_MAX);
+    fits.then_some((origin, columns))
+}
+
+fn find<T>(columns: &[Column<T>], name: &[u8]) -> Option<usize> {
+    columns.iter().position(|column| column.name.as_bytes() == name)
+}

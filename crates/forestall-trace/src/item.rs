@@ -1,0 +1,85 @@
+//! What a reader finds, in the order in which it was recorded.
+
+use forestall_decide::kubelet::KubeletConfig;
+use forestall_decide::{Input, Moment, Outcome, Pods, Policy, Sample};
+
+/// One thing found.
+#[derive(Clone, Copy, Debug)]
+pub enum Item<'a> {
+    /// A fresh engine begins here: at the beginning, in another run, and wherever something before is missing.
+    Begin(Begin<'a>),
+    /// An input, and the moment at which the engine was given it.
+    Input(Moment, Recorded<'a>),
+    /// The recorder could not keep up: so many inputs were not written here. What follows is sound, but the engine of the
+    /// recorder had seen more.
+    Lost(u64),
+    /// An input of a kind that only a newer program knows.
+    Unknown(u8),
+    /// Bytes that do not hold what was written, from this offset on; reading goes on behind them, with a fresh engine.
+    Damaged {
+        /// Where in the segment.
+        offset: usize,
+        /// How many bytes are passed over.
+        bytes: usize,
+    },
+    /// The same at the end of the segment: a tail that was not written to its end, or damage with nothing sound behind it.
+    Torn {
+        /// Where in the segment.
+        offset: usize,
+        /// How many bytes are cut off.
+        bytes: usize,
+    },
+}
+
+/// What a fresh engine begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin<'a> {
+    /// Why a fresh one.
+    pub cause: Cause,
+    /// The moment of the last input before.
+    pub at: Moment,
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// The kubelet's configuration, if it was known.
+    pub kubelet: Option<&'a KubeletConfig>,
+    /// The pods, if they were known.
+    pub pods: Option<&'a Pods>,
+}
+
+/// Why a fresh engine begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The trace begins.
+    Opening,
+    /// Another run of the recorder begins: the agent was started again, or the machine.
+    Run,
+    /// Something before it is missing or damaged.
+    Gap,
+}
+
+/// An input as it was recorded.
+#[derive(Clone, Copy, Debug)]
+pub enum Recorded<'a> {
+    /// What was seen at one tick.
+    Sample(&'a Sample),
+    /// What became of an action.
+    Outcome(&'a Outcome),
+    /// A new policy.
+    Policy(&'a Policy),
+    /// What Kubernetes knows of the pods.
+    Pods(&'a Pods),
+    /// What the kubelet was told.
+    KubeletConfig(&'a KubeletConfig),
+}
+
+impl<'a> Recorded<'a> {
+    /// The input, where the engine takes this kind.
+    pub const fn input(self) -> Option<Input<'a>> {
+        match self {
+            Self::Sample(sample) => Some(Input::Sample(sample)),
+            Self::Outcome(outcome) => Some(Input::Outcome(outcome)),
+            Self::Policy(policy) => Some(Input::Policy(policy)),
+            Self::Pods(_) | Self::KubeletConfig(_) => None,
+        }
+    }
+}
