@@ -3,6 +3,18 @@
 //! Written down from its code (k/k `pkg/kubelet/eviction`), so that what it is about to do is known before it does it,
 //! and so that the simulated kubelet and the shadow one cannot differ. It refuses to do better than the kubelet.
 
+mod amount;
 mod config;
+mod decimal;
+mod quantity;
+mod rank;
+mod request;
+mod share;
+mod value;
 
 pub use config::{ConfigSource, KubeletConfig, Signal, SwapBehavior, Threshold};
+pub use quantity::{Nanobytes, Quantity, QuantityError, QuantityErrorKind};
+pub use rank::{Candidate, Standing, first_victims};
+pub use request::{InitRequest, PodLevel, Requests};
+pub use share::Share;
+pub use value::{ThresholdValue, ValueError, parse_min_reclaim, parse_threshold};
