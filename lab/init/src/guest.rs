@@ -12,7 +12,7 @@ use rustix::system::RebootCommand;
 
 use crate::node::Node;
 use crate::reporter::Reporter;
-use crate::{machine, swap, trial, watch};
+use crate::{machine, swap, thrash, trial, watch};
 
 /// Runs the plan and resets the machine, whatever happens.
 pub(crate) fn run() -> Result<()> {
@@ -60,6 +60,9 @@ fn carry_out(reporter: &Reporter) -> Result<()> {
     });
     if node.plan.tries_rights {
         return trial::run(&node);
+    }
+    if let Some(rounds) = node.plan.reactions {
+        return thrash::run(node, rounds);
     }
     watch::run(node)
 }

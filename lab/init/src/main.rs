@@ -3,6 +3,7 @@
 //! Without an argument it is the guest's init: it shapes the machine like a node, carries out the plan it finds at
 //! [`forestall_lab_init::plan::PATH`], reports on the second serial port and resets the machine.
 use anyhow::{Context, Result, bail};
+use forestall_lab_init::reaction;
 
 mod cgroup;
 mod guest;
@@ -13,6 +14,7 @@ mod node;
 mod reporter;
 mod resident;
 mod swap;
+mod thrash;
 mod trial;
 mod watch;
 mod work;
@@ -37,6 +39,10 @@ fn main() -> Result<()> {
         Some("try") => {
             let order = rest.first().context("try wants what to try, as JSON")?;
             trial::carry_out(&serde_json::from_str(order)?)
+        }
+        Some("bare") => {
+            let root = rest.first().context("bare wants a root")?;
+            reaction::react_barely(std::path::Path::new(root), || false)
         }
         Some(other) => bail!("unknown part {other:?}"),
     }

@@ -42,6 +42,10 @@ pub struct Plan {
     pub kubelet_evicts: bool,
     /// Whether the guest, instead of living through a story, tries what each set of rights allows.
     pub tries_rights: bool,
+    /// Whether the guest, instead of living through a story, times so many reactions of the agent and of a bare loop while
+    /// the culprits make it thrash.
+    #[serde(default)]
+    pub reactions: Option<u32>,
     /// The pods, in the order in which they start.
     pub pods: Vec<Pod>,
     /// Processes of the host, each in a service of its own below `system.slice`.

@@ -104,6 +104,26 @@ pub enum Report {
         /// What it costs not to have it, and what takes its place.
         cost: String,
     },
+    /// How long reactions took.
+    Reacted {
+        /// Whose.
+        who: Reactor,
+        /// Each of them, microseconds, the shortest first.
+        micros: Vec<u64>,
+    },
+    /// What the machine went through meanwhile.
+    Thrashed {
+        /// How long it was.
+        span_millis: u64,
+        /// Pages of files that had to be read again (`workingset_refault_file`).
+        refaulted_pages: u64,
+        /// PSI `some total` of the machine, microseconds.
+        stall_micros: u64,
+        /// `MemAvailable` at the end.
+        available_bytes: u64,
+        /// The agent's memory that is locked (`VmLck`), bytes.
+        agent_locked_bytes: u64,
+    },
     /// The run is over.
     Ended {
         /// When.
@@ -153,6 +173,16 @@ pub enum Cause {
     Kubelet,
     /// It came to its own end.
     Itself,
+}
+
+/// Who reacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reactor {
+    /// The agent under test.
+    Agent,
+    /// The loop of poll and pread beside it.
+    BareLoop,
 }
 
 /// Why a run is over.

@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::budget;
 
@@ -15,32 +15,42 @@ mod daemon;
 mod floor;
 mod guard;
 mod idle;
+mod look;
 mod pods;
 mod reaction;
 mod report;
+mod rows;
+mod thrash;
 
 use report::Report;
-
-/// How long each process is watched. At one tick a second this gives 20 ticks.
-const WATCH: Duration = Duration::from_secs(20);
+use rows::{Measurement, Wanted};
 
 /// What a daemon does once, at its start, is not part of what it costs.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Measures everything that this machine allows; `--write` keeps the figures.
+/// Measures everything that this machine allows, or with `--only` some rows of it; `--write` keeps the figures.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
-    let write = match arguments {
-        [] => false,
-        [flag] if flag == "--write" => true,
-        _ => bail!("usage: cargo xtask bench [--write]"),
-    };
+    let wanted = Wanted::parse(arguments)?;
     let binary = budget::build_static()?;
     let mut report = Report::of_this_machine()?;
-    idle::measure(&binary, &mut report)?;
-    guard::measure(&binary, &mut report)?;
-    reaction::measure(&binary, &mut report)?;
+    if wanted.measures(Measurement::Idle) {
+        idle::measure(&binary, &mut report)?;
+    }
+    if wanted.measures(Measurement::Guard) {
+        guard::measure(&binary, &mut report)?;
+    }
+    if wanted.measures(Measurement::Look) {
+        look::measure(&mut report)?;
+    }
+    if wanted.measures(Measurement::Reaction) {
+        reaction::measure(&binary, &mut report)?;
+    }
+    if wanted.measures(Measurement::Thrash) {
+        thrash::measure(&binary, &mut report);
+    }
+    report.keep_rows(|row| wanted.shows(row));
     println!("{}", report.render());
-    if write {
+    if wanted.write {
         report.write()?;
     }
     Ok(if report.all_met() {

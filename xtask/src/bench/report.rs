@@ -25,6 +25,10 @@ struct Row {
 enum Verdict {
     Pass,
     Fail,
+    /// The machine was too busy for a verdict, by the figure of what was measured beside it. No failure, and no pass.
+    Disturbed,
+    /// A figure without a target.
+    Told,
     /// This machine does not allow it to be measured. No failure, and no pass.
     Unmet,
 }
@@ -77,21 +81,68 @@ impl Report {
         });
     }
 
-    /// A time against its ceiling.
-    pub(super) fn time(&mut self, name: &'static str, what: &str, took: Duration, took_max: Duration) {
-        let measured = format!("{took:.1?}");
+    /// A time against its ceiling, unless what was measured beside it shows that this machine was not calm.
+    pub(super) fn time_beside(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        ours: Duration,
+        theirs: Duration,
+        ours_max: Duration,
+        theirs_calm_max: Duration,
+    ) {
         self.rows.push(Row {
             name,
             what: what.to_owned(),
-            measured: measured.clone(),
-            beside: String::new(),
-            figure: measured,
-            target: format!("≤ {took_max:?}"),
-            verdict: if took <= took_max {
+            measured: in_millis(ours),
+            beside: in_millis(theirs),
+            figure: in_millis(ours),
+            target: format!("≤ {ours_max:?}"),
+            verdict: if theirs > theirs_calm_max {
+                Verdict::Disturbed
+            } else if ours <= ours_max {
                 Verdict::Pass
             } else {
                 Verdict::Fail
             },
+        });
+    }
+
+    /// How much longer we took than what was measured beside us.
+    pub(super) fn beyond(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        ours: Duration,
+        theirs: Duration,
+        beyond_max: Duration,
+    ) {
+        let beyond = ours.saturating_sub(theirs);
+        self.rows.push(Row {
+            name,
+            what: what.to_owned(),
+            measured: in_millis(ours),
+            beside: in_millis(theirs),
+            figure: format!("+ {}", in_millis(beyond)),
+            target: format!("≤ + {beyond_max:?}"),
+            verdict: if beyond <= beyond_max {
+                Verdict::Pass
+            } else {
+                Verdict::Fail
+            },
+        });
+    }
+
+    /// A time that no target is about.
+    pub(super) fn told(&mut self, name: &'static str, what: &str, ours: Duration, theirs: Duration) {
+        self.rows.push(Row {
+            name,
+            what: what.to_owned(),
+            measured: in_millis(ours),
+            beside: in_millis(theirs),
+            figure: in_millis(ours),
+            target: String::new(),
+            verdict: Verdict::Told,
         });
     }
 
@@ -135,6 +186,19 @@ impl Report {
         });
     }
 
+    /// Takes back the verdict of a row, whatever it was, and says why.
+    pub(super) fn disturb(&mut self, name: &str, why: &str) {
+        for row in self.rows.iter_mut().filter(|row| row.name == name) {
+            row.verdict = Verdict::Disturbed;
+        }
+        self.note(format!("{name}: disturbed: {why}"));
+    }
+
+    /// Drops the rows that are not wanted. What was said about them stays.
+    pub(super) fn keep_rows(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        self.rows.retain(|row| is_wanted(row.name));
+    }
+
     /// A sentence that belongs to the figures.
     pub(super) fn note(&mut self, note: String) {
         self.notes.push(note);
@@ -153,6 +217,8 @@ impl Report {
             let verdict = match row.verdict {
                 Verdict::Pass => "PASS",
                 Verdict::Fail => "FAIL",
+                Verdict::Disturbed => "disturbed",
+                Verdict::Told => "no target",
                 Verdict::Unmet => "not measured",
             };
             let Row {
@@ -192,8 +258,72 @@ impl Report {
     }
 }
 
+/// A time as a number of milliseconds.
+pub(super) fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
+}
+
+fn in_millis(span: Duration) -> String {
+    format!("{:.1} ms", millis(span))
+}
+
 /// Bytes for people.
 #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
 pub(super) fn mebi(bytes: u64) -> String {
     format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn empty() -> Report {
+        Report {
+            machine: "a machine".to_owned(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_busy_machine_gives_no_verdict_and_a_calm_one_does() {
+        let of = |ours, theirs| {
+            let (ours, theirs) = (Duration::from_millis(ours), Duration::from_millis(theirs));
+            let (ours_max, calm_max) = (Duration::from_millis(20), Duration::from_millis(15));
+            let mut report = empty();
+            report.time_beside("reaction-p99", "x", ours, theirs, ours_max, calm_max);
+            (report.render(), report.all_met())
+        };
+        let (text, met) = of(21, 16);
+        assert!(text.contains("| disturbed |") && met, "{text}");
+        let (text, met) = of(21, 15);
+        assert!(text.contains("| FAIL |") && !met, "{text}");
+        let (text, met) = of(20, 15);
+        assert!(text.contains("| PASS |") && met, "{text}");
+        // A figure that would pass is no pass either where the machine was busy.
+        assert!(of(12, 16).0.contains("| disturbed |"));
+    }
+
+    #[test]
+    fn a_verdict_that_is_taken_back_is_neither_and_says_why() {
+        let mut report = empty();
+        report.ratio("guard-cgroups", "x", 4.0, 1.0, "µs", 3.0);
+        assert!(!report.all_met());
+        report.disturb("guard-cgroups", "the pace was another");
+        let text = report.render();
+        assert!(text.contains("| disturbed |") && text.contains("the pace was another"));
+        assert!(report.all_met());
+    }
+
+    #[test]
+    fn only_what_is_beyond_the_other_counts() {
+        let verdict = |ours, theirs| {
+            let mut report = empty();
+            let millis = Duration::from_millis;
+            report.beyond("reaction-thrash", "x", millis(ours), millis(theirs), millis(100));
+            report.all_met()
+        };
+        assert!(verdict(300, 200) && verdict(10, 200));
+        assert!(!verdict(301, 200));
+    }
 }

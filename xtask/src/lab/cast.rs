@@ -42,6 +42,7 @@ pub(super) fn node(dice: &mut Dice, scenario: &str, seed: u64) -> Plan {
         disk: false,
         kubelet_evicts: false,
         tries_rights: false,
+        reactions: None,
         pods: pods.to_vec(),
         services: vec![daemon("sshd", 3), daemon("systemd-journal", 6)],
         agent: Some(agent),

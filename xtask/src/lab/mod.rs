@@ -25,6 +25,7 @@ mod job;
 mod kernels;
 mod matrix;
 mod options;
+pub(crate) mod reaction;
 mod results;
 mod scenario;
 mod trial;
@@ -76,11 +77,9 @@ pub(crate) fn run(args: Vec<String>) -> Result<ExitCode> {
 /// Builds what goes into the guests and fetches their kernels. The results so far name the kernels, used and skipped.
 fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
     let qemu = emulator()?;
-    tools::rust_target(TARGET)?;
-    let target = shell::target_directory()?;
+    let (init, target) = build_init()?;
     let folder = target.join("lab");
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let init = build("forestall-lab-init", &target)?;
     let agent = match &options.binary {
         Some(binary) => Some(binary.clone()),
         // A trial is the init's own.
@@ -174,6 +173,13 @@ fn note(results: &mut Results, job: &Job, done: Done, place: &str) {
         }
         None => results.skip(job.label(), done.skipped.unwrap_or_default()),
     }
+}
+
+/// Builds the guest's init; the second path is cargo's target directory.
+fn build_init() -> Result<(PathBuf, PathBuf)> {
+    tools::rust_target(TARGET)?;
+    let target = shell::target_directory()?;
+    Ok((build("forestall-lab-init", &target)?, target))
 }
 
 /// Builds a package's binary as it is shipped: static, in the release profile.

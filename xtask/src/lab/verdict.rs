@@ -118,7 +118,9 @@ impl Story {
                 | Report::Kernel { .. }
                 | Report::Gauge { .. }
                 | Report::Triggers { .. }
-                | Report::Right { .. } => {}
+                | Report::Right { .. }
+                | Report::Reacted { .. }
+                | Report::Thrashed { .. } => {}
             }
         }
         story
