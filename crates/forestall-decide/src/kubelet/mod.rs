@@ -6,15 +6,19 @@
 mod amount;
 mod config;
 mod decimal;
+mod manager;
 mod quantity;
 mod rank;
 mod request;
 mod share;
+mod signal;
 mod value;
 
 pub use config::{ConfigSource, KubeletConfig, Signal, SwapBehavior, Threshold};
+pub use manager::{Eviction, GRACE_MIN, LOOK, Manager, POD_FIGURES_AGE_MAX, Sync, Verdict, Victim};
 pub use quantity::{Nanobytes, Quantity, QuantityError, QuantityErrorKind};
 pub use rank::{Candidate, Standing, first_victims};
 pub use request::{InitRequest, PodLevel, Requests};
 pub use share::Share;
+pub use signal::{Blind, Observation, Reading};
 pub use value::{ThresholdValue, ValueError, parse_min_reclaim, parse_threshold};
