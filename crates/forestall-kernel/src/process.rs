@@ -5,15 +5,16 @@
 //! left out on purpose: their readers wait for the process's `mmap_lock`, which a process that waits for memory may hold
 //! for as long as the machine is in trouble.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::path::DecInt;
 
 use crate::Error;
-use crate::file::{Buffer, read_record};
+use crate::file::{Buffer, HeldFile, Pieces, read_record};
 use crate::parse::{self, ProcStat, ProcStatus};
 
 /// The files that can be read without waiting for the process.
@@ -40,7 +41,10 @@ impl ProcessFile {
     }
 }
 
-/// A handle on a process.
+/// Threads tried at the most when one that lives is looked for: one that has ended is gone at once, unless it was the first.
+const THREADS_TRIED_MAX: usize = 16;
+
+/// A handle on a process, or on one thread of it.
 #[derive(Debug)]
 pub struct Process {
     dir: OwnedFd,
@@ -61,7 +65,47 @@ impl Process {
         }
     }
 
-    /// The PID it was opened by.
+    /// A thread that lives on, other than the first. While a process's first thread is a zombie and others run, the process's
+    /// own files show a zombie: no memory, and on cgroup v1 no cgroup. Such a thread's files show what all of them share.
+    /// `None` where no other thread has memory. Allocates.
+    pub fn live_thread(&self, buffer: &mut Buffer) -> Result<Option<Self>, Error> {
+        let root: Arc<Path> = Arc::from(self.root.join(self.pid.to_string()).join("task"));
+        let failed = |errno| Error::from_errno(&root, errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(&self.dir, "task", flags, Mode::empty()).map_err(failed)?;
+        let mut space = [MaybeUninit::<u8>::uninit(); 1024];
+        let mut entries = RawDir::new(&dir, &mut space);
+        let mut tried = 0;
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(failed)?;
+            let tid = parse::unsigned(entry.file_name().to_bytes()).and_then(|tid| u32::try_from(tid).ok());
+            let Some(tid) = tid.filter(|tid| *tid != self.pid) else {
+                continue;
+            };
+            // That it ends meanwhile is normal.
+            if let Ok(thread) = Self::open(&dir, &root, tid)
+                && thread
+                    .status(buffer)
+                    .is_ok_and(|status| !status.is_zombie() && status.unreclaimable() > 0)
+            {
+                return Ok(Some(thread));
+            }
+            tried += 1;
+            if tried == THREADS_TRIED_MAX {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens one of its files to be read again and again.
+    pub fn hold(&self, file: ProcessFile) -> Result<HeldFile, Error> {
+        let path = self.root.join(self.pid.to_string()).join(file.name());
+        // All of them come in one piece (`ONE` and `REG` in `fs/proc/base.c`).
+        Ok(HeldFile::open_at(&self.dir, Path::new(file.name()), &path)?.in_pieces(Pieces::One))
+    }
+
+    /// The PID it was opened by; of a thread, its TID.
     pub const fn pid(&self) -> u32 {
         self.pid
     }
@@ -153,6 +197,32 @@ mod tests {
         assert_eq!(error.path(), dir.path().join("204/stat"));
         let root = ProcRoot::open(dir.path()).expect("open");
         assert!(root.process(204).expect_err("gone").is_gone());
+    }
+
+    #[test]
+    fn a_thread_that_lives_on_speaks_for_a_first_one_that_ended() {
+        let (dir, process) = fixture();
+        let mut buffer = Buffer::with_capacity(4096);
+        let thread = |tid: u32, status: &str| {
+            let folder = dir.path().join("204/task").join(tid.to_string());
+            std::fs::create_dir_all(&folder).expect("made");
+            std::fs::write(folder.join("status"), status).expect("written");
+        };
+        thread(204, "State:\tZ (zombie)\n");
+        thread(205, "State:\tX (dead)\n");
+        assert!(process.live_thread(&mut buffer).expect("listed").is_none());
+        thread(206, "State:\tS (sleeping)\nRssAnon:\t  12 kB\n");
+        let alive = process
+            .live_thread(&mut buffer)
+            .expect("listed")
+            .expect("a thread");
+        assert_eq!(alive.pid(), 206);
+        let held = alive.hold(ProcessFile::Status).expect("there");
+        assert_eq!(held.path(), dir.path().join("204/task/206/status"));
+        assert_eq!(
+            ProcStatus::parse(held.read_into(&mut buffer).expect("readable")).unreclaimable(),
+            12 * 1024
+        );
     }
 
     #[test]

@@ -21,6 +21,9 @@ const LRU_EVERY: Span = Span::secs(10);
 /// Processors are plugged by hand, too.
 const CPUS_EVERY: Span = Span::secs(60);
 
+/// While every wall is far away, nobody's waiting decides anything; a trigger tells of it sooner.
+const STALL_EVERY_AT_REST: Span = Span::secs(5);
+
 /// More than any machine's zoneinfo: a larger one is left alone and its watermarks stay what they were.
 const ZONEINFO_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -42,6 +45,7 @@ pub(crate) struct NodeReader {
     swaps_due: Moment,
     lru_due: Moment,
     cpus_due: Moment,
+    stall_due: Moment,
     watermark_low: Bytes,
     failures: u64,
 }
@@ -67,6 +71,7 @@ impl NodeReader {
             swaps_due: Moment(0),
             lru_due: Moment(0),
             cpus_due: Moment(0) + CPUS_EVERY,
+            stall_due: Moment(0),
             watermark_low: Bytes::ZERO,
             failures: 0,
         };
@@ -105,14 +110,17 @@ impl NodeReader {
     }
 
     /// Brings memory and pressure up to date, and at longer intervals what hardly ever changes. A file that cannot be read
-    /// leaves its figures as they were and is counted.
-    pub(crate) fn read_memory(&mut self, node: &mut NodeSample, now: Moment) {
+    /// leaves its figures as they were and is counted. Where all `may_rest`, pressure too is read at longer intervals.
+    pub(crate) fn read_memory(&mut self, node: &mut NodeSample, now: Moment, may_rest: bool) {
         self.read_rarely(node, now);
         match self.meminfo.read_into(&mut self.buffer).map(Meminfo::parse) {
             Ok(meminfo) if meminfo.total > 0 => note_meminfo(node, &meminfo, self.watermark_low),
             _ => self.failures += 1,
         }
-        if let Some(file) = &self.pressure {
+        let due = is_due(&mut self.stall_due, now, STALL_EVERY_AT_REST);
+        if let Some(file) = &self.pressure
+            && (due || !may_rest)
+        {
             match file.read_into(&mut self.buffer).map(Pressure::parse) {
                 Ok(pressure) => node.stall = stall_of(&pressure),
                 Err(_) => self.failures += 1,

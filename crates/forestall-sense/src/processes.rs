@@ -8,7 +8,7 @@
 use forestall_decide::{Bytes, GroupId, Moment, ProcessId, ProcessSample, Protection, Span};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{Identity, Tree};
-use forestall_kernel::file::{Buffer, HeldFile, Pieces};
+use forestall_kernel::file::{Buffer, HeldFile};
 use forestall_kernel::parse::{ProcStatus, memory_path};
 use forestall_kernel::proc::ProcRoot;
 use forestall_kernel::process::{Process, ProcessFile};
@@ -74,6 +74,8 @@ struct Tracked {
     comm: Comm,
     status: HeldFile,
     looked_at: Moment,
+    /// What `status` is of has ended; another thread may live on.
+    has_ended: bool,
 }
 
 /// Which processes are followed, and from what size on.
@@ -168,8 +170,13 @@ impl ProcessReader {
         let buffer = &mut self.buffer;
         self.tracked.retain_mut(|tracked| {
             let Ok(status) = tracked.status.read_into(buffer).map(ProcStatus::parse) else {
-                return false;
+                tracked.has_ended = true;
+                return true;
             };
+            if status.is_zombie() {
+                tracked.has_ended = true;
+                return true;
+            }
             tracked.sample.unreclaimable = Bytes(status.unreclaimable());
             tracked.sample.read_at = view.now;
             tracked.sample.unreclaimable >= keep_min
@@ -185,7 +192,7 @@ impl ProcessReader {
         let mut place = 0;
         while let Some(tracked) = self.tracked.get(place) {
             let pid = tracked.sample.id.pid;
-            if view.now.since(tracked.looked_at) >= every {
+            if tracked.has_ended || view.now.since(tracked.looked_at) >= every {
                 self.look(pid, view);
             }
             // It may have been dropped, and then the next one stands here.
@@ -323,13 +330,26 @@ impl ProcessReader {
         };
         let comm = Comm::new(stat.comm);
         let is_kernel_thread = stat.is_kernel_thread();
+        let is_zombie = matches!(stat.state, b'Z' | b'X');
         let known = self.find_seen(pid).ok().filter(|seen| seen.id == id);
+        let is_known_passed_over = known.is_some_and(|seen| seen.is_passed_over);
+        let thread = if is_zombie && !is_known_passed_over {
+            let Some(thread) = process.live_thread(&mut self.buffer)? else {
+                // Nothing is left of it but its entry.
+                self.forget(pid);
+                return Ok(());
+            };
+            Some(thread)
+        } else {
+            None
+        };
+        let alive = thread.as_ref().unwrap_or(&process);
         let mut group = None;
         let is_passed_over = match known {
             Some(seen) if seen.is_passed_over => true,
             _ if is_kernel_thread => true,
             _ => {
-                let content = process.read(ProcessFile::Cgroup, &mut self.buffer)?;
+                let content = alive.read(ProcessFile::Cgroup, &mut self.buffer)?;
                 let path = memory_path(content).unwrap_or_default();
                 group = view.tree.and_then(|tree| home_of(tree, path));
                 Identity::of_path(path).is_in_kubepods()
@@ -346,7 +366,7 @@ impl ProcessReader {
             return Ok(());
         }
         self.kubelet_this_pass |= is_kubelet(comm.as_bytes());
-        let unreclaimable = Bytes(process.status(&mut self.buffer)?.unreclaimable());
+        let unreclaimable = Bytes(alive.status(&mut self.buffer)?.unreclaimable());
         // One that is followed already leaves by the lower bound of `read_tracked`.
         let is_tracked = self.tracked.iter().any(|tracked| tracked.sample.id == id);
         if unreclaimable < self.bytes_min(view) && !is_tracked {
@@ -360,7 +380,7 @@ impl ProcessReader {
             read_at: view.now,
             protection,
         };
-        self.track(sample, comm, &process, view)
+        self.track(sample, comm, (&process, alive), view)
     }
 
     fn protection_of(&mut self, process: &Process, comm: Comm, view: View<'_>) -> Option<Protection> {
@@ -402,7 +422,7 @@ impl ProcessReader {
         &mut self,
         sample: ProcessSample,
         comm: Comm,
-        process: &Process,
+        (process, alive): (&Process, &Process),
         view: View<'_>,
     ) -> Result<(), KernelError> {
         if let Some(tracked) = self
@@ -413,6 +433,10 @@ impl ProcessReader {
             tracked.sample = sample;
             tracked.comm = comm;
             tracked.looked_at = view.now;
+            if tracked.has_ended {
+                tracked.status = alive.hold(ProcessFile::Status)?;
+                tracked.has_ended = false;
+            }
             return Ok(());
         }
         self.untrack(sample.id.pid);
@@ -429,8 +453,7 @@ impl ProcessReader {
                 None => return Ok(()),
             }
         }
-        let path = view.proc.path().join(sample.id.pid.to_string()).join("status");
-        let status = HeldFile::open(&path)?.in_pieces(Pieces::One);
+        let status = alive.hold(ProcessFile::Status)?;
         // The handle's process is alive still, so what was opened by its number is itself.
         if process.stat(&mut self.buffer)?.start_ticks != sample.id.start_ticks {
             return Ok(());
@@ -445,6 +468,7 @@ impl ProcessReader {
                 comm,
                 status,
                 looked_at: view.now,
+                has_ended: false,
             },
         );
         Ok(())

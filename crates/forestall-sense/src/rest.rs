@@ -1,14 +1,15 @@
-//! Resting: while every wall is far away, what only matters near a wall is read every ten seconds instead of at every
+//! Resting: while every wall is far away, what only matters near a wall is read once a minute instead of at every
 //! sample.
 //!
-//! The machine's memory, its pressure and everything in `kubepods` are read at every sample all the same; processes and
+//! The machine's memory and everything in `kubepods` are read at every sample all the same, the machine's pressure every
+//! five seconds; processes and
 //! cgroups outside `kubepods` wait. Rest ends at once when memory is used or waited for: growth is then seen as it is now.
 //! It refuses to judge how far the walls are: whoever takes the samples says so.
 
 use forestall_decide::{Bytes, Moment, NodeSample, Span};
 
 /// Whatever rests is read this often.
-const FULL_EVERY: Span = Span::secs(10);
+const FULL_EVERY: Span = Span::secs(60);
 /// So small a part of the machine's memory may be taken before everything is read again: 256 MiB of 16 GiB.
 const TAKEN_SHARE: u64 = 64;
 /// Tasks may have waited for memory so long before everything is read again: the shortest stall that wakes by a trigger.
@@ -45,6 +46,11 @@ impl Rest {
     /// Every wall is far away, or no longer.
     pub(crate) const fn allow(&mut self, allowed: bool) {
         self.allowed = allowed;
+    }
+
+    /// Every wall was far away at the last sample.
+    pub(crate) const fn is_allowed(&self) -> bool {
+        self.allowed
     }
 
     /// How much this sample reads. Where that is not the least, the machine's figures are the new mark.
@@ -106,13 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_read_every_ten_seconds() {
+    fn everything_is_read_once_a_minute() {
         let mut rest = Rest::default();
         rest.allow(true);
-        let full: Vec<u64> = (0..25)
+        let full: Vec<u64> = (0..130)
             .filter(|secs| rest.breadth(&node(9_000, 0), at(*secs)) == Breadth::Seldom)
             .collect();
-        assert_eq!(full, [0, 10, 20]);
+        assert_eq!(full, [0, 60, 120]);
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Sensor {
             rest: Rest::default(),
         };
         // The switch of the LRU is known from the first reading on.
-        sensor.node.read_memory(&mut sensor.sample.node, Moment(0));
+        sensor.node.read_memory(&mut sensor.sample.node, Moment(0), false);
         sensor.node.read_counters(&mut sensor.sample.node);
         sensor.capabilities.lru = sensor.sample.node.lru;
         Ok(sensor)
@@ -101,7 +101,8 @@ impl Sensor {
         let started = Instant::now();
         let sample = &mut self.sample;
         let kills_before = sample.node.oom_kills;
-        self.node.read_memory(&mut sample.node, now);
+        let may_rest = self.rest.is_allowed() && !self.attention;
+        self.node.read_memory(&mut sample.node, now, may_rest);
         let breadth = match self.rest.breadth(&sample.node, now) {
             _ if self.attention => Breadth::Everything,
             breadth => breadth,
@@ -150,7 +151,7 @@ impl Sensor {
         self.attention = attention;
     }
 
-    /// Every wall is far away, or no longer: whether processes and cgroups outside `kubepods` are read every ten seconds
+    /// Every wall is far away, or no longer: whether processes and cgroups outside `kubepods` are read once a minute
     /// instead of at every sample, as long as memory is neither taken nor waited for.
     pub const fn set_rest(&mut self, allowed: bool) {
         self.rest.allow(allowed);

@@ -15,6 +15,13 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// The first word of the value as a number; 0 where it is none.
     pub fn number(&self) -> u64 {
+        // As nearly every line has it: a blank, and digits up to the end. Twenty digits may be too large and go the long way.
+        let digits = self.value.trim_ascii_start();
+        if (1..20).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) {
+            return digits
+                .iter()
+                .fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+        }
         words(self.value).next().and_then(unsigned).unwrap_or(0)
     }
 
@@ -113,6 +120,18 @@ mod tests {
         assert_eq!(of(b"HugePages_Total:       3"), Some(3));
         assert_eq!(of(b"VmRSS:\t18014398509481984 kB"), Some(u64::MAX));
         assert_eq!(of(b"x: kB"), None);
+    }
+
+    #[test]
+    fn a_number_of_any_length_is_read_alike() {
+        let of = |line: &'static [u8]| entries(line).next().map(|entry| entry.number());
+        assert_eq!(of(b"a 9999999999999999999"), Some(9_999_999_999_999_999_999));
+        assert_eq!(of(b"a 18446744073709551615"), Some(u64::MAX));
+        assert_eq!(of(b"a 99999999999999999999"), Some(u64::MAX));
+        assert_eq!(
+            [of(b"a 7 8"), of(b"a 7x"), of(b"a"), of(b"a  7")],
+            [7, 0, 0, 7].map(Some)
+        );
     }
 
     #[test]

@@ -103,35 +103,67 @@ impl MemoryStat {
         read
     }
 
+    /// By length first: most of the file's fifty keys are then told apart by two or three comparisons instead of thirty.
     fn field_v2(&mut self, key: &[u8]) -> Option<&mut u64> {
-        Some(match key {
-            b"anon" => &mut self.anon,
-            b"file" => &mut self.file,
-            b"shmem" => &mut self.shmem,
-            b"file_mapped" => &mut self.file_mapped,
-            b"file_dirty" => &mut self.file_dirty,
-            b"file_writeback" => &mut self.file_writeback,
-            b"active_anon" => &mut self.active_anon,
-            b"inactive_anon" => &mut self.inactive_anon,
-            b"active_file" => &mut self.active_file,
-            b"inactive_file" => &mut self.inactive_file,
-            b"unevictable" => &mut self.unevictable,
-            b"slab_reclaimable" => &mut self.slab_reclaimable,
-            b"slab_unreclaimable" => &mut self.slab_unreclaimable,
-            b"kernel_stack" => &mut self.kernel_stack,
-            b"pagetables" => &mut self.page_tables,
-            b"sec_pagetables" => &mut self.secondary_page_tables,
-            b"sock" => &mut self.sock,
-            b"percpu" => &mut self.percpu,
-            b"vmalloc" => &mut self.vmalloc,
-            b"zswap" => &mut self.zswap,
-            b"zswapped" => &mut self.zswapped,
-            b"swapcached" => &mut self.swap_cached,
-            b"workingset_refault_file" | b"workingset_refault" => &mut self.refault_file_pages,
-            b"workingset_refault_anon" => &mut self.refault_anon_pages,
-            b"pgscan" => &mut self.pgscan_pages,
-            b"pgsteal" => &mut self.pgsteal_pages,
-            b"pgmajfault" => &mut self.major_faults,
+        Some(match key.len() {
+            4 => match key {
+                b"anon" => &mut self.anon,
+                b"file" => &mut self.file,
+                b"sock" => &mut self.sock,
+                _ => return None,
+            },
+            5 => match key {
+                b"shmem" => &mut self.shmem,
+                b"zswap" => &mut self.zswap,
+                _ => return None,
+            },
+            6 => match key {
+                b"percpu" => &mut self.percpu,
+                b"pgscan" => &mut self.pgscan_pages,
+                _ => return None,
+            },
+            7 => match key {
+                b"vmalloc" => &mut self.vmalloc,
+                b"pgsteal" => &mut self.pgsteal_pages,
+                _ => return None,
+            },
+            8 if key == b"zswapped" => &mut self.zswapped,
+            10 => match key {
+                b"file_dirty" => &mut self.file_dirty,
+                b"pagetables" => &mut self.page_tables,
+                b"swapcached" => &mut self.swap_cached,
+                b"pgmajfault" => &mut self.major_faults,
+                _ => return None,
+            },
+            11 => match key {
+                b"file_mapped" => &mut self.file_mapped,
+                b"active_anon" => &mut self.active_anon,
+                b"active_file" => &mut self.active_file,
+                b"unevictable" => &mut self.unevictable,
+                _ => return None,
+            },
+            12 if key == b"kernel_stack" => &mut self.kernel_stack,
+            13 => match key {
+                b"inactive_anon" => &mut self.inactive_anon,
+                b"inactive_file" => &mut self.inactive_file,
+                _ => return None,
+            },
+            14 => match key {
+                b"file_writeback" => &mut self.file_writeback,
+                b"sec_pagetables" => &mut self.secondary_page_tables,
+                _ => return None,
+            },
+            16 if key == b"slab_reclaimable" => &mut self.slab_reclaimable,
+            18 => match key {
+                b"slab_unreclaimable" => &mut self.slab_unreclaimable,
+                b"workingset_refault" => &mut self.refault_file_pages,
+                _ => return None,
+            },
+            23 => match key {
+                b"workingset_refault_file" => &mut self.refault_file_pages,
+                b"workingset_refault_anon" => &mut self.refault_anon_pages,
+                _ => return None,
+            },
             _ => return None,
         })
     }

@@ -62,6 +62,11 @@ impl<'a> ProcStatus<'a> {
             .saturating_add(self.swap)
     }
 
+    /// It has ended. As a process's first thread it may leave others behind, who hold its memory.
+    pub const fn is_zombie(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+
     fn note(&mut self, entry: &Entry<'a>) {
         let field = match entry.key {
             b"VmRSS" => &mut self.rss,

@@ -114,7 +114,10 @@ impl Guard {
                 *answer = fd.revents();
             }
         }
-        self.triggers.take_answers(&answers);
+        if self.triggers.take_answers(&answers) {
+            // Somebody waits for memory: whatever rested is read now.
+            self.sensor.set_rest(false);
+        }
     }
 
     fn take_commands(&mut self, now: Moment) -> bool {

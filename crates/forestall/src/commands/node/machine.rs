@@ -154,6 +154,8 @@ pub(crate) struct Machine {
     pub(crate) total: u64,
     /// Huge pages, which the kubelet takes off what pods may use.
     pub(crate) hugetlb: u64,
+    /// Why no cgroup could be read.
+    pub(crate) cgroups_hidden: Option<String>,
 }
 
 impl Machine {
@@ -162,7 +164,14 @@ impl Machine {
         let meminfo = crate::commands::free::read_meminfo(root)?;
         let mut sockets = None;
         let mut pods = None;
-        if let Located::At(place) = locate(root, None)? {
+        // Without cgroups the machine's own figures still tell most of the map: a tree of files from elsewhere, or a /proc
+        // of which this process is no part.
+        let located = locate(root, None).unwrap_or_else(|error| Located::Hidden(format!("{error:#}")));
+        let (place, cgroups_hidden) = match located {
+            Located::At(place) => (Some(place), None),
+            Located::Hidden(reason) => (None, Some(reason)),
+        };
+        if let Some(place) = place {
             let top = Level::read(&place.top, place.version);
             // The root of v2 has no usage of its own; where there is one, this is the top of a namespace instead.
             if top.usage.is_none() {
@@ -188,6 +197,7 @@ impl Machine {
             pods,
             total: meminfo.total,
             hugetlb: meminfo.hugetlb,
+            cgroups_hidden,
         })
     }
 
@@ -227,6 +237,22 @@ mod tests {
             500_000 << 10
         );
         assert_eq!(after.blind.total_bytes - before.blind.total_bytes, 500_000 << 10);
+    }
+
+    #[test]
+    fn without_a_cgroup_of_its_own_the_machines_figures_are_read_and_the_gap_is_told() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(root.path().join("proc")).expect("made");
+        std::fs::write(
+            root.path().join("proc/meminfo"),
+            "MemTotal: 1000 kB\nMemFree: 400 kB\n",
+        )
+        .expect("written");
+        let machine = Machine::read(root.path()).expect("the machine's figures");
+        assert_eq!((machine.total, machine.views.free_bytes), (1000 << 10, 400 << 10));
+        assert_eq!((machine.pods, machine.views.blind.sockets_bytes), (None, None));
+        let reason = machine.cgroups_hidden.expect("said");
+        assert!(reason.contains("proc/self/cgroup"), "{reason}");
     }
 
     #[test]

@@ -188,6 +188,14 @@ fn survey(args: &NodeArgs) -> anyhow::Result<Report> {
             settings.kube_reserved.is_none() && settings.system_reserved.is_none(),
         );
     }
+    if let Some(reason) = machine
+        .as_ref()
+        .and_then(|machine| machine.cgroups_hidden.as_ref())
+    {
+        notes.push(format!(
+            "cgroups cannot be read, so neither pods nor their limit nor sockets are known: {reason}"
+        ));
+    }
     let division = Division::of(&inputs).map_err(anyhow::Error::msg)?;
     let usage = machine.as_ref().map_or(
         Usage {
