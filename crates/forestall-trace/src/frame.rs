@@ -68,19 +68,12 @@ fn checksum(chain: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// The next place, from `from` on, where a key frame stands whole.
-pub(crate) fn find_key(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    while let Some(rest) = bytes.get(at..) {
-        let found = rest.iter().position(|byte| *byte == MARK[0])?;
-        at += found;
-        let after = bytes.get(at..).and_then(|rest| rest.strip_prefix(&MARK));
-        if after.is_some_and(|rest| read(rest, 0).is_some_and(|frame| frame.kind == kind::KEY)) {
-            return Some(at);
-        }
-        at += 1;
-    }
-    None
+/// A key frame stands here, whole.
+pub(crate) fn is_key(bytes: &[u8]) -> bool {
+    bytes
+        .strip_prefix(&MARK)
+        .and_then(|rest| read(rest, 0))
+        .is_some_and(|frame| frame.kind == kind::KEY)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The head of a trace: which format, whose recording, and which columns its samples have.
 
 use crate::column::{COLUMNS_MAX, Column, GROUP, NODE, PROCESS, READ_AT};
+use crate::error::Error;
+use crate::frame::{self, kind};
 use crate::record::{Writer, read_fields};
 
 /// How every trace begins. The first byte is no text, the last ones show a transfer that changed line ends.
@@ -45,6 +47,44 @@ pub(crate) struct Columns {
     pub(crate) parent: Option<usize>,
     /// Where it has the times at which processes were read.
     pub(crate) read_at: Option<usize>,
+}
+
+/// The head of a segment.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) version: Version,
+    pub(crate) origin: Origin,
+    pub(crate) columns: Columns,
+}
+
+impl Head {
+    /// The head at the beginning of `bytes`, how many bytes it takes, and where the next frame's CRC begins.
+    pub(crate) fn read(bytes: &[u8]) -> Result<(Self, usize, u32), Error> {
+        let Some(rest) = bytes.strip_prefix(&MAGIC) else {
+            let cut = !bytes.is_empty() && MAGIC.starts_with(bytes);
+            return Err(if cut {
+                Error::Head("cut off")
+            } else {
+                Error::NoTrace
+            });
+        };
+        let Some(([major, minor], rest)) = rest.split_first_chunk() else {
+            return Err(Error::Head("cut off"));
+        };
+        let (major, minor) = (*major, *minor);
+        if major != VERSION.major {
+            return Err(Error::Newer { major, minor });
+        }
+        let frame = frame::read(rest, 0).filter(|frame| frame.kind == kind::HEAD);
+        let frame = frame.ok_or(Error::Head("cut off or damaged"))?;
+        let (origin, columns) = read(frame.content).ok_or(Error::Head("not understood"))?;
+        let head = Self {
+            version: Version { major, minor },
+            origin,
+            columns,
+        };
+        Ok((head, MAGIC.len() + 2 + frame.size, frame.chain))
+    }
 }
 
 const RUN: u64 = 1;

@@ -8,6 +8,7 @@
 
 mod code;
 mod column;
+pub mod describe;
 mod encoder;
 mod error;
 mod frame;

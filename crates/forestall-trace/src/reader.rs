@@ -4,7 +4,7 @@ use forestall_decide::{Moment, Outcome, Policy, Sample};
 
 use crate::error::Error;
 use crate::frame::{self, Frame, MARK, kind};
-use crate::header::{self, Columns, MAGIC, Origin, VERSION, Version};
+use crate::header::{Head, MAGIC, Origin, Version};
 use crate::item::{Begin, Cause, Item, Recorded};
 use crate::names::Names;
 use crate::record::read_fields;
@@ -24,6 +24,7 @@ pub struct Reader<'a> {
     samples: SampleState,
     sample: Sample,
     outcome: Outcome,
+    found: Found,
     key: Key,
     /// A key frame has been read and everything since.
     synced: bool,
@@ -35,14 +36,8 @@ pub struct Reader<'a> {
     began: Cause,
 }
 
-#[derive(Debug)]
-struct Head {
-    version: Version,
-    origin: Origin,
-    columns: Columns,
-}
-
-/// What was found, before it is lent out.
+/// What was found.
+#[derive(Clone, Copy, Debug)]
 enum Found {
     Begin,
     Sample,
@@ -53,12 +48,15 @@ enum Found {
     Nothing,
     Lost(u64),
     Unknown(u8),
+    Damaged { offset: usize, bytes: usize },
+    Torn { offset: usize, bytes: usize },
 }
 
 impl<'a> Reader<'a> {
-    /// Opens a segment. Fails where it is no trace, its head is damaged, or only a newer program can read it.
+    /// Opens a trace: one segment, or several one behind the other. Fails where it is no trace, its head is damaged, or only
+    /// a newer program can read it.
     pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
-        let (head, offset, chain) = read_head(bytes)?;
+        let (head, offset, chain) = Head::read(bytes)?;
         Ok(Self {
             bytes,
             offset,
@@ -68,6 +66,7 @@ impl<'a> Reader<'a> {
             head,
             sample: blank(),
             outcome: outcome::NONE,
+            found: Found::Nothing,
             key: Key::default(),
             synced: false,
             counted: None,
@@ -76,26 +75,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Goes on with another segment. Where it follows the one before without a gap, no engine has to begin afresh. Where it
-    /// cannot be opened, nothing changes but that the next one no longer follows.
-    pub fn follow(&mut self, bytes: &'a [u8]) -> Result<(), Error> {
-        let opened = read_head(bytes);
-        if opened.is_err() {
-            self.counted = None;
-        }
-        let (head, offset, chain) = opened?;
-        if head.origin.run != self.head.origin.run {
-            self.cause = Cause::Run;
-            self.counted = None;
-        }
-        (self.bytes, self.offset, self.chain) = (bytes, offset, chain);
-        self.samples = SampleState::new(&head.columns);
-        self.head = head;
-        self.synced = false;
-        Ok(())
-    }
-
-    /// The segment's version.
+    /// The present segment's version.
     pub const fn version(&self) -> Version {
         self.head.version
     }
@@ -116,33 +96,51 @@ impl<'a> Reader<'a> {
         unix.wrapping_add(at.0.wrapping_sub(moment.0))
     }
 
-    /// Where in the segment the reader stands, in bytes.
+    /// Where the reader stands, in bytes.
     pub const fn offset(&self) -> usize {
         self.offset
     }
 
-    /// The next thing found; `None` at the end of the segment.
-    pub fn read(&mut self) -> Option<Item<'_>> {
-        let found = loop {
-            let rest = self.bytes.get(self.offset..).filter(|rest| !rest.is_empty())?;
-            match self.take(rest) {
-                Some(Found::Nothing) => {}
-                Some(found) => break found,
-                None => return Some(self.pass_over(self.offset)),
-            }
-        };
-        let at = self.key.at;
-        let recorded = match found {
-            Found::Nothing | Found::Begin => return Some(Item::Begin(self.begin())),
+    /// Goes on to the next thing; false at the end.
+    pub fn advance(&mut self) -> bool {
+        while let Some(rest) = self.bytes.get(self.offset..).filter(|rest| !rest.is_empty()) {
+            self.found = match self.take(rest) {
+                Some(Found::Nothing) => continue,
+                Some(found) => found,
+                None => self.pass_over(self.offset),
+            };
+            return true;
+        }
+        self.found = Found::Nothing;
+        false
+    }
+
+    /// What [`Reader::advance`] has found; `None` before the first time and at the end.
+    pub fn item(&self) -> Option<Item<'_>> {
+        let recorded = match self.found {
+            Found::Nothing => return None,
+            Found::Begin => return Some(Item::Begin(self.begin())),
             Found::Lost(count) => return Some(Item::Lost(count)),
             Found::Unknown(kind) => return Some(Item::Unknown(kind)),
+            Found::Damaged { offset, bytes } => return Some(Item::Damaged { offset, bytes }),
+            Found::Torn { offset, bytes } => return Some(Item::Torn { offset, bytes }),
             Found::Sample => Recorded::Sample(&self.sample),
             Found::Outcome => Recorded::Outcome(&self.outcome),
             Found::Policy => Recorded::Policy(&self.key.policy),
-            Found::Pods => Recorded::Pods(self.key.pods.get_or_insert_default()),
-            Found::Kubelet => Recorded::KubeletConfig(self.key.kubelet.get_or_insert_default()),
+            Found::Pods => Recorded::Pods(self.key.pods.as_ref()?),
+            Found::Kubelet => Recorded::KubeletConfig(self.key.kubelet.as_ref()?),
         };
-        Some(Item::Input(at, recorded))
+        Some(Item::Input(self.key.at, recorded))
+    }
+
+    /// The next thing; `None` at the end.
+    pub fn read(&mut self) -> Option<Item<'_>> {
+        if self.advance() { self.item() } else { None }
+    }
+
+    /// The last sample; empty before the first.
+    pub const fn sample(&self) -> &Sample {
+        &self.sample
     }
 
     /// The policy in force.
@@ -168,6 +166,9 @@ impl<'a> Reader<'a> {
             self.step(frame, MARK.len());
             return Some(found);
         }
+        if rest.starts_with(&MAGIC) {
+            return self.take_head(rest);
+        }
         let frame = frame::read(rest, self.chain)?;
         let found = self.take_frame(frame)?;
         self.step(frame, 0);
@@ -177,6 +178,21 @@ impl<'a> Reader<'a> {
     const fn step(&mut self, frame: Frame<'_>, before: usize) {
         self.offset += frame.size + before;
         self.chain = frame.chain;
+    }
+
+    /// Another segment begins. Its key frame tells whether anything is missing between.
+    fn take_head(&mut self, rest: &[u8]) -> Option<Found> {
+        let (head, size, chain) = Head::read(rest).ok()?;
+        if head.origin.run != self.head.origin.run {
+            self.cause = Cause::Run;
+            self.counted = None;
+        }
+        self.offset += size;
+        self.chain = chain;
+        self.samples = SampleState::new(&head.columns);
+        self.head = head;
+        self.synced = false;
+        Some(Found::Nothing)
     }
 
     fn take_key(&mut self, content: &[u8]) -> Option<Found> {
@@ -267,55 +283,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Goes to the next key frame, or to the end.
-    fn pass_over(&mut self, offset: usize) -> Item<'static> {
+    /// Goes to the next place from which reading can go on, or to the end.
+    fn pass_over(&mut self, offset: usize) -> Found {
         self.synced = false;
         self.counted = None;
-        if let Some(key) = frame::find_key(self.bytes, offset + 1) {
-            self.offset = key;
-            return Item::Damaged {
-                offset,
-                bytes: key - offset,
-            };
-        }
-        self.offset = self.bytes.len();
-        Item::Torn {
-            offset,
-            bytes: self.bytes.len() - offset,
-        }
-    }
-}
-
-/// The head, where the frames begin, and their chain.
-fn read_head(bytes: &[u8]) -> Result<(Head, usize, u32), Error> {
-    let Some(rest) = bytes.strip_prefix(&MAGIC) else {
-        let cut = !bytes.is_empty() && MAGIC.starts_with(bytes);
-        return Err(if cut {
-            Error::Head("cut off")
+        let sound = (offset + 1..self.bytes.len()).find(|at| {
+            self.bytes
+                .get(*at..)
+                .is_some_and(|rest| frame::is_key(rest) || Head::read(rest).is_ok())
+        });
+        self.offset = sound.unwrap_or(self.bytes.len());
+        let bytes = self.offset - offset;
+        if sound.is_some() {
+            Found::Damaged { offset, bytes }
         } else {
-            Error::NoTrace
-        });
-    };
-    let Some(([major, minor], rest)) = rest.split_first_chunk() else {
-        return Err(Error::Head("cut off"));
-    };
-    let version = Version {
-        major: *major,
-        minor: *minor,
-    };
-    if version.major != VERSION.major {
-        return Err(Error::Newer {
-            major: version.major,
-            minor: version.minor,
-        });
+            Found::Torn { offset, bytes }
+        }
     }
-    let frame = frame::read(rest, 0).filter(|frame| frame.kind == kind::HEAD);
-    let frame = frame.ok_or(Error::Head("cut off or damaged"))?;
-    let (origin, columns) = header::read(frame.content).ok_or(Error::Head("not understood"))?;
-    let head = Head {
-        version,
-        origin,
-        columns,
-    };
-    Ok((head, MAGIC.len() + 2 + frame.size, frame.chain))
 }

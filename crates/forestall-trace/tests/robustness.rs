@@ -9,12 +9,11 @@ use proptest::prelude::*;
 
 fn read_all(segments: &[Vec<u8>]) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut reader = Reader::open(&segments[0]).expect("it was just written");
-    read_segment(&mut reader, &mut lines);
-    for segment in &segments[1..] {
-        reader.follow(segment).expect("it was just written");
-        read_segment(&mut reader, &mut lines);
-    }
+    let bytes = segments.concat();
+    read_segment(
+        &mut Reader::open(&bytes).expect("it was just written"),
+        &mut lines,
+    );
     lines
 }
 
@@ -127,7 +126,7 @@ fn a_trace_cut_at_any_byte_gives_what_was_whole() {
             }
         }
     }
-    assert!(opened > bytes.len() / 2, "most cuts leave a head");
+    assert!(opened > 500, "a cut behind the head leaves a trace: {opened}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::commands::free::FreeArgs;
 use crate::commands::leak::LeakArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::node::NodeArgs;
+use crate::commands::trace::TraceArgs;
 
 /// What `--help` says at its end.
 const EXIT_CODES: &str = "\
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Free(FreeArgs),
     /// Allocate memory in steps, to try out what happens
     Leak(LeakArgs),
+    /// Look into a recording of what the agent saw, cut it, take the names out of it
+    Trace(TraceArgs),
     /// Check a configuration file and print the policy it results in
     CheckConfig(CheckConfigArgs),
     /// Print a completion script for a shell

@@ -10,7 +10,7 @@ mod sentence;
 pub(crate) mod sink;
 #[cfg(test)]
 mod tests;
-mod time;
+pub(crate) mod time;
 pub(crate) mod words;
 
 use std::fmt::Write;

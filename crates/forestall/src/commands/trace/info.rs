@@ -1,0 +1,221 @@
+//! `forestall trace info`: what a trace holds, and what is damaged in it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use forestall_decide::{GroupKind, Span};
+use forestall_trace::{Cause, Item, Recorded};
+use serde::Serialize;
+
+use super::date::write_date;
+use super::source::Source;
+use crate::exit::Exit;
+use crate::log::escape;
+
+/// What is counted. Fields may be added, none changes its meaning within a version.
+#[derive(Debug, Default, Serialize)]
+struct Info {
+    kind: &'static str,
+    version: u32,
+    format: String,
+    node: String,
+    kernel: String,
+    program: String,
+    files: usize,
+    size_bytes: u64,
+    begins: Option<String>,
+    ends: Option<String>,
+    lasts_micros: u64,
+    runs: u64,
+    gaps: u64,
+    samples: u64,
+    outcomes: u64,
+    policies: u64,
+    pods: u64,
+    kubelet_configs: u64,
+    inputs_lost: u64,
+    unknown: u64,
+    damaged_bytes: u64,
+    torn_bytes: u64,
+    groups_max: usize,
+    containers_max: usize,
+    group_samples: u64,
+    container_samples: u64,
+    /// Of the whole file, by containers; by all followed cgroups where there is no container.
+    bytes_per_container_and_sample: Option<f64>,
+    bytes_per_group_and_sample: Option<f64>,
+    looks_apart_micros_max: u64,
+    kernel_kills: u64,
+    cgroups_named: usize,
+    notes: Vec<String>,
+}
+
+/// Prints what a trace holds.
+pub(super) fn run(path: &Path, as_json: bool) -> anyhow::Result<Exit> {
+    let source = Source::load(path)?;
+    let info = count(&source)?;
+    let text = if as_json {
+        let mut text = serde_json::to_string_pretty(&info)?;
+        text.push('\n');
+        text
+    } else {
+        table(&info)
+    };
+    super::super::print(text.as_bytes())?;
+    let whole = info.damaged_bytes + info.torn_bytes + info.unknown == 0 && info.notes.is_empty();
+    Ok(if whole { Exit::Clean } else { Exit::Stale })
+}
+
+fn count(source: &Source) -> anyhow::Result<Info> {
+    let mut reader = source.reader()?;
+    let version = reader.version();
+    let origin = reader.origin();
+    let mut info = Info {
+        kind: "trace-info",
+        version: 1,
+        format: format!("{}.{}", version.major, version.minor),
+        node: escape::text(&origin.node),
+        kernel: escape::text(&origin.kernel),
+        program: escape::text(&origin.program),
+        files: source.files,
+        size_bytes: source.size(),
+        notes: source.notes.clone(),
+        ..Info::default()
+    };
+    let (mut begun, mut looked, mut kills) = (None, None, None);
+    let mut ends = None;
+    let mut named = BTreeSet::new();
+    while reader.advance() {
+        let Some(item) = reader.item() else { break };
+        match item {
+            Item::Begin(begin) => {
+                match begin.cause {
+                    Cause::Opening | Cause::Run => info.runs += 1,
+                    Cause::Gap => info.gaps += 1,
+                }
+                let unix = reader.unix_micros(begin.at);
+                begun.get_or_insert(unix);
+                (looked, kills) = (None, None);
+            }
+            Item::Input(at, recorded) => {
+                ends = Some(reader.unix_micros(at));
+                match recorded {
+                    Recorded::Outcome(_) => info.outcomes += 1,
+                    Recorded::Policy(_) => info.policies += 1,
+                    Recorded::Pods(_) => info.pods += 1,
+                    Recorded::KubeletConfig(_) => info.kubelet_configs += 1,
+                    Recorded::Sample(sample) => {
+                        info.samples += 1;
+                        let groups = sample.groups.len();
+                        let is_container = |kind| matches!(kind, GroupKind::Container(_));
+                        let containers = sample
+                            .groups
+                            .iter()
+                            .filter(|group| is_container(group.kind))
+                            .count();
+                        info.groups_max = info.groups_max.max(groups);
+                        info.containers_max = info.containers_max.max(containers);
+                        info.group_samples += groups as u64;
+                        info.container_samples += containers as u64;
+                        if let Some(before) = looked.replace(at) {
+                            info.looks_apart_micros_max = info.looks_apart_micros_max.max(at.since(before).0);
+                        }
+                        if let Some(before) = kills.replace(sample.node.oom_kills) {
+                            info.kernel_kills += sample.node.oom_kills.saturating_sub(before);
+                        }
+                        named.extend(sample.groups.iter().map(|group| group.id));
+                    }
+                }
+            }
+            Item::Lost(count) => info.inputs_lost = info.inputs_lost.saturating_add(count),
+            Item::Unknown(_) => info.unknown += 1,
+            Item::Damaged { bytes, .. } => info.damaged_bytes += bytes as u64,
+            Item::Torn { bytes, .. } => info.torn_bytes += bytes as u64,
+        }
+    }
+    info.cgroups_named = named
+        .iter()
+        .filter(|id| reader.names().group(**id).is_some())
+        .count();
+    info.begins = begun.map(write_date);
+    info.ends = ends.map(write_date);
+    info.lasts_micros = ends
+        .zip(begun)
+        .map_or(0, |(end, begun)| end.saturating_sub(begun));
+    info.bytes_per_container_and_sample = ratio(info.size_bytes, info.container_samples);
+    info.bytes_per_group_and_sample = ratio(info.size_bytes, info.group_samples);
+    Ok(info)
+}
+
+// Figures for people; no decision rests on them.
+#[allow(clippy::cast_precision_loss)]
+fn ratio(bytes: u64, samples: u64) -> Option<f64> {
+    (samples > 0).then(|| (bytes as f64 / samples as f64 * 100.0).round() / 100.0)
+}
+
+fn table(info: &Info) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<12} {value}");
+    };
+    let or_dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    row("node", format!("{} (Linux {})", info.node, info.kernel));
+    row("recorded", format!("by {}, format {}", info.program, info.format));
+    row(
+        "size",
+        format!("{} bytes in {} files", info.size_bytes, info.files),
+    );
+    row(
+        "time",
+        format!(
+            "{} to {}, {}",
+            or_dash(&info.begins),
+            or_dash(&info.ends),
+            Span(info.lasts_micros)
+        ),
+    );
+    row("runs", format!("{}, gaps {}", info.runs, info.gaps));
+    row(
+        "inputs",
+        format!(
+            "{} samples, {} outcomes, {} policies, {} of pods, {} of the kubelet; {} lost",
+            info.samples, info.outcomes, info.policies, info.pods, info.kubelet_configs, info.inputs_lost
+        ),
+    );
+    row(
+        "looks",
+        format!("at most {} apart", Span(info.looks_apart_micros_max)),
+    );
+    row(
+        "cgroups",
+        format!(
+            "at most {}, {} of them containers",
+            info.groups_max, info.containers_max
+        ),
+    );
+    if let (Some(group), container) = (
+        info.bytes_per_group_and_sample,
+        info.bytes_per_container_and_sample,
+    ) {
+        let container = container
+            .map(|bytes| format!(", a container {bytes}"))
+            .unwrap_or_default();
+        row("bytes", format!("a cgroup and sample {group}{container}"));
+    }
+    row("kills", format!("{} by the kernel", info.kernel_kills));
+    if info.damaged_bytes + info.torn_bytes + info.unknown > 0 {
+        row(
+            "damage",
+            format!(
+                "{} bytes passed over, {} cut off at the end, {} inputs of a newer program",
+                info.damaged_bytes, info.torn_bytes, info.unknown
+            ),
+        );
+    }
+    for note in &info.notes {
+        row("note", note.clone());
+    }
+    text
+}

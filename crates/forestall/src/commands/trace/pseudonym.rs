@@ -1,0 +1,153 @@
+//! Stable pseudonyms: the first name met is number one, the same name gets the same one everywhere in a trace. Numbered rather
+//! than hashed, because a name that can be guessed can be hashed and compared.
+
+use std::collections::BTreeMap;
+
+use forestall_decide::{Asks, Pod, PodUid, Pods, Policy};
+
+/// Parts of cgroup paths that say what a cgroup is, and not whose.
+const KEPT: [&str; 9] = [
+    "kubepods",
+    "kubepods.slice",
+    "besteffort",
+    "burstable",
+    "kubepods-besteffort.slice",
+    "kubepods-burstable.slice",
+    "system.slice",
+    "user.slice",
+    "init.scope",
+];
+/// Priority classes that every cluster has.
+const KEPT_CLASSES: [&str; 3] = ["", "system-node-critical", "system-cluster-critical"];
+
+/// The names met so far.
+#[derive(Debug, Default)]
+pub(super) struct Pseudonyms {
+    parts: BTreeMap<Vec<u8>, usize>,
+    processes: BTreeMap<Vec<u8>, usize>,
+    texts: BTreeMap<(&'static str, Box<str>), usize>,
+    uids: BTreeMap<PodUid, u128>,
+}
+
+impl Pseudonyms {
+    /// A path, part by part, so that who lies below whom still shows.
+    pub(super) fn path(&mut self, path: &[u8]) -> Vec<u8> {
+        let parts = path.split(|byte| *byte == b'/').map(|part| self.part(part));
+        parts.collect::<Vec<_>>().join(&b'/')
+    }
+
+    fn part(&mut self, part: &[u8]) -> Vec<u8> {
+        if part.is_empty() || KEPT.iter().any(|kept| kept.as_bytes() == part) {
+            return part.to_vec();
+        }
+        let kind = [&b".slice"[..], b".scope", b".service"]
+            .into_iter()
+            .find(|kind| part.ends_with(kind))
+            .unwrap_or_default();
+        let number = number(&mut self.parts, part.to_vec());
+        [format!("g{number}").as_bytes(), kind].concat()
+    }
+
+    /// A process's name.
+    pub(super) fn process(&mut self, name: &[u8]) -> Vec<u8> {
+        format!("p{}", number(&mut self.processes, name.to_vec())).into_bytes()
+    }
+
+    /// Everything that Kubernetes' users have named. A field that is added does not compile before it is thought of here.
+    pub(super) fn pods(&mut self, pods: &Pods) -> Pods {
+        Pods {
+            told_at: pods.told_at,
+            list: pods.list.iter().map(|pod| self.pod(pod)).collect(),
+            cluster: pods.cluster,
+        }
+    }
+
+    fn pod(&mut self, pod: &Pod) -> Pod {
+        let Pod {
+            uid,
+            group,
+            namespace,
+            name,
+            labels,
+            qos,
+            priority,
+            priority_class,
+            request,
+            owner,
+            origin,
+            grace,
+            terminating_since,
+            memory_volumes,
+            asks,
+            containers,
+        } = pod;
+        let known = self.uids.len() as u128 + 1;
+        let mut labels: Vec<_> = labels
+            .iter()
+            .map(|(key, value)| (self.text("key", key), self.text("value", value)))
+            .collect();
+        labels.sort();
+        let class = if KEPT_CLASSES.contains(&&**priority_class) {
+            priority_class.clone()
+        } else {
+            self.text("class", priority_class)
+        };
+        Pod {
+            uid: PodUid(*self.uids.entry(*uid).or_insert(known)),
+            group: *group,
+            namespace: self.text("ns", namespace),
+            name: self.text("pod", name),
+            labels,
+            qos: *qos,
+            priority: *priority,
+            priority_class: class,
+            request: *request,
+            owner: *owner,
+            origin: *origin,
+            grace: *grace,
+            terminating_since: *terminating_since,
+            memory_volumes: *memory_volumes,
+            asks: without_text(*asks),
+            containers: containers.iter().copied().map(without_text).collect(),
+        }
+    }
+
+    fn text(&mut self, what: &'static str, text: &str) -> Box<str> {
+        let number = number(&mut self.texts, (what, text.into()));
+        format!("{what}{number}").into()
+    }
+}
+
+/// What can be copied bit by bit holds no text. A policy that does one day needs pseudonyms of its own.
+pub(super) const fn without_text<T: Copy>(value: T) -> T {
+    value
+}
+
+const _: fn(Policy) -> Policy = without_text;
+const _: fn(Asks) -> Asks = without_text;
+
+fn number<K: Ord>(known: &mut BTreeMap<K, usize>, name: K) -> usize {
+    let next = known.len() + 1;
+    *known.entry(name).or_insert(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_name_is_the_same_pseudonym_and_no_name_stays() {
+        let mut pseudonyms = Pseudonyms::default();
+        let path = b"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod12.slice/cri-containerd-ab.scope";
+        let one = pseudonyms.path(path);
+        assert_eq!(one, b"/kubepods.slice/kubepods-burstable.slice/g1.slice/g2.scope");
+        assert_eq!(
+            pseudonyms.path(b"/system.slice/shop.service"),
+            b"/system.slice/g3.service"
+        );
+        assert_eq!(pseudonyms.path(path), one);
+        assert_eq!(pseudonyms.process(b"mysqld"), b"p1");
+        assert_eq!(pseudonyms.process(b"java"), b"p2");
+        assert_eq!(pseudonyms.process(b"mysqld"), b"p1");
+    }
+}

@@ -1,0 +1,211 @@
+//! `forestall trace cut` and `anonymise`: a trace made from another one, input by input.
+//!
+//! The figures and their moments are copied as they are. Where the original has a gap, so has the copy; a cut begins with
+//! what was known at its first input, like the recording of an agent that was started then.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use forestall_decide::kubelet::KubeletConfig;
+use forestall_decide::{GroupId, Moment, Pods, Policy, ProcessId, Sample};
+use forestall_trace::{Encoder, Item, Names, Origin, Reader, Recorded};
+
+use super::pseudonym::Pseudonyms;
+use super::source::{Source, When};
+use crate::exit::Exit;
+use crate::log::escape;
+
+/// What is kept, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rewrite {
+    pub(super) from: Option<When>,
+    pub(super) to: Option<When>,
+    pub(super) anonymous: bool,
+}
+
+/// What an engine holds besides samples, as of the last input read.
+#[derive(Debug, Default)]
+struct Known {
+    began: Option<Moment>,
+    policy: Policy,
+    kubelet: Option<KubeletConfig>,
+    pods: Option<Pods>,
+}
+
+#[derive(Debug, Default)]
+struct Copier {
+    known: Known,
+    encoder: Option<Encoder>,
+    pseudonyms: Option<Pseudonyms>,
+    groups: BTreeSet<GroupId>,
+    processes: BTreeSet<ProcessId>,
+    inputs: u64,
+    lost: u64,
+    out: Vec<u8>,
+}
+
+/// Writes the copy.
+pub(super) fn run(path: &Path, output: &Path, rewrite: &Rewrite) -> anyhow::Result<Exit> {
+    let source = Source::load(path)?;
+    let shown = escape::text(&output.display().to_string());
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(output)
+        .with_context(|| format!("{shown}: cannot be created; name a file that does not exist"))?;
+    let mut file = BufWriter::new(file);
+    let (inputs, lost) = copy(&source, rewrite, &mut file)
+        .and_then(|counted| {
+            file.flush().and_then(|()| file.get_ref().sync_all())?;
+            Ok(counted)
+        })
+        .inspect_err(|_| {
+            // It was made by us a moment ago and holds nothing of use.
+            let _ = std::fs::remove_file(output);
+        })
+        .with_context(|| format!("{shown}: cannot be written"))?;
+    let missing = if lost > 0 {
+        format!("; {lost} of a newer program could not be copied")
+    } else {
+        String::new()
+    };
+    super::super::print(format!("{inputs} inputs written to {shown}{missing}\n").as_bytes())?;
+    Ok(if lost == 0 && source.notes.is_empty() {
+        Exit::Clean
+    } else {
+        Exit::Stale
+    })
+}
+
+fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Result<(u64, u64)> {
+    let mut reader = source.reader()?;
+    let mut copier = Copier {
+        pseudonyms: rewrite.anonymous.then(Pseudonyms::default),
+        ..Copier::default()
+    };
+    let mut begins = None;
+    while reader.advance() {
+        let Some(item) = reader.item() else { break };
+        match item {
+            Item::Begin(begin) => {
+                begins.get_or_insert(reader.unix_micros(begin.at));
+                copier.encoder = None;
+                copier.known = Known {
+                    began: Some(begin.at),
+                    policy: *begin.policy,
+                    kubelet: begin.kubelet.cloned(),
+                    pods: begin.pods.cloned(),
+                };
+            }
+            Item::Input(at, recorded) => {
+                let unix = reader.unix_micros(at);
+                let begins = begins.unwrap_or(unix);
+                let early = rewrite.from.is_some_and(|from| from.is_after(unix, begins));
+                if early {
+                    copier.known.began = None;
+                } else if rewrite.to.is_none_or(|to| to.is_after(unix, begins)) {
+                    copier.input(&reader, at, recorded);
+                }
+                copier.remember(recorded);
+            }
+            Item::Lost(count) => {
+                if let Some(encoder) = &mut copier.encoder {
+                    encoder.lost(count, &mut copier.out);
+                }
+            }
+            Item::Unknown(_) => copier.lost += 1,
+            Item::Damaged { .. } | Item::Torn { .. } => copier.encoder = None,
+        }
+        file.write_all(&copier.out)?;
+        copier.out.clear();
+    }
+    if copier.inputs == 0 {
+        bail!("nothing was recorded between --from and --to");
+    }
+    Ok((copier.inputs, copier.lost))
+}
+
+impl Copier {
+    fn input(&mut self, reader: &Reader<'_>, at: Moment, recorded: Recorded<'_>) {
+        if self.encoder.is_none() {
+            self.open(reader, at);
+        }
+        let names = match recorded {
+            Recorded::Sample(sample) => self.new_names(sample, reader.names()),
+            _ => Names::default(),
+        };
+        let Some(encoder) = &mut self.encoder else { return };
+        encoder.set_clock(at, reader.unix_micros(at));
+        encoder.name(&names);
+        match (recorded, &mut self.pseudonyms) {
+            (Recorded::Pods(pods), Some(pseudonyms)) => {
+                let pods = pseudonyms.pods(pods);
+                encoder.input(at, Recorded::Pods(&pods), &mut self.out);
+            }
+            _ => encoder.input(at, recorded, &mut self.out),
+        }
+        self.inputs += 1;
+    }
+
+    /// Begins a segment with what is known.
+    fn open(&mut self, reader: &Reader<'_>, at: Moment) {
+        let origin = match self.pseudonyms {
+            Some(_) => Origin {
+                node: "node".into(),
+                boot: "".into(),
+                ..reader.origin().clone()
+            },
+            None => reader.origin().clone(),
+        };
+        let pods = self.known.pods.as_ref();
+        let pods = pods.map(|pods| match &mut self.pseudonyms {
+            Some(pseudonyms) => pseudonyms.pods(pods),
+            None => pods.clone(),
+        });
+        let mut encoder = Encoder::resume(origin, self.known.policy, self.known.kubelet.clone(), pods);
+        let began = self.known.began.take().unwrap_or(at);
+        encoder.open_segment(began, reader.unix_micros(began), &mut self.out);
+        self.groups.clear();
+        self.processes.clear();
+        self.encoder = Some(encoder);
+    }
+
+    /// The names of those who have not been named in this segment.
+    fn new_names(&mut self, sample: &Sample, known: &Names) -> Names {
+        let mut names = Names::default();
+        for group in &sample.groups {
+            let Some(path) = known.group(group.id).filter(|_| self.groups.insert(group.id)) else {
+                continue;
+            };
+            match &mut self.pseudonyms {
+                Some(pseudonyms) => names.name_group(group.id, &pseudonyms.path(path)),
+                None => names.name_group(group.id, path),
+            }
+        }
+        for process in &sample.processes {
+            let Some(name) = known
+                .process(process.id)
+                .filter(|_| self.processes.insert(process.id))
+            else {
+                continue;
+            };
+            match &mut self.pseudonyms {
+                Some(pseudonyms) => names.name_process(process.id, &pseudonyms.process(name)),
+                None => names.name_process(process.id, name),
+            }
+        }
+        names
+    }
+
+    fn remember(&mut self, recorded: Recorded<'_>) {
+        match recorded {
+            Recorded::Policy(policy) => self.known.policy = *policy,
+            Recorded::KubeletConfig(config) => self.known.kubelet = Some(config.clone()),
+            Recorded::Pods(pods) => self.known.pods = Some(pods.clone()),
+            Recorded::Sample(_) | Recorded::Outcome(_) => {}
+        }
+    }
+}

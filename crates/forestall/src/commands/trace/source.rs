@@ -1,0 +1,171 @@
+//! Where a trace comes from: one file, or the segments of a recorder in the order in which they were written.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use forestall_decide::Span;
+use forestall_trace::Reader;
+
+use crate::config::quantity;
+use crate::log::escape;
+
+use super::date::parse_date;
+
+/// How the files of a recorder end.
+pub(crate) const EXTENSION: &str = "ftr";
+/// A file larger than this is no trace that anybody recorded.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// A trace in memory.
+#[derive(Debug)]
+pub(crate) struct Source {
+    bytes: Vec<u8>,
+    /// How many files it came from.
+    pub(crate) files: usize,
+    /// What could not be read, in words.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Source {
+    /// Reads a file, or every segment of a directory.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let shown = escape::text(&path.display().to_string());
+        let about = std::fs::metadata(path).with_context(|| format!("{shown}: cannot be read"))?;
+        if !about.is_dir() {
+            let bytes = read_file(path)?;
+            Reader::open(&bytes).with_context(|| shown)?;
+            return Ok(Self {
+                bytes,
+                files: 1,
+                notes: Vec::new(),
+            });
+        }
+        let mut source = Self {
+            bytes: Vec::new(),
+            files: 0,
+            notes: Vec::new(),
+        };
+        for segment in segments(path)? {
+            let bytes = read_file(&segment)?;
+            match Reader::open(&bytes) {
+                Ok(_) => {
+                    source.files += 1;
+                    source.bytes.extend_from_slice(&bytes);
+                }
+                // The segment that was being begun when the machine failed; those before it are sound.
+                Err(error) => source.notes.push(format!(
+                    "{}: {error}; it is left out",
+                    escape::text(&segment.display().to_string())
+                )),
+            }
+        }
+        if source.files == 0 {
+            if let Some(note) = source.notes.first() {
+                bail!("{note}");
+            }
+            bail!("{shown}: no trace in this directory; a recorder's segments end in .{EXTENSION}");
+        }
+        Ok(source)
+    }
+
+    /// A reader of all of it.
+    pub(crate) fn reader(&self) -> anyhow::Result<Reader<'_>> {
+        Ok(Reader::open(&self.bytes)?)
+    }
+
+    /// How many bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let shown = || escape::text(&path.display().to_string());
+    let file = File::open(path).with_context(|| format!("{}: cannot be opened", shown()))?;
+    let about = file.metadata().with_context(shown)?;
+    if !about.is_file() {
+        bail!("{}: is no regular file; name the trace", shown());
+    }
+    if about.len() > FILE_BYTES_MAX {
+        bail!("{}: is larger than 4GiB, which no trace is", shown());
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("{}: cannot be read", shown()))?;
+    Ok(bytes)
+}
+
+/// The segments of a directory. Their names sort as they were written.
+pub(crate) fn segments(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let shown = || escape::text(&directory.display().to_string());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(|| format!("{}: cannot be read", shown()))? {
+        let path = entry.with_context(shown)?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A place in a trace, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// After its beginning.
+    After(Span),
+    /// By the wall clock, microseconds since 1970.
+    At(u64),
+}
+
+impl When {
+    /// True if `unix_micros` is before it, in a trace that begins at `begins`.
+    pub(crate) const fn is_after(self, unix_micros: u64, begins: u64) -> bool {
+        match self {
+            Self::After(span) => unix_micros < begins.saturating_add(span.0),
+            Self::At(at) => unix_micros < at,
+        }
+    }
+}
+
+/// Reads a place: `90s`, `2026-11-21T10:00:00Z`.
+pub(crate) fn parse_when(text: &str) -> Result<When, String> {
+    if text.contains('-') || text.contains(':') {
+        let micros = parse_date(text)
+            .ok_or_else(|| format!("{text:?} is no date in UTC such as 2026-11-21T10:00:00Z"))?;
+        return Ok(When::At(micros));
+    }
+    quantity::parse_time(text).map(When::After)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_time_since_the_beginning_or_a_date() {
+        assert_eq!(parse_when("90s"), Ok(When::After(Span::secs(90))));
+        // date -u -d 2026-11-21T10:00:00Z +%s
+        assert_eq!(
+            parse_when("2026-11-21T10:00:00Z"),
+            Ok(When::At(1_795_255_200_000_000))
+        );
+        assert_eq!(
+            parse_when("2026-11-21T10:00:00.250Z"),
+            Ok(When::At(1_795_255_200_250_000))
+        );
+        for wrong in ["90", "2026-11-21", "2026-11-21T10:00:00+01:00", "-5s"] {
+            assert!(parse_when(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_place_divides_what_is_before_it_from_what_is_not() {
+        assert!(When::After(Span(10)).is_after(109, 100));
+        assert!(!When::After(Span(10)).is_after(110, 100));
+        assert!(When::At(110).is_after(109, 0));
+    }
+}
