@@ -6,7 +6,7 @@
 
 use forestall_decide::{
     Action, ActionId, Bytes, Confidence, Decision, Engine, GroupId, Input, Mode, Moment, Outcome,
-    OutcomeKind, Policy, RefusalReason, Rung, Sample, Span, Target, WallKind,
+    OutcomeKind, Policy, Preset, RefusalReason, Rung, Sample, Span, Target, WallKind,
 };
 
 use crate::cast::NEVER;
@@ -72,6 +72,11 @@ impl Agent {
         self.clock_ahead_micros = self
             .clock_ahead_micros
             .saturating_add(millis.saturating_mul(1000));
+    }
+
+    /// It may act, by rules of its own and not by a public preset.
+    pub(crate) fn guards(&self) -> bool {
+        self.policy.mode == Mode::Enforce && self.policy.preset == Preset::Forestall && self.policy.kill
     }
 
     fn clock(&self, now: Moment) -> Moment {
@@ -317,14 +322,14 @@ impl Node {
 
     fn look(&self, policy: &Policy, wake_in: Span, sample: &Sample, now: Moment) -> Look {
         let cost = sample.node.sample_cost;
+        // A preset looks when its document says.
+        let own = policy.preset == Preset::Forestall;
+        let wall = |wall| self.truth(wall, now).filter(|_| own);
         Look {
             wake_in,
             fill_rate: policy.fill_rate.0,
             floor: policy.tick_min.max(cost.times(8)),
-            walls: [
-                self.truth(WallKind::Kernel, now),
-                self.truth(WallKind::Kubepods, now),
-            ],
+            walls: [wall(WallKind::Kernel), wall(WallKind::Kubepods)],
         }
     }
 
@@ -354,9 +359,11 @@ impl Node {
             id: action.id,
             rung: action.rung,
             wall: reading.wall,
+            scope: reading.scope,
             truth: self.truth(reading.wall, now),
             target: self.aim(action.target, now),
             grace: action.grace,
+            deadline: action.deadline,
             escalate: action.escalate,
             rule: action.evidence.rule,
             share_permille: reading

@@ -156,6 +156,8 @@ pub struct Grower {
     pub growing_for: Span,
     /// Nobody may touch it.
     pub protected: bool,
+    /// An agent that may act runs on this node.
+    pub guarded: bool,
 }
 
 /// The two walls at which a kill may happen, as the kernel keeps them.
@@ -191,12 +193,16 @@ pub struct Order {
     pub rung: Rung,
     /// At which wall.
     pub wall: WallKind,
+    /// Whose wall; `None`: the machine's.
+    pub scope: Option<GroupId>,
     /// What is left before that wall, cache counted as left, and its size; `None` for the kubelet's walls.
     pub truth: Option<WallTruth>,
     /// The target, if there is such a thing.
     pub target: Option<Aim>,
     /// Time between TERM and KILL.
     pub grace: Span,
+    /// How long until it is judged.
+    pub deadline: Span,
     /// It makes an earlier one final.
     pub escalate: bool,
     /// The rule that spoke.

@@ -325,6 +325,7 @@ impl Node {
             rate: own,
             growing_for: now.since(container.running.since()),
             protected: self.protection(at, index).is_some() || at == HOST,
+            guarded: self.agent.as_ref().is_some_and(crate::agent::Agent::guards),
         })
     }
 }

@@ -1,85 +1,89 @@
-//! The kubelet of a node: when it looks, what it sees then, and whom it evicts.
+//! The kubelet of a node: its own eviction manager, fed with the world's figures, and its orders carried out.
 //!
 //! Its ten-second looks are not made where nothing would be seen: between two events every signal is a straight line, so
-//! the first look that finds a threshold crossed is known beforehand. It refuses to be cleverer than the kubelet.
+//! the first look that finds a threshold crossed is known beforehand. It refuses to decide anything: that is the manager's.
 
-use forestall_decide::kubelet::{KubeletConfig, Signal};
-use forestall_decide::{Bytes, Moment, Span, WallKind};
+use forestall_decide::kubelet::{
+    Candidate, Eviction, KubeletConfig, LOOK, Manager, Observation, Reading, Signal, Verdict, Victim,
+};
+use forestall_decide::{Bytes, Moment, PodUid, Span, WallKind};
 
-use crate::cast::{NEVER, Pod};
+use crate::cast::NEVER;
 use crate::event::What;
 use crate::memory::{Line, Part};
 use crate::node::{HOST, Node};
 use crate::spec::Accounting;
 
-/// From one look to the next (`evictionMonitoringPeriod`, k/k `pkg/kubelet/kubelet.go`).
-pub(crate) const LOOK: Span = Span::secs(10);
-/// How old the pods' own figures are that the ranking goes by: cAdvisor's samples are up to ten seconds old.
-const STATS_AGE: Span = Span::secs(5);
-/// After an eviction it waits for the pod to be cleaned up, asking every second.
-const CLEAN_UP: Span = Span::secs(1);
-/// A hard eviction leaves a pod so much (k/k #115819).
-const HARD_GRACE: Span = Span::secs(1);
-/// It waits no longer than this for a victim: ten seconds for the kill, thirty for the clean-up.
-const WAIT_MAX: Span = Span::secs(40);
+/// How old the pods' own figures are that the ranking goes by: cAdvisor reads them every ten seconds and more.
+const FIGURES_AGE: Span = Span::secs(10);
 
 /// One node's kubelet.
 #[derive(Clone, Debug)]
 pub(crate) struct Kubelet {
     pub(crate) config: KubeletConfig,
+    manager: Manager,
     /// Visit it at every look, as a clock would.
     pub(crate) every_look: bool,
-    /// When it looks next if there is something to see.
-    next: Moment,
     pub(crate) due: Moment,
-    first_met: Vec<Option<Moment>>,
-    waits_for: Option<u64>,
-    pressure_until: Option<Moment>,
+    /// Whom it waits for, and what has become of it.
+    waits_for: Option<(PodUid, Victim)>,
+    /// At the last look some threshold was met.
+    met: bool,
+    /// Its pressure ends then, if no threshold is met any more.
+    pressed_until: Moment,
+    /// It was away at the last look.
+    away_until: Moment,
 }
 
 impl Kubelet {
     pub(crate) fn new(config: KubeletConfig, first: Moment) -> Self {
         Self {
-            first_met: vec![None; config.thresholds.len()],
+            manager: Manager::new(config.clone(), first),
             config,
             every_look: false,
-            next: first,
             due: first,
             waits_for: None,
-            pressure_until: None,
+            met: false,
+            pressed_until: Moment(0),
+            away_until: Moment(0),
         }
     }
 
     /// Memory is short, as it says.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.pressure_until.is_some()
+        self.manager.pressure()
     }
 
     /// The first of its looks that is not before `moment`.
     fn look_from(&self, moment: Moment) -> Moment {
-        let looks = moment.since(self.next).0.div_ceil(LOOK.0);
-        self.next + LOOK.times(looks)
+        let base = self.manager.wakes_at();
+        let looks = moment.max(self.away_until).since(base).0.div_ceil(LOOK.0);
+        base + LOOK.times(looks)
     }
 }
 
-/// A signal, times a thousand so that shares of cache stay exact: what is used, and the size it is held against.
+/// A signal in thousandths of a byte, so that shares of cache stay exact: what is used, and the size it is held against.
 struct Seen {
     used: Line,
     size: Bytes,
 }
 
 impl Seen {
-    /// It falls below `value` when what is used is more than this.
+    /// What is available falls below `value` when what is used reaches this.
     fn level(&self, value: Bytes) -> Bytes {
-        Bytes((self.size - value).0.saturating_mul(1000).saturating_add(1))
+        if value > self.size {
+            return Bytes::ZERO;
+        }
+        let used = (self.size - value).0.saturating_add(1);
+        Bytes(used.saturating_mul(1000))
     }
-}
 
-fn thousandfold(line: &Line, times: u64) -> Line {
-    Line {
-        at: line.at,
-        base: line.base * i128::from(times),
-        slope: line.slope * i128::from(times),
+    fn reading(&self, now: Moment) -> Reading {
+        Reading {
+            available: self.size - Bytes(self.used.bytes(now).0 / 1000),
+            capacity: self.size,
+            at: now,
+        }
     }
 }
 
@@ -89,10 +93,10 @@ impl Node {
             Signal::MemoryAvailable => {
                 let of = |parts: &[Part]| self.pods_sum.line(parts).plus(&self.host_sum.line(parts));
                 let used = match self.spec.accounting {
-                    Accounting::Kubelet => thousandfold(&of(&Part::ROOT_WORKING_SET), 1000),
+                    Accounting::Kubelet => of(&Part::ROOT_WORKING_SET).times(1000),
                     Accounting::CachePermille(permille) => {
-                        let hard = thousandfold(&of(&[Part::Anon, Part::Shmem]), 1000);
-                        hard.plus(&thousandfold(&of(&Part::CACHE), permille))
+                        let hard = of(&[Part::Anon, Part::Shmem]).times(1000);
+                        hard.plus(&of(&Part::CACHE).times(permille))
                     }
                 };
                 Some(Seen {
@@ -101,7 +105,7 @@ impl Node {
                 })
             }
             Signal::AllocatableMemoryAvailable => config.enforces_pods.then(|| Seen {
-                used: thousandfold(&self.pods_sum.line(&Part::WORKING_SET), 1000),
+                used: self.pods_sum.line(&Part::WORKING_SET).times(1000),
                 size: config.kubepods_limit(),
             }),
         }
@@ -111,9 +115,9 @@ impl Node {
     pub(crate) fn kubelet_refresh(&mut self, now: Moment) {
         let Some(kubelet) = &self.kubelet else { return };
         let mut due = NEVER;
-        if kubelet.waits_for.is_some() {
-            due = kubelet.next;
-        } else if kubelet.every_look || kubelet.first_met.iter().any(Option::is_some) {
+        if kubelet.manager.is_blocked() {
+            due = kubelet.manager.wakes_at();
+        } else if kubelet.every_look || kubelet.met {
             due = kubelet.look_from(now);
         } else {
             for threshold in &kubelet.config.thresholds {
@@ -124,8 +128,8 @@ impl Node {
                     due = due.min(kubelet.look_from(at));
                 }
             }
-            if let Some(until) = kubelet.pressure_until {
-                due = due.min(kubelet.look_from(until.max(now)));
+            if kubelet.is_pressed() {
+                due = due.min(kubelet.look_from(kubelet.pressed_until.max(now)));
             }
         }
         if let Some(kubelet) = &mut self.kubelet {
@@ -133,82 +137,68 @@ impl Node {
         }
     }
 
-    /// One look.
+    /// Something is due: a look, or a question about the victim.
     pub(crate) fn kubelet_looks(&mut self, now: Moment) {
         let Some(mut kubelet) = self.kubelet.take() else {
             return;
         };
-        kubelet.next = now + LOOK;
-        kubelet.waits_for = None;
-        if self.faults.kubelet_away == 0 {
-            let actionable = self.observe(&mut kubelet, now);
-            self.judge_pressure(&mut kubelet, now);
-            if let Some(signal) = actionable {
-                self.evict(&mut kubelet, signal, now);
-            }
+        let victim = kubelet.waits_for.map_or(Victim::Cleaned, |(_, victim)| victim);
+        if self.faults.kubelet_away > 0 {
+            kubelet.away_until = now + LOOK;
+        } else if kubelet.manager.advance(now, victim) {
+            kubelet.waits_for = None;
+            self.look_as_kubelet(&mut kubelet, now);
         }
         self.kubelet = Some(kubelet);
     }
 
-    /// Which threshold is met for long enough, the machine's first.
-    fn observe(&self, kubelet: &mut Kubelet, now: Moment) -> Option<(Signal, Span)> {
-        let mut actionable = None;
-        for index in 0..kubelet.config.thresholds.len() {
-            let threshold = kubelet.config.thresholds[index];
-            let wanted = if kubelet.first_met[index].is_some() {
-                threshold.value + threshold.min_reclaim
-            } else {
-                threshold.value
-            };
-            let met = self
-                .signal(&kubelet.config, threshold.signal)
-                .is_some_and(|seen| wanted > Bytes::ZERO && seen.used.bytes(now) >= seen.level(wanted));
-            let first = kubelet.first_met[index].filter(|_| met).or(met.then_some(now));
-            kubelet.first_met[index] = first;
-            if first.is_some_and(|first| now.since(first) >= threshold.grace) && actionable.is_none() {
-                actionable = Some((threshold.signal, threshold.grace));
-            }
-        }
-        actionable
-    }
-
-    fn judge_pressure(&mut self, kubelet: &mut Kubelet, now: Moment) {
-        let was = kubelet.pressure_until.is_some();
-        if kubelet.first_met.iter().any(Option::is_some) {
-            kubelet.pressure_until = Some(now + kubelet.config.pressure_transition);
-        } else if kubelet.pressure_until.is_some_and(|until| until <= now) {
-            kubelet.pressure_until = None;
-        }
-        let is = kubelet.pressure_until.is_some();
-        if was != is {
-            self.note(now, What::Pressure(is));
-        }
-    }
-
-    /// Over its request first, then the lower priority, then by how much it is over (`rankMemoryPressure`); ties by name,
-    /// since the kubelet leaves them to chance.
-    fn evict(&mut self, kubelet: &mut Kubelet, (signal, grace): (Signal, Span), now: Moment) {
-        let at = now.since(Moment(0));
-        let then = Moment(at.0.saturating_sub(STATS_AGE.0));
-        let rank = |pod: &Pod| {
-            let has_stats = pod.containers.iter().any(|container| container.started <= then);
-            let used = if has_stats {
-                pod.used(&Part::WORKING_SET, then)
-            } else {
-                Bytes::ZERO
-            };
-            let over = i128::from(used.0) - i128::from(pod.request.0);
-            (has_stats, used <= pod.request, pod.spec.priority, -over)
+    fn look_as_kubelet(&mut self, kubelet: &mut Kubelet, now: Moment) {
+        let read = |signal| Some(self.signal(&kubelet.config, signal)?.reading(now));
+        let observed = Observation {
+            memory: read(Signal::MemoryAvailable),
+            allocatable: read(Signal::AllocatableMemoryAvailable),
         };
-        let victim = (0..self.pods.len())
-            .filter(|at| *at != HOST && !self.pods[*at].is_critical())
-            .min_by(|left, right| {
-                let (left, right) = (&self.pods[*left], &self.pods[*right]);
-                rank(left)
-                    .cmp(&rank(right))
-                    .then_with(|| left.name.cmp(&right.name))
-            });
-        let Some(at) = victim else { return };
+        let candidates = self.candidates(now);
+        let was = kubelet.manager.pressure();
+        let random = &mut self.random;
+        let pick = |equals: &[usize]| {
+            let many = u64::try_from(equals.len()).unwrap_or(u64::MAX);
+            usize::try_from(random.below(many)).unwrap_or(0)
+        };
+        let sync = kubelet.manager.sync(now, &observed, &candidates, pick);
+        kubelet.met = sync.verdict != Verdict::Calm;
+        if kubelet.met {
+            kubelet.pressed_until = now + kubelet.config.pressure_transition;
+        }
+        if sync.pressure != was {
+            self.note(now, What::Pressure(sync.pressure));
+        }
+        if let Verdict::Evict(eviction) = sync.verdict {
+            self.evict(kubelet, &eviction, now);
+        }
+    }
+
+    /// Every active pod with the figures that the kubelet has of it; in the order of the node's pods.
+    fn candidates(&self, now: Moment) -> Vec<Candidate> {
+        let then = Moment(now.0.saturating_sub(FIGURES_AGE.0));
+        let candidate = |pod: &crate::cast::Pod| Candidate {
+            uid: PodUid(u128::from(pod.id)),
+            priority: pod.spec.priority,
+            request: pod.request.into(),
+            working_set: pod
+                .containers
+                .iter()
+                .any(|container| container.started <= then)
+                .then(|| pod.used(&Part::WORKING_SET, then)),
+            critical: pod.is_critical(),
+            grace: pod.spec.grace,
+        };
+        self.pods.iter().skip(HOST + 1).map(candidate).collect()
+    }
+
+    fn evict(&mut self, kubelet: &mut Kubelet, eviction: &Eviction, now: Moment) {
+        let at = HOST + 1 + eviction.candidate;
+        let signal = eviction.threshold.signal;
         let wall = match signal {
             Signal::MemoryAvailable => WallKind::KubeletNode,
             Signal::AllocatableMemoryAvailable => WallKind::KubeletAllocatable,
@@ -223,35 +213,31 @@ impl Node {
                 for_cache,
             },
         );
-        let grace = if grace == Span(0) {
-            HARD_GRACE
-        } else {
-            kubelet.config.pod_grace_max.max(HARD_GRACE)
-        };
-        kubelet.waits_for = Some(self.pods[at].id);
-        kubelet.next = now + WAIT_MAX;
-        self.terminate_pod(at, grace, now);
+        kubelet.waits_for = Some((eviction.victim, Victim::Running));
+        self.terminate_pod(at, eviction.grace, now);
     }
 
     /// Without a byte of page cache the threshold would not be met.
     fn is_met_for_cache(&self, config: &KubeletConfig, signal: Signal, now: Moment) -> bool {
-        let hard = match signal {
-            Signal::MemoryAvailable => self.held(&[Part::Anon, Part::Shmem], now),
-            Signal::AllocatableMemoryAvailable => self.pods_sum.line(&Part::HARD).bytes(now),
-        };
-        let size = match signal {
-            Signal::MemoryAvailable => config.capacity,
-            Signal::AllocatableMemoryAvailable => config.kubepods_limit(),
+        let (hard, size) = match signal {
+            Signal::MemoryAvailable => (self.held(&[Part::Anon, Part::Shmem], now), config.capacity),
+            Signal::AllocatableMemoryAvailable => (
+                self.pods_sum.line(&Part::HARD).bytes(now),
+                config.kubepods_limit(),
+            ),
         };
         size - hard >= config.hard(signal)
     }
 
-    /// A pod is gone; the kubelet may have waited for it.
+    /// A pod is gone, with everything it had; the kubelet may have waited for it.
     pub(crate) fn kubelet_saw_end(&mut self, pod: u64, now: Moment) {
+        let uid = PodUid(u128::from(pod));
         if let Some(kubelet) = &mut self.kubelet
-            && kubelet.waits_for == Some(pod)
+            && kubelet.waits_for.is_some_and(|(waited, _)| waited == uid)
         {
-            kubelet.next = now + CLEAN_UP;
+            kubelet.waits_for = Some((uid, Victim::Cleaned));
+            // From here on it asks every second, and is told at the first question.
+            kubelet.manager.advance(now, Victim::Cleaned);
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod agent;
 mod cast;
+mod check;
 mod effect;
 mod error;
 mod event;
@@ -21,11 +22,16 @@ mod node;
 mod random;
 mod sample;
 mod spec;
+mod swarm;
+mod tally;
 mod world;
 
+pub use check::{Checker, Checkers, RULES, Rule, Violation};
 pub use error::SimError;
 pub use event::{Aim, AimKind, Event, Grower, Look, Order, Victim, WallTruth, What};
 pub use memory::Part;
 pub use random::Random;
 pub use spec::{Accounting, ContainerSpec, Fault, FaultKind, Load, NodeSpec, Place, PodSpec, World};
+pub use swarm::swarm;
+pub use tally::Tally;
 pub use world::{Options, Running};

@@ -179,6 +179,15 @@ impl Line {
         }
     }
 
+    /// So many times the line.
+    pub(crate) fn times(&self, times: u64) -> Self {
+        Self {
+            at: self.at,
+            base: self.base * i128::from(times),
+            slope: self.slope * i128::from(times),
+        }
+    }
+
     /// The first microsecond from `now` on at which it is `level` or more.
     pub(crate) fn reaches(&self, level: Bytes, now: Moment) -> Option<Moment> {
         let missing = i128::from(level.0) * FINE - self.value(now);

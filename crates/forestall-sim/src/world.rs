@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use forestall_decide::kubelet::LOOK;
 use forestall_decide::{Bytes, Limit, Moment, Owner, Span};
 
 use crate::agent::Agent;
@@ -15,7 +16,7 @@ use crate::error::SimError;
 use crate::event::{Event, What};
 use crate::fault::Faults;
 use crate::kernel::Kernel;
-use crate::kubelet::{Kubelet, LOOK};
+use crate::kubelet::Kubelet;
 use crate::memory::Memory;
 use crate::node::{HOST, Leaver, Node};
 use crate::random::Random;

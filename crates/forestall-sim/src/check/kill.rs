@@ -1,0 +1,321 @@
+//! Rules about orders that end something, and about the looks before them.
+
+use std::collections::BTreeMap;
+
+use forestall_decide::{ActionId, Bytes, GroupId, Moment, OutcomeKind, Protection, Rung, Span, WallKind};
+
+use super::Checker;
+use crate::event::{Aim, AimKind, Event, Look, Order, Victim, WallTruth, What};
+
+/// A rung that ends something. Anything that is not known to be mild counts as one.
+pub(super) fn harms(rung: Rung) -> bool {
+    !matches!(rung.label(), "reclaim" | "brake" | "warn" | "grow")
+}
+
+fn order(event: &Event) -> Option<&Order> {
+    match &event.what {
+        What::Ordered(order) => Some(order),
+        _ => None,
+    }
+}
+
+/// An order that harms and is a new one.
+fn harmful(event: &Event) -> Option<&Order> {
+    order(event).filter(|order| harms(order.rung) && !order.escalate)
+}
+
+fn name(order: &Order) -> &str {
+    order.target.as_ref().map_or("nobody", |aim| &aim.victim.name)
+}
+
+pub(super) struct OwnLimit;
+
+impl Checker for OwnLimit {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let order = harmful(event)?;
+        matches!(order.wall, WallKind::Pod | WallKind::Container).then(|| {
+            format!(
+                "{} of {} at a {} limit",
+                order.rung.label(),
+                name(order),
+                order.wall.label()
+            )
+        })
+    }
+}
+
+pub(super) struct Sight;
+
+impl Checker for Sight {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let What::Looked(look) = &event.what else {
+            return None;
+        };
+        let quarter = |wall: &WallTruth| {
+            let rate = forestall_decide::BytesPerSecond(look.fill_rate);
+            Span(Span::to_cover(wall.left, rate).0 / 4)
+        };
+        let wall = look.walls.iter().flatten().min_by_key(|wall| quarter(wall))?;
+        let bound = quarter(wall).max(look.floor);
+        (look.wake_in > bound).then(|| {
+            format!(
+                "the next look comes in {} ms with {} left before {}, at most {} ms",
+                look.wake_in.as_millis(),
+                wall.left,
+                wall.wall.label(),
+                bound.as_millis()
+            )
+        })
+    }
+}
+
+/// Until when stalls on a node may be our own doing.
+#[derive(Default)]
+pub(super) struct OwnStalls(BTreeMap<u32, Moment>);
+
+impl Checker for OwnStalls {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let window = Span::secs(1);
+        match &event.what {
+            What::Ordered(order) if order.rung == Rung::Reclaim => {
+                self.0.insert(event.node, event.at + window);
+                None
+            }
+            What::Landed {
+                rung: Rung::Reclaim, ..
+            } => {
+                self.0.insert(event.node, event.at + window);
+                None
+            }
+            What::Ordered(order) if harms(order.rung) && order.rule == "thrash" => {
+                let ours = self.0.get(&event.node).is_some_and(|until| event.at <= *until);
+                ours.then(|| format!("{} for stalls that are our own", name(order)))
+            }
+            _ => None,
+        }
+    }
+}
+
+pub(super) struct NeverTouched;
+
+impl Checker for NeverTouched {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let order = order(event)?;
+        let aim = order.target.as_ref()?;
+        let why = aim.victim.protection?;
+        // Cold cache may be taken from a node agent; who opted out is left alone altogether.
+        (harms(order.rung) || why == Protection::OptedOut).then(|| {
+            format!(
+                "{} of {}, which is protected: {why:?}",
+                order.rung.label(),
+                name(order)
+            )
+        })
+    }
+}
+
+pub(super) struct Modesty;
+
+impl Checker for Modesty {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let order = harmful(event)?;
+        let enough = order.share_permille.is_some_and(|share| share >= 800);
+        (!order.pods_known && !enough && order.target.is_some()).then(|| {
+            format!(
+                "{} of {} that explains {:?} permille, pods unknown",
+                order.rung.label(),
+                name(order),
+                order.share_permille
+            )
+        })
+    }
+}
+
+pub(super) struct Smallest;
+
+impl Checker for Smallest {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let order = harmful(event)?;
+        let aim = order.target.as_ref()?;
+        let fits = match order.rung {
+            Rung::Kill => matches!(aim.kind, AimKind::Container | AimKind::Process),
+            _ => aim.kind != AimKind::Other,
+        };
+        (!fits).then(|| format!("{} of {}, a {:?}", order.rung.label(), name(order), aim.kind))
+    }
+}
+
+/// Kills in flight by node.
+#[derive(Default)]
+pub(super) struct OneAtATime(BTreeMap<u32, Vec<InFlight>>);
+
+struct InFlight {
+    id: ActionId,
+    wall: (WallKind, Option<GroupId>),
+    until: Moment,
+}
+
+impl Checker for OneAtATime {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let flights = self.0.entry(event.node).or_default();
+        match &event.what {
+            What::Landed { id, kind, .. } if *kind != OutcomeKind::Progress => {
+                flights.retain(|flight| flight.id != *id);
+                None
+            }
+            // What an agent had in flight is forgotten with it, and a clock that jumps makes any deadline worthless.
+            What::Fault { .. } => {
+                flights.clear();
+                None
+            }
+            _ => {
+                let order = harmful(event)?;
+                let wall = (order.wall, order.scope);
+                flights.retain(|flight| event.at <= flight.until);
+                let waits = order.rule != "one-look" || order.grace > Span(0);
+                let other = flights.iter().any(|flight| flight.wall == wall);
+                let wrong = other && waits;
+                let say = format!(
+                    "{} while another one is in flight at {}",
+                    name(order),
+                    order.wall.label()
+                );
+                flights.push(InFlight {
+                    id: order.id,
+                    wall,
+                    until: event.at + order.deadline,
+                });
+                wrong.then_some(say)
+            }
+        }
+    }
+}
+
+pub(super) struct CacheFirst;
+
+impl Checker for CacheFirst {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let order = harmful(event)?;
+        let truth = order.truth?;
+        (truth.left > truth.size.permille(250)).then(|| {
+            format!(
+                "{} with {} of {} left before {}, cache counted",
+                name(order),
+                truth.left,
+                truth.size,
+                truth.wall.label()
+            )
+        })
+    }
+}
+
+/// An order that is in order: a kill of a culprit's container near the wall of `kubepods`.
+pub(super) fn sound() -> Order {
+    Order {
+        id: ActionId(1),
+        rung: Rung::Kill,
+        wall: WallKind::Kubepods,
+        scope: Some(GroupId(1)),
+        truth: Some(WallTruth {
+            wall: WallKind::Kubepods,
+            size: Bytes::mebi(1000),
+            left: Bytes::mebi(20),
+        }),
+        target: Some(Aim {
+            victim: Victim {
+                name: "leak-0/app".into(),
+                group: GroupId(5),
+                innocent: false,
+                protection: None,
+                held: Bytes::mebi(700),
+            },
+            kind: AimKind::Container,
+        }),
+        grace: Span(0),
+        deadline: Span::secs(10),
+        escalate: false,
+        rule: "last-moment",
+        share_permille: Some(990),
+        leak_is_near: true,
+        pods_known: false,
+    }
+}
+
+/// One event on the first node.
+pub(super) fn on(secs: u64, what: What) -> Event {
+    Event {
+        at: Moment(secs * 1_000_000),
+        node: 0,
+        what,
+    }
+}
+
+fn ordered(change: impl FnOnce(&mut Order)) -> Event {
+    let mut order = sound();
+    change(&mut order);
+    on(1, What::Ordered(order))
+}
+
+fn aimed(change: impl FnOnce(&mut Aim)) -> Vec<Event> {
+    vec![ordered(|order| {
+        if let Some(aim) = &mut order.target {
+            change(aim);
+        }
+    })]
+}
+
+pub(super) fn at_own_limit() -> Vec<Event> {
+    vec![ordered(|order| order.wall = WallKind::Container)]
+}
+
+pub(super) fn touched_protected() -> Vec<Event> {
+    aimed(|aim| aim.victim.protection = Some(Protection::StaticPod))
+}
+
+pub(super) fn killed_without_culprit() -> Vec<Event> {
+    vec![ordered(|order| order.share_permille = None)]
+}
+
+pub(super) fn killed_a_pod() -> Vec<Event> {
+    aimed(|aim| aim.kind = AimKind::Pod)
+}
+
+pub(super) fn killed_twice() -> Vec<Event> {
+    vec![ordered(|_| ()), ordered(|order| order.id = ActionId(2))]
+}
+
+pub(super) fn killed_for_cache() -> Vec<Event> {
+    vec![ordered(|order| {
+        order.truth = order.truth.map(|truth| WallTruth {
+            left: Bytes::mebi(600),
+            ..truth
+        });
+    })]
+}
+
+pub(super) fn believed_own_stalls() -> Vec<Event> {
+    vec![
+        ordered(|order| order.rung = Rung::Reclaim),
+        ordered(|order| {
+            order.id = ActionId(2);
+            order.rule = "thrash";
+        }),
+    ]
+}
+
+pub(super) fn looked_too_late() -> Vec<Event> {
+    let wall = WallTruth {
+        wall: WallKind::Kernel,
+        size: Bytes::mebi(1000),
+        left: Bytes::mebi(100),
+    };
+    vec![on(
+        1,
+        What::Looked(Look {
+            wake_in: Span::secs(1),
+            fill_rate: 1 << 30,
+            floor: Span::millis(10),
+            walls: [Some(wall), None],
+        }),
+    )]
+}

@@ -1,0 +1,174 @@
+//! Rules about what goes on for a while: reclaim that hides a leak, budgets, brakes, and that something happens at all.
+
+use std::collections::BTreeMap;
+
+use forestall_decide::{Bytes, GroupId, Moment, Rung, Span, WallKind};
+
+use super::Checker;
+use super::kill::{on, sound};
+use crate::event::{Event, Grower, Victim, What};
+
+pub(super) struct NoHiding;
+
+impl Checker for NoHiding {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let What::Ordered(order) = &event.what else {
+            return None;
+        };
+        let kubelets = matches!(order.wall, WallKind::KubeletNode | WallKind::KubeletAllocatable);
+        (order.rung == Rung::Reclaim && kubelets && order.leak_is_near)
+            .then(|| format!("reclaim at {} while a leak is near", order.wall.label()))
+    }
+}
+
+pub(super) struct Budget;
+
+impl Checker for Budget {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        match &event.what {
+            What::AgentEvicted {
+                victim,
+                tokens: Some(0),
+            } => Some(format!("{} without a token", victim.name)),
+            _ => None,
+        }
+    }
+}
+
+/// A brake is lifted no later than this.
+const BRAKE_MAX: Span = Span::secs(60);
+
+/// Brakes that are on.
+#[derive(Default)]
+pub(super) struct NothingLeftBehind(BTreeMap<(u32, GroupId), Moment>);
+
+impl Checker for NothingLeftBehind {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let What::Brake { group, on } = &event.what else {
+            return None;
+        };
+        let key = (event.node, *group);
+        if *on {
+            self.0.entry(key).or_insert(event.at);
+            return None;
+        }
+        let since = self.0.remove(&key)?;
+        let lasted = event.at.since(since);
+        (lasted > BRAKE_MAX).then(|| format!("a brake lasted {} s", lasted.as_millis() / 1000))
+    }
+
+    fn finish(&mut self, end: Moment) -> Option<String> {
+        let late = self
+            .0
+            .values()
+            .filter(|since| end.since(**since) > BRAKE_MAX)
+            .count();
+        (late > 0).then(|| format!("{late} brakes are still on"))
+    }
+}
+
+/// So long after the last fault nothing is asked.
+const HEALED: Span = Span::secs(60);
+/// A leak is slow enough to see when it takes this long for the last quarter of a wall, and has grown for so long.
+const SLOW: Span = Span::secs(4);
+const GROWN_FOR: Span = Span::secs(15);
+
+/// Which faults are on, and when the last one ended, by node.
+#[derive(Default)]
+pub(super) struct Liveness {
+    on: BTreeMap<u32, u32>,
+    healed: BTreeMap<u32, Moment>,
+}
+
+impl Checker for Liveness {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        match &event.what {
+            What::Fault { begins, .. } => {
+                let on = self.on.entry(event.node).or_default();
+                *on = if *begins { *on + 1 } else { on.saturating_sub(1) };
+                self.healed.insert(event.node, event.at);
+                None
+            }
+            What::KernelKilled {
+                wall: WallKind::Kernel | WallKind::Kubepods,
+                victim,
+                grower: Some(grower),
+            } => {
+                let well = self.on.get(&event.node).is_none_or(|on| *on == 0)
+                    && self
+                        .healed
+                        .get(&event.node)
+                        .is_none_or(|healed| event.at.since(*healed) > HEALED);
+                // The last quarter of the wall is at least as large as a quarter of the victim was.
+                let quarter = Bytes(victim.held.0 / 4);
+                let slow = Span::to_cover(quarter, forestall_decide::BytesPerSecond(grower.rate)) >= SLOW;
+                let asked =
+                    well && slow && grower.guarded && !grower.protected && grower.growing_for >= GROWN_FOR;
+                asked.then(|| {
+                    format!(
+                        "the kernel killed {} though {:?} grew alone at {} KiB/s for {} s",
+                        victim.name,
+                        grower.group,
+                        grower.rate / 1024,
+                        grower.growing_for.as_millis() / 1000
+                    )
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn hid_a_leak() -> Vec<Event> {
+    let mut order = sound();
+    order.rung = Rung::Reclaim;
+    order.wall = WallKind::KubeletNode;
+    order.leak_is_near = true;
+    vec![on(1, What::Ordered(order))]
+}
+
+fn victim() -> Victim {
+    Victim {
+        name: "leak-0/app".into(),
+        group: GroupId(5),
+        innocent: false,
+        protection: None,
+        held: Bytes::mebi(800),
+    }
+}
+
+pub(super) fn evicted_without_token() -> Vec<Event> {
+    vec![on(
+        1,
+        What::AgentEvicted {
+            victim: victim(),
+            tokens: Some(0),
+        },
+    )]
+}
+
+pub(super) fn left_a_brake() -> Vec<Event> {
+    let brake = What::Brake {
+        group: GroupId(5),
+        on: true,
+    };
+    // Something else happens, so that time goes on.
+    vec![on(1, brake), on(200, What::Pressure(true))]
+}
+
+pub(super) fn slept_through_a_leak() -> Vec<Event> {
+    vec![on(
+        100,
+        What::KernelKilled {
+            wall: WallKind::Kubepods,
+            victim: victim(),
+            grower: Some(Grower {
+                group: GroupId(5),
+                rate: 8 << 20,
+                growing_for: Span::secs(90),
+                protected: false,
+                guarded: true,
+            }),
+        },
+    )]
+}

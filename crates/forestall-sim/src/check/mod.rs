@@ -1,0 +1,187 @@
+//! Checkers: each knows one rule that keeps the engine harmless, and events alone.
+//!
+//! They stand apart from the world: what they hold against an order is what the world says is true, and never what the
+//! engine says. The list of rules is the table below; a rule without a checker cannot be written into it, and each brings a
+//! breach of itself, so that a checker that sees nothing is found out. They refuse to judge public presets, which keep
+//! other rules.
+
+mod alarm;
+mod kill;
+mod lasting;
+#[cfg(test)]
+mod tests;
+
+use forestall_decide::Moment;
+
+use crate::event::Event;
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When.
+    pub at: Moment,
+    /// On which node.
+    pub node: u32,
+    /// Which rule, by its name in the table.
+    pub rule: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+/// Sees events, in order of time, and says which broke its rule.
+pub trait Checker {
+    /// One event. The answer is what was wrong with it.
+    fn see(&mut self, event: &Event) -> Option<String>;
+    /// It is over: what is left open that must not be.
+    fn finish(&mut self, end: Moment) -> Option<String> {
+        let _ = end;
+        None
+    }
+}
+
+/// One rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says.
+    pub says: &'static str,
+    /// Who checks it.
+    pub checker: fn() -> Box<dyn Checker>,
+    /// Events that break it.
+    pub breach: fn() -> Vec<Event>,
+}
+
+/// Every rule that the engine could break.
+pub const RULES: [Rule; 14] = [
+    Rule {
+        name: "own-limit",
+        says: "Nothing is killed or evicted at a pod's or container's own limit: the kernel would hit the same pod.",
+        checker: || Box::new(kill::OwnLimit),
+        breach: kill::at_own_limit,
+    },
+    Rule {
+        name: "sight",
+        says: "The next look comes no later than a quarter of the time in which memory could be filled.",
+        checker: || Box::new(kill::Sight),
+        breach: kill::looked_too_late,
+    },
+    Rule {
+        name: "own-stalls",
+        says: "While our reclaim runs, and a second after, stalls confirm nothing.",
+        checker: || Box::<kill::OwnStalls>::default(),
+        breach: kill::believed_own_stalls,
+    },
+    Rule {
+        name: "never-touched",
+        says: "What is protected or opted out is not touched.",
+        checker: || Box::new(kill::NeverTouched),
+        breach: kill::touched_protected,
+    },
+    Rule {
+        name: "modesty",
+        says: "Without fresh knowledge of the pods only a culprit of 80 % of the growth is acted upon.",
+        checker: || Box::new(kill::Modesty),
+        breach: kill::killed_without_culprit,
+    },
+    Rule {
+        name: "smallest",
+        says: "A kill is of one container or one process, never of a pod with its containers or anything above.",
+        checker: || Box::new(kill::Smallest),
+        breach: kill::killed_a_pod,
+    },
+    Rule {
+        name: "one-at-a-time",
+        says: "One kill in flight per wall, unless the runway cannot wait.",
+        checker: || Box::<kill::OneAtATime>::default(),
+        breach: kill::killed_twice,
+    },
+    Rule {
+        name: "cache-first",
+        says: "Nobody is killed while page cache alone would do: a quarter of the wall must be gone but for cache.",
+        checker: || Box::new(kill::CacheFirst),
+        breach: kill::killed_for_cache,
+    },
+    Rule {
+        name: "no-hiding",
+        says: "No reclaim against a kubelet wall while a certain leak nears a kernel or kubepods wall.",
+        checker: || Box::new(lasting::NoHiding),
+        breach: lasting::hid_a_leak,
+    },
+    Rule {
+        name: "scored-once",
+        says: "Every alarm is scored exactly once.",
+        checker: || Box::<alarm::ScoredOnce>::default(),
+        breach: alarm::scored_twice,
+    },
+    Rule {
+        name: "honest-scores",
+        says: "An alarm that was acted upon is never counted as right.",
+        checker: || Box::<alarm::HonestScores>::default(),
+        breach: alarm::counted_as_right,
+    },
+    Rule {
+        name: "budget",
+        says: "No eviction without a token, where there is a budget.",
+        checker: || Box::new(lasting::Budget),
+        breach: lasting::evicted_without_token,
+    },
+    Rule {
+        name: "nothing-left-behind",
+        says: "A brake is lifted within a minute and before its run ends.",
+        checker: || Box::<lasting::NothingLeftBehind>::default(),
+        breach: lasting::left_a_brake,
+    },
+    Rule {
+        name: "liveness",
+        says: "When faults have healed, a lone leak slow enough to see is ended before the kernel kills.",
+        checker: || Box::<lasting::Liveness>::default(),
+        breach: lasting::slept_through_a_leak,
+    },
+];
+
+/// All checkers, one for each rule.
+pub struct Checkers {
+    list: Vec<(&'static str, Box<dyn Checker>)>,
+    found: Vec<Violation>,
+}
+
+impl Default for Checkers {
+    fn default() -> Self {
+        Self {
+            list: RULES.iter().map(|rule| (rule.name, (rule.checker)())).collect(),
+            found: Vec::new(),
+        }
+    }
+}
+
+impl Checkers {
+    /// Shows them an event.
+    pub fn see(&mut self, event: &Event) {
+        for (rule, checker) in &mut self.list {
+            if let Some(what) = checker.see(event) {
+                self.found.push(Violation {
+                    at: event.at,
+                    node: event.node,
+                    rule,
+                    what,
+                });
+            }
+        }
+    }
+
+    /// It is over; everything that was found.
+    pub fn finish(mut self, end: Moment) -> Vec<Violation> {
+        for (rule, checker) in &mut self.list {
+            if let Some(what) = checker.finish(end) {
+                self.found.push(Violation {
+                    at: end,
+                    node: 0,
+                    rule,
+                    what,
+                });
+            }
+        }
+        self.found
+    }
+}

@@ -1,0 +1,67 @@
+//! The table of rules, and that each checker sees the breach of its own rule and is content without.
+
+use super::*;
+use crate::check::kill::{on, sound};
+use crate::event::What;
+
+fn judge(events: &[Event]) -> Vec<&'static str> {
+    let mut checkers = Checkers::default();
+    for event in events {
+        checkers.see(event);
+    }
+    let end = events.last().map_or(Moment(0), |event| event.at);
+    let mut broken: Vec<_> = checkers.finish(end).iter().map(|found| found.rule).collect();
+    broken.dedup();
+    broken
+}
+
+#[test]
+fn every_rule_has_a_checker_that_sees_its_breach_and_no_other_rule_is_broken_by_it() {
+    for rule in RULES {
+        assert_eq!(judge(&(rule.breach)()), [rule.name], "{}", rule.says);
+    }
+}
+
+#[test]
+fn every_rule_has_a_name_of_its_own_and_says_something() {
+    let names: std::collections::BTreeSet<_> = RULES.iter().map(|rule| rule.name).collect();
+    assert_eq!(names.len(), RULES.len());
+    assert!(RULES.iter().all(|rule| rule.says.ends_with('.')));
+}
+
+#[test]
+fn a_sound_order_breaks_nothing() {
+    assert_eq!(judge(&[on(1, What::Ordered(sound()))]), Vec::<&str>::new());
+}
+
+#[test]
+fn a_kill_after_the_first_ones_end_breaks_nothing() {
+    let first = sound();
+    let mut second = sound();
+    second.id = forestall_decide::ActionId(2);
+    let landed = What::Landed {
+        id: first.id,
+        rung: first.rung,
+        kind: forestall_decide::OutcomeKind::Done,
+        freed: forestall_decide::Bytes::mebi(700),
+    };
+    let events = [
+        on(1, What::Ordered(first)),
+        on(2, landed),
+        on(5, What::Ordered(second)),
+    ];
+    assert_eq!(judge(&events), Vec::<&str>::new());
+}
+
+#[test]
+fn a_leak_during_a_fault_asks_nothing_of_liveness() {
+    let mut events = vec![on(
+        50,
+        What::Fault {
+            name: "samples-lost",
+            begins: true,
+        },
+    )];
+    events.extend(lasting::slept_through_a_leak());
+    assert_eq!(judge(&events), Vec::<&str>::new());
+}

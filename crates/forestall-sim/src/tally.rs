@@ -1,0 +1,150 @@
+//! What came out of a run, counted from events: the result table's figures, and how long before each death there was an
+//! alarm.
+
+use std::collections::BTreeMap;
+
+use forestall_decide::{AlarmVerdict, Moment, Span, WallKind};
+
+use crate::event::{Event, What};
+
+/// The figures of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Pods that kubelets evicted.
+    pub evictions: u64,
+    /// Those of them that page cache alone was the reason for.
+    pub evictions_for_cache: u64,
+    /// Pods that agents evicted.
+    pub agent_evictions: u64,
+    /// Containers and processes that the kernel killed, by wall.
+    pub kernel_kills: BTreeMap<WallKind, u64>,
+    /// Containers and processes that agents killed.
+    pub agent_kills: u64,
+    /// Orders of `reclaim`.
+    pub reclaims: u64,
+    /// All who died and had not caused it, whoever did it.
+    pub innocent: u64,
+    /// Innocent ones that agents killed or evicted.
+    pub innocent_by_agent: u64,
+    /// Nodes on which nobody was left to kill.
+    pub nodes_lost: u64,
+    /// Nodes that something died on.
+    pub nodes_hit: u64,
+    /// Containers that started again.
+    pub restarts: u64,
+    /// Pods that found no place for a while.
+    pub pending: u64,
+    /// The first death.
+    pub first_death: Option<Moment>,
+    /// The last one.
+    pub last_death: Option<Moment>,
+    /// Alarms raised.
+    pub alarms: u64,
+    /// Verdicts.
+    pub verdicts: BTreeMap<AlarmVerdict, u64>,
+    /// Deaths at walls that had no alarm.
+    pub missed: u64,
+    /// How long before a death at a wall its alarm was raised.
+    pub leads: Vec<Span>,
+    up: BTreeMap<(u32, WallKind), Moment>,
+    hit: std::collections::BTreeSet<u32>,
+}
+
+impl Tally {
+    /// Counts one event.
+    pub fn see(&mut self, event: &Event) {
+        match &event.what {
+            What::Ordered(order) => match order.rung.label() {
+                "reclaim" => self.reclaims += 1,
+                _ => self.lead(event, order.wall, false),
+            },
+            What::Alarm { wall, verdict, .. } => self.alarm(event, *wall, *verdict),
+            What::KernelKilled { wall, victim, .. } => {
+                *self.kernel_kills.entry(*wall).or_default() += 1;
+                self.death(event, victim.innocent);
+                self.lead(event, *wall, true);
+            }
+            What::Evicting {
+                wall,
+                victim,
+                for_cache,
+            } => {
+                self.evictions += 1;
+                self.evictions_for_cache += u64::from(*for_cache);
+                // Whoever is evicted for cache has done nothing, either.
+                self.death(event, victim.innocent);
+                self.lead(event, *wall, true);
+            }
+            What::AgentEvicted { victim, .. } => {
+                self.agent_evictions += 1;
+                self.innocent_by_agent += u64::from(victim.innocent);
+                self.death(event, victim.innocent);
+            }
+            What::ContainerEnded {
+                victim,
+                by_agent: true,
+            } => {
+                self.agent_kills += 1;
+                self.innocent_by_agent += u64::from(victim.innocent);
+                self.death(event, victim.innocent);
+            }
+            What::ContainerRestarted { .. } => self.restarts += 1,
+            What::PodPending { .. } => self.pending += 1,
+            What::NodeLost => self.nodes_lost += 1,
+            _ => {}
+        }
+    }
+
+    fn alarm(&mut self, event: &Event, wall: WallKind, verdict: Option<AlarmVerdict>) {
+        let key = (event.node, wall);
+        match verdict {
+            None => {
+                self.alarms += 1;
+                self.up.entry(key).or_insert(event.at);
+            }
+            Some(verdict) => {
+                *self.verdicts.entry(verdict).or_default() += 1;
+                self.up.remove(&key);
+            }
+        }
+    }
+
+    fn death(&mut self, event: &Event, innocent: bool) {
+        self.innocent += u64::from(innocent);
+        self.first_death.get_or_insert(event.at);
+        self.last_death = Some(event.at);
+        if self.hit.insert(event.node) {
+            self.nodes_hit += 1;
+        }
+    }
+
+    fn lead(&mut self, event: &Event, wall: WallKind, unprevented: bool) {
+        if matches!(wall, WallKind::Pod | WallKind::Container) {
+            return;
+        }
+        match self.up.get(&(event.node, wall)) {
+            Some(raised) => self.leads.push(event.at.since(*raised)),
+            None => self.missed += u64::from(unprevented),
+        }
+    }
+
+    /// From the first death to the last.
+    pub fn lasted(&self) -> Span {
+        match (self.first_death, self.last_death) {
+            (Some(first), Some(last)) => last.since(first),
+            _ => Span(0),
+        }
+    }
+
+    /// The kernel's kills at all walls.
+    pub fn kernel_kills_all(&self) -> u64 {
+        self.kernel_kills.values().sum()
+    }
+
+    /// The median lead; `None` where nothing died under an alarm.
+    pub fn lead_median(&self) -> Option<Span> {
+        let mut leads = self.leads.clone();
+        leads.sort_unstable();
+        leads.get(leads.len() / 2).copied()
+    }
+}
