@@ -122,14 +122,14 @@ pub(crate) fn parse_cap(text: &str) -> Result<Cap, String> {
             Ok(percent) if (1..=100).contains(&percent) => Ok(Cap::Percent(percent)),
             _ => Err(format!("{text:?} is no percentage from 1% to 100%")),
         },
-        None => crate::commands::node::quantity::parse_quantity(text).map(Cap::Bytes),
+        None => crate::commands::node::amount::parse_quantity(text).map(Cap::Bytes),
     }
 }
 
 /// Reads `10MiB/s`.
 pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
     let amount = text.strip_suffix("/s").unwrap_or(text);
-    match crate::commands::node::quantity::parse_quantity(amount) {
+    match crate::commands::node::amount::parse_quantity(amount) {
         Ok(0) => Err(format!("{text:?} would never allocate anything; -e sets a pause")),
         Ok(rate) => Ok(rate),
         Err(_) => Err(format!("{text:?} is no rate; write one such as 10MiB/s")),

@@ -1,6 +1,6 @@
 //! The picture: memory from nothing to capacity as a bar, with the walls marked where they stand.
 
-use super::map::Division;
+use super::division::Division;
 
 /// What a cell of the bar shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,12 @@ pub(crate) struct Fill {
 
 /// The bar of all pods.
 pub(crate) fn pods(division: &Division, fill: Fill, width: usize) -> Vec<Cell> {
-    let limit = division.kubepods_limit_bytes;
-    let evicting = limit.saturating_sub(division.eviction_hard_bytes);
+    let limit = division.pods_end();
+    // Where pods are not limited together, they have no threshold of their own either.
+    let hard = division
+        .kubepods_limit_bytes
+        .map_or(0, |_| division.eviction_hard_bytes);
+    let evicting = limit.saturating_sub(hard);
     cells(division.capacity_bytes, width, fill, |byte| {
         if byte < evicting {
             Cell::Free
@@ -136,7 +140,8 @@ mod tests {
         system_reserved_bytes: 0,
         hugepages_bytes: 0,
         eviction_hard_bytes: 10,
-        kubepods_limit_bytes: 80,
+        eviction_soft_bytes: None,
+        kubepods_limit_bytes: Some(80),
         allocatable_bytes: 70,
     };
 

@@ -1,15 +1,23 @@
-//! What this node's kubelet is told about memory: its configuration file (YAML or JSON, also a saved `configz`) and the
-//! flags in its environment file. It never asks the kubelet itself, and it reads no process's command line.
+//! What this node's kubelet is told about memory: its configuration (YAML or JSON, with drop-ins, also a saved `configz`)
+//! and the flags that override it. It never asks the kubelet itself; of processes it reads the kubelet's command line only.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
+mod configuration;
+mod flags;
+mod process;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde::Deserialize;
 
-use super::quantity::{Threshold, parse_quantity, parse_reservation, parse_threshold};
+use self::configuration::Configuration;
+use self::flags::Flags;
+use super::setting::Settings;
+use crate::commands::free::shown;
 
 /// Where kubelets keep their configuration: kubeadm and AKS, Amazon Linux 2023 and 2, GKE.
 const CONFIG_FILES: [&str; 4] = [
@@ -26,189 +34,132 @@ const FLAG_FILES: [&str; 3] = [
     "etc/sysconfig/kubelet",
 ];
 
-/// The settings that divide memory; `None` where nothing was said. Bytes.
+/// Most that is read of a file; a `configz` has about ten thousand bytes.
+const BYTES_MAX: u64 = 4 << 20;
+
+/// What was found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Settings {
-    /// `kubeReserved.memory`.
-    pub(crate) kube_reserved: Option<u64>,
-    /// `systemReserved.memory`.
-    pub(crate) system_reserved: Option<u64>,
-    /// `evictionHard."memory.available"`.
-    pub(crate) eviction_hard: Option<Threshold>,
-    /// The files that said so.
-    pub(crate) files: Vec<String>,
+pub(crate) struct Found {
+    /// The settings, each with its place.
+    pub(crate) settings: Settings,
+    /// All places that were read, for people; empty where there is no kubelet.
+    pub(crate) places: Vec<String>,
+    /// What could not be read and what that means.
+    pub(crate) notes: Vec<String>,
 }
 
-/// The part of a `KubeletConfiguration` (`kubelet.config.k8s.io/v1beta1`) that is about memory.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Configuration {
-    kube_reserved: Option<BTreeMap<String, Scalar>>,
-    system_reserved: Option<BTreeMap<String, Scalar>>,
-    eviction_hard: Option<BTreeMap<String, Scalar>>,
-    /// `configz` wraps all of it.
-    kubeletconfig: Option<Box<Configuration>>,
-}
-
-/// A quantity may be written as a number in YAML.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Number(u64),
-    Text(String),
-}
-
-impl Scalar {
-    fn text(&self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text.clone(),
-        }
-    }
-}
-
-impl Settings {
-    /// Reads `file`, or whatever of the usual places exists below `root`. `None` where there is no kubelet.
-    pub(crate) fn read(root: &Path, file: Option<&Path>) -> anyhow::Result<Option<Self>> {
-        let mut settings = Self::default();
+impl Found {
+    /// Reads `file`, or what a running kubelet was started with, or whatever of the usual places exists below `root`.
+    pub(crate) fn read(root: &Path, file: Option<&Path>) -> anyhow::Result<Self> {
+        let mut found = Self::default();
+        let mut configuration = Configuration::default();
         if let Some(path) = file {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            settings.take(path, Self::of_configuration(&text))?;
-            return Ok(Some(settings));
+            let text = read_bounded(path, BYTES_MAX)
+                .with_context(|| format!("cannot read {}", shown::path(path)))?;
+            found.lay(&mut configuration, path, &text)?;
+            found.settings = told(configuration.raw())?;
+            return Ok(found);
         }
-        let read = |relative: &str| {
-            let path = root.join(relative);
-            match fs::read_to_string(&path) {
-                Ok(text) => Ok(Some((path, text))),
-                // Unreadable without root, as kubeadm writes it: the limit the kernel holds says most of it.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-                    Ok(None)
+        let running = process::running(root);
+        let flags = running.as_ref().map(|(_, flags)| flags);
+        let named = flags.and_then(|flags| flags.value("config"));
+        match named {
+            Some(path) => {
+                found.try_lay(&mut configuration, &below(root, path))?;
+            }
+            None => {
+                for relative in CONFIG_FILES {
+                    if found.try_lay(&mut configuration, &root.join(relative))? {
+                        break;
+                    }
                 }
-                Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-            }
-        };
-        for relative in CONFIG_FILES {
-            if let Some((path, text)) = read(relative)? {
-                settings.take(&path, Self::of_configuration(&text))?;
-                break;
             }
         }
-        for relative in FLAG_FILES {
-            if let Some((path, text)) = read(relative)? {
-                settings.take(&path, Self::of_flags(&text))?;
+        if let Some(dir) = flags.and_then(|flags| flags.value("config-dir")) {
+            for path in drop_ins(&below(root, dir)) {
+                found.try_lay(&mut configuration, &path)?;
             }
         }
-        Ok((!settings.files.is_empty()).then_some(settings))
+        let mut settings = Settings::default();
+        if let Some((number, flags)) = &running {
+            found.places.push(format!("the flags of process {number}"));
+            settings = settings.or(told(flags.raw("of the running kubelet"))?);
+        } else {
+            // No kubelet is seen, so that these files say what the next one is started with; the last one wins.
+            for relative in FLAG_FILES.iter().rev() {
+                let path = root.join(relative);
+                let Some(text) = found.try_read(&path)? else {
+                    continue;
+                };
+                let place = shown::path(&path);
+                let flags = told(Flags::of_file(&text).raw(&format!("in {place}")))?;
+                if !flags.is_empty() || found.places.is_empty() {
+                    found.places.push(place);
+                }
+                settings = settings.or(flags);
+            }
+        }
+        found.settings = settings.or(told(configuration.raw())?);
+        Ok(found)
     }
 
-    /// Lets `other` override what is there.
-    fn take(&mut self, path: &Path, other: Result<Self, String>) -> anyhow::Result<()> {
-        let shown = crate::commands::free::shown::path(path);
-        let other = other.map_err(|why| anyhow::anyhow!("{shown}: {why}"))?;
-        let said = other != Self::default();
-        self.kube_reserved = other.kube_reserved.or(self.kube_reserved);
-        self.system_reserved = other.system_reserved.or(self.system_reserved);
-        self.eviction_hard = other.eviction_hard.or(self.eviction_hard);
-        if said || self.files.is_empty() {
-            self.files.push(shown);
-        }
+    /// Lays a file over the configuration; whether there is one.
+    fn try_lay(&mut self, configuration: &mut Configuration, path: &Path) -> anyhow::Result<bool> {
+        let Some(text) = self.try_read(path)? else {
+            return Ok(false);
+        };
+        self.lay(configuration, path, &text)?;
+        Ok(true)
+    }
+
+    fn lay(&mut self, configuration: &mut Configuration, path: &Path, text: &str) -> anyhow::Result<()> {
+        let place = shown::path(path);
+        configuration.add(&place, text).map_err(anyhow::Error::msg)?;
+        self.places.push(place);
         Ok(())
     }
 
-    fn of_configuration(text: &str) -> Result<Self, String> {
-        let read: Configuration = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-        let read = read.kubeletconfig.map_or_else(
-            || Configuration {
-                kubeletconfig: None,
-                ..read
-            },
-            |inner| *inner,
-        );
-        let memory = |list: Option<BTreeMap<String, Scalar>>| {
-            list.and_then(|list| list.get("memory").map(|value| parse_quantity(&value.text())))
-                .transpose()
-        };
-        let eviction_hard = match read.eviction_hard {
-            // A list without memory.available switches that threshold off: no default is merged in.
-            Some(list) => match list.get("memory.available") {
-                Some(value) => Some(parse_threshold(&value.text())?),
-                None => Some(Threshold::Bytes(0)),
-            },
-            None => None,
-        };
-        Ok(Self {
-            kube_reserved: memory(read.kube_reserved)?,
-            system_reserved: memory(read.system_reserved)?,
-            eviction_hard,
-            files: Vec::new(),
-        })
-    }
-
-    fn of_flags(text: &str) -> Result<Self, String> {
-        let flag = |name: &str| {
-            text.lines()
-                .filter(|line| !line.trim_start().starts_with('#'))
-                .flat_map(|line| line.split(|c: char| c.is_whitespace() || c == '"' || c == '\''))
-                .filter_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-                .next_back()
-        };
-        let hard = flag("--eviction-hard").filter(|list| list.contains("memory.available<"));
-        Ok(Self {
-            kube_reserved: flag("--kube-reserved").map(parse_reservation).transpose()?,
-            system_reserved: flag("--system-reserved").map(parse_reservation).transpose()?,
-            eviction_hard: hard.map(parse_threshold).transpose()?,
-            files: Vec::new(),
-        })
+    /// The text of a file that may be missing, and may be closed to us, as kubeadm writes its own: the limit that the
+    /// kernel holds says most of it then.
+    fn try_read(&mut self, path: &Path) -> anyhow::Result<Option<String>> {
+        match read_bounded(path, BYTES_MAX) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let path = shown::path(path);
+                self.notes.push(format!(
+                    "{path} may not be read: run this as root, or give what is in it as options"
+                ));
+                Ok(None)
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", shown::path(path))),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn told(raw: raw::Raw) -> anyhow::Result<Settings> {
+    raw.read().map_err(anyhow::Error::msg)
+}
 
-    const MEBI: u64 = 1 << 20;
+/// A path as the host has it, below `root`.
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
 
-    #[test]
-    fn a_configuration_is_read_as_yaml_and_as_configz() {
-        let yaml = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nclusterDNS:\n- 10.0.0.10\n\
-                    kubeReserved:\n  cpu: 100m\n  memory: 1638Mi\nsystemReserved:\n  memory: 104857600\n\
-                    evictionHard:\n  memory.available: 5%\n  nodefs.available: 10%\n";
-        let read = Settings::of_configuration(yaml).expect("a configuration");
-        assert_eq!(read.kube_reserved, Some(1638 * MEBI));
-        assert_eq!(read.system_reserved, Some(100 * MEBI));
-        assert_eq!(read.eviction_hard, Some(Threshold::Percent(5.0)));
+/// The drop-ins of a directory in the order in which the kubelet takes them: `*.conf`, by name.
+fn drop_ins(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    let mut paths: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .collect();
+    paths.sort();
+    paths
+}
 
-        let configz = r#"{"kubeletconfig":{"evictionHard":{"memory.available":"750Mi"},"kubeReserved":{"memory":"1Gi"}}}"#;
-        let read = Settings::of_configuration(configz).expect("a configz");
-        assert_eq!(
-            (read.kube_reserved, read.eviction_hard),
-            (Some(1024 * MEBI), Some(Threshold::Bytes(750 * MEBI)))
-        );
-        assert_eq!(read.system_reserved, None);
-    }
-
-    #[test]
-    fn a_list_without_memory_switches_the_threshold_off() {
-        let read =
-            Settings::of_configuration("evictionHard:\n  nodefs.available: 10%\n").expect("a configuration");
-        assert_eq!(read.eviction_hard, Some(Threshold::Bytes(0)));
-        let read = Settings::of_configuration("maxPods: 30\n").expect("a configuration");
-        assert_eq!(read.eviction_hard, None);
-    }
-
-    #[test]
-    fn flags_are_found_in_an_environment_file() {
-        let text = "# --kube-reserved=memory=1Gi\nKUBELET_FLAGS=--v=2 --eviction-hard=memory.available<750Mi,pid.available<2000 \
-                    --kube-reserved=cpu=100m,memory=1638Mi\nKUBELET_REGISTER=true\n";
-        let read = Settings::of_flags(text).expect("flags");
-        assert_eq!(read.kube_reserved, Some(1638 * MEBI));
-        assert_eq!(read.eviction_hard, Some(Threshold::Bytes(750 * MEBI)));
-        assert_eq!(read.system_reserved, None);
-    }
-
-    #[test]
-    fn nonsense_is_an_error_and_no_zero() {
-        assert!(Settings::of_configuration("kubeReserved:\n  memory: plenty\n").is_err());
-        assert!(Settings::of_flags("--kube-reserved=memory=plenty").is_err());
-    }
+/// A file as text, at most so many bytes of it; what is no UTF-8 is replaced, because no setting needs it.
+fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

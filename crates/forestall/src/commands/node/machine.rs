@@ -9,7 +9,7 @@ use std::path::Path;
 use forestall_kernel::parse::Meminfo;
 use serde::Serialize;
 
-use super::map::Usage;
+use super::wall::Usage;
 use crate::commands::free::level::Level;
 use crate::commands::free::locate::{Located, locate};
 use crate::commands::free::shown;
@@ -78,6 +78,21 @@ impl Blind {
             sockets_bytes: sockets,
             unnamed_bytes: unnamed,
         }
+    }
+}
+
+impl Blind {
+    /// Each kind by the name people read; `None` where the kernel does not tell.
+    pub(crate) const fn parts(&self) -> [(&'static str, Option<u64>); 7] {
+        [
+            ("slab", Some(self.slab_bytes)),
+            ("page tables", Some(self.page_tables_bytes)),
+            ("kernel stacks", Some(self.kernel_stack_bytes)),
+            ("per processor", Some(self.percpu_bytes)),
+            ("huge pages", Some(self.hugetlb_bytes)),
+            ("sockets", self.sockets_bytes),
+            ("unnamed", Some(self.unnamed_bytes)),
+        ]
     }
 }
 

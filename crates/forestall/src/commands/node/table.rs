@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::bar::{self, Cell, Fill};
-use super::map::Wall;
 use super::report::Report;
+use super::wall::Wall;
 use crate::commands::free::shown::{human, mebi, percent};
 
 /// How to draw.
@@ -16,6 +16,8 @@ pub(crate) struct Style {
     pub(crate) colour: bool,
     /// Whether every part is listed.
     pub(crate) wide: bool,
+    /// Whether the percentage of `kubectl top node` is explained.
+    pub(crate) explains_top: bool,
 }
 
 impl Style {
@@ -62,34 +64,25 @@ fn headline(text: &mut String, report: &Report, style: Style) {
 
 fn picture(text: &mut String, report: &Report, style: Style) {
     let width = style.columns.saturating_sub(MARGIN + 1).clamp(20, 96);
+    let given = |used: Option<u64>| Fill {
+        used: used.unwrap_or(0),
+        cache: 0,
+    };
     if report.kubelet {
-        let fill = report.pods.as_ref().map_or_else(
-            || Fill {
-                used: used(report, 0),
-                cache: 0,
-            },
-            |pods| Fill {
+        let fill = report
+            .pods
+            .as_ref()
+            .map_or(given(report.pods_used()), |pods| Fill {
                 used: pods.working_set_bytes,
                 cache: pods.usage_bytes.saturating_sub(pods.working_set_bytes),
-            },
-        );
+            });
         draw(text, "pods", &bar::pods(&report.division, fill, width), style);
     }
-    let fill = report.views.map_or_else(
-        || Fill {
-            used: report
-                .walls
-                .iter()
-                .rev()
-                .find_map(|wall| wall.used_bytes)
-                .unwrap_or(0),
-            cache: 0,
-        },
-        |views| Fill {
-            used: views.kernel_used_bytes,
-            cache: views.kernel_available_bytes.saturating_sub(views.free_bytes),
-        },
-    );
+    let used = report.top.map(|top| top.usage_bytes);
+    let fill = report.views.map_or(given(used), |views| Fill {
+        used: views.kernel_used_bytes,
+        cache: views.kernel_available_bytes.saturating_sub(views.free_bytes),
+    });
     draw(
         text,
         "node",
@@ -118,14 +111,6 @@ fn picture(text: &mut String, report: &Report, style: Style) {
     let _ = writeln!(text, "{:MARGIN$}{}\n", "", legend.collect::<Vec<_>>().join("  "));
 }
 
-fn used(report: &Report, index: usize) -> u64 {
-    report
-        .walls
-        .get(index)
-        .and_then(|wall| wall.used_bytes)
-        .unwrap_or(0)
-}
-
 fn lettered(report: &Report) -> impl Iterator<Item = (char, &Wall)> {
     ('A'..='Z').zip(&report.walls)
 }
@@ -148,29 +133,25 @@ fn walls(text: &mut String, report: &Report, style: Style) {
         "WALL", "AT MiB", "USED", "DISTANCE"
     );
     let _ = writeln!(text, "{}", style.paint("2", &head));
-    for (letter, wall) in lettered(report) {
-        let is_next = report.next_wall == Some(wall.kind);
+    for (index, (letter, wall)) in lettered(report).enumerate() {
+        let is_next = report.next == Some(index);
         let line = format!(
             "{letter}  {:<20}{:>12}{:>12}{:>12}  {}",
-            wall.kind.name(),
+            wall.name(),
             mebi(wall.at_bytes),
             shown(wall.used_bytes),
             shown(wall.distance_bytes),
-            wall.kind.consequence(),
+            wall.consequence(),
         );
         let _ = writeln!(text, "{}", if is_next { style.paint("1", &line) } else { line });
     }
-    if let Some(next) = report
-        .walls
-        .iter()
-        .find(|wall| report.next_wall == Some(wall.kind))
-    {
+    if let Some(next) = report.next.and_then(|index| report.walls.get(index)) {
         let distance = next.distance_bytes.unwrap_or(0);
         let crossed = if distance == 0 { "crossed: " } else { "" };
         let share = percent(distance, next.at_bytes);
         let line = format!(
             "{crossed}{}, {} away ({share} of it)",
-            next.kind.name(),
+            next.name(),
             human(distance)
         );
         let sgr = if distance < next.at_bytes / 10 {
@@ -187,33 +168,58 @@ fn division(text: &mut String, report: &Report, style: Style) {
     if !report.kubelet {
         return;
     }
-    let division = &report.division;
-    let capacity = division.capacity_bytes;
-    let head = format!("   {:<20}{:>12}{:>14}{:>12}", "DIVISION", "MiB", "KiB", "SHARE");
+    let head = format!(
+        "   {:<20}{:>12}{:>14}{:>12}  SOURCE",
+        "DIVISION", "MiB", "KiB", "SHARE"
+    );
     let _ = writeln!(text, "{}", style.paint("2", &head));
-    let mut line = |name: &str, bytes: u64, sgr: &str| {
-        let line = format!(
-            "   {name:<20}{:>12}{:>14}{:>12}",
-            mebi(bytes),
-            format!("{}Ki", bytes >> 10),
-            percent(bytes, capacity)
+    for line in report.lines() {
+        let bytes = line.bytes;
+        let figures = format!(
+            "   {:<20}{:>12}{:>14}{:>12}",
+            line.name,
+            bytes.map_or_else(|| "none".to_owned(), mebi),
+            bytes.map_or_else(String::new, |bytes| format!("{}Ki", bytes >> 10)),
+            bytes.map_or_else(String::new, |bytes| percent(
+                bytes,
+                report.division.capacity_bytes
+            )),
         );
-        let _ = writeln!(text, "{}", style.paint(sgr, &line));
-    };
-    line("capacity", capacity, "");
-    line("- kube-reserved", division.kube_reserved_bytes, "");
-    line("- system-reserved", division.system_reserved_bytes, "");
-    if division.hugepages_bytes > 0 {
-        line("- huge pages", division.hugepages_bytes, "");
+        let figures = style.paint(if line.is_result { "1" } else { "" }, &figures);
+        let source = style.paint("2", line.source);
+        let line = format!("{figures}  {source}");
+        let _ = writeln!(text, "{}", line.trim_end());
     }
-    line("= kubepods limit", division.kubepods_limit_bytes, "1");
-    line("- eviction-hard", division.eviction_hard_bytes, "");
-    line("= allocatable", division.allocatable_bytes, "1");
-    if let Some(percent) = report.top_node_percent {
+    if style.wide {
+        for threshold in &report.thresholds {
+            let _ = writeln!(text, "   {}", threshold.sentence());
+        }
         let _ = writeln!(
             text,
-            "   kubectl top node shows {percent} % (of allocatable, which is not all of the node)"
+            "   the node counts as under pressure for {} s after the last was met",
+            report.pressure_transition_seconds
         );
+    }
+    text.push('\n');
+    top(text, report, style);
+}
+
+fn top(text: &mut String, report: &Report, style: Style) {
+    let Some(top) = &report.top else { return };
+    let shown = format!(
+        "kubectl top node shows {}Mi and {} %",
+        top.shown_mebibytes, top.shown_percent
+    );
+    let rest = if style.explains_top {
+        ""
+    } else {
+        " (of allocatable, which is not all of the node)"
+    };
+    let _ = writeln!(text, "{}{rest}", style.paint("1", &shown));
+    if style.explains_top {
+        for sentence in top.sentences(&report.division) {
+            let _ = writeln!(text, "   {sentence}");
+        }
     }
     text.push('\n');
 }
@@ -258,17 +264,7 @@ fn views(text: &mut String, report: &Report, style: Style) {
         mebi(views.blind.total_bytes)
     );
     if style.wide {
-        let blind = &views.blind;
-        let parts = [
-            ("slab", Some(blind.slab_bytes)),
-            ("page tables", Some(blind.page_tables_bytes)),
-            ("kernel stacks", Some(blind.kernel_stack_bytes)),
-            ("per processor", Some(blind.percpu_bytes)),
-            ("huge pages", Some(blind.hugetlb_bytes)),
-            ("sockets", blind.sockets_bytes),
-            ("unnamed", Some(blind.unnamed_bytes)),
-        ];
-        for (name, bytes) in parts {
+        for (name, bytes) in views.blind.parts() {
             let shown = bytes.map_or_else(|| "-".to_owned(), mebi);
             let _ = writeln!(text, "     {name:<18}{shown:>12}");
         }

@@ -1,0 +1,141 @@
+//! Amounts as people type and paste them: a quantity of Kubernetes, also with a `B` behind it (`4MiB`), and the lists that
+//! the kubelet's flags take, of which only what is about memory counts.
+//!
+//! What a quantity or a threshold means is the kubelet's business (`forestall_decide::kubelet`); here it is only refused
+//! more often: what overflows, is negative or has no number in it is a slip of the hand on a command line.
+
+use forestall_decide::Bytes;
+use forestall_decide::kubelet::{self, Nanobytes, Quantity, ThresholdValue};
+
+/// An amount in bytes; a fraction of a byte rounds up, as `Quantity.Value` does.
+pub(crate) fn parse_quantity(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let wrong = |why: &str| format!("{text:?} {why}; write an amount such as 7120616Ki, 1.5Gi or 134217728");
+    if !text.bytes().any(|byte| byte.is_ascii_digit()) {
+        return Err(wrong("does not start with a number"));
+    }
+    let bare = text.strip_suffix('B').unwrap_or(text);
+    let quantity = Quantity::parse(bare.trim_end()).map_err(|_| wrong("is no amount"))?;
+    if quantity.exact < Nanobytes(0) {
+        return Err(wrong("is negative"));
+    }
+    // Kubernetes caps binary amounts there, and so tells no larger one from it.
+    if quantity.exact >= Nanobytes::from(Bytes(i64::MAX.unsigned_abs())) {
+        return Err(wrong("is too large"));
+    }
+    Ok(quantity.exact.round_up().0)
+}
+
+/// A reservation: an amount, or a list as `--kube-reserved` takes it, of which memory counts.
+pub(crate) fn parse_reservation(text: &str) -> Result<u64, String> {
+    if !text.contains('=') {
+        return parse_quantity(text);
+    }
+    let memory = text
+        .split(',')
+        .find_map(|pair| pair.trim().strip_prefix("memory="));
+    memory.map_or(Ok(0), parse_quantity)
+}
+
+/// Where a threshold lies; `None` where it is switched off.
+pub(crate) type Threshold = Option<ThresholdValue>;
+
+/// A threshold of so many bytes.
+pub(crate) fn exactly(bytes: u64) -> ThresholdValue {
+    ThresholdValue::Quantity(Quantity {
+        exact: Nanobytes::from(Bytes(bytes)),
+        value: i64::try_from(bytes).unwrap_or(i64::MAX),
+    })
+}
+
+/// A threshold: `750Mi`, `5%`, or a list as `--eviction-hard` takes it, of which `memory.available` counts.
+pub(crate) fn parse_threshold(text: &str) -> Result<Threshold, String> {
+    let value = if text.contains('<') {
+        let found = text
+            .split(',')
+            .find_map(|pair| pair.trim().strip_prefix("memory.available<"));
+        found.ok_or_else(|| format!("{text:?} holds no memory.available<AMOUNT"))?
+    } else {
+        text
+    };
+    let value = value.trim();
+    let value = value.strip_suffix('B').unwrap_or(value);
+    kubelet::parse_threshold(value).map_err(|error| format!("{error}; 0% switches a threshold off"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPACITY: Bytes = Bytes(7_291_510_784);
+
+    fn bytes(text: &str) -> Option<u64> {
+        let threshold = parse_threshold(text).unwrap_or_else(|error| panic!("{error}"));
+        threshold.map(|value| value.bytes(CAPACITY).0)
+    }
+
+    #[test]
+    fn quantities_are_those_of_kubernetes() {
+        let read = |text| parse_quantity(text).ok();
+        assert_eq!(read("7120616Ki"), Some(7_291_510_784));
+        assert_eq!(read("1638Mi"), Some(1_717_567_488));
+        assert_eq!(read("128974848"), Some(128_974_848));
+        assert_eq!(read("129e6"), Some(129_000_000));
+        assert_eq!(read("129M"), Some(129_000_000));
+        assert_eq!(read("1.5Gi"), Some(1_610_612_736));
+        // 256Mi raised by 15 % is 308700774.4 bytes; a quantity is never rounded down.
+        assert_eq!(read("308700774400m"), Some(308_700_775));
+        assert_eq!(read("1E3"), Some(1_000));
+        assert_eq!(read("7Ei"), Some(7 << 60));
+    }
+
+    #[test]
+    fn units_may_be_spelt_out() {
+        let read = |text| parse_quantity(text).ok();
+        assert_eq!(read("4MiB"), Some(4 << 20));
+        assert_eq!(read("4MB"), Some(4_000_000));
+        assert_eq!(read("512B"), Some(512));
+        assert_eq!(read(" 10 B "), Some(10));
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused_with_an_example() {
+        for bad in [
+            "",
+            "Mi",
+            "Ki",
+            "-1Mi",
+            "1..5Gi",
+            "1.2.3Gi",
+            "1Qi",
+            "1e99",
+            "18446744073709551616",
+            "8Ei",
+            "999999Ei",
+            "٣Mi",
+            "99999999999999999999e19",
+            "1BB",
+        ] {
+            let error = parse_quantity(bad).expect_err(bad);
+            assert!(error.contains("7120616Ki"), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_are_taken_as_they_stand_in_a_kubelets_command_line() {
+        assert_eq!(
+            parse_reservation("cpu=100m,memory=1638Mi,pid=1000"),
+            Ok(1638 << 20)
+        );
+        assert_eq!(parse_reservation("1638Mi"), Ok(1638 << 20));
+        assert_eq!(parse_reservation("cpu=100m"), Ok(0));
+        let flags = "imagefs.available<15%,memory.available<750Mi,nodefs.available<10%";
+        assert_eq!(bytes(flags), Some(750 << 20));
+        assert_eq!(bytes("50%"), Some(3_645_755_392));
+        assert_eq!(bytes("750MiB"), Some(750 << 20));
+        assert_eq!((bytes("0%"), bytes("100%")), (None, None));
+        for bad in ["nodefs.available<10%", "101%", "-1%", "inf%", "%", "0", "lots"] {
+            assert!(parse_threshold(bad).is_err(), "{bad}");
+        }
+    }
+}
