@@ -24,6 +24,7 @@ mod record;
 mod sample;
 mod state;
 mod table;
+pub mod tap;
 mod varint;
 
 pub use encoder::Encoder;

@@ -1,0 +1,202 @@
+//! From the thread that decides to the thread that records: a bounded exchange of preallocated slots.
+//!
+//! [`Tap`] is the deciding thread's end. It never waits and never allocates: an input is copied into a free slot, and where
+//! there is none, or none large enough, it is counted as lost and the recording says so. [`Intake`] is the other end.
+
+mod slot;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use forestall_decide::kubelet::KubeletConfig;
+use forestall_decide::{GroupId, Moment, Outcome, Pods, Policy, ProcessId, Sample};
+
+pub use self::slot::Slot;
+use self::slot::What;
+
+/// Slots between the two threads: at the shortest time between two looks, a sixth of a second.
+const SLOTS: usize = 16;
+/// Cgroups whose names are remembered as told; of more, some are told again.
+const TOLD_MAX: usize = 8192;
+
+/// Looks up the names of what is known by number.
+pub trait Namer {
+    /// The path of a cgroup below the hierarchy's root.
+    fn group(&self, id: GroupId) -> Option<&[u8]>;
+    /// The name of a process (`comm`).
+    fn process(&self, id: ProcessId) -> Option<&[u8]>;
+}
+
+/// The deciding thread's end.
+#[derive(Debug)]
+pub struct Tap {
+    free: Receiver<Box<Slot>>,
+    full: SyncSender<Box<Slot>>,
+    lost: u64,
+    /// In order, to be searched.
+    told_groups: Vec<GroupId>,
+    told_processes: Vec<ProcessId>,
+}
+
+/// The recording thread's end.
+#[derive(Debug)]
+pub struct Intake {
+    full: Receiver<Box<Slot>>,
+    free: SyncSender<Box<Slot>>,
+    groups: usize,
+    processes: usize,
+}
+
+/// What the intake has found.
+#[derive(Debug)]
+pub enum Waited {
+    /// An input.
+    Slot(Box<Slot>),
+    /// None came in time.
+    Nothing,
+    /// None will come any more.
+    Closed,
+}
+
+/// Makes both ends, with room for samples of this size; more is made when it is needed.
+pub fn open(groups: usize, processes: usize) -> (Tap, Intake) {
+    let (to_intake, full) = sync_channel(SLOTS);
+    let (to_tap, free) = sync_channel(SLOTS);
+    for _ in 0..SLOTS {
+        // There is room for all of them, and the other end is alive.
+        let _ = to_tap.try_send(Box::new(Slot::new(groups, processes)));
+    }
+    let tap = Tap {
+        free,
+        full: to_intake,
+        lost: 0,
+        told_groups: Vec::with_capacity(TOLD_MAX),
+        told_processes: Vec::with_capacity(TOLD_MAX),
+    };
+    let intake = Intake {
+        full,
+        free: to_tap,
+        groups,
+        processes,
+    };
+    (tap, intake)
+}
+
+impl Tap {
+    /// A sample that the engine was given.
+    pub fn sample(&mut self, at: Moment, sample: &Sample, names: &dyn Namer) {
+        let Some(mut slot) = self.take(at) else { return };
+        // Where it does not fit, the slot says so, and the other end makes room.
+        if slot.copy_sample(sample) {
+            self.tell_names(&mut slot, sample, names);
+        }
+        self.send(slot);
+    }
+
+    /// An outcome.
+    pub fn outcome(&mut self, at: Moment, outcome: &Outcome) {
+        self.put(at, What::Outcome(*outcome));
+    }
+
+    /// A new policy.
+    pub fn policy(&mut self, at: Moment, policy: &Policy) {
+        self.put(at, What::Policy(*policy));
+    }
+
+    /// The pods.
+    pub fn pods(&mut self, at: Moment, pods: &Arc<Pods>) {
+        self.put(at, What::Pods(Arc::clone(pods)));
+    }
+
+    /// The kubelet's configuration.
+    pub fn kubelet(&mut self, at: Moment, config: &Arc<KubeletConfig>) {
+        self.put(at, What::Kubelet(Arc::clone(config)));
+    }
+
+    fn put(&mut self, at: Moment, what: What) {
+        if let Some(mut slot) = self.take(at) {
+            slot.what = what;
+            self.send(slot);
+        }
+    }
+
+    fn take(&mut self, at: Moment) -> Option<Box<Slot>> {
+        let Ok(mut slot) = self.free.try_recv() else {
+            self.lost = self.lost.saturating_add(1);
+            return None;
+        };
+        slot.begin(at, std::mem::take(&mut self.lost));
+        Some(slot)
+    }
+
+    fn send(&mut self, slot: Box<Slot>) {
+        // There are as many places as slots, so this fails only where nobody records any more.
+        if self.full.try_send(slot).is_err() {
+            self.lost = self.lost.saturating_add(1);
+        }
+    }
+
+    /// Whoever is new in this sample; what does not fit is told with the next one.
+    fn tell_names(&mut self, slot: &mut Slot, sample: &Sample, names: &dyn Namer) {
+        let groups = sample.groups.iter().map(|group| group.id);
+        tell(&mut self.told_groups, groups, |id| {
+            slot.tell_group(id, names.group(id).unwrap_or_default())
+        });
+        let processes = sample.processes.iter().map(|process| process.id);
+        tell(&mut self.told_processes, processes, |id| {
+            slot.tell_process(id, names.process(id).unwrap_or_default())
+        });
+    }
+}
+
+/// Tells those of `present` that are not in `told`, which is kept in order, and forgets who is gone. Nothing but a search for
+/// each of them where nobody is new.
+fn tell<T: Ord + Copy>(
+    told: &mut Vec<T>,
+    present: impl Iterator<Item = T> + Clone,
+    mut say: impl FnMut(T) -> bool,
+) {
+    let known = told.len();
+    for id in present.clone() {
+        let is_known = told
+            .get(..known)
+            .is_some_and(|told| told.binary_search(&id).is_ok());
+        if !is_known && told.len() < told.capacity() && say(id) {
+            told.push(id);
+        }
+    }
+    if told.len() > known {
+        told.sort_unstable();
+        told.dedup();
+    }
+    // Numbers may be used again once their cgroup is gone, so the gone are forgotten before they are many.
+    let count = present.clone().count();
+    if told.len() > count + count / 2 + 16 {
+        told.clear();
+        told.extend(present.take(told.capacity()));
+        told.sort_unstable();
+    }
+}
+
+impl Intake {
+    /// The next input, waiting for it no longer than this.
+    pub fn wait(&self, time: Duration) -> Waited {
+        match self.full.recv_timeout(time) {
+            Ok(slot) => Waited::Slot(slot),
+            Err(RecvTimeoutError::Timeout) => Waited::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Waited::Closed,
+        }
+    }
+
+    /// Gives a slot back once it is recorded, with more room if a sample did not fit.
+    pub fn give_back(&mut self, mut slot: Box<Slot>) {
+        if let What::TooLarge { groups, processes } = slot.what {
+            self.groups = self.groups.max(groups * 2);
+            self.processes = self.processes.max(processes * 2);
+        }
+        slot.make_room(self.groups, self.processes);
+        // There is room for every slot there is.
+        let _ = self.free.try_send(slot);
+    }
+}

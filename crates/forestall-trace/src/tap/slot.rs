@@ -1,0 +1,154 @@
+//! One input on its way, in memory that was reserved before.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use forestall_decide::kubelet::KubeletConfig;
+use forestall_decide::{GroupId, Moment, Outcome, Pods, Policy, ProcessId, Sample};
+
+use crate::encoder::Encoder;
+use crate::item::Recorded;
+use crate::names::Names;
+
+/// Names that travel with one sample; more are told with the next ones.
+const NAMES_MAX: usize = 256;
+/// Room for them.
+const NAME_BYTES_MAX: usize = 16 << 10;
+
+/// One input.
+#[derive(Debug)]
+pub struct Slot {
+    at: Moment,
+    pub(super) what: What,
+    /// Inputs that found no slot before this one.
+    pub(super) lost: u64,
+    sample: Sample,
+    names: Vec<(Who, Range<usize>)>,
+    name_bytes: Vec<u8>,
+}
+
+/// What a slot holds.
+#[derive(Debug)]
+pub(super) enum What {
+    Nothing,
+    Sample,
+    /// It held no sample of this size.
+    TooLarge {
+        groups: usize,
+        processes: usize,
+    },
+    Outcome(Outcome),
+    Policy(Policy),
+    Pods(Arc<Pods>),
+    Kubelet(Arc<KubeletConfig>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    Group(GroupId),
+    Process(ProcessId),
+}
+
+impl Slot {
+    pub(super) fn new(groups: usize, processes: usize) -> Self {
+        let mut slot = Self {
+            at: Moment(0),
+            what: What::Nothing,
+            lost: 0,
+            sample: Sample::default(),
+            names: Vec::with_capacity(NAMES_MAX),
+            name_bytes: Vec::with_capacity(NAME_BYTES_MAX),
+        };
+        slot.make_room(groups, processes);
+        slot
+    }
+
+    /// Room for so many of each; allocates where there is less.
+    pub(super) fn make_room(&mut self, groups: usize, processes: usize) {
+        self.what = What::Nothing;
+        self.sample.groups.clear();
+        self.sample.groups.reserve(groups);
+        self.sample.processes.clear();
+        self.sample.processes.reserve(processes);
+    }
+
+    pub(super) fn begin(&mut self, at: Moment, lost: u64) {
+        self.at = at;
+        self.lost = lost;
+        self.what = What::Nothing;
+        self.names.clear();
+        self.name_bytes.clear();
+    }
+
+    /// Copies a sample without allocating; false where it does not fit.
+    pub(super) fn copy_sample(&mut self, sample: &Sample) -> bool {
+        let (groups, processes) = (sample.groups.len(), sample.processes.len());
+        if groups > self.sample.groups.capacity() || processes > self.sample.processes.capacity() {
+            self.what = What::TooLarge { groups, processes };
+            return false;
+        }
+        self.sample.node = sample.node;
+        self.sample.groups.clear();
+        self.sample.groups.extend_from_slice(&sample.groups);
+        self.sample.processes.clear();
+        self.sample.processes.extend_from_slice(&sample.processes);
+        self.what = What::Sample;
+        true
+    }
+
+    pub(super) fn tell_group(&mut self, id: GroupId, name: &[u8]) -> bool {
+        self.tell(Who::Group(id), name)
+    }
+
+    pub(super) fn tell_process(&mut self, id: ProcessId, name: &[u8]) -> bool {
+        self.tell(Who::Process(id), name)
+    }
+
+    fn tell(&mut self, who: Who, name: &[u8]) -> bool {
+        let from = self.name_bytes.len();
+        if self.names.len() >= NAMES_MAX || from + name.len() > NAME_BYTES_MAX {
+            return false;
+        }
+        self.name_bytes.extend_from_slice(name);
+        self.names.push((who, from..from + name.len()));
+        true
+    }
+
+    /// When the engine was given it.
+    pub const fn at(&self) -> Moment {
+        self.at
+    }
+
+    /// Inputs that are missing before it, this one included where it found no room.
+    pub fn lost(&self) -> u64 {
+        let this = u64::from(matches!(self.what, What::TooLarge { .. }));
+        self.lost.saturating_add(this)
+    }
+
+    /// Appends it to a recording.
+    pub fn record(&self, encoder: &mut Encoder, out: &mut Vec<u8>) {
+        if self.lost > 0 {
+            encoder.lost(self.lost, out);
+        }
+        let mut names = Names::default();
+        for (who, range) in &self.names {
+            let name = self.name_bytes.get(range.clone()).unwrap_or_default();
+            match who {
+                _ if name.is_empty() => {}
+                Who::Group(id) => names.name_group(*id, name),
+                Who::Process(id) => names.name_process(*id, name),
+            }
+        }
+        encoder.name(&names);
+        let recorded = match &self.what {
+            What::Nothing => return,
+            What::TooLarge { .. } => return encoder.lost(1, out),
+            What::Sample => Recorded::Sample(&self.sample),
+            What::Outcome(outcome) => Recorded::Outcome(outcome),
+            What::Policy(policy) => Recorded::Policy(policy),
+            What::Pods(pods) => Recorded::Pods(pods),
+            What::Kubelet(config) => Recorded::KubeletConfig(config),
+        };
+        encoder.input(self.at, recorded, out);
+    }
+}

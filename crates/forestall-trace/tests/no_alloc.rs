@@ -1,0 +1,143 @@
+//! The deciding thread's end of the exchange allocates nothing, whether it is emptied or not.
+
+// A counting allocator is the only way to see it, and implementing one is unsafe by its trait.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use forestall_decide::{
+    Bytes, GroupId, GroupKind, GroupSample, Limit, Moment, Policy, ProcessId, Qos, Sample,
+};
+use forestall_trace::tap::{Intake, Namer, Waited, open};
+use forestall_trace::{Encoder, Item, Origin, Reader, Recorded};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is handed on unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from `System` by the method above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Everybody's name is the same.
+struct Same;
+
+impl Namer for Same {
+    fn group(&self, _: GroupId) -> Option<&[u8]> {
+        Some(b"/kubepods/pod1/container")
+    }
+
+    fn process(&self, _: ProcessId) -> Option<&[u8]> {
+        None
+    }
+}
+
+fn sample(groups: u64) -> Sample {
+    Sample {
+        groups: (0..groups).map(group).collect(),
+        ..Sample::default()
+    }
+}
+
+fn group(id: u64) -> GroupSample {
+    GroupSample {
+        id: GroupId(id),
+        parent: None,
+        kind: GroupKind::Container(Qos::Burstable),
+        leaf: true,
+        populated: true,
+        protection: None,
+        limit: Limit::Max,
+        current: Bytes::mebi(id),
+        anon: Bytes::ZERO,
+        shmem: Bytes::ZERO,
+        active_file: Bytes::ZERO,
+        inactive_file: Bytes::ZERO,
+        dirty: Bytes::ZERO,
+        writeback: Bytes::ZERO,
+        unevictable: Bytes::ZERO,
+        slab_reclaimable: Bytes::ZERO,
+        swap_current: Bytes::ZERO,
+        swap_limit: Limit::Max,
+        stall: None,
+        refault_file_pages: 0,
+        oom_kills: 0,
+    }
+}
+
+/// Records everything that is waiting; returns how many inputs were said to be lost.
+fn drain(intake: &mut Intake, encoder: &mut Encoder, out: &mut Vec<u8>) -> u64 {
+    let mut lost = 0;
+    while let Waited::Slot(slot) = intake.wait(Duration::ZERO) {
+        lost += slot.lost();
+        slot.record(encoder, out);
+        intake.give_back(slot);
+    }
+    lost
+}
+
+// One test, because the counter counts all threads of the process.
+#[test]
+fn an_input_is_handed_over_without_allocating_and_what_is_lost_is_said() {
+    let (mut tap, mut intake) = open(100, 10);
+    let mut encoder = Encoder::new(Origin::default(), Policy::default());
+    let mut out = Vec::new();
+    encoder.open_segment(Moment(0), 0, &mut out);
+    let (small, large) = (sample(80), sample(300));
+    // The channels' own memory grows when they are first waited on.
+    tap.sample(Moment(1), &small, &Same);
+    assert_eq!(drain(&mut intake, &mut encoder, &mut out), 0);
+
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    // Twenty inputs find sixteen slots; cgroups come and go in them.
+    let (one, two) = (&small, &Sample::default());
+    for at in 2..22 {
+        tap.sample(Moment(at), if at % 3 == 0 { two } else { one }, &Same);
+    }
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(drain(&mut intake, &mut encoder, &mut out), 0);
+
+    // The next one says that four are missing; a larger sample is missing until there is room for it.
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    tap.policy(Moment(22), &Policy::default());
+    tap.sample(Moment(23), &large, &Same);
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(drain(&mut intake, &mut encoder, &mut out), 4 + 1);
+    for at in 24..60 {
+        tap.sample(Moment(at), &large, &Same);
+        drain(&mut intake, &mut encoder, &mut out);
+    }
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    tap.sample(Moment(60), &large, &Same);
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(drain(&mut intake, &mut encoder, &mut out), 0);
+
+    let mut reader = Reader::open(&out).expect("it was just written");
+    let (mut samples, mut lost, mut last) = (0, 0, 0);
+    while let Some(item) = reader.read() {
+        match item {
+            Item::Input(_, Recorded::Sample(sample)) => (samples, last) = (samples + 1, sample.groups.len()),
+            Item::Lost(count) => lost += count,
+            _ => {}
+        }
+    }
+    assert_eq!((samples + lost, last), (1 + 20 + 1 + 36 + 1, 300));
+    assert!(lost < 4 + 1 + 16, "{lost} lost");
+    // All names fit into few samples.
+    assert!((0..300).all(|id| reader.names().group(GroupId(id)).is_some()));
+}
