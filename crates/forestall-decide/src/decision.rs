@@ -2,29 +2,8 @@
 //! wants to look again. Borrowed from the engine's own buffers, so that a steady tick allocates nothing.
 
 use crate::input::{GroupId, ProcessId, Protection};
+use crate::rung::Rung;
 use crate::units::{Bytes, BytesPerSecond, Limit, Span};
-
-/// One kind of action, mildest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rung {
-    /// Sized `memory.reclaim` of page cache where it lies.
-    Reclaim,
-    /// TERM, then KILL.
-    Kill,
-    /// The kernel's own OOM killer, now.
-    Sysrq,
-}
-
-impl Rung {
-    /// The word used in logs, metrics and configuration.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Reclaim => "reclaim",
-            Self::Kill => "kill",
-            Self::Sysrq => "sysrq",
-        }
-    }
-}
 
 /// A limit whose crossing kills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,9 +146,11 @@ pub struct Action {
     pub rung: Rung,
     /// At whom.
     pub target: Target,
-    /// `reclaim`: how many bytes at the most. `kill`: what is expected to come back.
+    /// `reclaim`: how many bytes at the most. `brake`: `memory.high`. `grow`: the new limit. Else what is expected to come
+    /// back.
     pub bytes: Bytes,
-    /// `kill`: time between TERM and KILL; nothing means KILL at once.
+    /// `kill`: time between TERM and KILL; nothing means KILL at once. `evict`: the pod's grace period. `warn`: the time it
+    /// needs. `brake`: how long it lasts.
     pub grace: Span,
     /// How long until it is judged.
     pub deadline: Span,
@@ -186,10 +167,14 @@ pub enum RefusalReason {
     NoCulprit,
     /// The culprit may not be touched.
     Protected(Protection),
+    /// The culprit's pod may not be touched.
+    Spared(WhyNot),
     /// The culprit has no process left; its memory outlives it.
     NothingToKill,
     /// An action is in flight or has just ended.
     Waiting,
+    /// Enough memory is on its way already: pods that are terminating.
+    OnItsWay,
     /// The kernel has just killed; its victim's memory is on its way.
     KernelKilled,
     /// The rung is switched off or its right is missing.
@@ -205,6 +190,62 @@ pub struct Refusal {
     pub evidence: Evidence,
 }
 
+/// Why somebody was passed over, or a rung, when something had to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WhyNot {
+    /// It may never be touched.
+    Protected(Protection),
+    /// A static, mirror or critical pod.
+    Critical,
+    /// The operator, or the pod itself, said never.
+    OptedOut,
+    /// A DaemonSet brings it straight back.
+    DaemonSet,
+    /// Nobody brings it back, and it has not agreed to that.
+    NobodyBringsItBack,
+    /// It is on its way out already.
+    Terminating,
+    /// Its grace period does not fit into the runway.
+    GraceTooLong,
+    /// It would not give back enough.
+    FreesTooLittle,
+    /// Its growth is not what brings the wall nearer.
+    NotTheCulprit,
+    /// Others come before it.
+    OthersFirst,
+    /// It was tried lately, or is being tried.
+    Tried,
+    /// A disruption budget refused it a moment ago.
+    Blocked,
+    /// The cluster's budget has no token left for this node.
+    NoToken,
+    /// No other node has room for it.
+    NowhereToGo,
+    /// The API server does not answer.
+    ApiAway,
+    /// The pod has not asked for it.
+    NotAsked,
+    /// The node has no room for it.
+    NoRoom,
+    /// No cgroup of it is known.
+    Unseen,
+}
+
+/// Somebody who was passed over for one rung, with the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// At which wall.
+    pub wall: WallKind,
+    /// Whose limit that is.
+    pub scope: Option<GroupId>,
+    /// Which rung.
+    pub rung: Rung,
+    /// Who.
+    pub target: Target,
+    /// Why not.
+    pub why: WhyNot,
+}
+
 /// How an alarm ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlarmVerdict {
@@ -214,6 +255,8 @@ pub enum AlarmVerdict {
     False,
     /// We acted; never counted as right.
     Intervened,
+    /// Somebody was killed or evicted at a wall for which no alarm was up.
+    Missed,
 }
 
 /// An alarm that was raised or resolved at this step.
@@ -238,6 +281,8 @@ pub struct Decision<'a> {
     pub actions: &'a [Action],
     /// What was not done, and why.
     pub refusals: &'a [Refusal],
+    /// Who was passed over at a wall where something had to be done, and why. Whole at every such step.
+    pub passed_over: &'a [PassedOver],
     /// Look again no later than this.
     pub wake_in: Span,
 }

@@ -3,17 +3,20 @@
 use crate::alarm::Alarms;
 use crate::culprit::find_culprit;
 use crate::decision::{
-    Action, AlarmEvent, Confidence, Decision, Evidence, Refusal, RefusalReason, Rung, Target, WallKind,
-    WallReading,
+    Action, AlarmEvent, Decision, Evidence, PassedOver, Refusal, RefusalReason, WallKind, WallReading,
 };
+use crate::effect::Effects;
 use crate::flight::Flights;
 use crate::history::History;
 use crate::input::{Input, Outcome, OutcomeKind, Sample};
-use crate::kill::{check_target, is_imminent, judge_kill, time_to_effect};
+use crate::kubelet::KubeletConfig;
+use crate::ladder::Order;
 use crate::pace::next_look;
-use crate::policy::{Policy, Preset, Victims};
-use crate::preset::{judge_preset, lowest_priority};
-use crate::reclaim::judge_reclaim;
+use crate::pods::Pods;
+use crate::policy::{Policy, Preset};
+use crate::preset::judge_preset;
+use crate::repeat::Repeats;
+use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
 use crate::wall::{noise, read_walls};
 
@@ -25,28 +28,31 @@ const LATE_KEPT: usize = 5;
 /// Culprits are looked for, too, when this little of a wall is left (permille).
 const CULPRIT_BAND_PERMILLE: u64 = 60;
 
-/// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
-const LEAK_NEAR: Span = Span::secs(60);
-
 /// Decides. Holds all state there is between two inputs; two engines fed alike answer alike.
 #[derive(Debug)]
 pub struct Engine {
-    policy: Policy,
-    history: History,
-    alarms: Alarms,
-    flights: Flights,
+    pub(crate) policy: Policy,
+    pub(crate) pods: Pods,
+    pub(crate) kubelet: KubeletConfig,
+    pub(crate) history: History,
+    pub(crate) alarms: Alarms,
+    pub(crate) flights: Flights,
+    pub(crate) effects: Effects,
+    pub(crate) repeats: Repeats,
     kernel_kills: Option<u64>,
-    kernel_killed_at: Option<Moment>,
-    last_reclaim_at: Option<Moment>,
+    pub(crate) kernel_killed_at: Option<Moment>,
+    pub(crate) last_eased_at: Option<Moment>,
     polled_at: Option<Moment>,
     looked_at: Option<Moment>,
-    late: [Span; LATE_KEPT],
+    pub(crate) late: [Span; LATE_KEPT],
     looks: usize,
     wake_in: Span,
-    readings: Vec<WallReading>,
+    pub(crate) readings: Vec<WallReading>,
     alarm_events: Vec<AlarmEvent>,
-    actions: Vec<Action>,
-    refusals: Vec<Refusal>,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) refusals: Vec<Refusal>,
+    pub(crate) passed_over: Vec<PassedOver>,
+    pub(crate) ranked: Vec<u32>,
 }
 
 impl Engine {
@@ -55,12 +61,16 @@ impl Engine {
         Self {
             wake_in: policy.tick_calm,
             policy,
+            pods: Pods::default(),
+            kubelet: KubeletConfig::default(),
             history: History::default(),
             alarms: Alarms::default(),
             flights: Flights::default(),
+            effects: Effects::default(),
+            repeats: Repeats::default(),
             kernel_kills: None,
             kernel_killed_at: None,
-            last_reclaim_at: None,
+            last_eased_at: None,
             polled_at: None,
             looked_at: None,
             late: [Span(0); LATE_KEPT],
@@ -69,6 +79,8 @@ impl Engine {
             alarm_events: Vec::new(),
             actions: Vec::new(),
             refusals: Vec::new(),
+            passed_over: Vec::new(),
+            ranked: Vec::new(),
         }
     }
 
@@ -84,8 +96,11 @@ impl Engine {
         self.alarm_events.clear();
         self.actions.clear();
         self.refusals.clear();
+        self.passed_over.clear();
         match input {
             Input::Sample(sample) => self.take_sample(now, sample),
+            Input::Pods(pods) => self.pods.clone_from(pods),
+            Input::KubeletConfig(config) => self.kubelet.clone_from(config),
             Input::Outcome(outcome) => self.take_outcome(now, outcome),
             Input::Policy(policy) => self.take_policy(policy),
         }
@@ -94,6 +109,7 @@ impl Engine {
             alarms: &self.alarm_events,
             actions: &self.actions,
             refusals: &self.refusals,
+            passed_over: &self.passed_over,
             wake_in: self.wake_in,
         }
     }
@@ -110,13 +126,23 @@ impl Engine {
     fn forget_times(&mut self) {
         self.flights.forget();
         self.kernel_killed_at = None;
-        self.last_reclaim_at = None;
+        self.last_eased_at = None;
         self.polled_at = None;
     }
 
     fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {
-        if self.flights.land(now, outcome, &self.policy) {
-            self.history.restart_growth();
+        if let Some(flight) = self.flights.land(now, outcome, &self.policy)
+            && outcome.kind == OutcomeKind::Done
+        {
+            // The pod's own time is known beforehand and no part of what has to be learnt.
+            let overhead = Span(outcome.took.0.saturating_sub(flight.grace.0));
+            self.effects.note(flight.rung, overhead);
+            if flight.rung.ends_somebody() {
+                self.history.restart_growth();
+            }
+            if let (Rung::Kill, Some(pod)) = (flight.rung, flight.pod) {
+                self.repeats.note(now, pod, flight.evidence);
+            }
         }
         if outcome.kind != OutcomeKind::Progress {
             self.wake_in = self.policy.tick_near;
@@ -134,7 +160,9 @@ impl Engine {
         self.history.push(now, sample);
         self.note_kernel_kills(now, sample, explained);
         self.flights.prune(now, &self.policy);
+        self.repeats.prune(now);
         read_walls(sample, &self.history, &self.policy, &mut self.readings);
+        let share = self.culprit_share(now);
         for reading in &mut self.readings {
             let harmful = matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods);
             let band = reading
@@ -147,7 +175,6 @@ impl Engine {
                 reading.distance
             };
             if harmful && (reading.runway.p10 <= CULPRIT_WITHIN || plain <= band) {
-                let share = self.policy.culprit_share_permille;
                 reading.culprit =
                     find_culprit(sample, &self.history, reading.scope, share, noise(&sample.node));
             }
@@ -156,7 +183,7 @@ impl Engine {
             .update(now, sample, &mut self.readings, &mut self.alarm_events);
         if self.policy.preset == Preset::Forestall {
             self.climb(now, sample);
-            let busy = self.flights.kills(now).next().is_some();
+            let busy = self.flights.endings(now).next().is_some();
             self.wake_in = next_look(&self.readings, sample, &self.policy, busy);
         } else {
             self.wake_in = self.poll_preset(now, sample);
@@ -176,129 +203,16 @@ impl Engine {
         self.kernel_kills = Some(kills);
     }
 
-    /// The ladder: the mildest rung that is due and still fits, for each wall.
-    fn climb(&mut self, now: Moment, sample: &Sample) {
-        let leak_is_near = self.readings.iter().any(|reading| {
-            matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods)
-                && reading.confidence == Confidence::High
-                && reading.runway.p50 <= LEAK_NEAR
-        });
-        for index in 0..self.readings.len() {
-            let Some(reading) = self.readings.get(index).copied() else {
-                continue;
-            };
-            self.consider_kill(now, sample, reading);
-            self.consider_reclaim(now, sample, reading, leak_is_near);
+    /// The share of the growth that makes a culprit: dominant without knowledge of the pods (rule 6); with it the largest
+    /// half is enough, since a mistake costs a restart and no more.
+    fn culprit_share(&self, now: Moment) -> u64 {
+        const KNOWN_PERMILLE: u64 = 500;
+        let dominant = self.policy.culprit_share_permille;
+        if self.pods.is_fresh(now) {
+            dominant.min(KNOWN_PERMILLE)
+        } else {
+            dominant
         }
-    }
-
-    fn consider_reclaim(&mut self, now: Moment, sample: &Sample, reading: WallReading, leak_is_near: bool) {
-        if !self.policy.reclaim || self.flights.is_reclaiming(now) {
-            return;
-        }
-        let Some(due) = judge_reclaim(
-            &reading,
-            sample,
-            &self.flights,
-            leak_is_near,
-            self.policy.kubelet_eviction_hard,
-        ) else {
-            return;
-        };
-        self.last_reclaim_at = Some(now);
-        self.order(
-            now,
-            Rung::Reclaim,
-            Target::Group(due.target),
-            due.bytes,
-            Span(0),
-            Evidence {
-                reading,
-                time_to_effect: self.time_to_effect(sample),
-                rule: due.rule,
-            },
-        );
-    }
-
-    fn consider_kill(&mut self, now: Moment, sample: &Sample, reading: WallReading) {
-        // While a reclaim of ours runs, and a second after, stalls confirm nothing (rule 3).
-        let ours = self.flights.is_reclaiming(now)
-            || self
-                .last_reclaim_at
-                .is_some_and(|at| now.since(at) <= Span::secs(1));
-        let effect = self.time_to_effect(sample);
-        let Some(due) = judge_kill(&reading, sample, &self.history, &self.policy, effect, ours) else {
-            return;
-        };
-        let evidence = Evidence {
-            reading,
-            time_to_effect: due.time_to_effect,
-            rule: due.rule,
-        };
-        let imminent = self
-            .history
-            .scope(reading.scope)
-            .is_some_and(|scope| is_imminent(&reading, scope, effect, &self.policy, noise(&sample.node)));
-        if !self.policy.kill {
-            return self.refuse(RefusalReason::RungOff, evidence);
-        }
-        if self.escalate(now, imminent, evidence) {
-            return;
-        }
-        if self
-            .kernel_killed_at
-            .is_some_and(|at| now.since(at) <= self.policy.kill_cooldown)
-        {
-            return self.refuse(RefusalReason::KernelKilled, evidence);
-        }
-        let target = match (reading.culprit, self.policy.victims) {
-            (Some(culprit), _) => match culprit.protection {
-                Some(why) => return self.refuse(RefusalReason::Protected(why), evidence),
-                None => culprit.target,
-            },
-            (None, Victims::Priority) => match lowest_priority(sample) {
-                Some(target) => target,
-                None => return self.refuse(RefusalReason::NothingToKill, evidence),
-            },
-            (None, Victims::Culprit) => return self.refuse(RefusalReason::NoCulprit, evidence),
-        };
-        let in_flight = self.flights.kills(now).next().is_some();
-        let settled = !in_flight && !self.flights.has_just_killed(now);
-        // One at a time, unless the runway cannot wait and it is somebody else who grows now.
-        if self.flights.concerns(Rung::Kill, target) || !(settled || imminent) {
-            return self.refuse(RefusalReason::Waiting, evidence);
-        }
-        match check_target(sample, target) {
-            Err(reason) => self.refuse(reason, evidence),
-            Ok(freed) => {
-                let grace = if in_flight { Span(0) } else { due.grace };
-                self.order(now, Rung::Kill, target, freed, grace, evidence);
-            }
-        }
-    }
-
-    /// A kill that still waits after TERM is finished at once when the wall comes too near. True while a kill is in
-    /// flight at this wall and its victim still has to go.
-    fn escalate(&mut self, now: Moment, imminent: bool, evidence: Evidence) -> bool {
-        let Some(flight) = self.flights.kills(now).find(|flight| !flight.is_final).copied() else {
-            return false;
-        };
-        let same_wall = (flight.wall, flight.scope) == (evidence.reading.wall, evidence.reading.scope);
-        if !imminent || !same_wall {
-            return same_wall;
-        }
-        self.flights.escalate(flight.id);
-        self.actions.push(Action {
-            id: flight.id,
-            rung: flight.rung,
-            target: flight.target,
-            bytes: Bytes::ZERO,
-            grace: Span(0),
-            deadline: self.policy.effect_deadline,
-            escalate: true,
-            evidence,
-        });
-        true
     }
 
     /// A preset looks at even intervals and at nothing in between: a trigger or a report that wakes the guard early is no
@@ -328,71 +242,24 @@ impl Engine {
             time_to_effect: Span(0),
             rule: wish.rule,
         };
-        let allowed = match wish.rung {
-            Rung::Sysrq => self.policy.sysrq,
-            Rung::Kill => self.policy.kill,
-            Rung::Reclaim => self.policy.reclaim,
-        };
+        let allowed = self.policy.rungs.has(wish.rung);
         if !allowed {
             return self.refuse(RefusalReason::RungOff, evidence);
         }
-        if self.flights.kills(now).next().is_some() {
+        if self.flights.endings(now).next().is_some() {
             return self.refuse(RefusalReason::Waiting, evidence);
         }
         match wish.target {
             None => self.refuse(RefusalReason::NothingToKill, evidence),
-            Some(target) => self.order(
-                now,
-                wish.rung,
-                target,
-                Bytes::ZERO,
-                self.policy.term_grace,
-                evidence,
-            ),
+            Some(target) => {
+                let order = Order {
+                    rung: wish.rung,
+                    target,
+                    bytes: Bytes::ZERO,
+                    grace: self.policy.term_grace,
+                };
+                self.order(now, sample, order, evidence);
+            }
         }
-    }
-
-    fn order(
-        &mut self,
-        now: Moment,
-        rung: Rung,
-        target: Target,
-        bytes: Bytes,
-        grace: Span,
-        evidence: Evidence,
-    ) {
-        let action = Action {
-            id: self.flights.next_id(),
-            rung,
-            target,
-            bytes,
-            grace,
-            deadline: grace + self.deadline(rung, evidence.reading.runway.p10),
-            escalate: false,
-            evidence,
-        };
-        self.flights.launch(now, &action, &self.policy);
-        self.alarms
-            .mark_intervened(evidence.reading.wall, evidence.reading.scope);
-        self.actions.push(action);
-    }
-
-    fn time_to_effect(&self, sample: &Sample) -> Span {
-        let mut late = self.late;
-        late.sort_unstable();
-        time_to_effect(sample, late[LATE_KEPT / 2], self.flights.answer())
-    }
-
-    /// Reclaim has to be done before the wall is reached, so that the act crate may weigh its price against its hurry.
-    fn deadline(&self, rung: Rung, runway: Span) -> Span {
-        const RECLAIM_MIN: Span = Span::secs(1);
-        match rung {
-            Rung::Reclaim => runway.max(RECLAIM_MIN).min(self.policy.effect_deadline),
-            Rung::Kill | Rung::Sysrq => self.policy.effect_deadline,
-        }
-    }
-
-    fn refuse(&mut self, reason: RefusalReason, evidence: Evidence) {
-        self.refusals.push(Refusal { reason, evidence });
     }
 }

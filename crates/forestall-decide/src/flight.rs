@@ -1,8 +1,9 @@
 //! Actions on their way: what is in flight, what has just ended, and what may therefore not be started.
 
-use crate::decision::{Action, ActionId, Rung, Target, WallKind};
+use crate::decision::{Action, ActionId, Evidence, Target};
 use crate::input::{GroupId, Outcome, OutcomeKind};
 use crate::policy::{Mode, Policy};
+use crate::rung::Rung;
 use crate::units::{Moment, Span};
 
 /// How many actions may be known at once; more than a ladder ever has in flight.
@@ -12,6 +13,10 @@ const FLIGHTS_MAX: usize = 32;
 const ASKED_AGAIN: Span = Span::secs(1);
 /// A reclaim that this kernel refuses is not tried again before this.
 const REFUSED: Span = Span::secs(300);
+/// A disruption budget that has just refused is not asked again before this; it says not when (no Retry-After on its 429).
+const BLOCKED: Span = Span::secs(10);
+/// A pod is warned once; then it is given this long to do something about it.
+const WARNED: Span = Span::secs(600);
 /// In shadow the same action is not announced again before this: nothing it would have changed has changed.
 const SHADOW_REPEAT: Span = Span::secs(60);
 
@@ -20,14 +25,20 @@ const SHADOW_REPEAT: Span = Span::secs(60);
 pub(crate) struct Flight {
     pub(crate) id: ActionId,
     pub(crate) rung: Rung,
-    pub(crate) wall: WallKind,
-    pub(crate) scope: Option<GroupId>,
     pub(crate) target: Target,
+    /// The cgroup of the pod that it concerns.
+    pub(crate) pod: Option<GroupId>,
+    pub(crate) grace: Span,
+    /// Why it was ordered.
+    pub(crate) evidence: Evidence,
     /// KILL has been asked for: at once, or by an escalation.
     pub(crate) is_final: bool,
+    launched_at: Moment,
     judged_at: Moment,
     /// Set when it is over: nothing new of this rung at this wall (or target) before then.
     quiet_until: Option<Moment>,
+    /// The API server refused it.
+    blocked: bool,
 }
 
 impl Flight {
@@ -52,25 +63,28 @@ impl Flights {
     }
 
     /// Takes note of an action that is being ordered.
-    pub(crate) fn launch(&mut self, now: Moment, action: &Action, policy: &Policy) {
+    pub(crate) fn launch(&mut self, now: Moment, action: &Action, pod: Option<GroupId>, policy: &Policy) {
         let shadow = policy.mode != Mode::Enforce;
         if self.list.len() >= FLIGHTS_MAX {
             // What is over goes first; a kill on its way is the last to be forgotten.
             let over = self
                 .list
                 .iter()
-                .position(|flight| flight.rung == Rung::Reclaim || flight.is_over(now));
+                .position(|flight| !flight.rung.ends_somebody() || flight.is_over(now));
             self.list.remove(over.unwrap_or(0));
         }
         self.list.push(Flight {
             id: action.id,
             rung: action.rung,
-            wall: action.evidence.reading.wall,
-            scope: action.evidence.reading.scope,
             target: action.target,
+            pod,
+            grace: action.grace,
+            evidence: action.evidence,
             is_final: action.grace == Span(0),
+            launched_at: now,
             judged_at: now + action.deadline,
             quiet_until: shadow.then(|| now + SHADOW_REPEAT),
+            blocked: false,
         });
     }
 
@@ -81,26 +95,31 @@ impl Flights {
         }
     }
 
-    /// Takes an outcome. True if a kill has just been seen to work.
-    pub(crate) fn land(&mut self, now: Moment, outcome: &Outcome, policy: &Policy) -> bool {
+    /// Takes an outcome. Answers with the flight that is over by it.
+    pub(crate) fn land(&mut self, now: Moment, outcome: &Outcome, policy: &Policy) -> Option<Flight> {
+        let flight = self.list.iter_mut().find(|flight| flight.id == outcome.action)?;
         if outcome.kind == OutcomeKind::Progress {
-            self.answer = self.answer.max(outcome.took).min(Span::secs(1));
-            return false;
+            // How soon a signal is sent says nothing of how soon a server answers.
+            if flight.rung == Rung::Kill {
+                self.answer = self.answer.max(outcome.took).min(Span::secs(1));
+            }
+            return None;
         }
-        let Some(flight) = self.list.iter_mut().find(|flight| flight.id == outcome.action) else {
-            return false;
-        };
         let quiet = match (flight.rung, outcome.kind) {
             (Rung::Reclaim, OutcomeKind::Done) => Span(0),
             (Rung::Reclaim, OutcomeKind::Failed(_)) => REFUSED,
             (Rung::Reclaim, _) => ASKED_AGAIN,
+            (Rung::Evict | Rung::Grow, OutcomeKind::NoEffect) => REFUSED,
+            (Rung::Warn, _) => WARNED,
             (_, OutcomeKind::Done | OutcomeKind::NoEffect) => policy.kill_cooldown,
+            (_, OutcomeKind::Blocked) => BLOCKED,
             // Nothing was harmed, so nothing has to settle; but the same refusal need not be asked for at every tick.
             (_, OutcomeKind::Gone | OutcomeKind::Progress) => Span::millis(100),
             (_, OutcomeKind::Vetoed | OutcomeKind::Failed(_)) => Span::secs(10),
         };
         flight.quiet_until = Some(now + quiet);
-        flight.rung == Rung::Kill && outcome.kind == OutcomeKind::Done
+        flight.blocked = outcome.kind == OutcomeKind::Blocked;
+        Some(*flight)
     }
 
     /// Forgets all of them: the mode has changed, or the clock has jumped back and their times mean nothing.
@@ -116,18 +135,40 @@ impl Flights {
         });
     }
 
-    /// A kill that is still on its way.
-    pub(crate) fn kills(&self, now: Moment) -> impl Iterator<Item = &Flight> {
+    /// A kill or an eviction that is still on its way.
+    pub(crate) fn endings(&self, now: Moment) -> impl Iterator<Item = &Flight> {
         self.list
             .iter()
-            .filter(move |flight| flight.rung != Rung::Reclaim && !flight.is_over(now))
+            .filter(move |flight| flight.rung.ends_somebody() && !flight.is_over(now))
+    }
+
+    /// A brake, a warning or a growth that is still on its way at this target.
+    pub(crate) fn is_easing(&self, now: Moment, target: Target) -> bool {
+        let eases = |rung| matches!(rung, Rung::Brake | Rung::Warn | Rung::Grow);
+        self.list
+            .iter()
+            .any(|flight| eases(flight.rung) && flight.target == target && !flight.is_over(now))
+    }
+
+    /// Evictions ordered since then, those that were refused not counted.
+    pub(crate) fn evictions_since(&self, then: Moment) -> usize {
+        let ordered =
+            |flight: &&Flight| flight.rung == Rung::Evict && !flight.blocked && flight.launched_at >= then;
+        self.list.iter().filter(ordered).count()
+    }
+
+    /// The API server has just refused to evict it.
+    pub(crate) fn is_blocked(&self, target: Target) -> bool {
+        self.list
+            .iter()
+            .any(|flight| flight.rung == Rung::Evict && flight.target == target && flight.blocked)
     }
 
     /// A kill that has ended within its cooldown, or whose target refused it.
     pub(crate) fn has_just_killed(&self, now: Moment) -> bool {
         self.list
             .iter()
-            .any(|flight| flight.rung != Rung::Reclaim && flight.is_over(now))
+            .any(|flight| flight.rung.ends_somebody() && flight.is_over(now) && !flight.blocked)
     }
 
     /// This target was acted upon by this rung and is still in flight or to be left alone.

@@ -1,6 +1,8 @@
 //! What the engine is told: samples of the machine, outcomes of its own actions, and the policy. Closed: whatever
 //! can change a decision is one of these, so a recording of them reproduces every decision.
 
+use crate::kubelet::KubeletConfig;
+use crate::pods::Pods;
 use crate::policy::Policy;
 use crate::units::{Bytes, Limit, Moment, Span};
 use crate::{ActionId, Rung};
@@ -10,6 +12,10 @@ use crate::{ActionId, Rung};
 pub enum Input<'a> {
     /// What was seen at one tick.
     Sample(&'a Sample),
+    /// What Kubernetes knows of this node's pods and of the cluster; whole, and seldom.
+    Pods(&'a Pods),
+    /// What the kubelet was told; whole, and seldom.
+    KubeletConfig(&'a KubeletConfig),
     /// What became of an action.
     Outcome(&'a Outcome),
     /// A new policy; tracks and alarms are kept.
@@ -31,13 +37,14 @@ pub struct ProcessId {
 }
 
 /// Kubernetes' quality-of-service class, as the cgroup path tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Qos {
     /// Limits equal requests; oom_score_adj −997.
     Guaranteed,
     /// Some requests.
     Burstable,
     /// None; oom_score_adj 1000.
+    #[default]
     BestEffort,
 }
 
@@ -168,6 +175,10 @@ pub struct GroupSample {
     pub protection: Option<Protection>,
     /// `memory.max`.
     pub limit: Limit,
+    /// `memory.high`: above it allocations are slowed down, and nobody is killed.
+    pub high: Limit,
+    /// `memory.min`: so much of it reclaim never takes.
+    pub min: Bytes,
     /// `memory.current`.
     pub current: Bytes,
     pub anon: Bytes,
@@ -269,6 +280,8 @@ pub enum OutcomeKind {
     Done,
     /// It is over; the victim lives or nothing came back.
     NoEffect,
+    /// The API server refuses for now: a disruption budget is used up, or the cluster's own. Nothing was touched.
+    Blocked,
     /// The target was gone or another one had its number: nothing was touched.
     Gone,
     /// The act thread refused it: a last check found a protected process.

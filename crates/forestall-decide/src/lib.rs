@@ -9,27 +9,34 @@
 mod alarm;
 mod culprit;
 mod decision;
+mod effect;
 mod engine;
 mod flight;
 mod forecast;
+mod graceful;
 mod history;
 mod input;
 mod kill;
 pub mod kubelet;
+mod ladder;
 mod orphan;
 mod pace;
 mod pods;
 mod policy;
+mod preference;
 mod preset;
 mod reclaim;
+mod repeat;
+mod rung;
 mod tree;
 mod units;
+mod victim;
 mod wall;
 mod window;
 
 pub use decision::{
-    Action, ActionId, AlarmEvent, AlarmVerdict, Confidence, Culprit, Decision, Evidence, Refusal,
-    RefusalReason, Rung, Runway, Target, WallKind, WallReading,
+    Action, ActionId, AlarmEvent, AlarmVerdict, Confidence, Culprit, Decision, Evidence, PassedOver, Refusal,
+    RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
 };
 pub use engine::Engine;
 pub use input::{
@@ -38,4 +45,6 @@ pub use input::{
 };
 pub use pods::{Asks, CRITICAL_PRIORITY, Cluster, Elsewhere, Origin, Owner, Pod, PodContainer, PodUid, Pods};
 pub use policy::{Mode, Policy, Preset, Victims};
+pub use preference::{Preference, Preferred, Standing, weigh};
+pub use rung::{Rung, Rungs};
 pub use units::{Bytes, BytesPerSecond, Limit, Moment, Span};

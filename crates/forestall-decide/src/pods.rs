@@ -4,6 +4,7 @@
 //! preferences speak of. What it refuses to do: say how much memory anybody uses; only samples do.
 
 use crate::input::{GroupId, Qos};
+use crate::preference::Standing;
 use crate::units::{Bytes, Limit, Moment, Span};
 
 /// A pod's UID, the 128 bits of RFC 9562 (`metadata.uid`; of a static pod the hash that names its cgroup).
@@ -19,6 +20,8 @@ pub struct Pods {
     pub list: Vec<Pod>,
     /// The cluster.
     pub cluster: Cluster,
+    /// Pods of this node that the kubelet has evicted for memory, counted since this agent's start.
+    pub kubelet_evictions: u64,
 }
 
 /// What the cluster allows.
@@ -56,7 +59,7 @@ pub enum Elsewhere {
 }
 
 /// One pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Who it is.
     pub uid: PodUid,
@@ -89,6 +92,8 @@ pub struct Pod {
     pub memory_volumes: Bytes,
     /// What its own annotations ask for.
     pub asks: Asks,
+    /// That, and the operator's preferences, weighed ([`Pods::weigh`]).
+    pub standing: Standing,
     /// Containers that have started, in order of their cgroup.
     pub containers: Vec<PodContainer>,
 }

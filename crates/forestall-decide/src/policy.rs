@@ -1,5 +1,6 @@
 //! What an operator may set. Every default is stated here once; the example configuration is generated from it.
 
+use crate::rung::{Rung, Rungs};
 use crate::units::{Bytes, BytesPerSecond, Span};
 
 /// How far the agent goes.
@@ -17,9 +18,11 @@ pub enum Mode {
 /// Who is chosen where no culprit explains it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Victims {
-    /// Only the cgroup whose growth explains it.
+    /// The cgroup whose growth explains it; where nobody does and pods are known, as `Kubelet`.
     #[default]
     Culprit,
+    /// The kubelet's own order: over request, then priority, then usage over request.
+    Kubelet,
     /// The lowest priority first (war story A): the highest oom_score_adj stands for it off-cluster.
     Priority,
 }
@@ -45,12 +48,8 @@ pub struct Policy {
     pub preset: Preset,
     /// Who may be a victim.
     pub victims: Victims,
-    /// The rung `reclaim` may be used.
-    pub reclaim: bool,
-    /// The rung `kill` may be used.
-    pub kill: bool,
-    /// The rung `sysrq` may be used. Off unless asked: it is the kernel's choice of victim, now.
-    pub sysrq: bool,
+    /// The rungs that may be used.
+    pub rungs: Rungs,
     /// The share of the growth, in permille, that one cgroup must explain to be the culprit (rule 6).
     pub culprit_share_permille: u64,
     /// How long a victim may take to end after TERM before KILL.
@@ -86,9 +85,9 @@ impl Default for Policy {
             mode: Mode::Shadow,
             preset: Preset::Forestall,
             victims: Victims::Culprit,
-            reclaim: true,
-            kill: true,
-            sysrq: false,
+            // `sysrq` is the kernel's choice of victim, now; the others change a pod's life by way of the API server, or need
+            // its consent. Each is asked for.
+            rungs: Rungs::of(&[Rung::Reclaim, Rung::Kill]),
             culprit_share_permille: 800,
             term_grace: Span::secs(2),
             effect_deadline: Span::secs(10),

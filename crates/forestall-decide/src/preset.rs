@@ -1,8 +1,9 @@
 //! Rules from public documents, kept runnable as they were written, with their faults: they read one figure and act.
 
-use crate::decision::{Rung, Target};
+use crate::decision::Target;
 use crate::input::{GroupKind, Qos, Sample};
 use crate::policy::{Policy, Preset};
+use crate::rung::Rung;
 use crate::units::Bytes;
 
 /// What a preset wants done now.

@@ -5,9 +5,10 @@
 //! already, and the kernel takes it by itself before it kills. What it refuses to do: hide a leak from the kubelet while
 //! a kernel or kubepods wall comes near, or touch a cgroup that was told to be left alone.
 
-use crate::decision::{Rung, Target, WallKind, WallReading};
+use crate::decision::{Target, WallKind, WallReading};
 use crate::flight::Flights;
 use crate::input::{GroupId, GroupKind, GroupSample, Sample};
+use crate::rung::Rung;
 use crate::units::{Bytes, Span};
 
 /// How long before the kubelet's threshold its working set is lowered. As late as can be, because reclaim deactivates pages

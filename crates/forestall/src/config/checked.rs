@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Span, Victims};
+use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Rungs, Span, Victims};
 
 use super::Invalid;
 use super::choice::word;
@@ -62,9 +62,9 @@ impl Settings {
         let timing = &raw.timing;
         take(&mut policy.mode, raw.mode.map(Mode::from));
         take(&mut policy.victims, raw.victims.map(Victims::from));
-        take(&mut policy.reclaim, raw.rungs.reclaim);
-        take(&mut policy.kill, raw.rungs.kill);
-        take(&mut policy.sysrq, raw.rungs.sysrq);
+        for (rung, asked) in raw.rungs.asked() {
+            policy.rungs = policy.rungs.with(rung, asked);
+        }
         take(
             &mut policy.culprit_share_permille,
             raw.culprit_share_percent.map(permille),
@@ -94,12 +94,7 @@ impl Settings {
         check_policy(&policy)?;
         let require: Vec<Rung> = raw.require.iter().flatten().copied().map(Rung::from).collect();
         for rung in &require {
-            let on = match rung {
-                Rung::Reclaim => policy.reclaim,
-                Rung::Kill => policy.kill,
-                Rung::Sysrq => policy.sysrq,
-            };
-            if !on {
+            if !policy.rungs.has(*rung) {
                 let rung = rung.label();
                 return Err(Invalid::new(format!(
                     "require: {rung} is switched off; set rungs.{rung}: true or do not require it"
@@ -126,16 +121,14 @@ fn preset_policy(preset: Preset) -> Policy {
         Preset::Forestall => policy,
         Preset::WarStoryA => Policy {
             victims: Victims::Priority,
-            reclaim: false,
+            rungs: Rungs::of(&[Rung::Kill]),
             tick_calm: Span::secs(2),
             tick_near: Span::secs(2),
             ..policy
         },
         // Asking for the gist is asking for its only rung.
         Preset::Gist => Policy {
-            reclaim: false,
-            kill: false,
-            sysrq: true,
+            rungs: Rungs::of(&[Rung::Sysrq]),
             tick_calm: Span::secs(60),
             tick_near: Span::secs(60),
             ..policy
@@ -244,7 +237,7 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
         );
     }
     if policy.preset == Preset::Gist {
-        if !policy.sysrq {
+        if !policy.rungs.has(Rung::Sysrq) {
             return refuse(
                 "rungs.sysrq: the preset gist does nothing without it; leave it out or set it to true"
                     .to_owned(),

@@ -32,8 +32,10 @@ pub(crate) enum Preset {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Victims {
-    /// Only who explains the growth
+    /// Who explains the growth
     Culprit,
+    /// The kubelet's own order
+    Kubelet,
     /// The lowest priority first
     Priority,
 }
@@ -44,6 +46,14 @@ pub(crate) enum Victims {
 pub(crate) enum Rung {
     /// Reclaim page cache
     Reclaim,
+    /// Slow the culprit down
+    Brake,
+    /// Let the pod save its state
+    Warn,
+    /// Raise the pod's limit in place
+    Grow,
+    /// Evict the pod through the API server
+    Evict,
     /// End the culprit
     Kill,
     /// The kernel's own OOM killer
@@ -69,8 +79,8 @@ macro_rules! same {
 same! {
     Mode { Observe, Shadow, Enforce }
     Preset { Forestall, WarStoryA, Gist }
-    Victims { Culprit, Priority }
-    Rung { Reclaim, Kill, Sysrq }
+    Victims { Culprit, Kubelet, Priority }
+    Rung { Reclaim, Brake, Warn, Grow, Evict, Kill, Sysrq }
 }
 
 /// The word for an engine's value, as typed on the command line and in the file.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-use forestall_decide::{Bytes, Span};
+use forestall_decide::{self as decide, Bytes, Span};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
@@ -43,8 +43,28 @@ pub(crate) struct Raw {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawRungs {
     pub(super) reclaim: Option<bool>,
+    pub(super) brake: Option<bool>,
+    pub(super) warn: Option<bool>,
+    pub(super) grow: Option<bool>,
+    pub(super) evict: Option<bool>,
     pub(super) kill: Option<bool>,
     pub(super) sysrq: Option<bool>,
+}
+
+impl RawRungs {
+    /// Those that were typed.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (decide::Rung, bool)> {
+        let typed = [
+            (decide::Rung::Reclaim, self.reclaim),
+            (decide::Rung::Brake, self.brake),
+            (decide::Rung::Warn, self.warn),
+            (decide::Rung::Grow, self.grow),
+            (decide::Rung::Evict, self.evict),
+            (decide::Rung::Kill, self.kill),
+            (decide::Rung::Sysrq, self.sysrq),
+        ];
+        typed.into_iter().filter_map(|(rung, asked)| Some((rung, asked?)))
+    }
 }
 
 /// How often to look, how long to wait.

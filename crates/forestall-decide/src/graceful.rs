@@ -1,0 +1,381 @@
+//! The rungs between reclaim and kill, which need to know the pods: `brake`, `warn`, `grow` and `evict`.
+//!
+//! They are aimed at the culprit's pod; where nobody is the culprit, and at the kubelet's walls when the culprit cannot be
+//! evicted, at those whom the kubelet would choose, so that they go with their grace period instead of the kubelet's one
+//! second. What they refuse to do: end a pod while page cache alone would do, or while enough is on its way already.
+
+use crate::decision::{
+    Confidence, Evidence, PassedOver, RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
+};
+use crate::engine::Engine;
+use crate::input::{GroupId, GroupSample, Sample};
+use crate::kubelet::Signal;
+use crate::ladder::Order;
+use crate::rung::Rung;
+use crate::units::{Bytes, Moment, Span};
+use crate::victim::{Candidate, candidate, may_evict, may_touch, rank};
+
+/// A brake lasts so long at the most; it is lifted before anything harsher.
+const BRAKE_MAX: Span = Span::secs(30);
+/// A braked container may hold so much more than it does (permille of the wall): it must be able to go on.
+const BRAKE_ROOM_PERMILLE: u64 = 5;
+/// A limit is raised by this share (permille).
+const GROWTH_PERMILLE: u64 = 250;
+/// So much of a wall (permille) has to be left once an eviction for its sake is over.
+const ROOM_PERMILLE: u64 = 80;
+/// The node must have so many times that growth left at each of its own walls.
+const GROWTH_ROOM: u64 = 4;
+
+impl WallReading {
+    /// Notes that somebody was passed over at this wall.
+    pub(crate) const fn pass_over(&self, rung: Rung, target: Target, why: WhyNot) -> PassedOver {
+        PassedOver {
+            wall: self.wall,
+            scope: self.scope,
+            rung,
+            target,
+            why,
+        }
+    }
+}
+
+/// What one rung comes to at one wall.
+enum Step {
+    Do(Order, Evidence),
+    PassOver(PassedOver),
+    Refuse(RefusalReason, Evidence),
+}
+
+/// What a rung of this kind needs to be sure of: the more it harms, the more.
+fn is_sure_enough(rung: Rung, reading: &WallReading) -> bool {
+    let least = match rung {
+        Rung::Warn | Rung::Grow => Confidence::Low,
+        _ => Confidence::High,
+    };
+    reading.confidence >= least
+}
+
+impl Engine {
+    /// The graceful rungs at one wall.
+    pub(crate) fn consider_pods(&mut self, now: Moment, sample: &Sample, reading: &WallReading) {
+        if !self.pods.is_fresh(now) || self.flights.endings(now).next().is_some() {
+            return;
+        }
+        match reading.wall {
+            WallKind::Kernel | WallKind::Kubepods => match reading.culprit {
+                Some(culprit) => {
+                    let step = self.ease_or_evict(now, sample, reading, culprit.target);
+                    self.take(now, sample, step);
+                }
+                None => self.evict_ranked(now, sample, reading),
+            },
+            WallKind::KubeletNode | WallKind::KubeletAllocatable => {
+                self.evict_before_kubelet(now, sample, reading);
+            }
+            WallKind::Pod | WallKind::Container => {
+                let step = reading.scope.and_then(|scope| self.help(sample, reading, scope));
+                self.take(now, sample, step);
+            }
+        }
+    }
+
+    /// A container that was killed twice within ten minutes leaks wherever it starts: its pod goes (rule 7).
+    pub(crate) fn evict_repeaters(&mut self, now: Moment, sample: &Sample) {
+        if !self.policy.rungs.has(Rung::Evict) || !self.pods.is_fresh(now) {
+            return;
+        }
+        let mut nth = 0;
+        while let Some((pod, evidence)) = self.repeats.twice(nth) {
+            nth += 1;
+            // Nothing is about to be reached right after a kill, so there is time for its grace period.
+            let reading = WallReading {
+                runway: Runway::FOREVER,
+                ..evidence.reading
+            };
+            let step = self
+                .pods
+                .owning(sample, Target::Group(pod))
+                .map(|it| self.judge_evict(now, sample, &reading, &it, "killed-twice"));
+            self.take(now, sample, step);
+        }
+    }
+
+    /// True if somebody is on the way out by it.
+    fn take(&mut self, now: Moment, sample: &Sample, step: Option<Step>) -> bool {
+        match step {
+            Some(Step::Do(order, evidence)) => {
+                let ends = order.rung.ends_somebody();
+                self.order(now, sample, order, evidence);
+                return ends;
+            }
+            Some(Step::PassOver(passed)) => self.passed_over.push(passed),
+            Some(Step::Refuse(reason, evidence)) => self.refuse(reason, evidence),
+            None => {}
+        }
+        false
+    }
+
+    /// At the kernel's own walls: the culprit's pod, from brake to eviction.
+    fn ease_or_evict(
+        &self,
+        now: Moment,
+        sample: &Sample,
+        reading: &WallReading,
+        culprit: Target,
+    ) -> Option<Step> {
+        let it = self.pods.owning(sample, culprit)?;
+        let evict = it.pod.grace + self.effects.p90(Rung::Evict);
+        let warn = self.warning_takes(&it);
+        let brake = self.effects.p90(Rung::Brake);
+        if self.is_due(Rung::Evict, reading, evict, evict) {
+            Some(self.judge_evict(now, sample, reading, &it, "last-moment"))
+        } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, warn + evict) {
+            self.judge_warn(reading, &it)
+        } else if self.is_due(Rung::Brake, reading, brake, brake + warn + evict) {
+            self.judge_brake(now, sample, reading, &it, culprit)
+        } else {
+            None
+        }
+    }
+
+    /// A rung is due when half of the median runway is what it takes, and what those after it take; and it must fit.
+    fn is_due(&self, rung: Rung, reading: &WallReading, takes: Span, takes_in_all: Span) -> bool {
+        self.policy.rungs.has(rung)
+            && is_sure_enough(rung, reading)
+            && reading.runway.p50 <= takes_in_all.times(2)
+            && takes <= reading.runway.p10
+    }
+
+    /// What a warning takes; nothing where the pod has not asked for one.
+    fn warning_takes(&self, it: &Candidate<'_>) -> Span {
+        let asked = it.pod.asks.warning;
+        asked.map_or(Span(0), |asked| asked + self.effects.p90(Rung::Warn))
+    }
+
+    /// Nobody explains it: memory has to come from somewhere, in the operator's order or the kubelet's.
+    fn evict_ranked(&mut self, now: Moment, sample: &Sample, reading: &WallReading) {
+        let takes = self.effects.p90(Rung::Evict);
+        if !self.is_due(Rung::Evict, reading, takes, takes) {
+            return;
+        }
+        let Some(size) = reading.limit.bytes() else {
+            return;
+        };
+        let needed = size.permille(ROOM_PERMILLE) - reading.distance;
+        self.evict_first(now, sample, reading, needed, "nobody-explains-it");
+    }
+
+    /// The kubelet is about to evict, and cache alone would not content it.
+    fn evict_before_kubelet(&mut self, now: Moment, sample: &Sample, reading: &WallReading) {
+        let takes = self.effects.p90(Rung::Evict);
+        if !self.policy.rungs.has(Rung::Evict) || !is_sure_enough(Rung::Evict, reading) {
+            return;
+        }
+        // The same scope by the kernel's rules: only growth that reclaim cannot free is worth a pod.
+        let same = |other: &&WallReading| {
+            other.scope == reading.scope && matches!(other.wall, WallKind::Kernel | WallKind::Kubepods)
+        };
+        let Some(by_kernel) = self.readings.iter().find(same).copied() else {
+            return;
+        };
+        let cache_will_do = active_file(sample, reading.scope) >= reading.growth_fast.over(takes.times(2));
+        if !is_sure_enough(Rung::Evict, &by_kernel) || cache_will_do {
+            return;
+        }
+        let culprit = by_kernel
+            .culprit
+            .and_then(|culprit| self.pods.owning(sample, culprit.target));
+        if let Some(it) = culprit {
+            let takes = it.pod.grace + takes;
+            if reading.runway.p50 > takes.times(2) {
+                return;
+            }
+            let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet");
+            if self.take(now, sample, Some(step)) {
+                return;
+            }
+        }
+        if reading.runway.p50 <= takes.times(4) {
+            let needed = self.kubelet.hard(Signal::MemoryAvailable);
+            self.evict_first(now, sample, reading, needed, "the-kubelets-choice");
+        }
+    }
+
+    /// Evicts the first in order that may be evicted and frees enough; everybody else gets a reason.
+    fn evict_first(
+        &mut self,
+        now: Moment,
+        sample: &Sample,
+        reading: &WallReading,
+        needed: Bytes,
+        rule: &'static str,
+    ) {
+        rank(
+            sample,
+            &self.pods,
+            reading.scope,
+            self.policy.victims,
+            &mut self.ranked,
+        );
+        let mut done = false;
+        for nth in 0..self.ranked.len() {
+            let place = self.ranked.get(nth).copied();
+            let step = place
+                .and_then(|place| candidate(sample, &self.pods, place))
+                .map(|it| {
+                    let pass = |why| Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why));
+                    if done {
+                        pass(WhyNot::OthersFirst)
+                    } else if it.freed_by_eviction() < needed {
+                        pass(WhyNot::FreesTooLittle)
+                    } else {
+                        self.judge_evict(now, sample, reading, &it, rule)
+                    }
+                });
+            done |= self.take(now, sample, step);
+        }
+    }
+
+    fn judge_evict(
+        &self,
+        now: Moment,
+        sample: &Sample,
+        reading: &WallReading,
+        it: &Candidate<'_>,
+        rule: &'static str,
+    ) -> Step {
+        let effect = self.effects.p90(Rung::Evict);
+        let evidence = Evidence {
+            reading: *reading,
+            time_to_effect: it.pod.grace + effect,
+            rule,
+        };
+        if self.has_enough_on_its_way(now, sample, reading) {
+            return Step::Refuse(RefusalReason::OnItsWay, evidence);
+        }
+        match may_evict(it, &self.pods, &self.flights, reading.runway.p10, effect) {
+            Err(why) => Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why)),
+            Ok(()) => {
+                let order = Order {
+                    rung: Rung::Evict,
+                    target: it.target(),
+                    bytes: it.freed_by_eviction(),
+                    grace: it.pod.grace,
+                };
+                Step::Do(order, evidence)
+            }
+        }
+    }
+
+    fn judge_warn(&self, reading: &WallReading, it: &Candidate<'_>) -> Option<Step> {
+        if self.flights.concerns(Rung::Warn, it.target()) {
+            return None;
+        }
+        let order = Order {
+            rung: Rung::Warn,
+            target: it.target(),
+            bytes: Bytes::ZERO,
+            grace: it.pod.asks.warning.unwrap_or_default(),
+        };
+        let evidence = Evidence {
+            reading: *reading,
+            time_to_effect: self.warning_takes(it),
+            rule: "warn-in-time",
+        };
+        Some(touch(reading, it, order, evidence))
+    }
+
+    fn judge_brake(
+        &self,
+        now: Moment,
+        sample: &Sample,
+        reading: &WallReading,
+        it: &Candidate<'_>,
+        culprit: Target,
+    ) -> Option<Step> {
+        if self.flights.concerns(Rung::Brake, culprit) || self.flights.is_easing(now, culprit) {
+            return None;
+        }
+        let Target::Group(id) = culprit else { return None };
+        let (group, size) = (find(sample, id)?, reading.limit.bytes()?);
+        let order = Order {
+            rung: Rung::Brake,
+            target: culprit,
+            bytes: group.current + size.permille(BRAKE_ROOM_PERMILLE),
+            grace: BRAKE_MAX,
+        };
+        let evidence = Evidence {
+            reading: *reading,
+            time_to_effect: self.effects.p90(Rung::Brake),
+            rule: "brake-the-culprit",
+        };
+        Some(touch(reading, it, order, evidence))
+    }
+
+    /// At a pod's or container's own limit: more room if it asks for it and the node has it; else a warning.
+    fn help(&self, sample: &Sample, reading: &WallReading, scope: GroupId) -> Option<Step> {
+        let it = self.pods.owning(sample, Target::Group(scope))?;
+        let grow = self.effects.p90(Rung::Grow);
+        let warn = self.warning_takes(&it);
+        if self.is_due(Rung::Grow, reading, grow, grow) {
+            self.judge_grow(reading, &it, scope)
+        } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, warn + grow) {
+            self.judge_warn(reading, &it)
+        } else {
+            None
+        }
+    }
+
+    fn judge_grow(&self, reading: &WallReading, it: &Candidate<'_>, scope: GroupId) -> Option<Step> {
+        let target = Target::Group(scope);
+        if self.flights.concerns(Rung::Grow, target) {
+            return None;
+        }
+        let limit = reading.limit.bytes()?;
+        let added = limit.permille(GROWTH_PERMILLE);
+        let of_node = |other: &&WallReading| matches!(other.wall, WallKind::Kernel | WallKind::Kubepods);
+        let mut walls = self.readings.iter().filter(of_node);
+        let pass = |why| Some(Step::PassOver(reading.pass_over(Rung::Grow, target, why)));
+        if !it.pod.asks.growth {
+            return pass(WhyNot::NotAsked);
+        }
+        if !self.pods.cluster.api {
+            return pass(WhyNot::ApiAway);
+        }
+        if walls.any(|wall| wall.distance.0 / GROWTH_ROOM < added.0) {
+            return pass(WhyNot::NoRoom);
+        }
+        let order = Order {
+            rung: Rung::Grow,
+            target,
+            bytes: limit + added,
+            grace: Span(0),
+        };
+        let evidence = Evidence {
+            reading: *reading,
+            time_to_effect: self.effects.p90(Rung::Grow),
+            rule: "grow-in-place",
+        };
+        Some(touch(reading, it, order, evidence))
+    }
+}
+
+/// The order, if the pod may be touched at all.
+fn touch(reading: &WallReading, it: &Candidate<'_>, order: Order, evidence: Evidence) -> Step {
+    match may_touch(it) {
+        Ok(()) => Step::Do(order, evidence),
+        Err(why) => Step::PassOver(reading.pass_over(order.rung, order.target, why)),
+    }
+}
+
+fn find(sample: &Sample, id: GroupId) -> Option<&GroupSample> {
+    sample.groups.iter().find(|group| group.id == id)
+}
+
+/// Active page cache in the scope: what the kubelet counts as used and reclaim could take.
+fn active_file(sample: &Sample, scope: Option<GroupId>) -> Bytes {
+    match scope {
+        None => sample.node.active_file,
+        Some(id) => find(sample, id).map_or(Bytes::ZERO, |group| group.active_file),
+    }
+}

@@ -1,0 +1,309 @@
+//! The ladder: for each wall the mildest rung that is due and still fits, each for its own reasons.
+//!
+//! A rung is due at the last moment at which it still fits, and so much earlier as those after it need if it fails. What
+//! it refuses to do: two endings at once while the runway can wait, an ending on one signal, and anything harsher because
+//! something milder was refused: against a budget or without a token it is still the wall alone that makes a kill due.
+
+use crate::decision::{
+    Action, Confidence, Culprit, Evidence, RefusalReason, Target, WallKind, WallReading, WhyNot,
+};
+use crate::engine::Engine;
+use crate::input::{GroupId, GroupKind, Sample};
+use crate::kill::{check_target, is_imminent, judge_kill, time_to_effect};
+use crate::policy::{Policy, Victims};
+use crate::preset::lowest_priority;
+use crate::reclaim::judge_reclaim;
+use crate::rung::Rung;
+use crate::tree::lineage;
+use crate::units::{Bytes, Moment, Span};
+use crate::victim::{candidate, may_touch, on_its_way, rank};
+use crate::wall::noise;
+
+/// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
+const LEAK_NEAR: Span = Span::secs(60);
+/// So much of a wall (permille) must be left, or be on its way, for nobody to have to end.
+const ROOM_PERMILLE: u64 = 40;
+
+/// One order.
+pub(crate) struct Order {
+    pub(crate) rung: Rung,
+    pub(crate) target: Target,
+    pub(crate) bytes: Bytes,
+    pub(crate) grace: Span,
+}
+
+impl Engine {
+    /// Climbs at every wall.
+    pub(crate) fn climb(&mut self, now: Moment, sample: &Sample) {
+        let leak_is_near = self.readings.iter().any(|reading| {
+            matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods)
+                && reading.confidence == Confidence::High
+                && reading.runway.p50 <= LEAK_NEAR
+        });
+        self.evict_repeaters(now, sample);
+        for index in 0..self.readings.len() {
+            let Some(reading) = self.readings.get(index).copied() else {
+                continue;
+            };
+            self.consider_pods(now, sample, &reading);
+            self.consider_kill(now, sample, reading);
+            self.consider_reclaim(now, sample, reading, leak_is_near);
+        }
+    }
+
+    fn consider_reclaim(&mut self, now: Moment, sample: &Sample, reading: WallReading, leak_is_near: bool) {
+        if !self.policy.rungs.has(Rung::Reclaim) || self.flights.is_reclaiming(now) {
+            return;
+        }
+        let threshold = self.policy.kubelet_eviction_hard;
+        let Some(due) = judge_reclaim(&reading, sample, &self.flights, leak_is_near, threshold) else {
+            return;
+        };
+        let evidence = Evidence {
+            reading,
+            time_to_effect: self.time_to_effect(sample),
+            rule: due.rule,
+        };
+        self.order(
+            now,
+            sample,
+            Order {
+                rung: Rung::Reclaim,
+                target: Target::Group(due.target),
+                bytes: due.bytes,
+                grace: Span(0),
+            },
+            evidence,
+        );
+    }
+
+    fn consider_kill(&mut self, now: Moment, sample: &Sample, reading: WallReading) {
+        // While an easing of ours runs, and a second after, stalls confirm nothing (rule 3).
+        let ours = self.flights.is_reclaiming(now)
+            || self
+                .last_eased_at
+                .is_some_and(|at| now.since(at) <= Span::secs(1));
+        let effect = self.time_to_effect(sample);
+        let Some(due) = judge_kill(&reading, sample, &self.history, &self.policy, effect, ours) else {
+            return;
+        };
+        let evidence = Evidence {
+            reading,
+            time_to_effect: due.time_to_effect,
+            rule: due.rule,
+        };
+        let imminent = self
+            .history
+            .scope(reading.scope)
+            .is_some_and(|scope| is_imminent(&reading, scope, effect, &self.policy, noise(&sample.node)));
+        if !self.policy.rungs.has(Rung::Kill) {
+            return self.refuse(RefusalReason::RungOff, evidence);
+        }
+        if self.escalate(now, imminent, evidence) {
+            return;
+        }
+        if self
+            .kernel_killed_at
+            .is_some_and(|at| now.since(at) <= self.policy.kill_cooldown)
+        {
+            return self.refuse(RefusalReason::KernelKilled, evidence);
+        }
+        if !imminent && self.has_enough_on_its_way(now, sample, &reading) {
+            return self.refuse(RefusalReason::OnItsWay, evidence);
+        }
+        let target = match self.choose_victim(now, sample, &reading) {
+            Ok(target) => target,
+            Err(reason) => return self.refuse(reason, evidence),
+        };
+        let in_flight = self.flights.endings(now).next().is_some();
+        let settled = !in_flight && !self.flights.has_just_killed(now);
+        // One at a time, unless the runway cannot wait and it is somebody else who grows now.
+        if self.flights.concerns(Rung::Kill, target) || !(settled || imminent) {
+            return self.refuse(RefusalReason::Waiting, evidence);
+        }
+        match check_target(sample, target) {
+            Err(reason) => self.refuse(reason, evidence),
+            Ok(bytes) => {
+                let grace = if in_flight { Span(0) } else { due.grace };
+                let rung = Rung::Kill;
+                self.order(
+                    now,
+                    sample,
+                    Order {
+                        rung,
+                        target,
+                        bytes,
+                        grace,
+                    },
+                    evidence,
+                );
+            }
+        }
+    }
+
+    /// Whom a kill at this wall is aimed at.
+    fn choose_victim(
+        &mut self,
+        now: Moment,
+        sample: &Sample,
+        reading: &WallReading,
+    ) -> Result<Target, RefusalReason> {
+        if let Some(culprit) = reading.culprit {
+            return self.spare(sample, &culprit);
+        }
+        match self.policy.victims {
+            Victims::Culprit | Victims::Kubelet if self.pods.is_fresh(now) => self
+                .rank_for_kill(sample, reading)
+                .ok_or(RefusalReason::NoCulprit),
+            Victims::Priority => lowest_priority(sample).ok_or(RefusalReason::NothingToKill),
+            Victims::Culprit | Victims::Kubelet => Err(RefusalReason::NoCulprit),
+        }
+    }
+
+    /// The culprit, unless it may not be touched. What is known of its pod counts however old it is.
+    fn spare(&self, sample: &Sample, culprit: &Culprit) -> Result<Target, RefusalReason> {
+        if let Some(why) = culprit.protection {
+            return Err(RefusalReason::Protected(why));
+        }
+        match self
+            .pods
+            .owning(sample, culprit.target)
+            .map(|pod| may_touch(&pod))
+        {
+            Some(Err(why)) => Err(RefusalReason::Spared(why)),
+            Some(Ok(())) | None => Ok(culprit.target),
+        }
+    }
+
+    /// The kubelet's order, or the operator's, among those that free enough; the container of it that holds most.
+    fn rank_for_kill(&mut self, sample: &Sample, reading: &WallReading) -> Option<Target> {
+        let size = reading.limit.bytes()?;
+        let needed = size.permille(ROOM_PERMILLE) - reading.distance;
+        rank(
+            sample,
+            &self.pods,
+            reading.scope,
+            self.policy.victims,
+            &mut self.ranked,
+        );
+        let mut chosen = None;
+        for it in self
+            .ranked
+            .iter()
+            .filter_map(|place| candidate(sample, &self.pods, *place))
+        {
+            let container = it.largest_container(sample);
+            let why = match (may_touch(&it), container) {
+                (Err(why), _) => why,
+                (Ok(()), None) => WhyNot::Unseen,
+                (Ok(()), Some(group)) if group.anon < needed => WhyNot::FreesTooLittle,
+                (Ok(()), Some(_)) if chosen.is_some() => WhyNot::OthersFirst,
+                (Ok(()), Some(group)) => {
+                    chosen = Some(Target::Group(group.id));
+                    continue;
+                }
+            };
+            self.passed_over
+                .push(reading.pass_over(Rung::Kill, it.target(), why));
+        }
+        chosen
+    }
+
+    /// Terminating pods give back enough for nobody else to have to end.
+    pub(crate) fn has_enough_on_its_way(&self, now: Moment, sample: &Sample, reading: &WallReading) -> bool {
+        let Some(size) = reading.limit.bytes() else {
+            return false;
+        };
+        let coming = on_its_way(sample, &self.pods, reading.scope, now);
+        coming > Bytes::ZERO && reading.distance + coming >= size.permille(2 * ROOM_PERMILLE)
+    }
+
+    /// A kill that still waits after TERM is finished at once when the wall comes too near. True while a kill is in
+    /// flight at this wall and its victim still has to go.
+    fn escalate(&mut self, now: Moment, imminent: bool, evidence: Evidence) -> bool {
+        let reading = &evidence.reading;
+        let waits = |flight: &&crate::flight::Flight| {
+            let at = &flight.evidence.reading;
+            flight.rung == Rung::Kill
+                && !flight.is_final
+                && (at.wall, at.scope) == (reading.wall, reading.scope)
+        };
+        let Some(flight) = self.flights.endings(now).find(waits).copied() else {
+            return false;
+        };
+        if !imminent {
+            return true;
+        }
+        self.flights.escalate(flight.id);
+        self.actions.push(Action {
+            id: flight.id,
+            rung: flight.rung,
+            target: flight.target,
+            bytes: Bytes::ZERO,
+            grace: Span(0),
+            deadline: self.policy.effect_deadline,
+            escalate: true,
+            evidence,
+        });
+        true
+    }
+
+    /// Orders an action.
+    pub(crate) fn order(&mut self, now: Moment, sample: &Sample, order: Order, evidence: Evidence) {
+        let action = Action {
+            id: self.flights.next_id(),
+            rung: order.rung,
+            target: order.target,
+            bytes: order.bytes,
+            grace: order.grace,
+            deadline: order.grace + self.deadline(order.rung, evidence.reading.runway.p10),
+            escalate: false,
+            evidence,
+        };
+        if matches!(order.rung, Rung::Reclaim | Rung::Brake) {
+            self.last_eased_at = Some(now);
+        }
+        let pod = pod_of(sample, order.target);
+        self.flights.launch(now, &action, pod, &self.policy);
+        self.alarms
+            .mark_intervened(evidence.reading.wall, evidence.reading.scope);
+        self.actions.push(action);
+    }
+
+    /// From the decision to kill to the end of the growth.
+    pub(crate) fn time_to_effect(&self, sample: &Sample) -> Span {
+        let mut late = self.late;
+        late.sort_unstable();
+        let median = late.get(late.len() / 2).copied().unwrap_or_default();
+        time_to_effect(sample, median, self.flights.answer())
+    }
+
+    /// Reclaim has to be done before the wall is reached, so that the act crate may weigh its price against its hurry.
+    fn deadline(&self, rung: Rung, runway: Span) -> Span {
+        deadline(rung, runway, self.effects.p90(rung), &self.policy)
+    }
+
+    /// Says that nothing was done, and why.
+    pub(crate) fn refuse(&mut self, reason: RefusalReason, evidence: Evidence) {
+        self.refusals.push(crate::decision::Refusal { reason, evidence });
+    }
+}
+
+fn deadline(rung: Rung, runway: Span, effect: Span, policy: &Policy) -> Span {
+    const RECLAIM_MIN: Span = Span::secs(1);
+    match rung {
+        Rung::Reclaim => runway.max(RECLAIM_MIN).min(policy.effect_deadline),
+        // What the API server does takes its own time, and twice that is late.
+        Rung::Grow | Rung::Evict => effect.times(2).max(policy.effect_deadline),
+        Rung::Brake | Rung::Warn | Rung::Kill | Rung::Sysrq => policy.effect_deadline,
+    }
+}
+
+/// The cgroup of the pod that a target belongs to.
+fn pod_of(sample: &Sample, target: Target) -> Option<GroupId> {
+    let Target::Group(id) = target else { return None };
+    let index = sample.groups.iter().position(|group| group.id == id)?;
+    lineage(sample, index)
+        .find(|group| matches!(group.kind, GroupKind::Pod(_)))
+        .map(|group| group.id)
+}

@@ -1,0 +1,191 @@
+//! Which pod, where the culprit is not enough of an answer: ranked, with a reason for everybody who is passed over.
+//!
+//! Usage comes from the sample, everything else from what Kubernetes says. It refuses to count memory that would not come
+//! back: page cache is not, and of a killed container neither is shared memory.
+
+use core::cmp::Reverse;
+
+use crate::decision::WhyNot;
+use crate::flight::Flights;
+use crate::input::{GroupId, GroupSample, Protection, Sample};
+use crate::pods::{Elsewhere, Owner, Pod, Pods};
+use crate::policy::Victims;
+use crate::rung::Rung;
+use crate::tree::{children, is_within};
+use crate::units::{Bytes, Moment, Span};
+use crate::{Target, pods};
+
+/// Pods older than this are no knowledge (rule 6).
+const FRESH: Span = Span::secs(60);
+/// A terminating pod is thought to go within its grace period and this; later its memory is on nobody's way.
+const CLEANUP: Span = Span::secs(10);
+
+/// A pod that is seen in the sample.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) pod: &'a Pod,
+    pub(crate) group: &'a GroupSample,
+    index: usize,
+}
+
+impl<'a> Candidate<'a> {
+    /// The pod as an action's target.
+    pub(crate) const fn target(&self) -> Target {
+        Target::Group(self.group.id)
+    }
+
+    /// What its eviction gives back: everything it holds that is not page cache; its memory-backed volumes go with it.
+    pub(crate) fn freed_by_eviction(&self) -> Bytes {
+        self.group.anon + self.group.shmem
+    }
+
+    /// The container that a kill would end: the one that holds most.
+    pub(crate) fn largest_container(&self, sample: &'a Sample) -> Option<&'a GroupSample> {
+        children(sample, self.index)
+            .filter(|group| group.leaf && group.populated && group.protection.is_none())
+            .max_by_key(|group| (group.unreclaimable(), Reverse(group.id)))
+    }
+
+    /// Smaller goes first. The kubelet's comparator (k/k `pkg/kubelet/eviction/helpers.go`, `rankMemoryPressure`), behind
+    /// what the operator prefers.
+    fn order(&self, victims: Victims) -> (Reverse<i32>, i64, i64, Reverse<i64>, pods::PodUid) {
+        let used = self.group.working_set();
+        let within = i64::from(used <= self.pod.request);
+        let excess = signed(used).saturating_sub(signed(self.pod.request));
+        let priority = i64::from(self.pod.priority);
+        let weight = Reverse(self.pod.standing.weight);
+        match victims {
+            Victims::Culprit | Victims::Kubelet => (weight, within, priority, Reverse(excess), self.pod.uid),
+            Victims::Priority => (weight, priority, within, Reverse(signed(used)), self.pod.uid),
+        }
+    }
+}
+
+fn signed(bytes: Bytes) -> i64 {
+    i64::try_from(bytes.0).unwrap_or(i64::MAX)
+}
+
+impl Pods {
+    /// Whether this was true lately enough to act upon.
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
+        self.told_at <= now && now.since(self.told_at) <= FRESH && !self.list.is_empty()
+    }
+
+    /// The pod that a cgroup belongs to: its own or a container's.
+    pub(crate) fn owning<'a>(&'a self, sample: &'a Sample, target: Target) -> Option<Candidate<'a>> {
+        let Target::Group(id) = target else { return None };
+        let index = position(sample, id)?;
+        crate::tree::lineage(sample, index).find_map(|group| {
+            let pod = self.of_group(group.id)?;
+            let index = position(sample, group.id)?;
+            Some(Candidate { pod, group, index })
+        })
+    }
+}
+
+fn position(sample: &Sample, id: GroupId) -> Option<usize> {
+    sample.groups.iter().position(|group| group.id == id)
+}
+
+/// Fills `order` with the places in `pods.list` of all pods within `scope`, those that go first in front.
+pub(crate) fn rank(
+    sample: &Sample,
+    pods: &Pods,
+    scope: Option<GroupId>,
+    victims: Victims,
+    order: &mut Vec<u32>,
+) {
+    order.clear();
+    let seen = |place: &u32| candidate(sample, pods, *place);
+    let places = 0..u32::try_from(pods.list.len()).unwrap_or(u32::MAX);
+    order.extend(places.filter(|place| seen(place).is_some_and(|it| is_within(sample, it.index, scope))));
+    order.sort_unstable_by_key(|place| seen(place).map(|it| it.order(victims)));
+}
+
+/// The pod at this place, if it is seen in the sample.
+pub(crate) fn candidate<'a>(sample: &'a Sample, pods: &'a Pods, place: u32) -> Option<Candidate<'a>> {
+    let pod = pods.list.get(place as usize)?;
+    let index = position(sample, pod.group?)?;
+    let group = sample.groups.get(index)?;
+    Some(Candidate { pod, group, index })
+}
+
+/// Whether a pod may be touched at all, however old the news of it are (rule 5).
+pub(crate) fn may_touch(it: &Candidate<'_>) -> Result<(), WhyNot> {
+    let pod = it.pod;
+    match it.group.protection {
+        Some(Protection::StaticPod) => return Err(WhyNot::Critical),
+        Some(why) => return Err(WhyNot::Protected(why)),
+        None => {}
+    }
+    if pod.standing.vetoed {
+        return Err(WhyNot::OptedOut);
+    }
+    if pod.is_critical() {
+        return Err(WhyNot::Critical);
+    }
+    match pod.owner {
+        Owner::DaemonSet => Err(WhyNot::DaemonSet),
+        Owner::Nobody if !pod.asks.final_eviction => Err(WhyNot::NobodyBringsItBack),
+        Owner::Nobody | Owner::Controller => Ok(()),
+    }
+}
+
+/// Whether it may be evicted now, if the effect has to be there within `runway`.
+pub(crate) fn may_evict(
+    it: &Candidate<'_>,
+    pods: &Pods,
+    flights: &Flights,
+    runway: Span,
+    effect: Span,
+) -> Result<(), WhyNot> {
+    may_touch(it)?;
+    let pod = it.pod;
+    let cluster = &pods.cluster;
+    if pod.terminating_since.is_some() {
+        return Err(WhyNot::Terminating);
+    }
+    if !cluster.api {
+        return Err(WhyNot::ApiAway);
+    }
+    let target = it.target();
+    if flights.is_blocked(target) {
+        return Err(WhyNot::Blocked);
+    }
+    if flights.concerns(Rung::Evict, target) {
+        return Err(WhyNot::Tried);
+    }
+    if cluster
+        .eviction_tokens
+        .is_some_and(|tokens| flights.evictions_since(pods.told_at) >= tokens as usize)
+    {
+        return Err(WhyNot::NoToken);
+    }
+    let has_place = match cluster.elsewhere {
+        Elsewhere::Unknown => true,
+        Elsewhere::Room(bytes) => pod.request <= bytes,
+        Elsewhere::Nowhere => false,
+    };
+    if !has_place {
+        return Err(WhyNot::NowhereToGo);
+    }
+    if pod.grace + effect > runway {
+        return Err(WhyNot::GraceTooLong);
+    }
+    Ok(())
+}
+
+/// Memory within `scope` that terminating pods are about to give back.
+pub(crate) fn on_its_way(sample: &Sample, pods: &Pods, scope: Option<GroupId>, now: Moment) -> Bytes {
+    pods.list
+        .iter()
+        .filter(|pod| {
+            pod.terminating_since
+                .is_some_and(|since| now.since(since) <= pod.grace + CLEANUP)
+        })
+        .filter_map(|pod| position(sample, pod.group?))
+        .filter(|index| is_within(sample, *index, scope))
+        .filter_map(|index| sample.groups.get(index))
+        .map(|group| group.anon + group.shmem)
+        .sum()
+}
