@@ -1,10 +1,11 @@
 //! Alarms: raised as soon as both keys hold, resolved with a verdict, never silently dropped.
 //!
 //! The horizon is fixed when the alarm is raised and never moved. An alarm that was acted upon is `Intervened` and never
-//! counted as right.
+//! counted as right; somebody who ended without an alarm is a miss.
 
 use crate::decision::{AlarmEvent, AlarmVerdict, Confidence, WallKind, WallReading};
-use crate::input::{GroupId, Sample};
+use crate::history::Wall;
+use crate::input::GroupId;
 use crate::units::{Moment, Span};
 
 /// A wall further away than this in median time raises no alarm.
@@ -18,10 +19,15 @@ struct Alarm {
     scope: Option<GroupId>,
     raised_at: Moment,
     horizon: Span,
-    kills_before: u64,
     intervened: bool,
     /// Set once resolved; the alarm then stays silent until the wall has calmed down.
     resolved: bool,
+}
+
+impl Alarm {
+    fn is_at(&self, reading: &WallReading) -> bool {
+        (self.wall, self.scope) == (reading.wall, reading.scope)
+    }
 }
 
 /// All alarms that are up, or that were resolved while their wall is still near.
@@ -31,47 +37,38 @@ pub(crate) struct Alarms {
 }
 
 impl Alarms {
-    /// Raises and resolves; marks the readings that are alarmed.
+    /// Raises and resolves; marks the readings that are alarmed. `reached`: walls at which somebody was killed or evicted
+    /// since the sample before. `acted`: whether an action of ours is under way within a scope.
     pub(crate) fn update(
         &mut self,
         now: Moment,
-        sample: &Sample,
+        reached: &[Wall],
+        acted: impl Fn(Option<GroupId>) -> bool,
         readings: &mut [WallReading],
         out: &mut Vec<AlarmEvent>,
     ) {
+        self.note_missed(reached, readings, out);
         for reading in readings.iter_mut() {
             let scarce = reading.runway.p50 <= LEAD_MAX;
             let confirmed = reading.confidence == Confidence::High;
-            let at = self
-                .list
-                .iter()
-                .position(|alarm| (alarm.wall, alarm.scope) == (reading.wall, reading.scope));
+            let at = self.list.iter().position(|alarm| alarm.is_at(reading));
             let Some(alarm) = at.and_then(|at| self.list.get_mut(at)) else {
                 if scarce && confirmed {
                     reading.alarmed = true;
-                    self.list.push(Alarm {
-                        wall: reading.wall,
-                        scope: reading.scope,
-                        raised_at: now,
-                        horizon: reading.runway.p50.times(2).max(HORIZON_MIN),
-                        kills_before: kernel_kills(sample, reading),
-                        intervened: false,
-                        resolved: false,
-                    });
-                    out.push(AlarmEvent {
-                        reading: *reading,
-                        verdict: None,
-                        age: Span(0),
-                    });
+                    self.raise(now, reading, out);
+                    if let Some(alarm) = self.list.last_mut() {
+                        alarm.intervened = acted(reading.scope);
+                    }
                 }
                 continue;
             };
             let age = now.since(alarm.raised_at);
             if !alarm.resolved {
                 reading.alarmed = true;
-                let reached = kernel_kills(sample, reading) > alarm.kills_before;
+                let reached = reached.contains(&(alarm.wall, alarm.scope));
                 let verdict = match (alarm.intervened, reached) {
                     (_, true) => Some(AlarmVerdict::True),
+                    (true, false) if acted(alarm.scope) => None,
                     (true, false) => (!scarce || age > alarm.horizon).then_some(AlarmVerdict::Intervened),
                     (false, false) => (age > alarm.horizon).then_some(AlarmVerdict::False),
                 };
@@ -88,33 +85,78 @@ impl Alarms {
             }
         }
         // A wall that is gone (its cgroup was removed) takes its alarm along.
-        self.list.retain(|alarm| {
-            readings
-                .iter()
-                .any(|reading| (reading.wall, reading.scope) == (alarm.wall, alarm.scope))
-        });
+        self.list
+            .retain(|alarm| readings.iter().any(|reading| alarm.is_at(reading)));
     }
 
-    /// An action at this wall was started.
-    pub(crate) fn mark_intervened(&mut self, wall: WallKind, scope: Option<GroupId>) {
-        for alarm in self
-            .list
-            .iter_mut()
-            .filter(|alarm| (alarm.wall, alarm.scope) == (wall, scope))
-        {
+    /// Whoever ended at a wall for which no alarm was up was missed. A kill of the machine's may be the machine's or
+    /// `kubepods`' wall, and an eviction either of the kubelet's: an alarm at one of them is enough.
+    fn note_missed(&self, reached: &[Wall], readings: &[WallReading], out: &mut Vec<AlarmEvent>) {
+        for (index, (wall, scope)) in reached.iter().enumerate() {
+            let kin = |other: &(WallKind, Option<GroupId>)| match family(*wall) {
+                Some(_) => family(other.0) == family(*wall),
+                None => *other == (*wall, *scope),
+            };
+            let alarmed = self
+                .list
+                .iter()
+                .any(|alarm| kin(&(alarm.wall, alarm.scope)) && !alarm.resolved);
+            let told = reached.iter().take(index).any(kin);
+            let mut of_wall = readings
+                .iter()
+                .filter(|reading| (reading.wall, reading.scope) == (*wall, *scope));
+            if let (false, false, Some(reading)) = (alarmed, told, of_wall.next()) {
+                out.push(AlarmEvent {
+                    reading: *reading,
+                    verdict: Some(AlarmVerdict::Missed),
+                    age: Span(0),
+                });
+            }
+        }
+    }
+
+    /// An action was started because of this reading: every wall that it `covers` is acted upon, and the one it is about
+    /// has an alarm from now on if it had none.
+    pub(crate) fn intervene(
+        &mut self,
+        now: Moment,
+        reading: &WallReading,
+        covers: impl Fn(Option<GroupId>) -> bool,
+        out: &mut Vec<AlarmEvent>,
+    ) {
+        if !self.list.iter().any(|alarm| alarm.is_at(reading)) {
+            self.raise(now, reading, out);
+        }
+        for alarm in self.list.iter_mut().filter(|alarm| covers(alarm.scope)) {
             alarm.intervened = true;
         }
     }
+
+    fn raise(&mut self, now: Moment, reading: &WallReading, out: &mut Vec<AlarmEvent>) {
+        self.list.push(Alarm {
+            wall: reading.wall,
+            scope: reading.scope,
+            raised_at: now,
+            horizon: reading.runway.p50.min(LEAD_MAX).times(2).max(HORIZON_MIN),
+            intervened: false,
+            resolved: false,
+        });
+        out.push(AlarmEvent {
+            reading: WallReading {
+                alarmed: true,
+                ..*reading
+            },
+            verdict: None,
+            age: Span(0),
+        });
+    }
 }
 
-/// The kernel's kills that a wall answers for.
-fn kernel_kills(sample: &Sample, reading: &WallReading) -> u64 {
-    match reading.scope {
-        None => sample.node.oom_kills,
-        Some(id) => sample
-            .groups
-            .iter()
-            .find(|group| group.id == id)
-            .map_or(0, |group| group.oom_kills),
+/// Walls that an ending does not tell apart.
+const fn family(wall: WallKind) -> Option<u8> {
+    match wall {
+        WallKind::Kernel | WallKind::Kubepods => Some(0),
+        WallKind::KubeletNode | WallKind::KubeletAllocatable => Some(1),
+        WallKind::Pod | WallKind::Container => None,
     }
 }

@@ -7,10 +7,10 @@ use crate::decision::{
 };
 use crate::effect::Effects;
 use crate::flight::Flights;
-use crate::history::History;
-use crate::input::{Input, Outcome, OutcomeKind, Sample};
+use crate::history::{History, Wall};
+use crate::input::{GroupKind, GroupSample, Input, Outcome, OutcomeKind, Sample};
 use crate::kubelet::KubeletConfig;
-use crate::ladder::Order;
+use crate::ladder::{Order, covers};
 use crate::pace::next_look;
 use crate::pods::Pods;
 use crate::policy::{Policy, Preset};
@@ -40,6 +40,9 @@ pub struct Engine {
     pub(crate) effects: Effects,
     pub(crate) repeats: Repeats,
     kernel_kills: Option<u64>,
+    kubelet_evictions: u64,
+    /// Walls at which somebody ended since the sample before.
+    reached: Vec<Wall>,
     pub(crate) kernel_killed_at: Option<Moment>,
     pub(crate) last_eased_at: Option<Moment>,
     polled_at: Option<Moment>,
@@ -48,7 +51,7 @@ pub struct Engine {
     looks: usize,
     wake_in: Span,
     pub(crate) readings: Vec<WallReading>,
-    alarm_events: Vec<AlarmEvent>,
+    pub(crate) alarm_events: Vec<AlarmEvent>,
     pub(crate) actions: Vec<Action>,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) passed_over: Vec<PassedOver>,
@@ -69,6 +72,8 @@ impl Engine {
             effects: Effects::default(),
             repeats: Repeats::default(),
             kernel_kills: None,
+            kubelet_evictions: 0,
+            reached: Vec::new(),
             kernel_killed_at: None,
             last_eased_at: None,
             polled_at: None,
@@ -156,9 +161,14 @@ impl Engine {
             self.forget_times();
         }
         self.looked_at = Some(now);
-        let explained = self.history.kills_by_own_limit(sample);
+        self.reached.clear();
+        self.note_kernel_kills(now, sample);
+        self.note_kubelet_evictions(sample);
         self.history.push(now, sample);
-        self.note_kernel_kills(now, sample, explained);
+        if self.kernel_killed_at == Some(now) {
+            // The victim's growth is over, whoever it was.
+            self.history.restart_growth();
+        }
         self.flights.prune(now, &self.policy);
         self.repeats.prune(now);
         read_walls(sample, &self.history, &self.policy, &mut self.readings);
@@ -179,8 +189,19 @@ impl Engine {
                     find_culprit(sample, &self.history, reading.scope, share, noise(&sample.node));
             }
         }
-        self.alarms
-            .update(now, sample, &mut self.readings, &mut self.alarm_events);
+        let flights = &self.flights;
+        let acted = |scope| {
+            flights
+                .in_the_air(now)
+                .any(|flight| covers(sample, flight.target, scope))
+        };
+        self.alarms.update(
+            now,
+            &self.reached,
+            acted,
+            &mut self.readings,
+            &mut self.alarm_events,
+        );
         if self.policy.preset == Preset::Forestall {
             self.climb(now, sample);
             let busy = self.flights.endings(now).next().is_some();
@@ -192,15 +213,35 @@ impl Engine {
 
     /// A kill by the kernel at a wall of ours counts as one of ours: its victim's memory is on its way. One at a container's
     /// or pod's own limit is that pod's affair and says nothing of the rest.
-    fn note_kernel_kills(&mut self, now: Moment, sample: &Sample, explained: u64) {
+    fn note_kernel_kills(&mut self, now: Moment, sample: &Sample) {
+        let explained = self.history.kills_by_own_limit(sample, &mut self.reached);
         let kills = sample.node.oom_kills;
         let fresh = self.kernel_kills.map_or(0, |before| kills.saturating_sub(before));
         if fresh > explained {
             self.kernel_killed_at = Some(now);
-            // The victim's growth is over, whoever it was.
-            self.history.restart_growth();
+            self.reached.push((WallKind::Kernel, None));
+            let kubepods = |group: &&GroupSample| group.kind == GroupKind::Kubepods;
+            let hit = sample.groups.iter().filter(kubepods);
+            let hit = hit.filter(|group| self.history.fresh_kills(group) > 0);
+            self.reached
+                .extend(hit.map(|group| (WallKind::Kubepods, Some(group.id))));
         }
         self.kernel_kills = Some(kills);
+    }
+
+    /// Evictions by the kubelet that have become known since the last sample.
+    fn note_kubelet_evictions(&mut self, sample: &Sample) {
+        let known = self.pods.kubelet_evictions;
+        if known > self.kubelet_evictions {
+            self.reached.push((WallKind::KubeletNode, None));
+            let kubepods = sample
+                .groups
+                .iter()
+                .filter(|group| group.kind == GroupKind::Kubepods);
+            self.reached
+                .extend(kubepods.map(|group| (WallKind::KubeletAllocatable, Some(group.id))));
+        }
+        self.kubelet_evictions = known;
     }
 
     /// The share of the growth that makes a culprit: dominant without knowledge of the pods (rule 6); with it the largest

@@ -135,11 +135,14 @@ impl Flights {
         });
     }
 
+    /// What is still on its way.
+    pub(crate) fn in_the_air(&self, now: Moment) -> impl Iterator<Item = &Flight> {
+        self.list.iter().filter(move |flight| !flight.is_over(now))
+    }
+
     /// A kill or an eviction that is still on its way.
     pub(crate) fn endings(&self, now: Moment) -> impl Iterator<Item = &Flight> {
-        self.list
-            .iter()
-            .filter(move |flight| flight.rung.ends_somebody() && !flight.is_over(now))
+        self.in_the_air(now).filter(|flight| flight.rung.ends_somebody())
     }
 
     /// A brake, a warning or a growth that is still on its way at this target.

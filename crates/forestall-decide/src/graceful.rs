@@ -56,18 +56,24 @@ fn is_sure_enough(rung: Rung, reading: &WallReading) -> bool {
 }
 
 impl Engine {
-    /// The graceful rungs at one wall.
-    pub(crate) fn consider_pods(&mut self, now: Moment, sample: &Sample, reading: &WallReading) {
+    /// The graceful rungs at one wall. Where a kill is due, an eviction that still fits is due all the more.
+    pub(crate) fn consider_pods(
+        &mut self,
+        now: Moment,
+        sample: &Sample,
+        reading: &WallReading,
+        kill_is_due: bool,
+    ) {
         if !self.pods.is_fresh(now) || self.flights.endings(now).next().is_some() {
             return;
         }
         match reading.wall {
             WallKind::Kernel | WallKind::Kubepods => match reading.culprit {
                 Some(culprit) => {
-                    let step = self.ease_or_evict(now, sample, reading, culprit.target);
+                    let step = self.ease_or_evict(now, sample, reading, culprit.target, kill_is_due);
                     self.take(now, sample, step);
                 }
-                None => self.evict_ranked(now, sample, reading),
+                None => self.evict_ranked(now, sample, reading, kill_is_due),
             },
             WallKind::KubeletNode | WallKind::KubeletAllocatable => {
                 self.evict_before_kubelet(now, sample, reading);
@@ -122,12 +128,14 @@ impl Engine {
         sample: &Sample,
         reading: &WallReading,
         culprit: Target,
+        kill_is_due: bool,
     ) -> Option<Step> {
         let it = self.pods.owning(sample, culprit)?;
         let evict = it.pod.grace + self.effects.p90(Rung::Evict);
         let warn = self.warning_takes(&it);
         let brake = self.effects.p90(Rung::Brake);
-        if self.is_due(Rung::Evict, reading, evict, evict) {
+        let instead = kill_is_due && self.policy.rungs.has(Rung::Evict);
+        if instead || self.is_due(Rung::Evict, reading, evict, evict) {
             Some(self.judge_evict(now, sample, reading, &it, "last-moment"))
         } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, warn + evict) {
             self.judge_warn(reading, &it)
@@ -153,9 +161,10 @@ impl Engine {
     }
 
     /// Nobody explains it: memory has to come from somewhere, in the operator's order or the kubelet's.
-    fn evict_ranked(&mut self, now: Moment, sample: &Sample, reading: &WallReading) {
+    fn evict_ranked(&mut self, now: Moment, sample: &Sample, reading: &WallReading, kill_is_due: bool) {
         let takes = self.effects.p90(Rung::Evict);
-        if !self.is_due(Rung::Evict, reading, takes, takes) {
+        let instead = kill_is_due && self.policy.rungs.has(Rung::Evict);
+        if !instead && !self.is_due(Rung::Evict, reading, takes, takes) {
             return;
         }
         let Some(size) = reading.limit.bytes() else {

@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::decision::WallKind;
 use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
 use crate::tree::lineage;
 use crate::units::{Bytes, Moment, Span};
 use crate::window::{LongTrack, Track};
+
+/// A wall: which, and whose limit.
+pub(crate) type Wall = (WallKind, Option<GroupId>);
 
 /// The history of one cgroup or of the machine.
 #[derive(Clone, Debug, Default)]
@@ -111,20 +115,29 @@ impl History {
     }
 
     /// The kernel's kills since the sample before that a limit below `kubepods` explains: the victim's container, or its
-    /// pod, stood near its own limit. To be asked before the sample is taken in.
-    pub(crate) fn kills_by_own_limit(&self, sample: &Sample) -> u64 {
-        let explained = |index: usize, group: &GroupSample| {
-            let fresh = self
-                .group(group.id)
-                .map_or(0, |known| group.oom_kills.saturating_sub(known.oom_kills));
-            if fresh > 0 && lineage(sample, index).any(|above| self.stood_near_its_limit(above)) {
-                fresh
-            } else {
-                0
-            }
-        };
+    /// pod, stood near its own limit. Those walls are put into `reached`. To be asked before the sample is taken in.
+    pub(crate) fn kills_by_own_limit(&self, sample: &Sample, reached: &mut Vec<Wall>) -> u64 {
+        let mut explained = 0;
         let leaves = sample.groups.iter().enumerate().filter(|(_, group)| group.leaf);
-        leaves.map(|(index, group)| explained(index, group)).sum()
+        for (index, group) in leaves {
+            let fresh = self.fresh_kills(group);
+            let near = lineage(sample, index).find(|above| self.stood_near_its_limit(above));
+            if let (1.., Some(above)) = (fresh, near) {
+                explained += fresh;
+                let kind = match above.kind {
+                    GroupKind::Pod(_) => WallKind::Pod,
+                    _ => WallKind::Container,
+                };
+                reached.push((kind, Some(above.id)));
+            }
+        }
+        explained
+    }
+
+    /// The kernel's kills in a cgroup since the sample before.
+    pub(crate) fn fresh_kills(&self, group: &GroupSample) -> u64 {
+        self.group(group.id)
+            .map_or(0, |known| group.oom_kills.saturating_sub(known.oom_kills))
     }
 
     fn stood_near_its_limit(&self, group: &GroupSample) -> bool {

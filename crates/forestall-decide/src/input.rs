@@ -49,7 +49,7 @@ pub enum Qos {
 }
 
 /// What a cgroup is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GroupKind {
     /// The last `kubepods` node on its path.
     Kubepods,
@@ -60,6 +60,7 @@ pub enum GroupKind {
     /// A container of a pod; everything below it counts to it.
     Container(Qos),
     /// Anything outside `kubepods`: a slice, service, scope, Docker or Podman container, …
+    #[default]
     Host,
 }
 
@@ -161,7 +162,7 @@ pub struct NodeSample {
 }
 
 /// One cgroup. All figures include its descendants, as the kernel counts them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)] // The names are those of memory.stat, in bytes.
 pub struct GroupSample {
     pub id: GroupId,

@@ -9,12 +9,12 @@ use crate::decision::{
 };
 use crate::engine::Engine;
 use crate::input::{GroupId, GroupKind, Sample};
-use crate::kill::{check_target, is_imminent, judge_kill, time_to_effect};
-use crate::policy::{Policy, Victims};
+use crate::kill::{Due, check_target, is_imminent, judge_kill, time_to_effect};
+use crate::policy::{Mode, Policy, Victims};
 use crate::preset::lowest_priority;
 use crate::reclaim::judge_reclaim;
 use crate::rung::Rung;
-use crate::tree::lineage;
+use crate::tree::{is_within, lineage};
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::{candidate, may_touch, on_its_way, rank};
 use crate::wall::noise;
@@ -45,8 +45,11 @@ impl Engine {
             let Some(reading) = self.readings.get(index).copied() else {
                 continue;
             };
-            self.consider_pods(now, sample, &reading);
-            self.consider_kill(now, sample, reading);
+            let kill = self.judge_kill(now, sample, &reading);
+            self.consider_pods(now, sample, &reading, kill.is_some());
+            if let Some(due) = kill {
+                self.consider_kill(now, sample, reading, due);
+            }
             self.consider_reclaim(now, sample, reading, leak_is_near);
         }
     }
@@ -77,16 +80,18 @@ impl Engine {
         );
     }
 
-    fn consider_kill(&mut self, now: Moment, sample: &Sample, reading: WallReading) {
+    fn judge_kill(&self, now: Moment, sample: &Sample, reading: &WallReading) -> Option<Due> {
         // While an easing of ours runs, and a second after, stalls confirm nothing (rule 3).
         let ours = self.flights.is_reclaiming(now)
             || self
                 .last_eased_at
                 .is_some_and(|at| now.since(at) <= Span::secs(1));
         let effect = self.time_to_effect(sample);
-        let Some(due) = judge_kill(&reading, sample, &self.history, &self.policy, effect, ours) else {
-            return;
-        };
+        judge_kill(reading, sample, &self.history, &self.policy, effect, ours)
+    }
+
+    fn consider_kill(&mut self, now: Moment, sample: &Sample, reading: WallReading, due: Due) {
+        let effect = self.time_to_effect(sample);
         let evidence = Evidence {
             reading,
             time_to_effect: due.time_to_effect,
@@ -265,8 +270,11 @@ impl Engine {
         }
         let pod = pod_of(sample, order.target);
         self.flights.launch(now, &action, pod, &self.policy);
-        self.alarms
-            .mark_intervened(evidence.reading.wall, evidence.reading.scope);
+        if self.policy.mode == Mode::Enforce {
+            let covered = |scope| covers(sample, order.target, scope);
+            self.alarms
+                .intervene(now, &evidence.reading, covered, &mut self.alarm_events);
+        }
         self.actions.push(action);
     }
 
@@ -296,6 +304,17 @@ fn deadline(rung: Rung, runway: Span, effect: Span, policy: &Policy) -> Span {
         // What the API server does takes its own time, and twice that is late.
         Rung::Grow | Rung::Evict => effect.times(2).max(policy.effect_deadline),
         Rung::Brake | Rung::Warn | Rung::Kill | Rung::Sysrq => policy.effect_deadline,
+    }
+}
+
+/// Whether an action at this target helps at a wall of this scope.
+pub(crate) fn covers(sample: &Sample, target: Target, scope: Option<GroupId>) -> bool {
+    match target {
+        Target::Group(id) => {
+            let index = sample.groups.iter().position(|group| group.id == id);
+            index.map_or(scope.is_none(), |index| is_within(sample, index, scope))
+        }
+        Target::Process(_) | Target::Node => scope.is_none(),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::forecast::forecast;
 use crate::history::{History, Scope};
 use crate::input::{GroupKind, GroupSample, NodeSample, Sample};
 use crate::policy::Policy;
+use crate::tree::lineage;
 use crate::units::{Bytes, Limit, Span};
 use crate::window::Track;
 
@@ -33,12 +34,14 @@ fn swap_room(node: &NodeSample, anon: Bytes, limit: Limit, used: Bytes) -> Bytes
 /// Reads all walls into `out`, in order of kind and then of the sample.
 pub(crate) fn read_walls(sample: &Sample, history: &History, policy: &Policy, out: &mut Vec<WallReading>) {
     out.clear();
-    out.push(read_kernel(&sample.node, history));
+    out.push(read_kernel(sample, history));
     let kubepods = sample
         .groups
         .iter()
         .filter(|group| group.kind == GroupKind::Kubepods);
-    for group in kubepods.clone() {
+    // A limit on a QoS level kills across its pods as the one on `kubepods` does.
+    let shared = |group: &&GroupSample| matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
+    for group in sample.groups.iter().filter(shared) {
         out.extend(read_limit(WallKind::Kubepods, group, sample, history));
     }
     if sample.node.kubelet_present {
@@ -66,10 +69,12 @@ fn is_container(group: &GroupSample) -> bool {
     matches!(group.kind, GroupKind::Container(_) | GroupKind::Host)
 }
 
-/// The machine: MemAvailable (mm/page_alloc.c `si_mem_available`) and what swap can still take.
-fn read_kernel(node: &NodeSample, history: &History) -> WallReading {
+/// The machine: MemAvailable (mm/page_alloc.c `si_mem_available`) and what swap can still take, less what MemAvailable
+/// counts though `memory.min` keeps it.
+fn read_kernel(sample: &Sample, history: &History) -> WallReading {
+    let node = &sample.node;
     let swap = swap_room(node, node.anon, Limit::Max, Bytes::ZERO);
-    let distance = node.available + swap;
+    let distance = (node.available - kept_cache(sample)) + swap;
     let limit = Limit::Bytes(node.total);
     reading(
         WallKind::Kernel,
@@ -80,6 +85,18 @@ fn read_kernel(node: &NodeSample, history: &History) -> WallReading {
         |scope| &scope.unreclaimable,
         noise(node),
     )
+}
+
+/// Page cache that reclaim must not take: of every cgroup whose `memory.min` holds all the way up, so much of it as its
+/// other memory does not use up (mm/memcontrol.c, `mem_cgroup_calculate_protection`).
+fn kept_cache(sample: &Sample) -> Bytes {
+    let kept = |(index, group): (usize, &GroupSample)| {
+        let least = lineage(sample, index).map(|above| above.min).min();
+        let other = group.current - group.reclaimable();
+        (least.unwrap_or_default() - other).min(group.active_file + group.inactive_file)
+    };
+    let leaves = sample.groups.iter().enumerate().filter(|(_, group)| group.leaf);
+    leaves.map(kept).sum()
 }
 
 /// A cgroup's own limit: reached when what reclaim cannot free fills it.

@@ -2,9 +2,10 @@
 //! in time. Sequences of arbitrary samples, outcomes and clock jumps.
 
 use forestall_decide::{
-    ActionId, Bytes, BytesPerSecond, Engine, GroupId, GroupKind, GroupSample, Input, Limit, Mode, Moment,
-    NodeSample, Outcome, OutcomeKind, Policy, ProcessId, ProcessSample, Protection, Qos, Rung, Sample, Span,
-    Stall, Target, WallKind,
+    Action, ActionId, Bytes, BytesPerSecond, CRITICAL_PRIORITY, Cluster, Elsewhere, Engine, GroupId,
+    GroupKind, GroupSample, Input, Limit, Mode, Moment, NodeSample, Outcome, OutcomeKind, Owner, Pod, PodUid,
+    Pods, Policy, ProcessId, ProcessSample, Protection, Qos, Rung, Rungs, Sample, Span, Stall, Standing,
+    Target, WallKind,
 };
 use proptest::prelude::*;
 
@@ -39,9 +40,10 @@ prop_compose! {
     ) -> GroupSample {
         GroupSample {
             id: GroupId(id), parent, kind, leaf, populated, protection, limit, current, anon,
-            shmem: Bytes::ZERO, active_file: file, inactive_file: file, dirty: Bytes::ZERO, writeback: Bytes::ZERO,
-            unevictable: Bytes::ZERO, slab_reclaimable: Bytes::ZERO, swap_current: swap, swap_limit: limit,
-            stall: Some(Stall { some_micros: stall, full_micros: stall / 2 }), refault_file_pages: 0, oom_kills: kills,
+            active_file: file, inactive_file: file,
+            swap_current: swap, swap_limit: limit, min: swap,
+            stall: Some(Stall { some_micros: stall, full_micros: stall / 2 }), oom_kills: kills,
+            ..GroupSample::default()
         }
     }
 }
@@ -64,9 +66,39 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn pod()(
+        uid in any::<u128>(), group in proptest::option::of(0_u64..12), priority in any::<i32>(), request in bytes(),
+        owner in prop_oneof![1 => Just(Owner::Nobody), 1 => Just(Owner::DaemonSet), 3 => Just(Owner::Controller)],
+        grace in any::<u32>(), going in proptest::option::of(any::<u32>()), vetoed in any::<bool>(), weight in any::<i32>(),
+        warning in proptest::option::of(any::<u32>()), growth in any::<bool>(),
+    ) -> Pod {
+        let mut pod = Pod {
+            uid: PodUid(uid), group: group.map(GroupId), priority, request, owner, grace: Span(u64::from(grace)),
+            terminating_since: going.map(|at| Moment(u64::from(at))), standing: Standing { vetoed, weight },
+            ..Pod::default()
+        };
+        pod.asks.warning = warning.map(|span| Span(u64::from(span)));
+        pod.asks.growth = growth;
+        pod
+    }
+}
+
+prop_compose! {
+    fn pods()(
+        list in proptest::collection::vec(pod(), 0..8), api in any::<bool>(), tokens in proptest::option::of(0_u32..3),
+        room in prop_oneof![Just(Elsewhere::Unknown), Just(Elsewhere::Nowhere), bytes().prop_map(Elsewhere::Room)],
+        evicted in 0_u64..3,
+    ) -> Pods {
+        let cluster = Cluster { api, eviction_tokens: tokens, elsewhere: room };
+        Pods { told_at: Moment(0), list, cluster, kubelet_evictions: evicted }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Look(u64, Box<Sample>),
+    Tell(Pods),
     Answer(u64, u8, u64),
     JumpBack,
 }
@@ -74,18 +106,20 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0_u64..2_000_000, sample()).prop_map(|(later, sample)| Step::Look(later, Box::new(sample))),
+        2 => pods().prop_map(Step::Tell),
         2 => (0_u64..6, any::<u8>(), any::<u64>()).prop_map(|(id, kind, took)| Step::Answer(id, kind, took)),
         1 => Just(Step::JumpBack),
     ]
 }
 
 const fn outcome_kind(pick: u8) -> OutcomeKind {
-    match pick % 6 {
+    match pick % 7 {
         0 => OutcomeKind::Progress,
         1 => OutcomeKind::Done,
         2 => OutcomeKind::NoEffect,
         3 => OutcomeKind::Gone,
         4 => OutcomeKind::Vetoed,
+        5 => OutcomeKind::Blocked,
         _ => OutcomeKind::Failed(1),
     }
 }
@@ -96,14 +130,20 @@ proptest! {
     #[test]
     fn no_input_makes_it_panic_or_break_a_rule(steps in proptest::collection::vec(step(), 1..60)) {
         let fill_rate = BytesPerSecond(100 << 20);
-        let policy = Policy { mode: Mode::Enforce, fill_rate, ..Policy::default() };
+        let rungs = Rungs::all().with(Rung::Sysrq, false);
+        let policy = Policy { mode: Mode::Enforce, fill_rate, rungs, ..Policy::default() };
         let mut engine = Engine::new(policy);
+        let mut told = Pods::default();
         let mut now = Moment(10_000_000);
         for step in &steps {
             match step {
                 Step::Look(later, sample) => {
                     now = now + Span(*later);
-                    check(&mut engine, now, sample, &policy)?;
+                    check(&mut engine, now, sample, &policy, &told)?;
+                }
+                Step::Tell(pods) => {
+                    told = Pods { told_at: now, ..pods.clone() };
+                    engine.step(now, Input::Pods(&told));
                 }
                 Step::Answer(id, kind, took) => {
                     let outcome = Outcome {
@@ -118,49 +158,98 @@ proptest! {
     }
 }
 
-fn check(engine: &mut Engine, now: Moment, sample: &Sample, policy: &Policy) -> Result<(), TestCaseError> {
+fn check(
+    engine: &mut Engine,
+    now: Moment,
+    sample: &Sample,
+    policy: &Policy,
+    pods: &Pods,
+) -> Result<(), TestCaseError> {
     let decision = engine.step(now, Input::Sample(sample));
     prop_assert!(decision.wake_in >= policy.tick_min);
     prop_assert!(decision.wake_in <= policy.tick_idle.max(sample.node.sample_cost.times(8)));
     for reading in decision.readings {
         prop_assert!(reading.runway.p10 <= reading.runway.p50 && reading.runway.p50 <= reading.runway.p90);
     }
-    for action in decision
-        .actions
-        .iter()
-        .filter(|action| action.rung == Rung::Kill && !action.escalate)
-    {
-        let reading = action.evidence.reading;
-        prop_assert!(
-            matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods),
-            "killed at {:?}",
-            reading.wall
-        );
-        let culprit = reading.culprit.expect("no kill without a culprit");
-        prop_assert!(culprit.share_permille >= policy.culprit_share_permille);
-        match action.target {
-            Target::Group(id) => {
-                let group = sample
-                    .groups
-                    .iter()
-                    .find(|group| group.id == id)
-                    .expect("it is there");
-                prop_assert!(group.protection.is_none() && group.populated);
-                prop_assert!(!matches!(
-                    group.kind,
-                    GroupKind::Host | GroupKind::Kubepods | GroupKind::Qos(_)
-                ));
-            }
-            Target::Process(id) => {
-                let process = sample
-                    .processes
-                    .iter()
-                    .find(|process| process.id == id)
-                    .expect("it is there");
-                prop_assert!(process.protection.is_none());
-            }
-            Target::Node => prop_assert!(false, "nobody in particular is killed"),
+    for action in decision.actions.iter().filter(|action| !action.escalate) {
+        match action.rung {
+            Rung::Reclaim => {}
+            Rung::Kill => check_kill(action, sample, policy, pods)?,
+            Rung::Evict => check_eviction(action, sample, pods)?,
+            Rung::Brake | Rung::Warn | Rung::Grow => check_spared(action.target, sample, pods)?,
+            Rung::Sysrq => prop_assert!(false, "nobody asked for it"),
         }
     }
     Ok(())
+}
+
+fn check_kill(action: &Action, sample: &Sample, policy: &Policy, pods: &Pods) -> Result<(), TestCaseError> {
+    let reading = action.evidence.reading;
+    prop_assert!(
+        matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods),
+        "killed at {:?}",
+        reading.wall
+    );
+    if pods.list.is_empty() {
+        let culprit = reading.culprit.expect("no kill without a culprit or knowledge");
+        prop_assert!(culprit.share_permille >= policy.culprit_share_permille);
+    }
+    check_spared(action.target, sample, pods)?;
+    match action.target {
+        Target::Group(id) => {
+            let group = find(sample, id);
+            prop_assert!(group.protection.is_none() && group.populated);
+            prop_assert!(!matches!(
+                group.kind,
+                GroupKind::Host | GroupKind::Kubepods | GroupKind::Qos(_)
+            ));
+        }
+        Target::Process(id) => {
+            let process = sample
+                .processes
+                .iter()
+                .find(|process| process.id == id)
+                .expect("it is there");
+            prop_assert!(process.protection.is_none());
+        }
+        Target::Node => prop_assert!(false, "nobody in particular is killed"),
+    }
+    Ok(())
+}
+
+fn check_eviction(action: &Action, sample: &Sample, pods: &Pods) -> Result<(), TestCaseError> {
+    prop_assert!(pods.cluster.api && pods.cluster.elsewhere != Elsewhere::Nowhere);
+    prop_assert!(pods.cluster.eviction_tokens != Some(0));
+    let Target::Group(id) = action.target else {
+        return Err(TestCaseError::fail("only pods are evicted"));
+    };
+    let pod = pods.of_group(id).expect("a pod of ours");
+    prop_assert!(pod.terminating_since.is_none());
+    prop_assert!(find(sample, id).protection.is_none());
+    check_spared(action.target, sample, pods)
+}
+
+/// Nobody is touched whose pod, as far as it is known, may not be.
+fn check_spared(target: Target, sample: &Sample, pods: &Pods) -> Result<(), TestCaseError> {
+    let Target::Group(id) = target else { return Ok(()) };
+    let mut at = sample.groups.iter().position(|group| group.id == id);
+    while let Some(index) = at {
+        let group = &sample.groups[index];
+        if let Some(pod) = pods.of_group(group.id) {
+            let last = pod.owner == Owner::DaemonSet || pod.owner == Owner::Nobody;
+            let critical = pod.priority >= CRITICAL_PRIORITY;
+            prop_assert!(!pod.standing.vetoed && !critical && !last, "touched {pod:?}");
+            return Ok(());
+        }
+        at = group
+            .parent
+            .map(|parent| parent as usize)
+            .filter(|parent| *parent < index);
+    }
+    Ok(())
+}
+
+fn find(sample: &Sample, id: GroupId) -> &GroupSample {
+    let mut groups = sample.groups.iter();
+    groups.find(|group| group.id == id).expect("it is there")
 }

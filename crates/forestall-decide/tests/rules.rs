@@ -4,7 +4,7 @@ mod world;
 
 use forestall_decide::{
     AlarmVerdict, Bytes, Engine, GroupId, Input, Limit, Mode, Moment, Policy, ProcessId, Protection,
-    RefusalReason, Rung, Span, Target,
+    RefusalReason, Rung, Rungs, Span, Target,
 };
 use world::{MIB, World, enforcing};
 
@@ -404,7 +404,7 @@ fn the_gist_asks_for_sysrq_below_its_minimum_and_war_story_a_for_the_lowest_prio
     let policy = Policy {
         mode: Mode::Enforce,
         preset: forestall_decide::Preset::Gist,
-        sysrq: true,
+        rungs: Rungs::of(&[Rung::Sysrq]),
         tick_calm: Span::secs(60),
         ..Policy::default()
     };
@@ -430,6 +430,7 @@ fn the_gist_asks_for_sysrq_below_its_minimum_and_war_story_a_for_the_lowest_prio
     world.container(3, 330).qos = forestall_decide::Qos::Guaranteed;
     let policy = Policy {
         preset: forestall_decide::Preset::WarStoryA,
+        rungs: Rungs::of(&[Rung::Kill]),
         tick_calm: Span::secs(2),
         ..policy
     };

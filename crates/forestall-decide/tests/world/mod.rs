@@ -5,9 +5,9 @@
 #![allow(dead_code)]
 
 use forestall_decide::{
-    Action, Bytes, Decision, Engine, GroupId, GroupKind, GroupSample, Input, Limit, Moment, NodeSample,
-    Outcome, OutcomeKind, Policy, ProcessId, ProcessSample, Protection, Qos, Refusal, Rung, Sample, Span,
-    Stall, Target,
+    Action, ActionId, Bytes, Decision, Engine, GroupId, GroupKind, GroupSample, Input, Limit, Moment,
+    NodeSample, Outcome, OutcomeKind, Owner, PassedOver, Pod, PodContainer, PodUid, Pods, Policy, ProcessId,
+    ProcessSample, Protection, Qos, Refusal, Rung, Sample, Span, Stall, Target,
 };
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -43,7 +43,25 @@ pub(crate) struct World {
     pub(crate) refused: Vec<Refusal>,
     pub(crate) gap_max: Span,
     pub(crate) verdicts: Vec<forestall_decide::AlarmEvent>,
+    /// What Kubernetes knows; told again every ten seconds if there is any pod in it.
+    pub(crate) pods: Pods,
+    told_at: Option<Moment>,
+    /// What the API server answers to an eviction.
+    pub(crate) eviction_answer: OutcomeKind,
+    leaving: Vec<Leaving>,
+    pub(crate) passed_over: Vec<PassedOver>,
 }
+
+/// An evicted pod on its way out.
+struct Leaving {
+    at: Moment,
+    ordered_at: Moment,
+    action: ActionId,
+    pod: GroupId,
+}
+
+/// From the end of the grace period to the pod's being gone.
+const CLEANUP: Span = Span::secs(2);
 
 impl World {
     pub(crate) fn new(total_mebi: u64, kubepods_mebi: u64) -> Self {
@@ -64,6 +82,11 @@ impl World {
             refused: Vec::new(),
             gap_max: Span(0),
             verdicts: Vec::new(),
+            pods: Pods::default(),
+            told_at: None,
+            eviction_answer: OutcomeKind::Done,
+            leaving: Vec::new(),
+            passed_over: Vec::new(),
         }
     }
 
@@ -79,6 +102,25 @@ impl World {
             killed_at: None,
         });
         self.containers.last_mut().expect("just pushed")
+    }
+
+    /// Kubernetes knows the pod of that container: owned by a controller, 30 s of grace, the API server is there.
+    pub(crate) fn pod(&mut self, id: u64) -> &mut Pod {
+        self.pods.cluster.api = true;
+        self.pods.list.push(Pod {
+            uid: PodUid(u128::from(id)),
+            group: Some(GroupId(id + 1000)),
+            owner: Owner::Controller,
+            grace: Span::secs(30),
+            containers: vec![PodContainer {
+                group: GroupId(id),
+                request: Bytes::ZERO,
+                limit: Limit::Max,
+                restarts: 0,
+            }],
+            ..Pod::default()
+        });
+        self.pods.list.last_mut().expect("just pushed")
     }
 
     pub(crate) fn of(&mut self, id: u64) -> &mut Container {
@@ -189,6 +231,7 @@ impl World {
         let end = self.now + span;
         while self.now < end && self.kernel_kills == 0 {
             change(self);
+            self.tell(engine);
             let sample = self.sample();
             let (orders, wake) = {
                 let decision = engine.step(self.now, Input::Sample(&sample));
@@ -203,6 +246,7 @@ impl World {
             }
             self.grow(wake);
             self.finish_kills(engine);
+            self.finish_evictions(engine);
             if self.is_over_a_wall() {
                 self.kernel_kills += 1;
             }
@@ -212,6 +256,7 @@ impl World {
     fn note(&mut self, decision: &Decision<'_>) -> (Vec<Action>, Span) {
         self.refused.extend_from_slice(decision.refusals);
         self.verdicts.extend_from_slice(decision.alarms);
+        self.passed_over.extend_from_slice(decision.passed_over);
         (decision.actions.to_vec(), decision.wake_in)
     }
 
@@ -227,12 +272,70 @@ impl World {
                     }
                 }
             }
+            (Rung::Evict, Target::Group(pod)) => self.evict(action, pod),
             (Rung::Kill, Target::Process(_)) => {
                 self.host_rate = 0;
                 self.host_anon = 0;
             }
             _ => {}
         }
+    }
+
+    fn evict(&mut self, action: &Action, pod: GroupId) {
+        let (now, takes) = (self.now, action.grace + CLEANUP);
+        if self.eviction_answer == OutcomeKind::Done
+            && let Some(known) = self.pods.list.iter_mut().find(|known| known.group == Some(pod))
+        {
+            known.terminating_since = Some(now);
+            self.told_at = None;
+        }
+        let at = if self.eviction_answer == OutcomeKind::Done {
+            now + takes
+        } else {
+            now + Span::millis(20)
+        };
+        self.leaving.push(Leaving {
+            at,
+            ordered_at: now,
+            action: action.id,
+            pod,
+        });
+    }
+
+    fn tell(&mut self, engine: &mut Engine) {
+        let due = self.told_at.is_none_or(|at| self.now.since(at) >= Span::secs(10));
+        if due && !self.pods.list.is_empty() {
+            self.told_at = Some(self.now);
+            self.pods.told_at = self.now;
+            engine.step(self.now, Input::Pods(&self.pods));
+        }
+    }
+
+    /// Tells the pods now.
+    pub(crate) fn tell_once(&mut self, engine: &mut Engine) {
+        self.told_at = None;
+        self.tell(engine);
+    }
+
+    fn finish_evictions(&mut self, engine: &mut Engine) {
+        let now = self.now;
+        let due = self.leaving.iter().position(|leaving| leaving.at <= now);
+        let Some(leaving) = due.map(|index| self.leaving.remove(index)) else {
+            return;
+        };
+        if self.eviction_answer == OutcomeKind::Done {
+            self.pods.list.retain(|pod| pod.group != Some(leaving.pod));
+            self.containers
+                .retain(|container| GroupId(container.id.0 + 1000) != leaving.pod);
+        }
+        let outcome = Outcome {
+            action: leaving.action,
+            rung: Rung::Evict,
+            kind: self.eviction_answer,
+            freed: Bytes::mebi(1),
+            took: now.since(leaving.ordered_at),
+        };
+        engine.step(now, Input::Outcome(&outcome));
     }
 
     fn grow(&mut self, wake: Span) {
@@ -280,6 +383,12 @@ impl World {
         over || pods + self.host_anon + self.total / 100 > self.total
     }
 
+    /// What was ordered of one rung, in order.
+    pub(crate) fn targets_of(&self, rung: Rung) -> Vec<Target> {
+        let orders = self.ordered.iter().filter(|(_, action)| action.rung == rung);
+        orders.map(|(_, action)| action.target).collect()
+    }
+
     /// Who was killed by us, in order.
     pub(crate) fn killed(&self) -> Vec<Target> {
         let kills = self
@@ -309,18 +418,9 @@ fn group(
         limit,
         current: Bytes(anon + file),
         anon: Bytes(anon),
-        shmem: Bytes::ZERO,
         active_file: Bytes(file),
-        inactive_file: Bytes::ZERO,
-        dirty: Bytes::ZERO,
-        writeback: Bytes::ZERO,
-        unevictable: Bytes::ZERO,
-        slab_reclaimable: Bytes::ZERO,
-        swap_current: Bytes::ZERO,
-        swap_limit: Limit::Max,
         stall,
-        refault_file_pages: 0,
-        oom_kills: 0,
+        ..GroupSample::default()
     }
 }
 
