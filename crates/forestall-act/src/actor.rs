@@ -267,7 +267,12 @@ impl ActorHandle {
     /// Hands over an order, without blocking. A kill also ends every reclaim: what is left of one would only compete
     /// with it for locks and processor time.
     pub fn submit(&self, order: Order) -> Result<(), Rejected> {
-        let reclaim = order.action.rung == Rung::Reclaim;
+        let reclaim = match order.action.rung {
+            Rung::Reclaim => true,
+            Rung::Kill | Rung::Sysrq => false,
+            // What there is no hand for must never reach one that kills.
+            Rung::Brake | Rung::Warn | Rung::Grow | Rung::Evict => return Err(Rejected::NoHand),
+        };
         if !reclaim {
             self.shared.stop_reclaims();
         }

@@ -60,6 +60,9 @@ pub enum Rejected {
     /// The act threads have ended.
     #[error("the act threads have ended: restart the agent")]
     Stopped,
+    /// This crate cannot do what the rung asks for.
+    #[error("the act threads know no such rung: switch it off")]
+    NoHand,
 }
 
 /// Why an outcome is what it is, where its kind alone does not tell.

@@ -209,8 +209,6 @@ pub enum WhyNot {
     GraceTooLong,
     /// It would not give back enough.
     FreesTooLittle,
-    /// Its growth is not what brings the wall nearer.
-    NotTheCulprit,
     /// Others come before it.
     OthersFirst,
     /// It was tried lately, or is being tried.

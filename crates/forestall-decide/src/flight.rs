@@ -107,9 +107,10 @@ impl Flights {
         }
         let quiet = match (flight.rung, outcome.kind) {
             (Rung::Reclaim, OutcomeKind::Done) => Span(0),
-            (Rung::Reclaim, OutcomeKind::Failed(_)) => REFUSED,
+            (Rung::Reclaim, OutcomeKind::Failed(_)) | (Rung::Evict | Rung::Grow, OutcomeKind::NoEffect) => {
+                REFUSED
+            }
             (Rung::Reclaim, _) => ASKED_AGAIN,
-            (Rung::Evict | Rung::Grow, OutcomeKind::NoEffect) => REFUSED,
             (Rung::Warn, _) => WARNED,
             (_, OutcomeKind::Done | OutcomeKind::NoEffect) => policy.kill_cooldown,
             (_, OutcomeKind::Blocked) => BLOCKED,

@@ -40,6 +40,7 @@ impl WallReading {
 }
 
 /// What one rung comes to at one wall.
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Do(Order, Evidence),
     PassOver(PassedOver),
@@ -262,18 +263,16 @@ impl Engine {
         if self.has_enough_on_its_way(now, sample, reading) {
             return Step::Refuse(RefusalReason::OnItsWay, evidence);
         }
-        match may_evict(it, &self.pods, &self.flights, reading.runway.p10, effect) {
-            Err(why) => Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why)),
-            Ok(()) => {
-                let order = Order {
-                    rung: Rung::Evict,
-                    target: it.target(),
-                    bytes: it.freed_by_eviction(),
-                    grace: it.pod.grace,
-                };
-                Step::Do(order, evidence)
-            }
+        if let Err(why) = may_evict(it, &self.pods, &self.flights, reading.runway.p10, effect) {
+            return Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why));
         }
+        let order = Order {
+            rung: Rung::Evict,
+            target: it.target(),
+            bytes: it.freed_by_eviction(),
+            grace: it.pod.grace,
+        };
+        Step::Do(order, evidence)
     }
 
     fn judge_warn(&self, reading: &WallReading, it: &Candidate<'_>) -> Option<Step> {

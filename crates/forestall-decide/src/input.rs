@@ -176,9 +176,8 @@ pub struct GroupSample {
     pub protection: Option<Protection>,
     /// `memory.max`.
     pub limit: Limit,
-    /// `memory.high`: above it allocations are slowed down, and nobody is killed.
-    pub high: Limit,
-    /// `memory.min`: so much of it reclaim never takes.
+    /// `memory.min`: so much of it reclaim never takes. (`memory.high` is no wall: above it allocations are slowed down, and
+    /// nobody is killed.)
     pub min: Bytes,
     /// `memory.current`.
     pub current: Bytes,

@@ -25,6 +25,7 @@ const LEAK_NEAR: Span = Span::secs(60);
 const ROOM_PERMILLE: u64 = 40;
 
 /// One order.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
     pub(crate) rung: Rung,
     pub(crate) target: Target,

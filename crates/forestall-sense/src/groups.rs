@@ -239,7 +239,6 @@ pub(crate) fn blank(id: GroupId) -> GroupSample {
         populated: true,
         protection: None,
         limit: DecideLimit::Max,
-        high: DecideLimit::Max,
         min: Bytes::ZERO,
         current: Bytes::ZERO,
         anon: Bytes::ZERO,

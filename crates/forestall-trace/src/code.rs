@@ -68,6 +68,10 @@ codes! {
         Self::Reclaim => 0 Self::Reclaim,
         Self::Kill => 1 Self::Kill,
         Self::Sysrq => 2 Self::Sysrq,
+        Self::Brake => 3 Self::Brake,
+        Self::Warn => 4 Self::Warn,
+        Self::Grow => 5 Self::Grow,
+        Self::Evict => 6 Self::Evict,
     }
     Mode {
         Self::Observe => 0 Self::Observe,
@@ -77,6 +81,7 @@ codes! {
     Victims {
         Self::Culprit => 0 Self::Culprit,
         Self::Priority => 1 Self::Priority,
+        Self::Kubelet => 2 Self::Kubelet,
     }
     Owner {
         Self::Nobody => 0 Self::Nobody,
@@ -117,6 +122,7 @@ pub(crate) const fn outcome_code(kind: OutcomeKind) -> (u64, i32) {
         OutcomeKind::Gone => (3, 0),
         OutcomeKind::Vetoed => (4, 0),
         OutcomeKind::Failed(errno) => (5, errno),
+        OutcomeKind::Blocked => (6, 0),
     }
 }
 
@@ -129,6 +135,7 @@ pub(crate) const fn outcome_of(code: u64, errno: i32) -> Option<OutcomeKind> {
         3 => OutcomeKind::Gone,
         4 => OutcomeKind::Vetoed,
         5 => OutcomeKind::Failed(errno),
+        6 => OutcomeKind::Blocked,
         _ => return None,
     })
 }

@@ -168,6 +168,7 @@ pub(crate) const GROUP: &[Column<GroupSample>] = &[
     column!("oom_kills", oom_kills),
     column!("limit_bytes", limit limit),
     column!("limit_is_max", max limit),
+    column!("min_bytes", Bytes(min)),
     column!("swap_limit_bytes", limit swap_limit),
     column!("swap_limit_is_max", max swap_limit),
     column!("kind", code kind),

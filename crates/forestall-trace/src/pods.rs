@@ -1,8 +1,7 @@
 //! What Kubernetes said of the pods, as a record.
 
 use forestall_decide::{
-    Asks, Bytes, Cluster, Elsewhere, GroupId, Limit, Moment, Origin, Owner, Pod, PodContainer, PodUid, Pods,
-    Qos, Span,
+    Asks, Bytes, Cluster, Elsewhere, GroupId, Limit, Moment, Pod, PodContainer, PodUid, Pods, Span, Standing,
 };
 
 use crate::code::Code;
@@ -14,12 +13,14 @@ pub(crate) fn write(pods: &Pods, writer: &mut Writer<'_>) {
         told_at,
         list,
         cluster,
+        kubelet_evictions,
     } = pods;
     writer.number(1, told_at.0);
     writer.record(2, |writer| write_cluster(*cluster, writer));
     for pod in list {
         writer.record(3, |writer| write_pod(pod, writer));
     }
+    writer.number(4, *kubelet_evictions);
 }
 
 fn write_cluster(cluster: Cluster, writer: &mut Writer<'_>) {
@@ -56,6 +57,7 @@ fn write_pod(pod: &Pod, writer: &mut Writer<'_>) {
         terminating_since,
         memory_volumes,
         asks,
+        standing: Standing { vetoed, weight },
         containers,
     } = pod;
     writer.bytes(1, &uid.0.to_be_bytes());
@@ -85,6 +87,8 @@ fn write_pod(pod: &Pod, writer: &mut Writer<'_>) {
     for container in containers {
         writer.record(16, |writer| write_container(*container, writer));
     }
+    writer.switch(17, *vetoed);
+    writer.signed(18, i64::from(*weight));
 }
 
 fn write_asks(asks: Asks, writer: &mut Writer<'_>) {
@@ -127,6 +131,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Pods> {
             1 => pods.told_at = Moment(value.number()?),
             2 => pods.cluster = read_cluster(value.bytes()?)?,
             3 => pods.list.push(read_pod(value.bytes()?)?),
+            4 => pods.kubelet_evictions = value.number()?,
             _ => {}
         }
         Some(())
@@ -150,24 +155,7 @@ fn read_cluster(bytes: &[u8]) -> Option<Cluster> {
 }
 
 fn read_pod(bytes: &[u8]) -> Option<Pod> {
-    let mut pod = Pod {
-        uid: PodUid(0),
-        group: None,
-        namespace: "".into(),
-        name: "".into(),
-        labels: Vec::new(),
-        qos: Qos::BestEffort,
-        priority: 0,
-        priority_class: "".into(),
-        request: Bytes::ZERO,
-        owner: Owner::Nobody,
-        origin: Origin::Api,
-        grace: Span(0),
-        terminating_since: None,
-        memory_volumes: Bytes::ZERO,
-        asks: Asks::default(),
-        containers: Vec::new(),
-    };
+    let mut pod = Pod::default();
     read_fields(bytes, |tag, value| {
         match tag {
             1 => pod.uid = PodUid(u128::from_be_bytes(value.bytes()?.try_into().ok()?)),
@@ -186,6 +174,8 @@ fn read_pod(bytes: &[u8]) -> Option<Pod> {
             14 => pod.memory_volumes = Bytes(value.number()?),
             15 => pod.asks = read_asks(value.bytes()?)?,
             16 => pod.containers.push(read_container(value.bytes()?)?),
+            17 => pod.standing.vetoed = value.switch()?,
+            18 => pod.standing.weight = signed(value)?,
             _ => {}
         }
         Some(())

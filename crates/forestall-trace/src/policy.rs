@@ -1,6 +1,6 @@
 //! A policy as a record.
 
-use forestall_decide::{Bytes, BytesPerSecond, Policy, Span};
+use forestall_decide::{Bytes, BytesPerSecond, Policy, Rung, Rungs, Span};
 
 use crate::code::Code;
 use crate::record::{Writer, read_fields};
@@ -11,9 +11,7 @@ pub(crate) fn write(policy: &Policy, writer: &mut Writer<'_>) {
         mode,
         preset,
         victims,
-        reclaim,
-        kill,
-        sysrq,
+        rungs,
         culprit_share_permille,
         term_grace,
         effect_deadline,
@@ -31,9 +29,7 @@ pub(crate) fn write(policy: &Policy, writer: &mut Writer<'_>) {
     writer.number(1, mode.code());
     writer.number(2, preset.code());
     writer.number(3, victims.code());
-    writer.switch(4, reclaim);
-    writer.switch(5, kill);
-    writer.switch(6, sysrq);
+    writer.number(4, mask(rungs));
     writer.number(7, culprit_share_permille);
     writer.number(8, term_grace.0);
     writer.number(9, effect_deadline.0);
@@ -49,6 +45,19 @@ pub(crate) fn write(policy: &Policy, writer: &mut Writer<'_>) {
     writer.number(19, gist_available_bytes_min.0);
 }
 
+/// A set of rungs by their numbers.
+fn mask(rungs: Rungs) -> u64 {
+    let on = Rung::ALL.into_iter().filter(|rung| rungs.has(*rung));
+    on.fold(0, |mask, rung| mask | 1 << rung.code())
+}
+
+/// The set again; nothing where it has a rung that is not known.
+fn unmask(mask: u64) -> Option<Rungs> {
+    let set = Rung::ALL.into_iter().filter(|rung| mask & 1 << rung.code() != 0);
+    let rungs = set.fold(Rungs::NONE, |set, rung| set.with(rung, true));
+    (self::mask(rungs) == mask).then_some(rungs)
+}
+
 /// Reads a policy; what it does not say is as it is by default.
 pub(crate) fn read(bytes: &[u8]) -> Option<Policy> {
     let mut policy = Policy::default();
@@ -57,9 +66,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Policy> {
             1 => policy.mode = Code::of(value.number()?)?,
             2 => policy.preset = Code::of(value.number()?)?,
             3 => policy.victims = Code::of(value.number()?)?,
-            4 => policy.reclaim = value.switch()?,
-            5 => policy.kill = value.switch()?,
-            6 => policy.sysrq = value.switch()?,
+            4 => policy.rungs = unmask(value.number()?)?,
             7 => policy.culprit_share_permille = value.number()?,
             8 => policy.term_grace = Span(value.number()?),
             9 => policy.effect_deadline = Span(value.number()?),

@@ -218,6 +218,7 @@ const fn blank_group([id, _]: Key) -> GroupSample {
         populated: false,
         protection: None,
         limit: Limit::Bytes(Bytes::ZERO),
+        min: Bytes::ZERO,
         current: Bytes::ZERO,
         anon: Bytes::ZERO,
         shmem: Bytes::ZERO,

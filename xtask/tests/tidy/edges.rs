@@ -13,10 +13,7 @@ const GUARDED: [(&str, &[&str]); 5] = [
         "forestall-sense",
         &["forestall-decide", "forestall-kernel", "rustix", "thiserror"],
     ),
-    (
-        "forestall-trace",
-        &["forestall-decide", "crc32fast", "thiserror"],
-    ),
+    ("forestall-trace", &["forestall-decide", "crc32fast", "thiserror"]),
     (
         "forestall-act",
         &[

@@ -219,6 +219,20 @@ fn orders_without_sense_are_answered() {
     assert_eq!(wait_for(&handle, 2).0.note, Note::Misplaced);
 }
 
+#[test]
+fn a_rung_without_a_hand_never_reaches_the_one_that_kills() {
+    let (handle, mut child) = (start(), child(":"));
+    let place = Place::Process(id_of(child.id()));
+    for rung in [Rung::Brake, Rung::Warn, Rung::Grow, Rung::Evict] {
+        let mut order = order(1, Span::default(), place.clone());
+        order.action.rung = rung;
+        assert_eq!(handle.submit(order), Err(Rejected::NoHand), "{rung:?}");
+    }
+    assert_eq!(child.try_wait().expect("a child of ours"), None, "it lives");
+    child.kill().expect("ended");
+    child.wait().expect("gone");
+}
+
 /// A cgroup made of plain files, with these processes.
 fn fake_group(root: &Path, pids: &[u32], version: CgroupVersion) -> CgroupPlace {
     let list = pids.iter().map(u32::to_string).collect::<Vec<_>>().join("\n");

@@ -4,7 +4,7 @@ use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, SwapBehavio
 use forestall_decide::{
     ActionId, Asks, Bytes, Cluster, Elsewhere, GroupId, GroupKind, GroupSample, Limit, Mode, Moment,
     NodeSample, Origin as PodOrigin, Outcome, OutcomeKind, Owner, Pod, PodContainer, PodUid, Pods, Policy,
-    ProcessId, ProcessSample, Protection, Qos, Rung, Sample, Span, Stall,
+    ProcessId, ProcessSample, Protection, Qos, Rung, Rungs, Sample, Span, Stall, Standing,
 };
 use forestall_trace::{Encoder, Item, Names, Origin, Reader, Recorded};
 use proptest::prelude::*;
@@ -66,7 +66,7 @@ prop_compose! {
         let bytes = |at: usize| Bytes(figures[at]);
         GroupSample {
             id: GroupId(id << 33 | id), parent, kind, leaf: switches.0, populated: switches.1, protection,
-            limit: limits.0, current: bytes(0), anon: bytes(1), shmem: bytes(2), active_file: bytes(3),
+            limit: limits.0, min: bytes(9), current: bytes(0), anon: bytes(1), shmem: bytes(2), active_file: bytes(3),
             inactive_file: bytes(4), dirty: bytes(5), writeback: bytes(6), unevictable: bytes(7),
             slab_reclaimable: bytes(8), swap_current: bytes(9), swap_limit: limits.1, stall,
             refault_file_pages: figures[10], oom_kills: figures[11],
@@ -142,6 +142,7 @@ fn pods() -> impl Strategy<Value = Pods> {
                     _ => Elsewhere::Nowhere,
                 },
             },
+            kubelet_evictions: told_at * 3,
         })
 }
 
@@ -156,6 +157,10 @@ pub(crate) fn pod(uid: u128, priority: i32, on: bool, count: u32) -> Pod {
         priority,
         priority_class: "high".into(),
         request: Bytes(u64::from(count)),
+        standing: Standing {
+            vetoed: on,
+            weight: priority,
+        },
         owner: if on { Owner::DaemonSet } else { Owner::Controller },
         origin: if on { PodOrigin::Static } else { PodOrigin::Api },
         grace: Span::secs(30),
@@ -218,7 +223,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn policy() -> impl Strategy<Value = Policy> {
     (figure(), any::<bool>()).prop_map(|(number, on)| Policy {
         mode: Mode::Enforce,
-        kill: on,
+        rungs: Rungs::all().with(Rung::Kill, on),
         culprit_share_permille: number,
         kubelet_eviction_hard: Bytes(number),
         ..Policy::default()

@@ -10,7 +10,7 @@ use forestall_act::{
     CgroupVersion, DipEnd, Release, Right, SelfTest, lower_first_thread, raise_first_thread, recover_dips,
     self_test, shield_from_oom_killer, unshield_from_oom_killer,
 };
-use forestall_decide::{Policy, Preset, Rung};
+use forestall_decide::{Policy, Preset, Rung, Rungs};
 
 use super::seat::{Holder, Seat};
 
@@ -135,25 +135,29 @@ impl Ground {
     pub(crate) fn cut(&self, policy: &Policy) -> (Policy, Vec<(Rung, String)>) {
         let mut policy = *policy;
         let mut degraded = Vec::new();
-        let mut cut = |wanted: &mut bool, missing: Option<&str>, rung: Rung| {
-            if let Some(why) = missing.filter(|_| *wanted) {
-                *wanted = false;
+        for rung in Rung::ALL.into_iter().filter(|rung| policy.rungs.has(*rung)) {
+            let missing = match rung {
+                Rung::Kill => self.lacks_for_kill(),
+                Rung::Reclaim => self.lacks_for_reclaim(),
+                Rung::Sysrq => (!self.works("sysrq")).then_some("/proc/sysrq-trigger cannot be written"),
+                Rung::Brake | Rung::Warn | Rung::Grow | Rung::Evict => {
+                    Some("this agent has no hand for it yet: it can be tried by simulate and replay")
+                }
+            };
+            if let Some(why) = missing {
                 degraded.push((rung, why.to_owned()));
             }
-        };
-        cut(&mut policy.kill, self.lacks_for_kill(), Rung::Kill);
-        cut(&mut policy.reclaim, self.lacks_for_reclaim(), Rung::Reclaim);
-        let sysrq = (!self.works("sysrq")).then_some("/proc/sysrq-trigger cannot be written");
-        cut(&mut policy.sysrq, sysrq, Rung::Sysrq);
+        }
+        for (rung, _) in &degraded {
+            policy.rungs = policy.rungs.with(*rung, false);
+        }
         (policy, degraded)
     }
 
     /// What could be done here, whether or not it is asked for.
     pub(crate) fn grants(&self, policy: &Policy) -> Policy {
         let everything = Policy {
-            reclaim: true,
-            kill: true,
-            sysrq: true,
+            rungs: Rungs::all(),
             preset: Preset::Forestall,
             ..*policy
         };

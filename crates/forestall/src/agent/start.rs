@@ -140,9 +140,7 @@ pub(crate) fn say_left_out(left_out: usize) -> Option<String> {
 /// Takes over what a new configuration may change, on a machine whose rights are known already.
 pub(crate) fn adapt(policy: &Policy, granted: &Policy) -> Policy {
     Policy {
-        reclaim: policy.reclaim && granted.reclaim,
-        kill: policy.kill && granted.kill,
-        sysrq: policy.sysrq && granted.sysrq,
+        rungs: policy.rungs.and(granted.rungs),
         tick_idle: if policy.preset == Preset::Forestall {
             granted.tick_idle.max(policy.tick_calm)
         } else {

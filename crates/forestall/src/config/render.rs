@@ -75,7 +75,7 @@ fn fields(settings: &Settings) -> Vec<Field> {
         "",
         "victims",
         word::<Victims>(policy.victims),
-        "Whom to choose: culprit (only who explains the growth), priority (the lowest first).",
+        "Whom to choose: culprit (who explains the growth), kubelet (its own order), priority (the lowest first).",
     );
     add(
         "",
@@ -114,24 +114,14 @@ fn fields(settings: &Settings) -> Vec<Field> {
         "The kubelet's hard eviction threshold memory.available on this node.",
     );
 
-    add(
-        "rungs",
-        "reclaim",
-        policy_word(policy.reclaim),
-        "Reclaim cold page cache where it lies.",
-    );
-    add(
-        "rungs",
-        "kill",
-        policy_word(policy.kill),
-        "End the culprit: TERM, and KILL after timing.termGrace.",
-    );
-    add(
-        "rungs",
-        "sysrq",
-        policy_word(policy.sysrq),
-        "Call the kernel's own OOM killer, which chooses for itself.",
-    );
+    for rung in Rung::ALL {
+        add(
+            "rungs",
+            rung.label(),
+            policy_word(policy.rungs.has(rung)),
+            what_it_does(rung),
+        );
+    }
 
     add(
         "timing",
@@ -194,6 +184,20 @@ fn fields(settings: &Settings) -> Vec<Field> {
 const PRESET: &str = "\
 Whose rules: forestall (runway, stall and culprit); war-story-a (used or page cache above a percentage, lowest
 priority first); gist (SysRq f whenever too little is available). The last two bring their own rungs and interval.";
+
+const fn what_it_does(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Reclaim => "Reclaim cold page cache where it lies.",
+        Rung::Brake => {
+            "Slow the culprit down by memory.high for a bounded time. Only simulate and replay know it yet."
+        }
+        Rung::Warn => "Let a pod that asks for it save its state. Only simulate and replay know it yet.",
+        Rung::Grow => "Raise the limit of a pod that asks for it. Only simulate and replay know it yet.",
+        Rung::Evict => "Evict the pod through the API server. Only simulate and replay know it yet.",
+        Rung::Kill => "End the culprit: TERM, and KILL after timing.termGrace.",
+        Rung::Sysrq => "Call the kernel's own OOM killer, which chooses for itself.",
+    }
+}
 
 fn policy_word(on: bool) -> String {
     if on { "true" } else { "false" }.to_owned()

@@ -153,7 +153,7 @@ fn the_gist_in_one_line() {
     .expect("it is sound");
     let policy = settings.policy;
     assert_eq!((policy.preset, policy.mode), (Preset::Gist, Mode::Enforce));
-    assert_eq!((policy.reclaim, policy.kill, policy.sysrq), (false, false, true));
+    assert_eq!(policy.rungs, Rungs::of(&[Rung::Sysrq]));
     assert_eq!(
         (policy.tick_calm, policy.tick_near),
         (Span::secs(60), Span::secs(60))
@@ -170,8 +170,8 @@ fn war_story_a_in_one_line() {
     .expect("it is sound");
     let policy = settings.policy;
     assert_eq!(
-        (policy.victims, policy.kill, policy.sysrq),
-        (Victims::Priority, true, false)
+        (policy.victims, policy.rungs),
+        (Victims::Priority, Rungs::of(&[Rung::Kill]))
     );
     assert_eq!(
         (policy.war_story_used_permille, policy.war_story_cache_permille),

@@ -310,6 +310,7 @@ impl RefusalBody {
     pub(crate) fn new(refusal: &Refusal, why: EvidenceBody) -> Self {
         let protection = match refusal.reason {
             RefusalReason::Protected(protection) => Some(words::protection(protection)),
+            RefusalReason::Spared(why) => Some(words::why_not(why)),
             _ => None,
         };
         Self {

@@ -57,6 +57,13 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                         words::protection(protection)
                     )
                 }
+                RefusalReason::Spared(why) => {
+                    format!(
+                        "{} ({})",
+                        words::reason_sentence(refusal.reason),
+                        words::why_not(why)
+                    )
+                }
                 reason => words::reason_sentence(reason).to_owned(),
             };
             (
@@ -71,7 +78,7 @@ pub(super) fn of(event: &Event) -> (Level, String) {
             let target = aimed_at(outcome.rung, event.target.as_bytes());
             let level = match outcome.kind {
                 OutcomeKind::Progress | OutcomeKind::Done | OutcomeKind::Gone => Level::Info,
-                OutcomeKind::NoEffect | OutcomeKind::Vetoed => Level::Warn,
+                OutcomeKind::NoEffect | OutcomeKind::Vetoed | OutcomeKind::Blocked => Level::Warn,
                 OutcomeKind::Failed(_) => Level::Error,
             };
             let errno = match outcome.kind {

@@ -106,6 +106,7 @@ fn quiet() -> Decision<'static> {
         alarms: &[],
         actions: &[],
         refusals: &[],
+        passed_over: &[],
         wake_in: Span::secs(1),
     }
 }
@@ -184,6 +185,7 @@ fn an_action_and_a_refusal_say_why() {
         &Decision {
             actions: &actions,
             refusals: &refusals,
+            passed_over: &[],
             ..quiet()
         },
     );

@@ -37,9 +37,34 @@ pub(crate) const fn reason(reason: RefusalReason) -> &'static str {
         RefusalReason::NoCulprit => "no-culprit",
         RefusalReason::Protected(_) => "protected",
         RefusalReason::NothingToKill => "nothing-to-kill",
+        RefusalReason::Spared(_) => "spared",
         RefusalReason::Waiting => "waiting",
+        RefusalReason::OnItsWay => "on-its-way",
         RefusalReason::KernelKilled => "kernel-killed",
         RefusalReason::RungOff => "rung-off",
+    }
+}
+
+/// Why somebody was passed over.
+pub(crate) const fn why_not(why: WhyNot) -> &'static str {
+    match why {
+        WhyNot::Protected(why) => protection(why),
+        WhyNot::Critical => "critical",
+        WhyNot::OptedOut => "opted-out",
+        WhyNot::DaemonSet => "daemon-set",
+        WhyNot::NobodyBringsItBack => "nobody-brings-it-back",
+        WhyNot::Terminating => "terminating",
+        WhyNot::GraceTooLong => "grace-too-long",
+        WhyNot::FreesTooLittle => "frees-too-little",
+        WhyNot::OthersFirst => "others-first",
+        WhyNot::Tried => "tried",
+        WhyNot::Blocked => "blocked",
+        WhyNot::NoToken => "no-token",
+        WhyNot::NowhereToGo => "nowhere-to-go",
+        WhyNot::ApiAway => "api-away",
+        WhyNot::NotAsked => "not-asked",
+        WhyNot::NoRoom => "no-room",
+        WhyNot::Unseen => "unseen",
     }
 }
 
@@ -49,7 +74,9 @@ pub(crate) const fn reason_sentence(reason: RefusalReason) -> &'static str {
         RefusalReason::NoCulprit => "nobody explains enough of the growth",
         RefusalReason::Protected(_) => "the culprit may not be touched",
         RefusalReason::NothingToKill => "the culprit has no process left; its memory outlives it",
+        RefusalReason::Spared(_) => "the culprit's pod may not be touched",
         RefusalReason::Waiting => "an action is under way or has just ended",
+        RefusalReason::OnItsWay => "enough memory is on its way: pods are terminating",
         RefusalReason::KernelKilled => "the kernel has just killed; that memory is on its way",
         RefusalReason::RungOff => "the rung is switched off or its right is missing",
     }

@@ -32,9 +32,7 @@ impl Talker {
         // The rights may be others than at start: entering has tried them anew.
         let grants = setup.ground.grants(&setup.granted);
         setup.granted = Policy {
-            reclaim: grants.reclaim,
-            kill: grants.kill,
-            sysrq: grants.sysrq,
+            rungs: grants.rungs,
             ..setup.granted
         };
         let (_, rungs) = setup.ground.cut(wanted);

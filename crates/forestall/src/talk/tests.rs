@@ -67,6 +67,7 @@ fn published() -> Ends {
         alarms: &[],
         actions: &[],
         refusals: &[],
+        passed_over: &[],
         wake_in: Span::secs(1),
     };
     ends.post.publish(
@@ -269,6 +270,7 @@ fn a_guard_that_does_not_look_is_neither_healthy_nor_ready() {
         alarms: &[],
         actions: &[],
         refusals: &[],
+        passed_over: &[],
         wake_in: Span(0),
     };
     // Its last look was at the machine's boot, which is more than the margin of five seconds ago.

@@ -66,11 +66,19 @@ pub(crate) enum AlarmStage {
     False,
     /// We acted.
     Intervened,
+    /// Somebody ended without an alarm.
+    Missed,
 }
 
 impl AlarmStage {
     /// All of them, in the order of the counters.
-    pub(crate) const ALL: [Self; 4] = [Self::Raised, Self::True, Self::False, Self::Intervened];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Raised,
+        Self::True,
+        Self::False,
+        Self::Intervened,
+        Self::Missed,
+    ];
 
     /// The stage an alarm event tells.
     pub(crate) const fn of(verdict: Option<AlarmVerdict>) -> Self {
@@ -79,6 +87,7 @@ impl AlarmStage {
             Some(AlarmVerdict::True) => Self::True,
             Some(AlarmVerdict::False) => Self::False,
             Some(AlarmVerdict::Intervened) => Self::Intervened,
+            Some(AlarmVerdict::Missed) => Self::Missed,
         }
     }
 
@@ -89,6 +98,7 @@ impl AlarmStage {
             Self::True => "true",
             Self::False => "false",
             Self::Intervened => "intervened",
+            Self::Missed => "missed",
         }
     }
 }
@@ -103,7 +113,7 @@ pub(crate) const WALLS: [WallKind; 6] = [
     WallKind::Container,
 ];
 /// See [`WALLS`].
-pub(crate) const RUNGS: [Rung; 3] = [Rung::Reclaim, Rung::Kill, Rung::Sysrq];
+pub(crate) const RUNGS: [Rung; 7] = Rung::ALL;
 /// See [`WALLS`].
 pub(crate) const MODES: [Mode; 3] = [Mode::Observe, Mode::Shadow, Mode::Enforce];
 

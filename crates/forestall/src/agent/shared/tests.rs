@@ -40,6 +40,7 @@ fn quiet(readings: &[WallReading]) -> Decision<'_> {
         alarms: &[],
         actions: &[],
         refusals: &[],
+        passed_over: &[],
         wake_in: Span::secs(1),
     }
 }
@@ -137,6 +138,7 @@ fn a_refusal_is_told_once_a_minute_and_another_reason_at_once() {
             &Sample::default(),
             &Decision {
                 refusals: &refusals,
+                passed_over: &[],
                 ..quiet(&[])
             },
             &Fixed,
