@@ -1,6 +1,7 @@
 //! Settings written as the YAML they could be read from: with a comment on every field for the documentation, without
 //! for `check-config`. One function for both, so that neither can name a field the other does not.
 
+use forestall_decide::Rung;
 use std::fmt::Write;
 
 use super::checked::Settings;

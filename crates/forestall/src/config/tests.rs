@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Span, Victims};
+use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Rungs, Span, Victims};
 
 use super::*;
 use crate::config::choice::{Mode as ModeWord, Preset as PresetWord};

@@ -20,6 +20,7 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 AlarmStage::True => (Level::Error, "alarm came true"),
                 AlarmStage::False => (Level::Info, "alarm was false"),
                 AlarmStage::Intervened => (Level::Info, "alarm ended by an action of ours"),
+                AlarmStage::Missed => (Level::Error, "somebody ended without an alarm"),
             };
             let age = if alarm.verdict.is_some() {
                 format!(" after {}", fine(alarm.age))

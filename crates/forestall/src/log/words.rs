@@ -1,6 +1,6 @@
 //! The engine's values as the words that logs, metrics and the documentation share.
 
-use forestall_decide::{Bytes, Confidence, Mode, OutcomeKind, Protection, RefusalReason, Span};
+use forestall_decide::{Bytes, Confidence, Mode, OutcomeKind, Protection, RefusalReason, Span, WhyNot};
 
 use crate::agent::shared::ActionOutcome;
 

@@ -13,6 +13,8 @@ pub(crate) enum ActionOutcome {
     Gone,
     /// A last check found a protected process.
     Vetoed,
+    /// The API server refused it for now.
+    Blocked,
     /// A right is missing or the system call failed.
     Failed,
     /// Decided in a mode that does not act.
@@ -21,11 +23,12 @@ pub(crate) enum ActionOutcome {
 
 impl ActionOutcome {
     /// All of them, in the order of the counters.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Done,
         Self::NoEffect,
         Self::Gone,
         Self::Vetoed,
+        Self::Blocked,
         Self::Failed,
         Self::NotTried,
     ];
@@ -38,6 +41,7 @@ impl ActionOutcome {
             OutcomeKind::NoEffect => Some(Self::NoEffect),
             OutcomeKind::Gone => Some(Self::Gone),
             OutcomeKind::Vetoed => Some(Self::Vetoed),
+            OutcomeKind::Blocked => Some(Self::Blocked),
             OutcomeKind::Failed(_) => Some(Self::Failed),
         }
     }
@@ -49,6 +53,7 @@ impl ActionOutcome {
             Self::NoEffect => "no-effect",
             Self::Gone => "gone",
             Self::Vetoed => "vetoed",
+            Self::Blocked => "blocked",
             Self::Failed => "failed",
             Self::NotTried => "not-tried",
         }
