@@ -76,7 +76,9 @@ impl Agent {
 
     /// It may act, by rules of its own and not by a public preset.
     pub(crate) fn guards(&self) -> bool {
-        self.policy.mode == Mode::Enforce && self.policy.preset == Preset::Forestall && self.policy.kill
+        self.policy.mode == Mode::Enforce
+            && self.policy.preset == Preset::Forestall
+            && self.policy.rungs.has(Rung::Kill)
     }
 
     fn clock(&self, now: Moment) -> Moment {

@@ -7,9 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use forestall_decide::{
-    Bytes, GroupId, GroupKind, GroupSample, Limit, Moment, Policy, ProcessId, Qos, Sample,
-};
+use forestall_decide::{Bytes, GroupId, GroupKind, GroupSample, Moment, Policy, ProcessId, Qos, Sample};
 use forestall_trace::tap::{Intake, Namer, Waited, open};
 use forestall_trace::{Encoder, Item, Origin, Reader, Recorded};
 
@@ -57,26 +55,11 @@ fn sample(groups: u64) -> Sample {
 fn group(id: u64) -> GroupSample {
     GroupSample {
         id: GroupId(id),
-        parent: None,
         kind: GroupKind::Container(Qos::Burstable),
         leaf: true,
         populated: true,
-        protection: None,
-        limit: Limit::Max,
         current: Bytes::mebi(id),
-        anon: Bytes::ZERO,
-        shmem: Bytes::ZERO,
-        active_file: Bytes::ZERO,
-        inactive_file: Bytes::ZERO,
-        dirty: Bytes::ZERO,
-        writeback: Bytes::ZERO,
-        unevictable: Bytes::ZERO,
-        slab_reclaimable: Bytes::ZERO,
-        swap_current: Bytes::ZERO,
-        swap_limit: Limit::Max,
-        stall: None,
-        refault_file_pages: 0,
-        oom_kills: 0,
+        ..GroupSample::default()
     }
 }
 

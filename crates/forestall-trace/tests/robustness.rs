@@ -193,26 +193,14 @@ fn a_steady_container_costs_a_bit_and_a_growing_one_a_few_bytes() {
     sample.groups = (0..100)
         .map(|id| forestall_decide::GroupSample {
             id: GroupId(id),
-            parent: None,
             kind: GroupKind::Container(template.qos),
             leaf: true,
             populated: true,
-            protection: None,
             limit: forestall_decide::Limit::Max,
             current: Bytes::mebi(id),
             anon: Bytes::mebi(id),
-            shmem: Bytes::ZERO,
-            active_file: Bytes::ZERO,
-            inactive_file: Bytes::ZERO,
-            dirty: Bytes::ZERO,
-            writeback: Bytes::ZERO,
-            unevictable: Bytes::ZERO,
-            slab_reclaimable: Bytes::ZERO,
-            swap_current: Bytes::ZERO,
             swap_limit: forestall_decide::Limit::Max,
-            stall: None,
-            refault_file_pages: 0,
-            oom_kills: 0,
+            ..forestall_decide::GroupSample::default()
         })
         .collect();
     let mut now = 1_000_000;

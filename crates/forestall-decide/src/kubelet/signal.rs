@@ -120,26 +120,13 @@ mod tests {
     fn article(pods_working_set: Bytes) -> Sample {
         let kubepods = GroupSample {
             id: GroupId(1),
-            parent: None,
             kind: GroupKind::Kubepods,
-            leaf: false,
             populated: true,
-            protection: None,
             limit: Limit::Bytes(Bytes(5_573_943_296)),
             current: pods_working_set + Bytes::mebi(50),
-            anon: Bytes::ZERO,
-            shmem: Bytes::ZERO,
             active_file: Bytes::mebi(70),
             inactive_file: Bytes::mebi(50),
-            dirty: Bytes::ZERO,
-            writeback: Bytes::ZERO,
-            unevictable: Bytes::ZERO,
-            slab_reclaimable: Bytes::ZERO,
-            swap_current: Bytes::ZERO,
-            swap_limit: Limit::Max,
-            stall: None,
-            refault_file_pages: 0,
-            oom_kills: 0,
+            ..GroupSample::default()
         };
         Sample {
             node: NodeSample {

@@ -59,6 +59,7 @@ impl Pseudonyms {
             told_at: pods.told_at,
             list: pods.list.iter().map(|pod| self.pod(pod)).collect(),
             cluster: pods.cluster,
+            kubelet_evictions: pods.kubelet_evictions,
         }
     }
 
@@ -79,6 +80,7 @@ impl Pseudonyms {
             terminating_since,
             memory_volumes,
             asks,
+            standing,
             containers,
         } = pod;
         let known = self.uids.len() as u128 + 1;
@@ -108,6 +110,7 @@ impl Pseudonyms {
             terminating_since: *terminating_since,
             memory_volumes: *memory_volumes,
             asks: without_text(*asks),
+            standing: without_text(*standing),
             containers: containers.iter().copied().map(without_text).collect(),
         }
     }

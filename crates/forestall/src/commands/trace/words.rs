@@ -3,7 +3,7 @@
 use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, SwapBehavior};
 use forestall_decide::{
     Elsewhere, GroupKind, GroupSample, Limit, Lru, NodeSample, Origin, Outcome, OutcomeKind, Owner, Pod,
-    Pods, Policy, ProcessSample, Protection, Qos, Sample, Span,
+    Pods, Policy, ProcessSample, Protection, Qos, Rung, Sample, Span,
 };
 use forestall_trace::{Names, describe};
 use serde_json::{Map, Value, json};
@@ -107,13 +107,15 @@ pub(super) fn outcome(outcome: &Outcome) -> Value {
 
 /// A policy.
 pub(crate) fn policy(policy: &Policy) -> Value {
+    let rungs = Rung::ALL
+        .into_iter()
+        .filter(|rung| policy.rungs.has(*rung))
+        .map(Rung::label);
     json!({
         "mode": words::mode(policy.mode),
         "preset": word::<choice::Preset>(policy.preset),
         "victims": word::<choice::Victims>(policy.victims),
-        "reclaim": policy.reclaim,
-        "kill": policy.kill,
-        "sysrq": policy.sysrq,
+        "rungs": rungs.collect::<Vec<_>>(),
         "culprit_share_permille": policy.culprit_share_permille,
         "term_grace_micros": policy.term_grace.0,
         "effect_deadline_micros": policy.effect_deadline.0,
@@ -224,6 +226,8 @@ fn pod(pod: &Pod) -> Value {
         "warning_micros": pod.asks.warning.map(|Span(micros)| micros),
         "growth": pod.asks.growth,
         "preference": pod.asks.preference,
+        "vetoed": pod.standing.vetoed,
+        "weight": pod.standing.weight,
         "containers": containers.collect::<Vec<_>>(),
     })
 }
