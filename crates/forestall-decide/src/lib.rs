@@ -22,6 +22,7 @@ mod pods;
 mod policy;
 mod preset;
 mod reclaim;
+mod swap;
 mod tree;
 mod units;
 mod wall;
