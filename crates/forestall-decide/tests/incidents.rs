@@ -195,3 +195,31 @@ fn a_daemon_that_spreads_its_growth_over_its_workers_is_ended_worker_by_worker()
     let target = world.ordered.first().map(|(_, action)| action.target);
     assert!(matches!(target, Some(Target::Process(_))), "{target:?}");
 }
+
+#[test]
+fn a_heap_that_went_to_swap_is_spared_once_nobody_waits_any_more() {
+    let mut world = World::new(1024, 760);
+    world.kubepods_limit = Limit::Max;
+    world.container(1, 870).rate = 8 * MIB;
+    let mut engine = enforcing();
+    let start = world.now;
+    while world.now < start + Span::secs(30) {
+        let passed = world.now.since(start);
+        // It stalls for half of eight seconds with more than 5 % left, and stops growing a second and a half later with less.
+        world.stall_full_permille = if passed < Span::secs(8) { 500 } else { 0 };
+        world.of(1).rate = if passed < Span::millis(9500) { 8 * MIB } else { 0 };
+        let mut sample = world.sample();
+        (sample.node.swap_total, sample.node.swap_free) = (Bytes::mebi(1024), Bytes::mebi(900));
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        let rules: Vec<_> = decision
+            .actions
+            .iter()
+            .map(|action| action.evidence.rule)
+            .collect();
+        assert_eq!(rules, Vec::<&str>::new(), "after {passed:?}");
+        let wake = decision.wake_in;
+        world.grow(wake);
+    }
+    let left = world.sample().node.available;
+    assert!(left < Bytes::mebi(1024).permille(50), "{left}");
+}

@@ -235,7 +235,7 @@ impl World {
         }
     }
 
-    fn grow(&mut self, wake: Span) {
+    pub(crate) fn grow(&mut self, wake: Span) {
         for container in &mut self.containers {
             container.anon += container.rate * wake.0 / 1_000_000;
         }
