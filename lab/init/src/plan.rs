@@ -21,6 +21,10 @@ impl Share {
 
 /// Everything the guest has to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a trait that a node has or has not"
+)]
 pub struct Plan {
     /// The scenario's name, for the reports only.
     pub scenario: String,

@@ -54,6 +54,7 @@ pub(super) fn step(step_bytes: u64, every_millis: u64, total_bytes: Option<u64>)
     let mut held_bytes = 0;
     while total_bytes.is_none_or(|total| held_bytes < total) {
         sleep(Duration::from_millis(every_millis));
+        let step_bytes = total_bytes.map_or(step_bytes, |total| step_bytes.min(total - held_bytes));
         for _ in 0..step_bytes.div_ceil(u64::from(BLOCK_BYTES)) {
             blocks.push(noise.block(BLOCK_BYTES));
         }
