@@ -252,8 +252,6 @@ pub enum Work {
         step: Share,
         /// How often.
         every_millis: u64,
-        /// Where it stops, if it does.
-        total: Option<Share>,
     },
     /// Takes `size`, gives it back, rests, and begins again.
     Batch {
@@ -263,15 +261,6 @@ pub enum Work {
         rate: Share,
         /// How long it rests.
         rest_millis: u64,
-    },
-    /// Processes that each hold a little and end soon after, as those of a compiler do.
-    Churn {
-        /// How much each of them holds.
-        each: Share,
-        /// How many are started a second.
-        per_second: u32,
-        /// How long one lives.
-        life_millis: u64,
     },
     /// Writes a file on a tmpfs, removes it, and begins again.
     Scratch {

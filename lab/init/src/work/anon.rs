@@ -47,21 +47,15 @@ pub(super) fn grow(rate_bytes: u64, total_bytes: Option<u64>, start_bytes: u64) 
     rest()
 }
 
-/// Grows by `step_bytes` every `every_millis`, up to `total_bytes` or without end.
-pub(super) fn step(step_bytes: u64, every_millis: u64, total_bytes: Option<u64>) -> Result<()> {
+/// Grows by `step_bytes` every `every_millis`, without end.
+pub(super) fn step(step_bytes: u64, every_millis: u64) -> Result<()> {
     let mut noise = Noise::new();
     let mut blocks: Vec<Vec<u64>> = Vec::new();
-    let mut held_bytes = 0;
-    while total_bytes.is_none_or(|total| held_bytes < total) {
+    loop {
         sleep(Duration::from_millis(every_millis));
-        let step_bytes = total_bytes.map_or(step_bytes, |total| step_bytes.min(total - held_bytes));
-        for _ in 0..step_bytes.div_ceil(u64::from(BLOCK_BYTES)) {
-            blocks.push(noise.block(BLOCK_BYTES));
-        }
-        held_bytes += step_bytes;
+        blocks.extend((0..step_bytes.div_ceil(u64::from(BLOCK_BYTES))).map(|_| noise.block(BLOCK_BYTES)));
+        black_box(&blocks);
     }
-    black_box(&blocks);
-    rest()
 }
 
 /// Takes `size_bytes` at `rate_bytes` a second, gives them back, rests, and begins again.

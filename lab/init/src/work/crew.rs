@@ -1,11 +1,9 @@
-//! Several processes: a leader with a crew, and a compiler's many that end soon.
+//! Several processes under one that waits for them.
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use forestall_lab_init::plan::{Share, Work};
+use forestall_lab_init::plan::Work;
 
 /// Starts each of `works` in a process of its own, waits for all that do more than hold, and ends as the last of them.
 pub(super) fn lead(works: &[Work]) -> Result<()> {
@@ -21,23 +19,6 @@ pub(super) fn lead(works: &[Work]) -> Result<()> {
     }
     // As a shell does it, so that whoever waits for the leader can tell how the crew ended.
     std::process::exit(last)
-}
-
-/// Keeps processes coming and going: each holds `each` and is ended after its life.
-pub(super) fn churn(each: Share, per_second: u32, life_millis: u64) -> Result<()> {
-    let life = Duration::from_millis(life_millis);
-    let mut alive: Vec<(Instant, Child)> = Vec::new();
-    loop {
-        alive.push((Instant::now(), start(&Work::Hold { hold: each })?));
-        for (started, child) in &mut alive {
-            if started.elapsed() >= life {
-                child.kill().context("ending a child")?;
-                child.wait().context("waiting for a child")?;
-            }
-        }
-        alive.retain(|(started, _)| started.elapsed() < life);
-        sleep(Duration::from_secs(1) / per_second.max(1));
-    }
 }
 
 fn start(work: &Work) -> Result<Child> {

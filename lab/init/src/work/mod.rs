@@ -37,11 +37,7 @@ pub(crate) fn run(work: &Work) -> Result<()> {
         Work::Reread { size, rate } | Work::Stream { size, rate } => {
             file::read_over_and_over(bytes(size), bytes(rate))
         }
-        Work::Steps {
-            step,
-            every_millis,
-            total,
-        } => anon::step(bytes(step), *every_millis, total.as_ref().map(bytes)),
+        Work::Steps { step, every_millis } => anon::step(bytes(step), *every_millis),
         Work::Batch {
             size,
             rate,
@@ -49,11 +45,6 @@ pub(crate) fn run(work: &Work) -> Result<()> {
         } => anon::batch(bytes(size), bytes(rate), *rest_millis),
         Work::Locked { rate } => anon::lock(bytes(rate)),
         Work::Scratch { size, rate } => shmem::fill_and_remove(bytes(size), bytes(rate)),
-        Work::Churn {
-            each,
-            per_second,
-            life_millis,
-        } => crew::churn(*each, *per_second, *life_millis),
         Work::Crew { works } => crew::lead(works),
     }
 }

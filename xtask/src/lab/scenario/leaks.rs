@@ -83,7 +83,6 @@ pub(super) const ALL: [Scenario; 8] = [
             let work = Work::Steps {
                 step: Share(dice.between(15, 50)),
                 every_millis: u64::from(dice.between(1500, 3000)),
-                total: None,
             };
             plan.pods.push(culprit(dice, "stepper", work));
             plan.deadline_millis = 120_000;
