@@ -147,7 +147,8 @@ fn is_root_of(group: &GroupSample, scope: Option<GroupId>) -> bool {
     scope == Some(group.id)
 }
 
-/// Outside `kubepods` one process is acted upon and never a cgroup: the one that grew most in the culprit's place.
+/// Outside `kubepods` one process is acted upon and never a cgroup: the one that grew most in the culprit's place, where
+/// its processes explain the growth there at all.
 fn narrow(sample: &Sample, history: &History, culprit: Culprit, noise: Bytes) -> Culprit {
     let home = match culprit.target {
         Target::Node => None,
@@ -173,13 +174,12 @@ fn narrow(sample: &Sample, history: &History, culprit: Culprit, noise: Bytes) ->
                 (rise, _) => Bytes(u64::try_from(rise).unwrap_or(0)),
             })
     };
-    let largest = sample
-        .processes
-        .iter()
-        .filter(|process| process.group == home)
-        .max_by_key(|process| (grown(process), core::cmp::Reverse(process.id)));
+    let at_home = || sample.processes.iter().filter(|process| process.group == home);
+    let explained: Bytes = at_home().map(grown).sum();
+    let largest = at_home().max_by_key(|process| (grown(process), core::cmp::Reverse(process.id)));
     match largest {
-        Some(process) if grown(process) > noise && grown(process).0 >= culprit.grown.0 / 2 => Culprit {
+        // Together, and not alone: a daemon may spread its growth over many workers, which then end one after another.
+        Some(process) if grown(process) > noise && explained.0 >= culprit.grown.0 / 2 => Culprit {
             target: Target::Process(process.id),
             protection: process.protection.or(handed_down(culprit.protection)),
             ..culprit

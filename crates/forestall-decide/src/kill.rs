@@ -24,6 +24,8 @@ const TERM_BAND_PERMILLE: u64 = 40;
 const THRASH_BAND_PERMILLE: u64 = 50;
 /// All tasks waiting for this share of ten seconds is thrashing (permille).
 const THRASH_FULL_PERMILLE: u64 = 300;
+/// It is still going on where they also waited for this share of the last second (permille).
+const STILL_FULL_PERMILLE: u64 = 100;
 
 /// A kill that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +111,7 @@ pub(crate) fn judge_kill(
         reading.distance
     };
     if full >= THRASH_FULL_PERMILLE
+        && reading.stall_full_permille >= STILL_FULL_PERMILLE
         && !stalls_are_ours
         && plain_distance <= size.permille(THRASH_BAND_PERMILLE)
     {

@@ -28,6 +28,7 @@ mod preset;
 mod reclaim;
 mod repeat;
 mod rung;
+mod swap;
 mod tree;
 mod units;
 mod victim;

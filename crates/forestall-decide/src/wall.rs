@@ -5,6 +5,7 @@ use crate::forecast::forecast;
 use crate::history::{History, Scope};
 use crate::input::{GroupKind, GroupSample, NodeSample, Sample};
 use crate::policy::Policy;
+use crate::swap::swap_room;
 use crate::tree::lineage;
 use crate::units::{Bytes, Limit, Span};
 use crate::window::Track;
@@ -17,18 +18,6 @@ const PAGE: u64 = 4096;
 /// What a counter may be off by: a batch of pages on every processor, for charging and again for statistics.
 pub(crate) fn noise(node: &NodeSample) -> Bytes {
     Bytes(2 * CHARGE_BATCH_PAGES * PAGE * u64::from(node.cpus.max(1)))
-}
-
-/// What swap can still take of `anon`. Swap in memory (zram) frees only part of what it takes: half is reckoned with,
-/// the ratio of incompressible-to-typical pages that zram's own documentation plans with (2:1).
-fn swap_room(node: &NodeSample, anon: Bytes, limit: Limit, used: Bytes) -> Bytes {
-    let free = if node.swap_is_zram {
-        node.swap_free.permille(500)
-    } else {
-        node.swap_free
-    };
-    let allowed = limit.bytes().map_or(free, |limit| free.min(limit - used));
-    allowed.min(anon)
 }
 
 /// Reads all walls into `out`, in order of kind and then of the sample.
@@ -73,8 +62,7 @@ fn is_container(group: &GroupSample) -> bool {
 /// counts though `memory.min` keeps it.
 fn read_kernel(sample: &Sample, history: &History) -> WallReading {
     let node = &sample.node;
-    let swap = swap_room(node, node.anon, Limit::Max, Bytes::ZERO);
-    let distance = (node.available - kept_cache(sample)) + swap;
+    let distance = (node.available - kept_cache(sample)) + swap_room(sample, None);
     let limit = Limit::Bytes(node.total);
     reading(
         WallKind::Kernel,
@@ -111,8 +99,7 @@ fn read_limit(
     if limit >= sample.node.total {
         return None;
     }
-    let swap = swap_room(&sample.node, group.anon, group.swap_limit, group.swap_current);
-    let distance = (limit - (group.current - group.reclaimable())) + swap;
+    let distance = (limit - (group.current - group.reclaimable())) + swap_room(sample, Some(group));
     let scope = history.group(group.id)?;
     Some(reading(
         kind,

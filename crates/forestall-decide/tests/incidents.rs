@@ -3,7 +3,8 @@
 mod world;
 
 use forestall_decide::{
-    Bytes, Engine, GroupId, Input, Limit, Mode, Moment, Policy, RefusalReason, Span, Target,
+    Bytes, Engine, GroupId, Input, Limit, Mode, Moment, Policy, ProcessId, ProcessSample, RefusalReason,
+    Span, Target,
 };
 use world::{MIB, World, enforcing};
 
@@ -161,4 +162,64 @@ fn a_clock_that_jumps_back_does_not_hold_up_the_guard() {
     world.of(1).rate = 10 * MIB;
     world.run(&mut engine, Span::secs(60), |_| ());
     assert_eq!((world.killed(), world.kernel_kills), (vec![leaker(1)], 0));
+}
+
+#[test]
+fn a_daemon_that_spreads_its_growth_over_its_workers_is_ended_worker_by_worker() {
+    const WORKERS: u64 = 5;
+    let mut world = World::new(1024, 760);
+    world.container(1, 200);
+    world.host_rate = 60 * MIB;
+    let mut engine = enforcing();
+    let end = world.now + Span::secs(60);
+    while world.now < end && world.ordered.is_empty() {
+        let mut sample = world.sample();
+        let whole = sample.processes.pop().expect("the host's process");
+        sample.processes.extend((0..WORKERS).map(|worker| ProcessSample {
+            id: ProcessId {
+                pid: 100 + u32::try_from(worker).expect("few"),
+                start_ticks: 5,
+            },
+            unreclaimable: Bytes(whole.unreclaimable.0 / WORKERS),
+            ..whole
+        }));
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        world
+            .ordered
+            .extend(decision.actions.iter().map(|action| (world.now, *action)));
+        let wake = decision.wake_in;
+        world.host_anon += world.host_rate * wake.0 / 1_000_000;
+        world.now = world.now + wake;
+        assert!(world.host_anon < 800 * MIB, "the machine is full");
+    }
+    let target = world.ordered.first().map(|(_, action)| action.target);
+    assert!(matches!(target, Some(Target::Process(_))), "{target:?}");
+}
+
+#[test]
+fn a_heap_that_went_to_swap_is_spared_once_nobody_waits_any_more() {
+    let mut world = World::new(1024, 760);
+    world.kubepods_limit = Limit::Max;
+    world.container(1, 870).rate = 8 * MIB;
+    let mut engine = enforcing();
+    let start = world.now;
+    while world.now < start + Span::secs(30) {
+        let passed = world.now.since(start);
+        // It stalls for half of eight seconds with more than 5 % left, and stops growing a second and a half later with less.
+        world.stall_full_permille = if passed < Span::secs(8) { 500 } else { 0 };
+        world.of(1).rate = if passed < Span::millis(9500) { 8 * MIB } else { 0 };
+        let mut sample = world.sample();
+        (sample.node.swap_total, sample.node.swap_free) = (Bytes::mebi(1024), Bytes::mebi(900));
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        let rules: Vec<_> = decision
+            .actions
+            .iter()
+            .map(|action| action.evidence.rule)
+            .collect();
+        assert_eq!(rules, Vec::<&str>::new(), "after {passed:?}");
+        let wake = decision.wake_in;
+        world.grow(wake);
+    }
+    let left = world.sample().node.available;
+    assert!(left < Bytes::mebi(1024).permille(50), "{left}");
 }

@@ -118,6 +118,15 @@ impl Tree {
         std::fs::write(&file, bytes.to_string()).with_context(|| format!("writing {}", file.display()))
     }
 
+    /// As the kubelet does on cgroup v2 for a container that may not swap; on v1 there is no such file.
+    pub(crate) fn forbid_swap(&self, cgroup: &Path) -> Result<()> {
+        if self.hierarchy == Hierarchy::V1 {
+            return Ok(());
+        }
+        let file = cgroup.join("memory.swap.max");
+        std::fs::write(&file, "0").with_context(|| format!("writing {}", file.display()))
+    }
+
     /// As the kubelet does on cgroup v2: an OOM kill takes the whole container.
     pub(crate) fn kill_as_one(&self, cgroup: &Path) -> Result<()> {
         if self.hierarchy == Hierarchy::V1 {
@@ -173,6 +182,7 @@ mod tests {
             pause: "ba5e".into(),
             pid_namespace: false,
             work: Work::Pause,
+            sidecar: None,
         }
     }
 

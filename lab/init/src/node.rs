@@ -93,6 +93,19 @@ impl Node {
         }
         let place = self.container(pod, &pod.container, pod.limit, score)?;
         let words = launch::worker(&pod.name, &pod.work)?;
+        let Some(sidecar) = &pod.sidecar else {
+            return self.spawn(
+                pod.name.clone(),
+                Some(pod.role),
+                &place,
+                &words,
+                pod.pid_namespace,
+            );
+        };
+        let app = format!("{}/app", pod.name);
+        self.spawn(app, Some(Role::Innocent), &place, &words, pod.pid_namespace)?;
+        let place = self.container(pod, &sidecar.container, None, score)?;
+        let words = launch::worker(&pod.name, &sidecar.work)?;
         self.spawn(
             pod.name.clone(),
             Some(pod.role),
@@ -107,6 +120,9 @@ impl Node {
         let cgroup = self.tree.container(pod, id);
         self.tree.make(&cgroup)?;
         self.tree.kill_as_one(&cgroup)?;
+        if self.plan.swap_forbidden {
+            self.tree.forbid_swap(&cgroup)?;
+        }
         if let Some(limit) = limit {
             self.tree.limit(&cgroup, limit.bytes_of(self.memory_bytes))?;
         }
@@ -130,7 +146,12 @@ impl Node {
             oom_score_adj: service.oom_score_adj,
             rights: Rights::Full,
         };
-        self.spawn(service.name.clone(), Some(service.role), &place, &words, false)
+        self.spawn(service.name.clone(), Some(service.role), &place, &words, false)?;
+        // The one that waits for a crew ends as the last of it did, as a shim does.
+        if let (Work::Crew { .. }, Some(resident)) = (&service.work, self.residents.last_mut()) {
+            resident.shimmed = true;
+        }
+        Ok(())
     }
 
     fn spawn(
@@ -284,6 +305,7 @@ fn agent_pod() -> Pod {
         pause: "f0e57a12".repeat(8),
         pid_namespace: false,
         work: Work::Pause,
+        sidecar: None,
     }
 }
 

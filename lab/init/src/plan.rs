@@ -21,6 +21,10 @@ impl Share {
 
 /// Everything the guest has to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a trait that a node has or has not"
+)]
 pub struct Plan {
     /// The scenario's name, for the reports only.
     pub scenario: String,
@@ -36,6 +40,8 @@ pub struct Plan {
     pub lru: Lru,
     /// The size of a compressed swap device, if there is one.
     pub zram: Option<Share>,
+    /// Whether no container may use the swap, as the kubelet has it unless it is told otherwise (`NoSwap`).
+    pub swap_forbidden: bool,
     /// Whether a disk with an ext4 filesystem is attached and mounted at `/data`.
     pub disk: bool,
     /// Whether the stand-in for the kubelet evicts.
@@ -52,6 +58,8 @@ pub struct Plan {
     pub services: Vec<Service>,
     /// The agent, if it runs.
     pub agent: Option<Agent>,
+    /// How long after the culprits the agent starts; before them where it is `None`.
+    pub agent_late_millis: Option<u64>,
     /// Between the start of the bystanders (and the agent) and that of the culprits.
     pub calm_millis: u64,
     /// When the run ends, at the latest, counted from the start of the culprits.
@@ -135,6 +143,17 @@ pub struct Pod {
     pub pause: String,
     /// Whether its container has a PID namespace of its own.
     pub pid_namespace: bool,
+    /// What it runs.
+    pub work: Work,
+    /// A second container, which then is the culprit in the first one's stead.
+    pub sidecar: Option<Sidecar>,
+}
+
+/// A pod's second container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sidecar {
+    /// Its id, 64 hex digits.
+    pub container: String,
     /// What it runs.
     pub work: Work,
 }
@@ -226,5 +245,38 @@ pub enum Work {
         size: Share,
         /// How much is read a second.
         rate: Share,
+    },
+    /// Anonymous memory that grows by a step at a time.
+    Steps {
+        /// How much at once.
+        step: Share,
+        /// How often.
+        every_millis: u64,
+    },
+    /// Takes `size`, gives it back, rests, and begins again.
+    Batch {
+        /// How much.
+        size: Share,
+        /// How fast.
+        rate: Share,
+        /// How long it rests.
+        rest_millis: u64,
+    },
+    /// Writes a file on a tmpfs, removes it, and begins again.
+    Scratch {
+        /// The file.
+        size: Share,
+        /// How fast it is written.
+        rate: Share,
+    },
+    /// Anonymous memory that is locked: no swap takes it.
+    Locked {
+        /// How fast.
+        rate: Share,
+    },
+    /// Several of these, each in a process of its own, under one that waits for them.
+    Crew {
+        /// What each of them does.
+        works: Vec<Work>,
     },
 }

@@ -27,13 +27,15 @@ pub(crate) fn run(mut node: Node) -> Result<()> {
     let mut watch = Watch::new()?;
     node.start_kubelet()?;
     node.start(Role::Innocent)?;
-    if let Some(agent) = node.plan.agent.clone() {
-        if !node::agent_binary().exists() {
-            bail!("there is no agent in this guest");
-        }
+    let agent = node.plan.agent.clone();
+    if agent.is_some() && !node::agent_binary().exists() {
+        bail!("there is no agent in this guest");
+    }
+    let late_millis = node.plan.agent_late_millis;
+    if let (Some(agent), None) = (&agent, late_millis) {
         // The bystanders take what they hold before the agent first looks, as on a node that has been up for a while.
         watch.look_for(&mut node, Duration::from_millis(1500));
-        node.start_agent(&agent)?;
+        node.start_agent(agent)?;
     }
     let (calm_millis, deadline_millis) = (node.plan.calm_millis, node.plan.deadline_millis);
     watch.look_for(&mut node, Duration::from_millis(calm_millis));
@@ -44,6 +46,10 @@ pub(crate) fn run(mut node: Node) -> Result<()> {
     });
     watch.oom_kills_before = machine::oom_kills();
     node.start(Role::Culprit)?;
+    if let (Some(agent), Some(late_millis)) = (&agent, late_millis) {
+        watch.look_for(&mut node, Duration::from_millis(late_millis));
+        node.start_agent(agent)?;
+    }
     let why = watch.look_until_over(&mut node, started_millis + deadline_millis);
     let oom_kills = machine::oom_kills().saturating_sub(watch.oom_kills_before);
     let at_millis = machine::now_millis();

@@ -39,6 +39,7 @@ pub(super) fn node(dice: &mut Dice, scenario: &str, seed: u64) -> Plan {
         kubepods_limit: Some(Share(dice.between(740, 790))),
         lru: Lru::AsBooted,
         zram: None,
+        swap_forbidden: false,
         disk: false,
         kubelet_evicts: false,
         tries_rights: false,
@@ -46,6 +47,7 @@ pub(super) fn node(dice: &mut Dice, scenario: &str, seed: u64) -> Plan {
         pods: pods.to_vec(),
         services: vec![daemon("sshd", 3), daemon("systemd-journal", 6)],
         agent: Some(agent),
+        agent_late_millis: None,
         calm_millis: u64::from(dice.between(3000, 6000)),
         deadline_millis: 60_000,
         aftermath_millis: 6_000,
@@ -118,5 +120,6 @@ fn pod(dice: &mut Dice, name: &str, class: Class, role: Role, work: Work) -> Pod
         pause: dice.container_id(),
         pid_namespace: dice.coin(),
         work,
+        sidecar: None,
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn render(results: &Results) -> String {
     table.push_str("\n|---|");
     table.push_str(&"---|".repeat(columns.len()));
     table.push('\n');
-    for scenario in &scenario::ALL {
+    for scenario in scenario::ALL.iter() {
         let runs: Vec<&Run> = results
             .runs
             .iter()
@@ -80,7 +80,7 @@ pub(crate) fn page(results: &Results) -> String {
         without,
         with,
         ..
-    } in &scenario::ALL
+    } in scenario::ALL.iter()
     {
         let (without, with) = (demanded_without(*without), demanded_with(*with));
         let _ = writeln!(page, "| `{name}` | {about} | {without} | {with} |");
@@ -111,6 +111,7 @@ const fn demanded_with(with: With) -> &'static str {
     match with {
         With::CulpritEnds => "the culprit ends by the agent, nobody else, and the kernel kills nobody",
         With::NobodyEnds => "nobody ends",
+        With::OwnLimit => "the culprit ends by its own limit, and nobody else",
         With::CulpritNamed => "no innocent ends, and the culprit is named",
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn run(args: Vec<String>) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if options.list {
-        for scenario in &scenario::ALL {
+        for scenario in scenario::ALL.iter() {
             println!("{:16}  {}", scenario.name, scenario.about);
         }
         println!("kernels: {}", kernels::ALL.map(|kernel| kernel.name).join(", "));

@@ -180,6 +180,10 @@ pub(crate) fn judge_with(scenario: &Scenario, story: &Story) -> Verdict {
             let saved = no_kernel && innocents == 0 && culprit.is_some_and(|ended| ended.by == Cause::Agent);
             (saved, "saved")
         }
+        With::OwnLimit => {
+            let by_kernel = culprit.is_some_and(|ended| ended.by == Cause::Kernel);
+            (by_kernel && innocents == 0, "left to its own limit")
+        }
         With::NobodyEnds => (no_kernel && story.deaths.is_empty(), "left alone"),
         With::CulpritNamed => {
             let by_agent = story.ended(Role::Innocent).any(|ended| ended.by == Cause::Agent);
@@ -275,6 +279,17 @@ mod tests {
             !judge_with(leak(), &story(0, vec![culprit, agent])).holds,
             "the agent ended"
         );
+    }
+
+    #[test]
+    fn a_containers_own_limit_is_the_kernels_affair() {
+        let own_limit = scenario::named("own-limit").unwrap();
+        let by = |cause| story(1, vec![ended("leaker", Role::Culprit, cause)]);
+        assert!(judge_with(own_limit, &by(Cause::Kernel)).holds);
+        assert!(!judge_with(own_limit, &by(Cause::Agent)).holds);
+        let mut both = by(Cause::Kernel);
+        both.deaths.push(ended("db", Role::Innocent, Cause::Agent));
+        assert!(!judge_with(own_limit, &both).holds);
     }
 
     #[test]

@@ -338,7 +338,7 @@ impl World {
         engine.step(now, Input::Outcome(&outcome));
     }
 
-    fn grow(&mut self, wake: Span) {
+    pub(crate) fn grow(&mut self, wake: Span) {
         for container in &mut self.containers {
             container.anon += container.rate * wake.0 / 1_000_000;
         }

@@ -47,6 +47,40 @@ pub(super) fn grow(rate_bytes: u64, total_bytes: Option<u64>, start_bytes: u64) 
     rest()
 }
 
+/// Grows by `step_bytes` every `every_millis`, without end.
+pub(super) fn step(step_bytes: u64, every_millis: u64) -> Result<()> {
+    let mut noise = Noise::new();
+    let mut blocks: Vec<Vec<u64>> = Vec::new();
+    loop {
+        sleep(Duration::from_millis(every_millis));
+        blocks.extend((0..step_bytes.div_ceil(u64::from(BLOCK_BYTES))).map(|_| noise.block(BLOCK_BYTES)));
+        black_box(&blocks);
+    }
+}
+
+/// Takes `size_bytes` at `rate_bytes` a second, gives them back, rests, and begins again.
+pub(super) fn batch(size_bytes: u64, rate_bytes: u64, rest_millis: u64) -> Result<()> {
+    let mut noise = Noise::new();
+    loop {
+        let mut pace = Pace::new(rate_bytes);
+        let mut blocks: Vec<Vec<u64>> = Vec::new();
+        for _ in 0..size_bytes.div_ceil(u64::from(BLOCK_BYTES)) {
+            blocks.push(noise.block(BLOCK_BYTES));
+            pace.wait_for(u64::from(BLOCK_BYTES));
+        }
+        sleep(Duration::from_millis(rest_millis));
+        drop(black_box(blocks));
+        sleep(Duration::from_millis(rest_millis));
+    }
+}
+
+/// Grows without end by memory that is locked.
+pub(super) fn lock(rate_bytes: u64) -> Result<()> {
+    let all = rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE;
+    rustix::mm::mlockall(all).context("locking memory")?;
+    grow(rate_bytes, None, 0)
+}
+
 /// Starts `per_second` processes a second, at most `at_most`, that hold `each`.
 pub(super) fn fork(each: Share, per_second: u32, at_most: u32) -> Result<()> {
     let program = std::env::args().next().context("the program's own name")?;

@@ -8,6 +8,7 @@ use forestall_lab_init::plan::{Share, Work};
 use crate::machine;
 
 mod anon;
+mod crew;
 mod file;
 mod kernel;
 mod noise;
@@ -36,6 +37,15 @@ pub(crate) fn run(work: &Work) -> Result<()> {
         Work::Reread { size, rate } | Work::Stream { size, rate } => {
             file::read_over_and_over(bytes(size), bytes(rate))
         }
+        Work::Steps { step, every_millis } => anon::step(bytes(step), *every_millis),
+        Work::Batch {
+            size,
+            rate,
+            rest_millis,
+        } => anon::batch(bytes(size), bytes(rate), *rest_millis),
+        Work::Locked { rate } => anon::lock(bytes(rate)),
+        Work::Scratch { size, rate } => shmem::fill_and_remove(bytes(size), bytes(rate)),
+        Work::Crew { works } => crew::lead(works),
     }
 }
 

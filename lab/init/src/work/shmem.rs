@@ -32,3 +32,22 @@ pub(super) fn fill(rate_bytes: u64, total_bytes: Option<u64>, then_exits: bool) 
     }
     if then_exits { Ok(()) } else { rest() }
 }
+
+/// Fills a file of `size_bytes`, removes it, and begins again.
+pub(super) fn fill_and_remove(size_bytes: u64, rate_bytes: u64) -> Result<()> {
+    let path = format!("/memory/{}", own_number()?);
+    let mut noise = Noise::new();
+    loop {
+        let mut file = File::create(&path).with_context(|| format!("creating {path}"))?;
+        let mut pace = Pace::new(rate_bytes);
+        for _ in 0..size_bytes.div_ceil(u64::from(BLOCK_BYTES)) {
+            let words = noise.block(BLOCK_BYTES);
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            file.write_all(&bytes)
+                .with_context(|| format!("writing {path}"))?;
+            pace.wait_for(u64::from(BLOCK_BYTES));
+        }
+        drop(file);
+        std::fs::remove_file(&path).with_context(|| format!("removing {path}"))?;
+    }
+}
