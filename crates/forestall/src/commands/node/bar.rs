@@ -50,14 +50,9 @@ pub(crate) struct Fill {
     pub(crate) cache: u64,
 }
 
-/// The bar of all pods.
-pub(crate) fn pods(division: &Division, fill: Fill, width: usize) -> Vec<Cell> {
+/// The bar of all pods, who are evicted from `evicting` on.
+pub(crate) fn pods(division: &Division, evicting: u64, fill: Fill, width: usize) -> Vec<Cell> {
     let limit = division.pods_end();
-    // Where pods are not limited together, they have no threshold of their own either.
-    let hard = division
-        .kubepods_limit_bytes
-        .map_or(0, |_| division.eviction_hard_bytes);
-    let evicting = limit.saturating_sub(hard);
     cells(division.capacity_bytes, width, fill, |byte| {
         if byte < evicting {
             Cell::Free
@@ -151,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_bar_shows_who_may_use_what() {
-        assert_eq!(drawn(&pods(&DIVISION, Fill::default(), 10)), "·······▒░░");
+        assert_eq!(drawn(&pods(&DIVISION, 70, Fill::default(), 10)), "·······▒░░");
         assert_eq!(drawn(&node(&DIVISION, true, Fill::default(), 10)), "·········▒");
         assert_eq!(drawn(&node(&DIVISION, false, Fill::default(), 10)), "··········");
     }
@@ -159,7 +154,7 @@ mod tests {
     #[test]
     fn use_is_filled_in_from_the_left() {
         let fill = Fill { used: 30, cache: 20 };
-        assert_eq!(drawn(&pods(&DIVISION, fill, 10)), "███▓▓··▒░░");
+        assert_eq!(drawn(&pods(&DIVISION, 70, fill, 10)), "███▓▓··▒░░");
         assert_eq!(
             drawn(&node(&DIVISION, true, Fill { used: 95, cache: 0 }, 10)),
             "█████████▒"
@@ -186,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_bar_of_no_width_or_no_memory_is_empty() {
-        assert!(pods(&DIVISION, Fill::default(), 0).is_empty());
+        assert!(pods(&DIVISION, 70, Fill::default(), 0).is_empty());
         assert_eq!(marks(0, 0, &[('A', 5)]), "");
         assert_eq!(marks(0, 3, &[('A', 5)]), "  A");
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod amount;
 mod bar;
+mod configure;
 mod division;
 mod given;
 mod kubelet;

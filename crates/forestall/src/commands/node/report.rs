@@ -136,6 +136,13 @@ impl Report {
         self.walls.iter().find(of_pods)?.used_bytes
     }
 
+    /// From this figure on the kubelet evicts because all pods use too much; where it does not, the end of their part.
+    pub(crate) fn pods_line(&self) -> u64 {
+        let mut walls = self.walls.iter();
+        let line = walls.find(|wall| wall.kind == WallKind::KubeletAllocatable);
+        line.map_or(self.division.pods_end(), |wall| wall.at_bytes)
+    }
+
     /// The division as a sum, line by line.
     pub(crate) fn lines(&self) -> Vec<Line<'_>> {
         let (division, origins) = (&self.division, &self.origins);

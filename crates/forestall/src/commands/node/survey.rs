@@ -3,151 +3,43 @@
 
 use std::path::Path;
 
-use forestall_decide::kubelet::{KubeletConfig, Signal, Threshold};
-use forestall_decide::{Bytes, Limit, Span};
+use forestall_decide::{Bytes, Limit};
 
-use super::amount;
+use super::configure::Configured;
 use super::division::Division;
 use super::given::Given;
 use super::kubelet::Found;
 use super::machine::Machine;
 use super::provider;
-use super::report::{Origins, Report, ThresholdLine};
-use super::setting::{Settings, Told};
+use super::report::{Report, ThresholdLine};
+use super::setting::Settings;
 use super::top::Top;
 use super::wall::{Usage, next_wall, walls};
 
-/// The source of a figure that nobody said.
-const DEFAULT: &str = "the kubelet's default";
-
-/// Largest page of a kernel that Kubernetes runs on: limits are kept in whole pages.
-const PAGE_BYTES_MAX: u64 = 64 << 10;
-
-/// Everything known about a node.
+/// What is known of a node before anything is reckoned.
 #[derive(Debug)]
-struct Survey {
-    config: KubeletConfig,
-    origins: Origins,
-    notes: Vec<String>,
-    sources: Vec<String>,
+struct Known {
+    given: Given,
+    machine: Option<Machine>,
+    found: Found,
+    /// What the provider tells its kubelets, and its rule in words.
+    preset: Option<(Settings, String)>,
+    capacity: u64,
 }
 
 /// Reads or reckons.
 pub(crate) fn survey(given: Given, root: &Path, kubelet_config: Option<&Path>) -> anyhow::Result<Report> {
-    let machine = match given.capacity {
-        Some(_) => None,
-        None => Some(Machine::read(root)?),
-    };
-    let found = if (machine.is_some() && given.provider.is_none()) || kubelet_config.is_some() {
-        Found::read(root, kubelet_config)?
-    } else {
-        Found::default()
-    };
-    let capacity = given
-        .capacity
-        .or(machine.as_ref().map(|machine| machine.total))
-        .unwrap_or(0);
-    let of_provider = given.provider.map(|rule| {
-        let machine = provider::Machine {
-            capacity,
-            nominal: given.nominal,
-            pods: given.max_pods,
-        };
-        (rule.settings(machine), rule.describe(machine))
-    });
-    let pods = machine.as_ref().and_then(|machine| machine.pods.clone());
-    let kubelet = given.capacity.is_some()
-        || !given.settings.is_empty()
-        || of_provider.is_some()
-        || !found.places.is_empty()
-        || pods.is_some();
-    // A what-if about reservations is about what would be configured, not about the limit that the kernel holds now.
-    let reserves = given.settings.kube_reserved.is_some()
-        || given.settings.system_reserved.is_some()
-        || of_provider.is_some();
-    let held = match (given.kubepods_limit, &pods) {
-        (Some(limit), _) => Some((Limit::Bytes(Bytes(limit)), "--from".to_owned())),
-        (None, Some(pods)) if !reserves => {
-            let limit = pods
-                .limit_bytes
-                .map_or(Limit::Max, |limit| Limit::Bytes(Bytes(limit)));
-            Some((limit, format!("the kernel's limit on {}", pods.path)))
-        }
-        _ => None,
-    };
+    let mut known = Known::gather(given, root, kubelet_config)?;
+    let kubelet = known.has_kubelet();
+    let held = known.held_limit();
+    let node = known.configure(kubelet, held.as_ref())?;
+    let limit = held.map(|(limit, _)| limit);
+    let division = Division::of(&node.config, limit).map_err(anyhow::Error::msg)?;
 
-    let mut survey = Survey {
-        config: KubeletConfig {
-            capacity: Bytes(capacity),
-            thresholds: Vec::new(),
-            ..KubeletConfig::default()
-        },
-        origins: Origins::default(),
-        notes: found.notes,
-        sources: of_provider.iter().map(|(_, rule)| rule.clone()).collect(),
-    };
-    if !found.places.is_empty() {
-        survey
-            .sources
-            .push(format!("kubelet: {}", found.places.join(", ")));
-    }
-    survey.origins.capacity = match &machine {
-        None => "given".to_owned(),
-        Some(_) => "MemTotal in /proc/meminfo".to_owned(),
-    };
-    let hugepages = given.hugepages.map(|bytes| (bytes, "--from"));
-    let measured = machine
-        .as_ref()
-        .map(|machine| (machine.hugetlb, "Hugetlb in /proc/meminfo"));
-    if let Some((bytes, source)) = hugepages.or(measured) {
-        survey.config.hugepages = Bytes(bytes);
-        survey.origins.hugepages = Some(source.to_owned());
-    }
-    let settings = given
-        .settings
-        .or(of_provider.map(|(settings, _)| settings).unwrap_or_default())
-        .or(found.settings);
-    let knows_reservations = settings.kube_reserved.is_some() || settings.system_reserved.is_some();
-    survey.configure(settings, kubelet)?;
-    if let Some(allocatable) = given.allocatable {
-        survey.infer_from_allocatable(allocatable, knows_reservations);
-    } else if let Some((Limit::Bytes(limit), source)) = &held {
-        survey.reconcile(limit.0, source, knows_reservations);
-    }
-    survey.origins.kubepods_limit = held.as_ref().map(|(_, source)| source.clone());
-    if matches!(held, Some((Limit::Max, _))) {
-        survey
-            .notes
-            .push("kubepods has no limit of its own: only the machine's end stops the pods".to_owned());
-    }
-    if let Some(reason) = machine
-        .as_ref()
-        .and_then(|machine| machine.cgroups_hidden.as_ref())
-    {
-        survey.notes.push(format!(
-            "cgroups cannot be read, so neither pods nor their limit nor sockets are known: {reason}"
-        ));
-    }
-    if !kubelet {
-        survey
-            .notes
-            .push("no kubelet here: --provider or --eviction-hard show what one would do".to_owned());
-    }
-    let division = Division::of(&survey.config, held.map(|(limit, _)| limit)).map_err(anyhow::Error::msg)?;
-    if let Some(given) = given.allocatable
-        && given != division.allocatable_bytes
-    {
-        survey.notes.push(format!(
-            "the node reports {}Ki as allocatable, these figures make {}Ki: one of them is not what the kubelet runs with",
-            given >> 10,
-            division.allocatable_bytes >> 10
-        ));
-    }
-    let mut usage = machine.as_ref().map_or_else(Usage::default, Machine::usage);
-    usage.pods_working_set = given.pods_used.or(usage.pods_working_set);
-    usage.pods_unreclaimable = given.pods_used.or(usage.pods_unreclaimable);
-    usage.node_working_set = given.node_used.or(usage.node_working_set);
-    let walls = walls(&division, &survey.config, kubelet, &usage);
+    let mut notes = node.notes;
+    notes.extend(known.remarks(kubelet, limit, &division));
+    let usage = known.usage();
+    let walls = walls(&division, &node.config, kubelet, &usage);
     let next = next_wall(&walls);
     let top = usage
         .node_working_set
@@ -157,131 +49,163 @@ pub(crate) fn survey(given: Given, root: &Path, kubelet_config: Option<&Path>) -
         kind: "node",
         version: 1,
         kubelet,
-        sources: survey.sources,
-        origins: survey.origins,
+        sources: known.sources(),
+        origins: node.origins,
         next_wall: next.and_then(|index| walls.get(index)).map(|wall| wall.kind),
         next,
         top_node_percent: top.map(|top| top.shown_percent),
         top,
-        thresholds: ThresholdLine::list(&survey.config),
-        pressure_transition_seconds: survey.config.pressure_transition.0 / 1_000_000,
+        thresholds: ThresholdLine::list(&node.config),
+        pressure_transition_seconds: node.config.pressure_transition.0 / 1_000_000,
         division,
         walls,
-        views: machine.as_ref().map(|machine| machine.views),
-        pods,
-        notes: survey.notes,
+        views: known.machine.as_ref().map(|machine| machine.views),
+        pods: known.machine.and_then(|machine| machine.pods),
+        notes,
     })
 }
 
-impl Survey {
-    /// Takes the settings over; without a kubelet there are none.
-    fn configure(&mut self, settings: Settings, kubelet: bool) -> anyhow::Result<()> {
-        if !kubelet {
-            return Ok(());
-        }
-        let capacity = self.config.capacity;
-        let take = |told: Option<Told<u64>>| match told {
-            Some(told) => (Bytes(told.value), told.source),
-            None => (Bytes::ZERO, DEFAULT.to_owned()),
+impl Known {
+    fn gather(given: Given, root: &Path, kubelet_config: Option<&Path>) -> anyhow::Result<Self> {
+        let machine = match given.capacity {
+            Some(_) => None,
+            None => Some(Machine::read(root)?),
         };
-        (self.config.kube_reserved, self.origins.kube_reserved) = take(settings.kube_reserved);
-        (self.config.system_reserved, self.origins.system_reserved) = take(settings.system_reserved);
-        if let Some(told) = settings.enforces_pods {
-            self.config.enforces_pods = told.value;
-            if !told.value {
-                self.notes.push(format!(
-                    "{} does not enforce pods: kubepods has no limit below the capacity and no threshold of its own",
-                    told.source
-                ));
-            }
-        }
-        if let Some(told) = settings.pressure_transition {
-            self.config.pressure_transition = told.value;
-        }
-        if let Some(told) = settings.pod_grace_max {
-            self.config.pod_grace_max = told.value;
-        }
-        let hard = settings.eviction_hard.unwrap_or_else(|| {
-            self.notes.push(
-                "eviction-hard is not known here: the kubelet's default of 100Mi is assumed".to_owned(),
-            );
-            Told::by(DEFAULT, Some(amount::exactly(default_hard().0)))
+        // A provider's rule is asked for instead of what this machine's kubelet is told.
+        let reads_kubelet = (machine.is_some() && given.provider.is_none()) || kubelet_config.is_some();
+        let found = if reads_kubelet {
+            Found::read(root, kubelet_config)?
+        } else {
+            Found::default()
+        };
+        let measured = machine.as_ref().map(|machine| machine.total);
+        let capacity = given.capacity.or(measured).unwrap_or(0);
+        let preset = given.provider.map(|rule| {
+            let machine = provider::Machine {
+                capacity,
+                nominal: given.nominal,
+                pods: given.max_pods,
+            };
+            (rule.settings(machine), rule.describe(machine))
         });
-        let min_reclaim = settings
-            .min_reclaim
-            .map_or(Bytes::ZERO, |told| told.value.bytes(capacity));
-        let threshold = |signal, value, grace| Threshold {
-            signal,
-            value,
-            grace,
-            min_reclaim,
+        Ok(Self {
+            given,
+            machine,
+            found,
+            preset,
+            capacity,
+        })
+    }
+
+    /// Whether a kubelet's rules apply: asked for, configured, or at work.
+    fn has_kubelet(&self) -> bool {
+        let has_pods = self
+            .machine
+            .as_ref()
+            .is_some_and(|machine| machine.pods.is_some());
+        self.given.capacity.is_some()
+            || !self.given.settings.is_empty()
+            || self.preset.is_some()
+            || !self.found.places.is_empty()
+            || has_pods
+    }
+
+    /// The limit that the kernel holds on `kubepods`, and who said so. A what-if about reservations is about what would be
+    /// configured, and not about that limit.
+    fn held_limit(&self) -> Option<(Limit, String)> {
+        if let Some(limit) = self.given.kubepods_limit {
+            return Some((Limit::Bytes(Bytes(limit)), "--from".to_owned()));
+        }
+        let settings = &self.given.settings;
+        if settings.kube_reserved.is_some() || settings.system_reserved.is_some() || self.preset.is_some() {
+            return None;
+        }
+        let pods = self.machine.as_ref()?.pods.as_ref()?;
+        let limit = pods
+            .limit_bytes
+            .map_or(Limit::Max, |limit| Limit::Bytes(Bytes(limit)));
+        Some((limit, format!("the kernel's limit on {}", pods.path)))
+    }
+
+    /// The kubelet's configuration, from the first source that speaks, figure by figure.
+    fn configure(&mut self, kubelet: bool, held: Option<&(Limit, String)>) -> anyhow::Result<Configured> {
+        let given = self.given.hugepages.map(|bytes| (bytes, "--from"));
+        let measured = self
+            .machine
+            .as_ref()
+            .map(|machine| (machine.hugetlb, "Hugetlb in /proc/meminfo"));
+        let hugepages = given.or(measured);
+        let bytes = Bytes(hugepages.map_or(0, |(bytes, _)| bytes));
+        let mut node = Configured::bare(Bytes(self.capacity), bytes);
+        node.origins.hugepages = hugepages.map(|(_, source)| source.to_owned());
+        node.origins.capacity = match &self.machine {
+            None => "given".to_owned(),
+            Some(_) => "MemTotal in /proc/meminfo".to_owned(),
         };
-        let value = hard.value.map_or(Bytes::ZERO, |value| value.bytes(capacity));
-        if value > Bytes::ZERO {
-            let thresholds = &mut self.config.thresholds;
-            thresholds.push(threshold(Signal::MemoryAvailable, value, Span(0)));
-            if self.config.enforces_pods {
-                thresholds.push(threshold(Signal::AllocatableMemoryAvailable, value, Span(0)));
-            }
+        if !kubelet {
+            return Ok(node);
         }
-        self.origins.eviction_hard = Some(hard.source);
-        if let Some(soft) = settings.eviction_soft
-            && let Some(value) = soft.value
-        {
-            let grace = settings.soft_grace.ok_or_else(|| {
-                anyhow::anyhow!(
-                    "the soft threshold ({}) has no grace period, and a kubelet refuses to start with such; give one \
-                     with --eviction-soft-grace-period 1m30s",
-                    soft.source
-                )
-            })?;
-            let line = threshold(Signal::MemoryAvailable, value.bytes(capacity), grace.value);
-            self.config.thresholds.push(line);
-            self.origins.eviction_soft = Some(soft.source);
+        node.origins.kubepods_limit = held.map(|(_, source)| source.clone());
+        let settings = std::mem::take(&mut self.given.settings);
+        let preset = self.preset.as_ref().map(|(settings, _)| settings.clone());
+        let found = std::mem::take(&mut self.found.settings);
+        node.apply(settings.or(preset.unwrap_or_default()).or(found))?;
+        match (self.given.allocatable, held) {
+            (Some(allocatable), _) => node.infer_from_allocatable(Bytes(allocatable)),
+            (None, Some((Limit::Bytes(limit), source))) => node.reconcile(*limit, source),
+            (None, _) => {}
         }
-        Ok(())
+        node.watch_pods(held.map(|(limit, _)| *limit));
+        Ok(node)
     }
 
-    /// What a node reports as allocatable is its capacity less reservations and hard threshold, so that the reservation
-    /// follows where nothing else says it.
-    fn infer_from_allocatable(&mut self, allocatable: u64, known: bool) {
-        if known {
-            return;
+    /// How much is in use; what was given wins over what is measured.
+    fn usage(&self) -> Usage {
+        let measured = self.machine.as_ref().map_or_else(Usage::default, Machine::usage);
+        Usage {
+            pods_working_set: self.given.pods_used.or(measured.pods_working_set),
+            pods_unreclaimable: self.given.pods_used.or(measured.pods_unreclaimable),
+            node_working_set: self.given.node_used.or(measured.node_working_set),
+            ..measured
         }
-        let config = &mut self.config;
-        let reserved =
-            (config.capacity - config.hugepages) - config.hard(Signal::MemoryAvailable) - Bytes(allocatable);
-        config.kube_reserved = reserved;
-        self.inferred("capacity less allocatable and threshold");
     }
 
-    /// Where the kernel's limit on `kubepods` and the configuration disagree, the kernel's counts; where only the kernel's
-    /// is known, what is missing up to the capacity must have been reserved.
-    fn reconcile(&mut self, limit: u64, source: &str, known: bool) {
-        if !known {
-            self.config.kube_reserved = self.config.capacity - self.config.hugepages - Bytes(limit);
-            self.inferred(&format!("capacity less {source}"));
-            return;
+    /// Where the figures come from, in words.
+    fn sources(&self) -> Vec<String> {
+        let mut sources: Vec<_> = self.preset.iter().map(|(_, rule)| rule.clone()).collect();
+        if !self.found.places.is_empty() {
+            sources.push(format!("kubelet: {}", self.found.places.join(", ")));
         }
-        let configured = self.config.kubepods_limit().0;
-        if configured.abs_diff(limit) >= PAGE_BYTES_MAX {
-            self.notes.push(format!(
-                "the kernel limits kubepods to {}Ki, the configuration says {}Ki: was the kubelet restarted since?",
-                limit >> 10,
-                configured >> 10
+        sources
+    }
+
+    /// What a reader should know beside the figures.
+    fn remarks(&self, kubelet: bool, limit: Option<Limit>, division: &Division) -> Vec<String> {
+        let mut remarks = self.found.notes.clone();
+        if limit == Some(Limit::Max) {
+            remarks
+                .push("kubepods has no limit of its own: only the machine's end stops the pods".to_owned());
+        }
+        let hidden = self
+            .machine
+            .as_ref()
+            .and_then(|machine| machine.cgroups_hidden.as_ref());
+        if let Some(reason) = hidden {
+            remarks.push(format!(
+                "cgroups cannot be read, so neither pods nor their limit nor sockets are known: {reason}"
             ));
         }
+        if !kubelet {
+            remarks.push("no kubelet here: --provider or --eviction-hard show what one would do".to_owned());
+        }
+        let reckoned = division.allocatable_bytes;
+        if let Some(reported) = self.given.allocatable.filter(|reported| *reported != reckoned) {
+            remarks.push(format!(
+                "the node reports {}Ki as allocatable, these figures make {}Ki: one of them is not what the kubelet runs with",
+                reported >> 10,
+                reckoned >> 10
+            ));
+        }
+        remarks
     }
-
-    fn inferred(&mut self, how: &str) {
-        how.clone_into(&mut self.origins.kube_reserved);
-        self.notes.push(format!(
-            "reservations are inferred ({how}); they are shown as kube-reserved"
-        ));
-    }
-}
-
-/// The hard threshold of a kubelet that was told nothing.
-fn default_hard() -> Bytes {
-    KubeletConfig::default().hard(Signal::MemoryAvailable)
 }

@@ -58,11 +58,7 @@ fn picture(paper: &mut Paper, report: &Report) {
     let top = paper.y;
     if report.kubelet {
         let end = division.pods_end();
-        let line = report
-            .walls
-            .first()
-            .filter(|_| division.kubepods_limit_bytes.is_some());
-        let evicting = line.map_or(end, |wall| wall.at_bytes.min(end));
+        let evicting = report.pods_line().min(end);
         let (used, charged) = report.pods.as_ref().map_or_else(
             || {
                 let used = report.pods_used().unwrap_or(0);

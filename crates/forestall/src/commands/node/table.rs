@@ -76,7 +76,12 @@ fn picture(text: &mut String, report: &Report, style: Style) {
                 used: pods.working_set_bytes,
                 cache: pods.usage_bytes.saturating_sub(pods.working_set_bytes),
             });
-        draw(text, "pods", &bar::pods(&report.division, fill, width), style);
+        draw(
+            text,
+            "pods",
+            &bar::pods(&report.division, report.pods_line(), fill, width),
+            style,
+        );
     }
     let used = report.top.map(|top| top.usage_bytes);
     let fill = report.views.map_or(given(used), |views| Fill {

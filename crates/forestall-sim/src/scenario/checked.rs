@@ -1,0 +1,317 @@
+//! What a scenario file means, once checked.
+
+use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, Threshold};
+use forestall_decide::{Bytes, Limit, Lru, Mode, Moment, Owner, Policy, Preset, Span, Victims};
+use serde_saphyr::Spanned;
+
+use super::Scenario;
+use super::load::containers;
+use super::raw::{
+    RawFault, RawFaultKind, RawKubelet, RawLru, RawMode, RawNode, RawOwner, RawPlace, RawPod, RawPolicy,
+    RawPreset, RawScenario, RawVictims,
+};
+use super::text::Typed;
+use crate::error::SimError;
+use crate::spec::{Accounting, Fault, FaultKind, NodeSpec, PodSpec, World};
+
+/// More than the largest cluster that is supported has (5,000 nodes; 150,000 pods), with room.
+const NODES_MAX: usize = 20_000;
+const PODS_MAX: u64 = 2_000_000;
+
+/// A place in the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(u64, u64);
+
+impl Place {
+    pub(super) fn of<T>(value: &Spanned<T>) -> Self {
+        Self(value.referenced.line(), value.referenced.column())
+    }
+}
+
+/// An error at a place.
+pub(super) fn at(place: Place, why: &str) -> SimError {
+    SimError::Scenario(format!("{}:{}: {why}", place.0, place.1))
+}
+
+pub(super) fn inner<T>(typed: Typed<T>) -> T {
+    typed.0
+}
+
+pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
+    if raw.duration.value.0 == Span(0) {
+        return Err(at(
+            Place::of(&raw.duration),
+            "a duration of nothing shows nothing; such as 10m",
+        ));
+    }
+    let nodes = nodes(raw)?;
+    let mut pods = Vec::with_capacity(raw.pods.len());
+    let mut copies = 0;
+    for one in &raw.pods {
+        let spec = pod(one, nodes.len())?;
+        let places = if spec.place == crate::spec::Place::Each {
+            u64::try_from(nodes.len()).unwrap_or(u64::MAX)
+        } else {
+            1
+        };
+        copies += u64::from(spec.count).saturating_mul(places);
+        if copies > PODS_MAX {
+            return Err(at(
+                Place::of(&one.containers),
+                "that makes more than 2,000,000 pods; make it fewer",
+            ));
+        }
+        pods.push(spec);
+    }
+    let world = World {
+        title: raw.title.clone(),
+        seed: raw.seed.unwrap_or(1),
+        duration: raw.duration.value.0,
+        pods,
+        faults: raw
+            .faults
+            .iter()
+            .map(|one| fault(one, nodes.len()))
+            .collect::<Result<_, _>>()?,
+        nodes,
+        policy: raw.policy.as_ref().map(policy),
+        reschedule: raw.reschedule.map_or(Span::secs(3), inner),
+    };
+    Ok(Scenario {
+        about: raw.about.clone(),
+        reproduces: raw.reproduces.clone(),
+        does_not_hold: raw.does_not_hold.clone(),
+        world,
+    })
+}
+
+fn policy(raw: &RawPolicy) -> Policy {
+    let mut policy = Policy {
+        mode: match raw.mode {
+            Some(RawMode::Observe) => Mode::Observe,
+            Some(RawMode::Shadow) => Mode::Shadow,
+            // Whoever writes a policy into a scenario wants to see it act.
+            None | Some(RawMode::Enforce) => Mode::Enforce,
+        },
+        preset: match raw.preset {
+            None | Some(RawPreset::Forestall) => Preset::Forestall,
+            Some(RawPreset::WarStoryA) => Preset::WarStoryA,
+            Some(RawPreset::Gist) => Preset::Gist,
+        },
+        ..Policy::default()
+    };
+    match policy.preset {
+        Preset::Forestall => {}
+        Preset::WarStoryA => {
+            policy.reclaim = false;
+            policy.victims = Victims::Priority;
+            policy.tick_calm = Span::secs(2);
+        }
+        Preset::Gist => {
+            (policy.reclaim, policy.kill, policy.sysrq) = (false, false, true);
+            policy.tick_calm = Span::secs(60);
+        }
+    }
+    match raw.victims {
+        Some(RawVictims::Culprit) => policy.victims = Victims::Culprit,
+        Some(RawVictims::Priority) => policy.victims = Victims::Priority,
+        None => {}
+    }
+    set(&mut policy.tick_calm, raw.interval.map(inner));
+    policy.tick_idle = raw.idle.map_or(policy.tick_calm, inner);
+    set(&mut policy.gist_available_bytes_min, raw.min_available.map(inner));
+    set(&mut policy.war_story_used_permille, raw.used.map(|used| used.0.0));
+    set(
+        &mut policy.war_story_cache_permille,
+        raw.cache.map(|cache| cache.0.0),
+    );
+    set(&mut policy.reclaim, raw.reclaim);
+    set(&mut policy.kill, raw.kill);
+    set(&mut policy.sysrq, raw.sysrq);
+    policy
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn nodes(raw: &RawScenario) -> Result<Vec<NodeSpec>, SimError> {
+    let mut nodes = Vec::new();
+    for one in &raw.nodes.value {
+        let memory = one.memory.value.0;
+        if memory < Bytes::mebi(64) {
+            return Err(at(Place::of(&one.memory), "a node needs 64Mi at least"));
+        }
+        let spec = node(one, memory)?;
+        let count = one.count.as_ref().map_or(1, |count| count.value);
+        for number in 0..count {
+            if nodes.len() >= NODES_MAX {
+                return Err(at(Place::of(&raw.nodes), "more than 20,000 nodes; make it fewer"));
+            }
+            let name = if count > 1 {
+                format!("{}-{number}", one.name)
+            } else {
+                one.name.clone()
+            };
+            nodes.push(NodeSpec {
+                name: name.into(),
+                ..spec.clone()
+            });
+        }
+    }
+    if nodes.is_empty() {
+        return Err(at(Place::of(&raw.nodes), "there are no nodes; name at least one"));
+    }
+    Ok(nodes)
+}
+
+fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
+    let place = Place::of(&raw.memory);
+    let default = RawKubelet::default();
+    let typed = raw.kubelet.as_ref().unwrap_or(&default);
+    let kubelet = kubelet(typed, memory);
+    if kubelet.kubepods_limit() == Bytes::ZERO {
+        return Err(at(
+            place,
+            "the reservations leave no memory for pods; make them smaller",
+        ));
+    }
+    Ok(NodeSpec {
+        cpus: raw.cpus.unwrap_or(2),
+        lru: match raw.lru {
+            None | Some(RawLru::Classic) => Lru::Classic,
+            Some(RawLru::MultiGen) => Lru::MultiGen,
+        },
+        kubelet: raw.kubernetes.unwrap_or(true).then_some(kubelet),
+        accounting: typed.cache_counted.map_or(Accounting::Kubelet, |counted| {
+            Accounting::CachePermille(counted.0.0)
+        }),
+        kernel: raw.kernel.map(inner).unwrap_or_default(),
+        agent: raw.agent.unwrap_or(true),
+        host: containers(&raw.host, place)?,
+        ..NodeSpec::plain(&raw.name, memory)
+    })
+}
+
+fn kubelet(raw: &RawKubelet, capacity: Bytes) -> KubeletConfig {
+    let defaults = KubeletConfig::default();
+    let min_reclaim = raw.minimum_reclaim.map(inner).unwrap_or_default();
+    let threshold = |signal, value, grace| Threshold {
+        signal,
+        value,
+        grace,
+        min_reclaim,
+    };
+    let hard = raw.eviction_hard.map_or(Some(Bytes::mebi(100)), |hard| {
+        hard.0.0.map(|value| value.bytes(capacity))
+    });
+    let mut thresholds = Vec::new();
+    if let Some(hard) = hard {
+        thresholds.push(threshold(Signal::MemoryAvailable, hard, Span(0)));
+        thresholds.push(threshold(Signal::AllocatableMemoryAvailable, hard, Span(0)));
+    }
+    if let Some(soft) = raw.eviction_soft.and_then(|soft| soft.0.0) {
+        let grace = raw.eviction_soft_grace.map_or(Span::secs(90), inner);
+        thresholds.push(threshold(Signal::MemoryAvailable, soft.bytes(capacity), grace));
+    }
+    KubeletConfig {
+        source: ConfigSource::Given,
+        capacity,
+        kube_reserved: raw.kube_reserved.map(inner).unwrap_or_default(),
+        system_reserved: raw.system_reserved.map(inner).unwrap_or_default(),
+        hugepages: raw.hugepages.map(inner).unwrap_or_default(),
+        enforces_pods: raw.enforce_pods.unwrap_or(true),
+        thresholds,
+        pressure_transition: raw
+            .pressure_transition
+            .map_or(defaults.pressure_transition, inner),
+        pod_grace_max: raw.eviction_max_pod_grace.map_or(Span(0), inner),
+        ..defaults
+    }
+}
+
+fn pod(raw: &RawPod, nodes: usize) -> Result<PodSpec, SimError> {
+    let place = match &raw.node {
+        None => crate::spec::Place::Anywhere,
+        Some(typed) => match &typed.value {
+            RawPlace::Number(number) if (*number as usize) < nodes => crate::spec::Place::Node(*number),
+            RawPlace::Word(word) if word == "each" => crate::spec::Place::Each,
+            RawPlace::Word(word) if word == "anywhere" => crate::spec::Place::Anywhere,
+            RawPlace::Number(_) | RawPlace::Word(_) => {
+                return Err(at(
+                    Place::of(typed),
+                    &format!(
+                        "there is no such node; write 0 to {}, each or anywhere",
+                        nodes.saturating_sub(1)
+                    ),
+                ));
+            }
+        },
+    };
+    if raw.containers.value.is_empty() {
+        return Err(at(Place::of(&raw.containers), "a pod needs a container"));
+    }
+    let containers = containers(&raw.containers.value, Place::of(&raw.containers))?;
+    Ok(PodSpec {
+        namespace: raw
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".to_owned())
+            .into(),
+        place,
+        count: raw.count.as_ref().map_or(1, |count| count.value),
+        start: Moment(0) + raw.start.map_or(Span(0), inner),
+        spread: raw.spread.map_or(Span(0), inner),
+        priority: raw.priority.unwrap_or(0),
+        owner: match raw.owner {
+            None | Some(RawOwner::Controller) => Owner::Controller,
+            Some(RawOwner::Daemonset) => Owner::DaemonSet,
+            Some(RawOwner::Nobody) => Owner::Nobody,
+        },
+        is_static: raw.is_static.unwrap_or(false),
+        opted_out: raw.opted_out.unwrap_or(false),
+        grace: raw.grace.map_or(Span::secs(30), inner),
+        term: raw.term.map_or(Span::secs(1), inner),
+        limit: raw.limit.map_or(Limit::Max, |limit| Limit::Bytes(limit.0)),
+        ..PodSpec::plain(&raw.name, containers)
+    })
+}
+
+fn fault(raw: &RawFault, nodes: usize) -> Result<Fault, SimError> {
+    let place = Place::of(&raw.kind);
+    let kind = match (raw.kind.value, raw.by, raw.takes) {
+        (RawFaultKind::ClockJump, Some(by), None) => FaultKind::ClockJump(by.0.0),
+        (RawFaultKind::ClockJump, ..) => return Err(at(place, "a clock-jump needs `by`, such as by: -20s")),
+        (RawFaultKind::SlowVictim, None, Some(takes)) => FaultKind::SlowVictim(takes.0),
+        (RawFaultKind::SlowVictim, ..) => {
+            return Err(at(place, "a slow-victim needs `takes`, such as takes: 30s"));
+        }
+        (_, Some(_), _) | (_, _, Some(_)) => {
+            return Err(at(
+                place,
+                "`by` belongs to clock-jump and `takes` to slow-victim alone",
+            ));
+        }
+        (RawFaultKind::ApiAway, ..) => FaultKind::ApiAway,
+        (RawFaultKind::AgentRestart, ..) => FaultKind::AgentRestart,
+        (RawFaultKind::SamplesLost, ..) => FaultKind::SamplesLost,
+        (RawFaultKind::PdbZero, ..) => FaultKind::PdbZero,
+        (RawFaultKind::KubeletAway, ..) => FaultKind::KubeletAway,
+    };
+    if let Some(node) = &raw.node
+        && node.value as usize >= nodes
+    {
+        return Err(at(
+            Place::of(node),
+            &format!("there is no such node; there are {nodes}"),
+        ));
+    }
+    Ok(Fault {
+        kind,
+        node: raw.node.as_ref().map(|node| node.value),
+        from: Moment(0) + raw.from.0,
+        lasts: raw.lasts.map_or(Span(0), inner),
+    })
+}

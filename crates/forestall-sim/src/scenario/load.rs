@@ -1,0 +1,156 @@
+//! Workloads and containers of a scenario, checked.
+
+use forestall_decide::{Limit, Span};
+use serde_saphyr::Spanned;
+
+use super::checked::{Place, at, inner};
+use super::raw::{RawContainer, RawLoad, RawPart};
+use crate::error::SimError;
+use crate::memory::Part;
+use crate::spec::{ContainerSpec, Load};
+
+/// Nothing happens more often than this: a world is not simulated page by page.
+const INTERVAL_MIN: Span = Span::millis(1);
+
+/// The containers of a pod, or the processes of a host, whose names must differ so that they can be followed.
+pub(super) fn containers(raw: &[RawContainer], place: Place) -> Result<Vec<ContainerSpec>, SimError> {
+    let mut specs = Vec::with_capacity(raw.len());
+    for (index, one) in raw.iter().enumerate() {
+        if raw.iter().take(index).any(|other| other.name == one.name) {
+            return Err(at(
+                place,
+                &format!("two containers are named {:?}; name them apart", one.name),
+            ));
+        }
+        let load = match &one.load {
+            Some(load) => check_load(load, raw)?,
+            None => Load::Steady,
+        };
+        specs.push(ContainerSpec {
+            request: one.request.map(inner).unwrap_or_default(),
+            limit: one.limit.map_or(Limit::Max, |limit| Limit::Bytes(limit.0)),
+            oom_score_adj: one.oom_score_adj.unwrap_or(0),
+            protection: one
+                .protected
+                .unwrap_or(false)
+                .then_some(forestall_decide::Protection::NodeAgent),
+            base: one.base.map(inner).unwrap_or_default(),
+            load,
+            restarts: one.restarts.unwrap_or(true),
+            volume: one.volume.unwrap_or(false),
+            jitter_permille: one.jitter.map_or(0, |jitter| jitter.0.0),
+            ..ContainerSpec::plain(&one.name)
+        });
+    }
+    refuse_circles(raw, &specs)?;
+    Ok(specs)
+}
+
+/// Who follows whom must end at somebody with a load of its own.
+fn refuse_circles(raw: &[RawContainer], specs: &[ContainerSpec]) -> Result<(), SimError> {
+    for (one, spec) in raw.iter().zip(specs) {
+        let mut next = spec.load;
+        for _ in 0..=specs.len() {
+            match next {
+                Load::Follow { of, .. } => next = specs.get(of).map_or(Load::Steady, |spec| spec.load),
+                _ => break,
+            }
+        }
+        if let (Load::Follow { .. }, Some(load)) = (next, &one.load) {
+            let why = format!(
+                "{:?} follows itself in a circle; let one of them have a load of its own",
+                one.name
+            );
+            let place = match &load.value {
+                RawLoad::Follow(follow) => Place::of(&follow.container),
+                _ => Place::of(load),
+            };
+            return Err(at(place, &why));
+        }
+    }
+    Ok(())
+}
+
+fn check_load(raw: &Spanned<RawLoad>, all: &[RawContainer]) -> Result<Load, SimError> {
+    let place = Place::of(raw);
+    let often = |span: Span, name: &str| {
+        if span < INTERVAL_MIN {
+            return Err(at(
+                place,
+                &format!("{name} is shorter than 1ms, the shortest there is"),
+            ));
+        }
+        Ok(span)
+    };
+    let load = match &raw.value {
+        RawLoad::Leak(leak) => Load::Leak {
+            part: match leak.of {
+                None | Some(RawPart::Anon) => Part::Anon,
+                Some(RawPart::Shmem) => Part::Shmem,
+                Some(RawPart::Kernel) => Part::Kernel,
+            },
+            rate: leak.rate.0,
+            total: leak.total.map(inner),
+            delay: leak.delay.map_or(Span(0), inner),
+        },
+        RawLoad::Steps(steps) => Load::Steps {
+            block: steps.block.0,
+            interval: often(steps.interval.0, "interval")?,
+            total: steps.total.map(inner),
+            aborts: steps.aborts.unwrap_or(false),
+        },
+        RawLoad::Burst(burst) => {
+            let (rise, hold, every) = (burst.rise.0, burst.hold.0, often(burst.every.0, "every")?);
+            if rise + hold > every {
+                return Err(at(
+                    place,
+                    "every is shorter than rise and hold together; make it longer",
+                ));
+            }
+            Load::Burst {
+                size: burst.size.0,
+                rise,
+                hold,
+                every,
+            }
+        }
+        RawLoad::Periodic(swing) => Load::Periodic {
+            size: swing.size.0,
+            period: often(swing.period.0, "period")?,
+        },
+        RawLoad::Heap(heap) => {
+            if heap.freed.0.0 > 1000 || heap.step.0 > heap.plateau.0 {
+                return Err(at(place, "freed is at most 100%, and step at most plateau"));
+            }
+            Load::Heap {
+                step: heap.step.0,
+                interval: often(heap.interval.0, "interval")?,
+                freed_permille: heap.freed.0.0,
+                plateau: heap.plateau.0,
+            }
+        }
+        RawLoad::Reader(reader) => {
+            if reader.rate.0.0 == 0 || reader.file.0.0 == 0 {
+                return Err(at(place, "a reader needs a file and a rate above 0"));
+            }
+            Load::Reader {
+                file: reader.file.0,
+                rate: reader.rate.0,
+            }
+        }
+        RawLoad::Follow(follow) => {
+            let name = &follow.container.value;
+            let of = all.iter().position(|other| other.name == *name).ok_or_else(|| {
+                at(
+                    Place::of(&follow.container),
+                    &format!("there is no container {name:?} here to follow"),
+                )
+            })?;
+            Load::Follow {
+                of,
+                permille: follow.share.0.0,
+            }
+        }
+    };
+    Ok(load)
+}

@@ -1,0 +1,262 @@
+//! A scenario file as typed: every field that there is, and no other.
+
+use forestall_decide::{Bytes, BytesPerSecond, Span};
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::text::{Permille, SignedMillis, ThresholdText, Typed};
+
+type Size = Option<Typed<Bytes>>;
+type Time = Option<Typed<Span>>;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawScenario {
+    pub(super) title: String,
+    #[serde(default)]
+    pub(super) about: String,
+    #[serde(default)]
+    pub(super) reproduces: Vec<String>,
+    #[serde(default)]
+    pub(super) does_not_hold: Vec<String>,
+    pub(super) seed: Option<u64>,
+    pub(super) duration: Spanned<Typed<Span>>,
+    pub(super) reschedule: Time,
+    pub(super) policy: Option<RawPolicy>,
+    pub(super) nodes: Spanned<Vec<RawNode>>,
+    #[serde(default)]
+    pub(super) pods: Vec<RawPod>,
+    #[serde(default)]
+    pub(super) faults: Vec<RawFault>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawPolicy {
+    pub(super) mode: Option<RawMode>,
+    pub(super) preset: Option<RawPreset>,
+    pub(super) victims: Option<RawVictims>,
+    pub(super) interval: Time,
+    pub(super) idle: Time,
+    pub(super) min_available: Size,
+    pub(super) used: Option<Typed<Permille>>,
+    pub(super) cache: Option<Typed<Permille>>,
+    pub(super) reclaim: Option<bool>,
+    pub(super) kill: Option<bool>,
+    pub(super) sysrq: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawMode {
+    Observe,
+    Shadow,
+    Enforce,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawPreset {
+    Forestall,
+    WarStoryA,
+    Gist,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawVictims {
+    Culprit,
+    Priority,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawNode {
+    pub(super) name: String,
+    pub(super) count: Option<Spanned<u32>>,
+    pub(super) memory: Spanned<Typed<Bytes>>,
+    pub(super) cpus: Option<u32>,
+    pub(super) lru: Option<RawLru>,
+    pub(super) kernel: Size,
+    pub(super) agent: Option<bool>,
+    /// Absent: the kubelet's own defaults.
+    pub(super) kubelet: Option<RawKubelet>,
+    /// `false`: no kubelet at all.
+    pub(super) kubernetes: Option<bool>,
+    #[serde(default)]
+    pub(super) host: Vec<RawContainer>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawLru {
+    Classic,
+    MultiGen,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawKubelet {
+    pub(super) kube_reserved: Size,
+    pub(super) system_reserved: Size,
+    pub(super) hugepages: Size,
+    pub(super) eviction_hard: Option<Typed<ThresholdText>>,
+    pub(super) eviction_soft: Option<Typed<ThresholdText>>,
+    pub(super) eviction_soft_grace: Time,
+    pub(super) eviction_max_pod_grace: Time,
+    pub(super) minimum_reclaim: Size,
+    pub(super) pressure_transition: Time,
+    pub(super) enforce_pods: Option<bool>,
+    pub(super) cache_counted: Option<Typed<Permille>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawPod {
+    pub(super) name: String,
+    pub(super) namespace: Option<String>,
+    pub(super) node: Option<Spanned<RawPlace>>,
+    pub(super) count: Option<Spanned<u32>>,
+    pub(super) start: Time,
+    pub(super) spread: Time,
+    pub(super) priority: Option<i32>,
+    pub(super) owner: Option<RawOwner>,
+    #[serde(rename = "static")]
+    pub(super) is_static: Option<bool>,
+    pub(super) opted_out: Option<bool>,
+    pub(super) grace: Time,
+    pub(super) term: Time,
+    pub(super) limit: Size,
+    pub(super) containers: Spanned<Vec<RawContainer>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawPlace {
+    Number(u32),
+    Word(String),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawOwner {
+    Controller,
+    Daemonset,
+    Nobody,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawContainer {
+    pub(super) name: String,
+    pub(super) request: Size,
+    pub(super) limit: Size,
+    pub(super) base: Size,
+    pub(super) volume: Option<bool>,
+    pub(super) restarts: Option<bool>,
+    pub(super) oom_score_adj: Option<i32>,
+    pub(super) protected: Option<bool>,
+    pub(super) jitter: Option<Typed<Permille>>,
+    pub(super) load: Option<Spanned<RawLoad>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawLoad {
+    Leak(RawLeak),
+    Steps(RawSteps),
+    Burst(RawBurst),
+    Periodic(RawPeriodic),
+    Heap(RawHeap),
+    Reader(RawReader),
+    Follow(RawFollow),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawLeak {
+    pub(super) rate: Typed<BytesPerSecond>,
+    pub(super) total: Size,
+    pub(super) delay: Time,
+    pub(super) of: Option<RawPart>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawPart {
+    Anon,
+    Shmem,
+    Kernel,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawSteps {
+    pub(super) block: Typed<Bytes>,
+    pub(super) interval: Typed<Span>,
+    pub(super) total: Size,
+    pub(super) aborts: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawBurst {
+    pub(super) size: Typed<Bytes>,
+    pub(super) rise: Typed<Span>,
+    pub(super) hold: Typed<Span>,
+    pub(super) every: Typed<Span>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawPeriodic {
+    pub(super) size: Typed<Bytes>,
+    pub(super) period: Typed<Span>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawHeap {
+    pub(super) step: Typed<Bytes>,
+    pub(super) interval: Typed<Span>,
+    pub(super) freed: Typed<Permille>,
+    pub(super) plateau: Typed<Bytes>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawReader {
+    pub(super) file: Typed<Bytes>,
+    pub(super) rate: Typed<BytesPerSecond>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawFollow {
+    pub(super) container: Spanned<String>,
+    pub(super) share: Typed<Permille>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawFault {
+    pub(super) kind: Spanned<RawFaultKind>,
+    pub(super) node: Option<Spanned<u32>>,
+    pub(super) from: Typed<Span>,
+    #[serde(rename = "for")]
+    pub(super) lasts: Time,
+    pub(super) by: Option<Typed<SignedMillis>>,
+    pub(super) takes: Time,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawFaultKind {
+    ApiAway,
+    AgentRestart,
+    ClockJump,
+    SamplesLost,
+    SlowVictim,
+    PdbZero,
+    KubeletAway,
+}
