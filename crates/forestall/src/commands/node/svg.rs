@@ -205,8 +205,8 @@ fn walls(paper: &mut Paper, report: &Report) {
         paper,
         &[
             (MARGIN, "", "Wall"),
-            (300, "end", "At, MiB"),
-            (390, "end", "Used"),
+            (290, "end", "At, MiB"),
+            (395, "end", "Used"),
             (480, "end", "Distance"),
             (504, "", "What happens there"),
         ],
@@ -217,8 +217,8 @@ fn walls(paper: &mut Paper, report: &Report) {
         paper.y += 19;
         paper.text(MARGIN, 0, "bold", &letter.to_string());
         paper.text(MARGIN + 20, 0, weight, &wall.name());
-        paper.text(300, 0, &format!("end {weight}"), &mebi(wall.at_bytes));
-        paper.text(390, 0, &format!("end {weight}"), &shown(wall.used_bytes));
+        paper.text(290, 0, &format!("end {weight}"), &mebi(wall.at_bytes));
+        paper.text(395, 0, &format!("end {weight}"), &shown(wall.used_bytes));
         paper.text(480, 0, &format!("end {weight}"), &shown(wall.distance_bytes));
         paper.text(504, 0, weight, &wall.consequence());
     }
@@ -229,8 +229,8 @@ fn division(paper: &mut Paper, report: &Report) {
         paper,
         &[
             (MARGIN, "", "Division"),
-            (300, "end", "MiB"),
-            (390, "end", "Ki"),
+            (290, "end", "MiB"),
+            (395, "end", "Ki"),
             (480, "end", "Share"),
             (504, "", "Source"),
         ],
@@ -241,12 +241,12 @@ fn division(paper: &mut Paper, report: &Report) {
         paper.text(MARGIN, 0, weight, line.name);
         match line.bytes {
             Some(bytes) => {
-                paper.text(300, 0, &format!("end {weight}"), &mebi(bytes));
-                paper.text(390, 0, &format!("end {weight}"), &(bytes >> 10).to_string());
+                paper.text(290, 0, &format!("end {weight}"), &mebi(bytes));
+                paper.text(395, 0, &format!("end {weight}"), &(bytes >> 10).to_string());
                 let share = percent(bytes, report.division.capacity_bytes);
                 paper.text(480, 0, &format!("end {weight}"), &share);
             }
-            None => paper.text(300, 0, "end", "none"),
+            None => paper.text(290, 0, "end", "none"),
         }
         // The rest of the line has room for so many letters.
         if let Some(source) = paper::wrap(line.source, 66).first() {
@@ -272,8 +272,8 @@ fn blind(paper: &mut Paper, report: &Report) {
         paper,
         &[
             (MARGIN, "", "Both views, MiB"),
-            (300, "end", "Kernel"),
-            (390, "end", "Kubelet"),
+            (290, "end", "Kernel"),
+            (395, "end", "Kubelet"),
         ],
     );
     for (name, kernel, kubelet) in [
@@ -286,8 +286,8 @@ fn blind(paper: &mut Paper, report: &Report) {
     ] {
         paper.y += 19;
         paper.text(MARGIN, 0, "", name);
-        paper.text(300, 0, "end", &mebi(kernel));
-        paper.text(390, 0, "end", &mebi(kubelet));
+        paper.text(290, 0, "end", &mebi(kernel));
+        paper.text(395, 0, "end", &mebi(kubelet));
     }
     let parts = views.blind.parts();
     let shown = parts
