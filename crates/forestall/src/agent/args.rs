@@ -43,6 +43,10 @@ pub(crate) struct AgentArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 
+    /// Record what the agent sees into this directory [default: /var/lib/forestall/trace below --root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) record: Option<PathBuf>,
+
     /// The longest time between two looks [default: 1s; war-story-a: 2s; gist: 60s]
     #[arg(long, value_name = "TIME", value_parser = quantity::parse_time)]
     pub(crate) interval: Option<Span>,

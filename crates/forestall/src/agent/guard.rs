@@ -8,6 +8,7 @@ use forestall_decide::{
     Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, Target, WallKind,
 };
 use forestall_sense::Sensor;
+use forestall_trace::tap::Tap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clock::now;
@@ -34,6 +35,8 @@ pub(crate) struct GuardSetup {
     pub(crate) actor: ActorHandle,
     /// Wake it early.
     pub(crate) triggers: Triggers,
+    /// Keeps what the engine is told.
+    pub(crate) tap: Option<Tap>,
     /// Tells the talk thread.
     pub(crate) post: Post,
     /// What the talk thread wants.
@@ -49,6 +52,7 @@ pub(crate) fn run(setup: GuardSetup) {
         sensor: setup.sensor,
         actor: setup.actor,
         triggers: setup.triggers,
+        tap: setup.tap,
         post: setup.post,
         commands: setup.commands,
         wake_at: now(),
@@ -62,6 +66,7 @@ struct Guard {
     sensor: Sensor,
     actor: ActorHandle,
     triggers: Triggers,
+    tap: Option<Tap>,
     post: Post,
     commands: Commands,
     wake_at: Moment,
@@ -129,6 +134,9 @@ impl Guard {
                         self.actor.call_off();
                     }
                     self.engine.step(now, Input::Policy(&policy));
+                    if let Some(tap) = &mut self.tap {
+                        tap.policy(now, &policy);
+                    }
                     self.post.policy(now, &policy);
                 }
             }
@@ -139,6 +147,9 @@ impl Guard {
     fn take_reports(&mut self, now: Moment) {
         while let Some(report) = self.actor.take_report() {
             self.engine.step(now, Input::Outcome(&report.outcome));
+            if let Some(tap) = &mut self.tap {
+                tap.outcome(now, &report.outcome);
+            }
             self.post.outcome(now, &report.outcome);
         }
     }
@@ -183,8 +194,14 @@ impl Guard {
         };
         self.post
             .publish(&tick, sample, &decision, &SensorNames(&self.sensor));
+        if let Some(tap) = &mut self.tap {
+            tap.sample(at, sample, &SensorNames(&self.sensor));
+        }
         for outcome in lost.iter().flatten() {
             self.engine.step(at, Input::Outcome(outcome));
+            if let Some(tap) = &mut self.tap {
+                tap.outcome(at, outcome);
+            }
             self.post.outcome(at, outcome);
         }
         self.sensor.set_attention(attention);

@@ -11,6 +11,7 @@ mod ground;
 mod guard;
 mod neighbours;
 mod place;
+mod recorder;
 mod seat;
 pub(crate) mod shared;
 mod start;
@@ -21,13 +22,16 @@ use std::os::fd::AsFd;
 
 use anyhow::Context;
 use forestall_decide::{Mode, Policy, Rung};
+use forestall_trace::tap::Tap;
 
 pub(crate) use self::args::AgentArgs;
 pub(crate) use self::ground::Ground;
 use self::guard::GuardSetup;
 use self::neighbours::find_neighbours;
+use self::recorder::{Recorder, RecorderSetup};
 pub(crate) use self::seat::Holder;
-use self::shared::Degraded;
+use self::shared::{Degraded, Herald};
+use self::start::Started;
 pub(crate) use self::start::say_left_out;
 use crate::config::{self, Settings};
 use crate::exit::Exit;
@@ -71,6 +75,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     let ends = shared::open().context("cannot make an eventfd")?;
     ends.board
         .set_degraded(degraded(&started.degraded, &started.ground, started.holder));
+    let recording = start_recorder(&settings, &started, &node, nice, ends.herald, &mut logger);
     if let Some(holder) = started.holder {
         logger.say(Level::Warn, "standby", &standby(holder));
     }
@@ -89,7 +94,9 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         nice,
     })
     .context("cannot start the talk thread")?;
+    let (tap, recorder) = recording.unzip();
     guard::run(GuardSetup {
+        tap,
         sensor: started.sensor,
         actor: started.actor,
         triggers: started.triggers,
@@ -97,8 +104,53 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         commands: ends.commands,
         policy: started.policy,
     });
+    if let Some(recorder) = recorder {
+        recorder.end();
+    }
     talk.end();
     Ok(Exit::Clean)
+}
+
+/// Starts the flight recorder; an agent that cannot record guards all the same.
+fn start_recorder(
+    settings: &Settings,
+    started: &Started,
+    node: &str,
+    nice: i32,
+    herald: Herald,
+    logger: &mut Logger,
+) -> Option<(Tap, Recorder)> {
+    let named = settings.record.clone();
+    if !settings.recorder.on && named.is_none() {
+        return None;
+    }
+    let state_dir = started.ground.state_dir();
+    // Only `enforce` makes the agent's own directory; elsewhere its installation does.
+    if named.is_none() && !state_dir.is_dir() {
+        let why = format!(
+            "not recording, so no decision can be replayed: {} does not exist; make it, or name a directory with --record",
+            state_dir.display()
+        );
+        logger.say(Level::Info, "recorder", &why);
+        return None;
+    }
+    let setup = RecorderSetup {
+        directory: named.unwrap_or_else(|| recorder::directory_in(state_dir)),
+        keep: settings.recorder.keep,
+        size_bytes_max: settings.recorder.size_max.0,
+        node: node.to_owned(),
+        policy: started.policy,
+        nice,
+    };
+    recorder::start(&setup, &started.sensor, herald)
+        .inspect_err(|error| {
+            let why = format!(
+                "not recording, so no decision can be replayed: {}: {error}",
+                setup.directory.display()
+            );
+            logger.say(Level::Info, "recorder", &why);
+        })
+        .ok()
 }
 
 /// Everything that is missing here. A rung that is off by choice misses nothing; `sysrq` is no more than its one right.

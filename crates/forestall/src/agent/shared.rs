@@ -29,6 +29,7 @@
 mod board;
 mod command;
 mod event;
+mod herald;
 mod label;
 mod post;
 mod snapshot;
@@ -44,6 +45,7 @@ pub(crate) use self::command::{Command, Commander, Commands};
 #[cfg(test)]
 pub(crate) use self::event::Name;
 pub(crate) use self::event::{Event, EventKind, Inbox, Trouble};
+pub(crate) use self::herald::Herald;
 pub(crate) use self::label::{ActionOutcome, AlarmStage, MODES, RUNGS, WALLS};
 pub(crate) use self::post::{Names, Post, Tick};
 pub(crate) use self::snapshot::{Row, Snapshot};
@@ -55,6 +57,8 @@ const EVENTS_MAX: usize = 128;
 pub(crate) struct Ends {
     /// The guard's.
     pub(crate) post: Post,
+    /// For threads that serve the guard.
+    pub(crate) herald: Herald,
     /// The guard's.
     pub(crate) commands: Commands,
     /// Everybody's.
@@ -72,6 +76,7 @@ pub(crate) fn open() -> io::Result<Ends> {
     let (sender, receiver) = mpsc::sync_channel(EVENTS_MAX);
     let (commander, commands) = command::open()?;
     Ok(Ends {
+        herald: Herald::new(Arc::clone(&board), sender.clone(), Arc::clone(&bell)),
         post: Post::new(Arc::clone(&board), sender, Arc::clone(&bell)),
         commands,
         board,

@@ -11,7 +11,7 @@ use super::Invalid;
 use super::choice::word;
 use super::listen::Listen;
 use super::quantity::{write_size, write_time};
-use super::raw::{Percent, Raw, Typed};
+use super::raw::{Percent, Raw, RawRecorder, Typed};
 
 /// Everything `agent` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,51 @@ pub(crate) struct Settings {
     pub(crate) listen: Listen,
     /// Where the host's /proc and /sys are.
     pub(crate) root: PathBuf,
+    /// What the flight recorder keeps.
+    pub(crate) recorder: Recorder,
+    /// Where it writes, if not in the agent's own directory; a flag only.
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// What the flight recorder keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recorder {
+    /// It records.
+    pub(crate) on: bool,
+    /// For so long.
+    pub(crate) keep: Span,
+    /// In at most so many bytes, which wins over the time.
+    pub(crate) size_max: Bytes,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            on: true,
+            keep: Span::secs(3600),
+            size_max: Bytes::mebi(64),
+        }
+    }
+}
+
+impl Recorder {
+    fn check(raw: &RawRecorder) -> Result<Self, Invalid> {
+        let mut recorder = Self::default();
+        take(&mut recorder.on, raw.enabled);
+        take(&mut recorder.keep, raw.keep.map(inner));
+        take(&mut recorder.size_max, raw.size_max.map(inner));
+        if recorder.size_max < Bytes::mebi(1) {
+            return Err(Invalid::new(
+                "recorder.sizeMax: too small to keep anything of use; at least 1Mi",
+            ));
+        }
+        if recorder.keep < Span::secs(60) {
+            return Err(Invalid::new(
+                "recorder.keep: too short to keep anything of use; at least 1m",
+            ));
+        }
+        Ok(recorder)
+    }
 }
 
 impl Default for Settings {
@@ -36,6 +81,8 @@ impl Default for Settings {
             require: Vec::new(),
             listen: Listen::default(),
             root: PathBuf::from("/"),
+            recorder: Recorder::default(),
+            record: None,
         }
     }
 }
@@ -107,6 +154,8 @@ impl Settings {
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),
             root: raw.root.clone().unwrap_or_else(|| PathBuf::from("/")),
+            recorder: Recorder::check(&raw.recorder)?,
+            record: None,
         })
     }
 }

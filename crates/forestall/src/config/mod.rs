@@ -53,10 +53,11 @@ pub(crate) fn load(args: &AgentArgs) -> Result<Settings, Invalid> {
         None => Raw::default(),
     };
     raw.override_by(args);
-    let settings = Settings::check(&raw).map_err(|wrong| match &args.config {
+    let mut settings = Settings::check(&raw).map_err(|wrong| match &args.config {
         Some(path) => Invalid(format!("{}: {wrong}", path.display())),
         None => wrong,
     })?;
+    settings.record.clone_from(&args.record);
     checked::check_flags(args, settings.policy.preset)?;
     Ok(settings)
 }

@@ -33,6 +33,8 @@ pub(crate) struct Raw {
     #[serde(default)]
     pub(super) timing: RawTiming,
     #[serde(default)]
+    pub(super) recorder: RawRecorder,
+    #[serde(default)]
     pub(super) war_story_a: RawWarStory,
     #[serde(default)]
     pub(super) gist: RawGist,
@@ -77,6 +79,15 @@ pub(crate) struct RawTiming {
     pub(super) term_grace: Option<Typed<Span>>,
     pub(super) effect_deadline: Option<Typed<Span>>,
     pub(super) kill_cooldown: Option<Typed<Span>>,
+}
+
+/// The flight recorder.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawRecorder {
+    pub(super) enabled: Option<bool>,
+    pub(super) keep: Option<Typed<Span>>,
+    pub(super) size_max: Option<Typed<Bytes>>,
 }
 
 /// War story A's two thresholds.

@@ -162,6 +162,25 @@ fn fields(settings: &Settings) -> Vec<Field> {
     );
 
     add(
+        "recorder",
+        "enabled",
+        policy_word(settings.recorder.on),
+        "Keep what the agent has seen, so that its decisions can be replayed. Restart to change.",
+    );
+    add(
+        "recorder",
+        "keep",
+        write_time(settings.recorder.keep),
+        "How long it is kept.",
+    );
+    add(
+        "recorder",
+        "sizeMax",
+        write_size(settings.recorder.size_max),
+        "The most it takes on disk, which wins over the time.",
+    );
+
+    add(
         "warStoryA",
         "usedPercent",
         write_percent(policy.war_story_used_permille),

@@ -44,6 +44,12 @@ fn what_is_printed_is_read_back() {
         require: vec![Rung::Kill, Rung::Reclaim],
         listen: Listen::Off,
         root: PathBuf::from("/host: \"a\"/#b"),
+        recorder: checked::Recorder {
+            on: false,
+            keep: Span::secs(90),
+            size_max: Bytes::mebi(5),
+        },
+        record: None,
     };
     assert_eq!(check(&render::render(&settings, false)), Ok(settings));
 }
@@ -57,6 +63,9 @@ fn errors_name_line_and_column_and_what_to_write() {
         ("mode: destroy\n", "1:7: ", "destroy"),
         ("gist: {minAvailable: 12Mb}\n", "1:22: ", "350Mi"),
         ("warStoryA:\n  usedPercent: 185\n", "2:16: ", "between 0 and 100"),
+        ("recorder: {sizeMax: 64}\n", "1:21: ", "350Mi"),
+        ("recorder: {sizeMax: 10Ki}\n", "recorder.sizeMax", "at least 1Mi"),
+        ("recorder: {keep: 5s}\n", "recorder.keep", "at least 1m"),
         ("listen: everywhere\n", "1:9: ", "127.0.0.1:9090"),
         ("beside: yes\n", "1:9: ", "bool"),
         ("mode: shadow\nmode: enforce\n", "2:1: ", "mode"),

@@ -1,0 +1,78 @@
+use std::time::SystemTime;
+
+use forestall_decide::{Moment, Span};
+use tempfile::TempDir;
+
+use super::ring::Ring;
+
+const HOUR: Span = Span::secs(3600);
+const MIB: u64 = 1 << 20;
+
+fn names(directory: &TempDir) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(directory.path())
+        .expect("a directory")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_oldest_goes_when_there_is_too_much_and_nothing_else_is_touched() {
+    let directory = TempDir::new().expect("a directory");
+    std::fs::write(directory.path().join("trace-notes.txt"), "mine").expect("a file");
+    let mut ring = Ring::open(directory.path(), HOUR, 16 * MIB).expect("a ring");
+    for number in 0..40 {
+        let mut segment = ring.begin(Moment(number), b"head").expect("a segment");
+        segment.append(&vec![0; 1 << 20]).expect("it is written");
+        assert!(ring.is_full(&segment, Moment(number)));
+    }
+    let kept = names(&directory);
+    // Sixteen segments of a sixteenth each, one of them with its head beside it: fifteen fit beside the next.
+    let traces: Vec<_> = kept.iter().filter(|name| name.starts_with("trace-0")).collect();
+    assert_eq!(
+        traces.last().map(|name| name.as_str()),
+        Some("trace-0000000039.ftr")
+    );
+    assert!((14..=16).contains(&traces.len()), "{kept:?}");
+    assert!(kept.contains(&"trace-notes.txt".to_owned()));
+}
+
+#[test]
+fn a_segment_is_full_after_its_share_of_the_time_and_old_ones_go() {
+    let directory = TempDir::new().expect("a directory");
+    let mut ring = Ring::open(directory.path(), HOUR, 16 * MIB).expect("a ring");
+    let segment = ring.begin(Moment(0), b"head").expect("a segment");
+    // A sixteenth of an hour is 225 s.
+    assert!(!ring.is_full(&segment, Moment(224_999_999)));
+    assert!(ring.is_full(&segment, Moment(225_000_000)));
+    let two_hours_ago = SystemTime::now() - std::time::Duration::from_hours(2);
+    let old = std::fs::File::options()
+        .write(true)
+        .open(directory.path().join("trace-0000000000.ftr"))
+        .expect("the first segment");
+    old.set_modified(two_hours_ago).expect("its time can be set");
+    ring.begin(Moment(225_000_000), b"head").expect("a segment");
+    assert_eq!(names(&directory), ["lock", "trace-0000000001.ftr"]);
+}
+
+#[test]
+fn numbers_go_on_after_a_restart_and_two_never_record_to_the_same_place() {
+    let directory = TempDir::new().expect("a directory");
+    let mut first = Ring::open(directory.path(), HOUR, 16 * MIB).expect("a ring");
+    first.begin(Moment(0), b"head").expect("a segment");
+    Ring::open(directory.path(), HOUR, 16 * MIB).expect_err("somebody records here");
+    drop(first);
+    let mut second = Ring::open(directory.path(), HOUR, 16 * MIB).expect("nobody records here now");
+    second.begin(Moment(0), b"head").expect("a segment");
+    assert_eq!(
+        names(&directory),
+        ["lock", "trace-0000000000.ftr", "trace-0000000001.ftr"]
+    );
+}
