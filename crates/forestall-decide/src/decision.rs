@@ -171,6 +171,8 @@ pub enum RefusalReason {
     Spared(WhyNot),
     /// The culprit has no process left; its memory outlives it.
     NothingToKill,
+    /// The culprit's figures cannot be true.
+    Impossible,
     /// An action is in flight or has just ended.
     Waiting,
     /// Enough memory is on its way already: pods that are terminating.
@@ -268,6 +270,23 @@ pub struct AlarmEvent {
     pub age: Span,
 }
 
+/// An input, or a part of it, that was not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ignored {
+    /// A second sample of the same moment.
+    SameMoment,
+    /// The clock went back by so much: growth from before it says nothing.
+    ClockBack(Span),
+    /// A sample without a machine: it has no memory at all.
+    NoMachine,
+    /// The cgroup holds more than the machine and its swap have; it is never acted upon.
+    TooLarge(GroupId),
+    /// An outcome of an action that is not known, or not any more.
+    UnknownAction(ActionId),
+    /// So many pods without a UID.
+    PodsWithoutUid(u32),
+}
+
 /// The answer to one input.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision<'a> {
@@ -281,6 +300,8 @@ pub struct Decision<'a> {
     pub refusals: &'a [Refusal],
     /// Who was passed over at a wall where something had to be done, and why. Whole at every such step.
     pub passed_over: &'a [PassedOver],
+    /// What of the input was not believed.
+    pub ignored: &'a [Ignored],
     /// Look again no later than this.
     pub wake_in: Span,
 }

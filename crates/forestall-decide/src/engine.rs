@@ -3,22 +3,24 @@
 use crate::alarm::Alarms;
 use crate::culprit::find_culprit;
 use crate::decision::{
-    Action, AlarmEvent, Decision, Evidence, PassedOver, Refusal, RefusalReason, WallKind, WallReading,
+    Action, AlarmEvent, Decision, Evidence, Ignored, PassedOver, Refusal, RefusalReason, WallKind,
+    WallReading,
 };
 use crate::effect::Effects;
 use crate::flight::Flights;
 use crate::history::{History, Wall};
 use crate::input::{GroupKind, GroupSample, Input, Outcome, OutcomeKind, Sample};
+use crate::kill::is_too_large;
 use crate::kubelet::KubeletConfig;
 use crate::ladder::{Order, covers};
 use crate::pace::next_look;
-use crate::pods::Pods;
+use crate::pods::{PodUid, Pods};
 use crate::policy::{Policy, Preset};
 use crate::preset::judge_preset;
 use crate::repeat::Repeats;
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
-use crate::wall::{noise, read_walls};
+use crate::wall::{Hard, noise, read_walls};
 
 /// Culprits are looked for when a wall is nearer than this; until then nobody has done anything.
 const CULPRIT_WITHIN: Span = Span::secs(120);
@@ -55,6 +57,7 @@ pub struct Engine {
     pub(crate) actions: Vec<Action>,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) passed_over: Vec<PassedOver>,
+    ignored: Vec<Ignored>,
     pub(crate) ranked: Vec<u32>,
 }
 
@@ -85,6 +88,7 @@ impl Engine {
             actions: Vec::new(),
             refusals: Vec::new(),
             passed_over: Vec::new(),
+            ignored: Vec::new(),
             ranked: Vec::new(),
         }
     }
@@ -102,9 +106,10 @@ impl Engine {
         self.actions.clear();
         self.refusals.clear();
         self.passed_over.clear();
+        self.ignored.clear();
         match input {
             Input::Sample(sample) => self.take_sample(now, sample),
-            Input::Pods(pods) => self.pods.clone_from(pods),
+            Input::Pods(pods) => self.take_pods(pods),
             Input::KubeletConfig(config) => self.kubelet.clone_from(config),
             Input::Outcome(outcome) => self.take_outcome(now, outcome),
             Input::Policy(policy) => self.take_policy(policy),
@@ -115,7 +120,18 @@ impl Engine {
             actions: &self.actions,
             refusals: &self.refusals,
             passed_over: &self.passed_over,
+            ignored: &self.ignored,
             wake_in: self.wake_in,
+        }
+    }
+
+    fn take_pods(&mut self, pods: &Pods) {
+        self.pods.clone_from(pods);
+        self.pods.list.retain(|pod| pod.uid != PodUid::default());
+        let dropped = pods.list.len() - self.pods.list.len();
+        if dropped > 0 {
+            let count = u32::try_from(dropped).unwrap_or(u32::MAX);
+            self.ignored.push(Ignored::PodsWithoutUid(count));
         }
     }
 
@@ -136,6 +152,10 @@ impl Engine {
     }
 
     fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {
+        if !self.flights.knows(outcome.action) {
+            self.ignored.push(Ignored::UnknownAction(outcome.action));
+            return;
+        }
         if let Some(flight) = self.flights.land(now, outcome, &self.policy)
             && outcome.kind == OutcomeKind::Done
         {
@@ -155,11 +175,11 @@ impl Engine {
     }
 
     fn take_sample(&mut self, now: Moment, sample: &Sample) {
+        if !self.is_believed(now, sample) {
+            return;
+        }
         self.late[self.looks % LATE_KEPT] = sample.node.wake_late;
         self.looks = self.looks.wrapping_add(1);
-        if self.looked_at.is_some_and(|at| now < at) {
-            self.forget_times();
-        }
         self.looked_at = Some(now);
         self.reached.clear();
         self.note_kernel_kills(now, sample);
@@ -171,7 +191,8 @@ impl Engine {
         }
         self.flights.prune(now, &self.policy);
         self.repeats.prune(now);
-        read_walls(sample, &self.history, &self.policy, &mut self.readings);
+        let hard = Hard::of(&self.kubelet, &self.policy);
+        read_walls(sample, &self.history, hard, &mut self.readings);
         let share = self.culprit_share(now);
         for reading in &mut self.readings {
             let harmful = matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods);
@@ -209,6 +230,32 @@ impl Engine {
         } else {
             self.wake_in = self.poll_preset(now, sample);
         }
+    }
+
+    /// Whether a sample can be concluded from at all; what is odd about it is said.
+    fn is_believed(&mut self, now: Moment, sample: &Sample) -> bool {
+        if sample.node.total == Bytes::ZERO {
+            self.ignored.push(Ignored::NoMachine);
+            return false;
+        }
+        match self.looked_at {
+            Some(at) if now == at => {
+                self.ignored.push(Ignored::SameMoment);
+                return false;
+            }
+            Some(at) if now < at => {
+                self.ignored.push(Ignored::ClockBack(at.since(now)));
+                self.forget_times();
+            }
+            Some(_) | None => {}
+        }
+        let too_large = sample
+            .groups
+            .iter()
+            .filter(|group| is_too_large(group, &sample.node));
+        self.ignored
+            .extend(too_large.map(|group| Ignored::TooLarge(group.id)));
+        true
     }
 
     /// A kill by the kernel at a wall of ours counts as one of ours: its victim's memory is on its way. One at a container's

@@ -95,6 +95,11 @@ impl Flights {
         }
     }
 
+    /// Whether this action is known.
+    pub(crate) fn knows(&self, id: ActionId) -> bool {
+        self.list.iter().any(|flight| flight.id == id)
+    }
+
     /// Takes an outcome. Answers with the flight that is over by it.
     pub(crate) fn land(&mut self, now: Moment, outcome: &Outcome, policy: &Policy) -> Option<Flight> {
         let flight = self.list.iter_mut().find(|flight| flight.id == outcome.action)?;

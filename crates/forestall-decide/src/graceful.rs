@@ -9,11 +9,11 @@ use crate::decision::{
 };
 use crate::engine::Engine;
 use crate::input::{GroupId, GroupSample, Sample};
-use crate::kubelet::Signal;
 use crate::ladder::Order;
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::{Candidate, candidate, may_evict, may_touch, rank};
+use crate::wall::Hard;
 
 /// A brake lasts so long at the most; it is lifted before anything harsher.
 const BRAKE_MAX: Span = Span::secs(30);
@@ -206,7 +206,8 @@ impl Engine {
             }
         }
         if reading.runway.p50 <= takes.times(4) {
-            let needed = self.kubelet.hard(Signal::MemoryAvailable);
+            // As much room again as the kubelet keeps for itself.
+            let needed = Hard::of(&self.kubelet, &self.policy).node.unwrap_or_default();
             self.evict_first(now, sample, reading, needed, "the-kubelets-choice");
         }
     }

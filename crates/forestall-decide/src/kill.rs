@@ -9,7 +9,7 @@
 
 use crate::decision::{Confidence, RefusalReason, Target, WallKind, WallReading};
 use crate::history::{History, Scope};
-use crate::input::{GroupKind, Sample};
+use crate::input::{GroupKind, GroupSample, NodeSample, Sample};
 use crate::policy::Policy;
 use crate::units::{Bytes, Span};
 use crate::wall::noise;
@@ -140,6 +140,12 @@ fn fitting_grace(reading: &WallReading, effect: Span, policy: &Policy) -> Span {
     if half < WORTH_IT.0 { Span(0) } else { Span(half) }
 }
 
+/// A cgroup that holds more than there is: its figures are not to be believed, or the machine's are another's (a container's
+/// own view of `/proc/meminfo`).
+pub(crate) fn is_too_large(group: &GroupSample, node: &NodeSample) -> bool {
+    group.current > node.total + node.swap_total
+}
+
 /// Whom a kill of `target` would really end, or why there is nobody.
 pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, RefusalReason> {
     match target {
@@ -161,6 +167,9 @@ pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, Ref
             };
             if let Some(why) = group.protection {
                 return Err(RefusalReason::Protected(why));
+            }
+            if is_too_large(group, &sample.node) {
+                return Err(RefusalReason::Impossible);
             }
             let has_children = sample
                 .groups

@@ -17,7 +17,7 @@ use crate::rung::Rung;
 use crate::tree::{is_within, lineage};
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::{candidate, may_touch, on_its_way, rank};
-use crate::wall::noise;
+use crate::wall::{Hard, noise};
 
 /// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
 const LEAK_NEAR: Span = Span::secs(60);
@@ -59,7 +59,12 @@ impl Engine {
         if !self.policy.rungs.has(Rung::Reclaim) || self.flights.is_reclaiming(now) {
             return;
         }
-        let threshold = self.policy.kubelet_eviction_hard;
+        let hard = Hard::of(&self.kubelet, &self.policy);
+        let threshold = match reading.wall {
+            WallKind::KubeletAllocatable => hard.allocatable,
+            _ => hard.node,
+        };
+        let threshold = threshold.unwrap_or_default();
         let Some(due) = judge_reclaim(&reading, sample, &self.flights, leak_is_near, threshold) else {
             return;
         };

@@ -36,8 +36,8 @@ mod wall;
 mod window;
 
 pub use decision::{
-    Action, ActionId, AlarmEvent, AlarmVerdict, Confidence, Culprit, Decision, Evidence, PassedOver, Refusal,
-    RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
+    Action, ActionId, AlarmEvent, AlarmVerdict, Confidence, Culprit, Decision, Evidence, Ignored, PassedOver,
+    Refusal, RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
 };
 pub use engine::Engine;
 pub use input::{

@@ -4,6 +4,7 @@ use crate::decision::{WallKind, WallReading};
 use crate::forecast::forecast;
 use crate::history::{History, Scope};
 use crate::input::{GroupKind, GroupSample, NodeSample, Sample};
+use crate::kubelet::{KubeletConfig, Signal};
 use crate::policy::Policy;
 use crate::swap::swap_room;
 use crate::tree::lineage;
@@ -20,8 +21,34 @@ pub(crate) fn noise(node: &NodeSample) -> Bytes {
     Bytes(2 * CHARGE_BATCH_PAGES * PAGE * u64::from(node.cpus.max(1)))
 }
 
+/// The kubelet's hard thresholds; none where it has none, and then there is no such wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hard {
+    pub(crate) node: Option<Bytes>,
+    pub(crate) allocatable: Option<Bytes>,
+}
+
+impl Hard {
+    /// As the kubelet itself was told, or as the policy assumes while that is not known.
+    pub(crate) fn of(kubelet: &KubeletConfig, policy: &Policy) -> Self {
+        let assumed = Some(policy.kubelet_eviction_hard);
+        let told = |signal| Some(kubelet.hard(signal)).filter(|bytes| *bytes > Bytes::ZERO);
+        if kubelet.is_known() {
+            Self {
+                node: told(Signal::MemoryAvailable),
+                allocatable: told(Signal::AllocatableMemoryAvailable),
+            }
+        } else {
+            Self {
+                node: assumed,
+                allocatable: assumed,
+            }
+        }
+    }
+}
+
 /// Reads all walls into `out`, in order of kind and then of the sample.
-pub(crate) fn read_walls(sample: &Sample, history: &History, policy: &Policy, out: &mut Vec<WallReading>) {
+pub(crate) fn read_walls(sample: &Sample, history: &History, hard: Hard, out: &mut Vec<WallReading>) {
     out.clear();
     out.push(read_kernel(sample, history));
     let kubepods = sample
@@ -34,9 +61,9 @@ pub(crate) fn read_walls(sample: &Sample, history: &History, policy: &Policy, ou
         out.extend(read_limit(WallKind::Kubepods, group, sample, history));
     }
     if sample.node.kubelet_present {
-        out.push(read_kubelet_node(&sample.node, history, policy));
+        out.extend(read_kubelet_node(&sample.node, history, hard));
         for group in kubepods {
-            out.extend(read_kubelet_allocatable(group, sample, history, policy));
+            out.extend(read_kubelet_allocatable(group, sample, history, hard));
         }
     }
     for (kind, belongs) in [
@@ -114,10 +141,10 @@ fn read_limit(
 
 /// The kubelet's `memory.available`: capacity less the root's working set, against the threshold
 /// (pkg/kubelet/eviction/helpers.go).
-fn read_kubelet_node(node: &NodeSample, history: &History, policy: &Policy) -> WallReading {
-    let limit = node.total - policy.kubelet_eviction_hard;
+fn read_kubelet_node(node: &NodeSample, history: &History, hard: Hard) -> Option<WallReading> {
+    let limit = node.total - hard.node?;
     let distance = limit - node.kubelet_working_set();
-    reading(
+    Some(reading(
         WallKind::KubeletNode,
         None,
         Limit::Bytes(limit),
@@ -125,7 +152,7 @@ fn read_kubelet_node(node: &NodeSample, history: &History, policy: &Policy) -> W
         &history.node,
         |scope| &scope.working_set,
         noise(node),
-    )
+    ))
 }
 
 /// The kubelet's `allocatableMemory.available`: the limit of `kubepods` less its working set, against the same
@@ -134,9 +161,9 @@ fn read_kubelet_allocatable(
     group: &GroupSample,
     sample: &Sample,
     history: &History,
-    policy: &Policy,
+    hard: Hard,
 ) -> Option<WallReading> {
-    let limit = group.limit.bytes()? - policy.kubelet_eviction_hard;
+    let limit = group.limit.bytes()? - hard.allocatable?;
     let distance = limit - group.working_set();
     let scope = history.group(group.id)?;
     let kind = WallKind::KubeletAllocatable;

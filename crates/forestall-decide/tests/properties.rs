@@ -3,9 +3,9 @@
 
 use forestall_decide::{
     Action, ActionId, Bytes, BytesPerSecond, CRITICAL_PRIORITY, Cluster, Elsewhere, Engine, GroupId,
-    GroupKind, GroupSample, Input, Limit, Mode, Moment, NodeSample, Outcome, OutcomeKind, Owner, Pod, PodUid,
-    Pods, Policy, ProcessId, ProcessSample, Protection, Qos, Rung, Rungs, Sample, Span, Stall, Standing,
-    Target, WallKind,
+    GroupKind, GroupSample, Ignored, Input, Limit, Mode, Moment, NodeSample, Outcome, OutcomeKind, Owner,
+    Pod, PodUid, Pods, Policy, ProcessId, ProcessSample, Protection, Qos, Rung, Rungs, Sample, Span, Stall,
+    Standing, Target, WallKind,
 };
 use proptest::prelude::*;
 
@@ -167,7 +167,12 @@ fn check(
 ) -> Result<(), TestCaseError> {
     let decision = engine.step(now, Input::Sample(sample));
     prop_assert!(decision.wake_in >= policy.tick_min);
-    prop_assert!(decision.wake_in <= policy.tick_idle.max(sample.node.sample_cost.times(8)));
+    let believed = !decision
+        .ignored
+        .iter()
+        .any(|what| matches!(what, Ignored::NoMachine | Ignored::SameMoment));
+    prop_assert!(!believed || decision.wake_in <= policy.tick_idle.max(sample.node.sample_cost.times(8)));
+    prop_assert!(believed || decision.actions.is_empty());
     for reading in decision.readings {
         prop_assert!(reading.runway.p10 <= reading.runway.p50 && reading.runway.p50 <= reading.runway.p90);
     }

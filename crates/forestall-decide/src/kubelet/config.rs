@@ -115,6 +115,11 @@ impl KubeletConfig {
         self.kubepods_limit() - self.hard(Signal::MemoryAvailable)
     }
 
+    /// Whether anything was read, or only the kubelet's defaults are assumed.
+    pub fn is_known(&self) -> bool {
+        self.source != ConfigSource::Default
+    }
+
     /// The hard threshold of a signal; nothing where there is none.
     pub fn hard(&self, signal: Signal) -> Bytes {
         self.thresholds

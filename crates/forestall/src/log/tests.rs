@@ -107,6 +107,7 @@ fn quiet() -> Decision<'static> {
         actions: &[],
         refusals: &[],
         passed_over: &[],
+        ignored: &[],
         wake_in: Span::secs(1),
     }
 }
@@ -186,6 +187,7 @@ fn an_action_and_a_refusal_say_why() {
             actions: &actions,
             refusals: &refusals,
             passed_over: &[],
+            ignored: &[],
             ..quiet()
         },
     );

@@ -68,6 +68,7 @@ fn published() -> Ends {
         actions: &[],
         refusals: &[],
         passed_over: &[],
+        ignored: &[],
         wake_in: Span::secs(1),
     };
     ends.post.publish(
@@ -271,6 +272,7 @@ fn a_guard_that_does_not_look_is_neither_healthy_nor_ready() {
         actions: &[],
         refusals: &[],
         passed_over: &[],
+        ignored: &[],
         wake_in: Span(0),
     };
     // Its last look was at the machine's boot, which is more than the margin of five seconds ago.

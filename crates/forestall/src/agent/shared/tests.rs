@@ -41,6 +41,7 @@ fn quiet(readings: &[WallReading]) -> Decision<'_> {
         actions: &[],
         refusals: &[],
         passed_over: &[],
+        ignored: &[],
         wake_in: Span::secs(1),
     }
 }
@@ -139,6 +140,7 @@ fn a_refusal_is_told_once_a_minute_and_another_reason_at_once() {
             &Decision {
                 refusals: &refusals,
                 passed_over: &[],
+                ignored: &[],
                 ..quiet(&[])
             },
             &Fixed,
