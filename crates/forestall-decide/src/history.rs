@@ -9,38 +9,99 @@ use crate::decision::WallKind;
 use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
 use crate::tree::lineage;
 use crate::units::{Bytes, Moment, Span};
-use crate::window::{LongTrack, Track};
+use crate::window::{Rise, Track, WINDOWS};
 
 /// A wall: which, and whose limit.
 pub(crate) type Wall = (WallKind, Option<GroupId>);
 
-/// The history of one cgroup or of the machine.
-#[derive(Clone, Debug, Default)]
+/// The history of one cgroup or of the machine. It is kept small: a step walks through all of them.
+#[derive(Clone, Debug)]
 pub(crate) struct Scope {
     /// Memory that reclaim cannot free, swap in use included.
     pub(crate) unreclaimable: Track,
-    /// The kubelet's working set.
-    pub(crate) working_set: Track,
-    /// `some` and `full` stall time, as bytes are tracked: only differences matter.
-    stall_some: Track,
-    stall_full: Track,
-    filled: LongTrack,
+    filled: Rise,
+    stall: Stalls,
+    /// Only for what the kubelet has a wall at, or may have to end somebody in.
+    shared: Option<Box<Shared>>,
     oom_kills: u64,
     first_seen: Option<Moment>,
     last_seen: Moment,
 }
 
+/// What matters only where many share a limit.
+#[derive(Clone, Debug)]
+struct Shared {
+    working_set: Track,
+    stall: Stalls,
+}
+
+/// `some` and `full` stall time within a second, as bytes are tracked: only differences matter.
+#[derive(Clone, Copy, Debug)]
+struct Stalls {
+    some: Rise,
+    full: Rise,
+}
+
+impl Stalls {
+    fn within(window: Span) -> Self {
+        Self {
+            some: Rise::within(window),
+            full: Rise::within(window),
+        }
+    }
+
+    fn push(&mut self, now: Moment, stall: Stall) {
+        self.some.push(now, Bytes(stall.some_micros));
+        self.full.push(now, Bytes(stall.full_micros));
+    }
+
+    /// The share of the window in which some, and in which all, tasks waited; permille.
+    fn permille(&self) -> (u64, u64) {
+        let share = |track: &Rise| {
+            let (rise, over) = track.rise();
+            rise.permille_of(Bytes(over.0)).min(1000)
+        };
+        (share(&self.some), share(&self.full))
+    }
+}
+
 impl Scope {
+    /// `is_shared`: the machine, `kubepods`, a QoS level.
+    fn new(is_shared: bool) -> Self {
+        let shared = || Shared {
+            working_set: Track::default(),
+            stall: Stalls::within(WINDOWS[1]),
+        };
+        Self {
+            unreclaimable: Track::default(),
+            filled: Rise::within(WINDOWS[2]),
+            stall: Stalls::within(WINDOWS[0]),
+            shared: is_shared.then(|| Box::new(shared())),
+            oom_kills: 0,
+            first_seen: None,
+            last_seen: Moment::default(),
+        }
+    }
+
     fn push(&mut self, now: Moment, unreclaimable: Bytes, working_set: Bytes, stall: Option<Stall>) {
         self.unreclaimable.push(now, unreclaimable);
-        self.working_set.push(now, working_set);
         self.filled.push(now, unreclaimable);
-        self.first_seen.get_or_insert(now);
         if let Some(stall) = stall {
-            self.stall_some.push(now, Bytes(stall.some_micros));
-            self.stall_full.push(now, Bytes(stall.full_micros));
+            self.stall.push(now, stall);
         }
+        if let Some(shared) = &mut self.shared {
+            shared.working_set.push(now, working_set);
+            if let Some(stall) = stall {
+                shared.stall.push(now, stall);
+            }
+        }
+        self.first_seen.get_or_insert(now);
         self.last_seen = now;
+    }
+
+    /// The kubelet's working set; where the kubelet has no wall, nothing is remembered of it.
+    pub(crate) fn working_set(&self) -> Option<&Track> {
+        self.shared.as_ref().map(|shared| &shared.working_set)
     }
 
     /// What it filled within the last minute, as seen from something that is known since `since`: all it holds, if
@@ -49,7 +110,7 @@ impl Scope {
         if self.first_seen > since {
             self.unreclaimable.latest()
         } else {
-            self.filled.rise()
+            self.filled.rise().0
         }
     }
 
@@ -58,20 +119,26 @@ impl Scope {
         self.first_seen
     }
 
-    /// The share of the last `age` in which some, and in which all, tasks waited for memory; permille.
-    pub(crate) fn stalled_permille(&self, age: Span) -> (u64, u64) {
-        let share = |track: &Track| {
-            let (rise, over) = track.rise(age);
-            Bytes(u64::try_from(rise).unwrap_or(0))
-                .permille_of(Bytes(over.0))
-                .min(1000)
-        };
-        (share(&self.stall_some), share(&self.stall_full))
+    /// The share of the last second in which some, and in which all, tasks waited for memory; permille.
+    pub(crate) fn stalled_permille(&self) -> (u64, u64) {
+        self.stall.permille()
+    }
+
+    /// The share of the last ten seconds in which all tasks waited; nothing where no limit is shared.
+    pub(crate) fn stalled_long_permille(&self) -> u64 {
+        self.shared.as_ref().map_or(0, |shared| shared.stall.permille().1)
+    }
+
+    fn restart(&mut self) {
+        self.unreclaimable.restart();
+        if let Some(shared) = &mut self.shared {
+            shared.working_set.restart();
+        }
     }
 }
 
 /// All tracks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct History {
     pub(crate) node: Scope,
     pub(crate) swap_used: Track,
@@ -85,6 +152,17 @@ struct ProcessTrack {
     last_seen: Moment,
 }
 
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            node: Scope::new(true),
+            swap_used: Track::default(),
+            groups: BTreeMap::new(),
+            processes: BTreeMap::new(),
+        }
+    }
+}
+
 impl History {
     /// Takes one sample. Allocates only for what is new.
     pub(crate) fn push(&mut self, now: Moment, sample: &Sample) {
@@ -93,7 +171,11 @@ impl History {
             .push(now, node.unreclaimable(), node.kubelet_working_set(), node.stall);
         self.swap_used.push(now, node.swap_total - node.swap_free);
         for group in &sample.groups {
-            let scope = self.groups.entry(group.id).or_default();
+            let is_shared = matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
+            let scope = self
+                .groups
+                .entry(group.id)
+                .or_insert_with(|| Scope::new(is_shared));
             scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
             scope.oom_kills = group.oom_kills;
         }
@@ -168,11 +250,7 @@ impl History {
 
     /// After a kill that worked, growth before it says nothing about growth after it.
     pub(crate) fn restart_growth(&mut self) {
-        self.node.unreclaimable.restart();
-        self.node.working_set.restart();
-        for scope in self.groups.values_mut() {
-            scope.unreclaimable.restart();
-            scope.working_set.restart();
-        }
+        self.node.restart();
+        self.groups.values_mut().for_each(Scope::restart);
     }
 }

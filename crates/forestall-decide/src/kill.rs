@@ -104,7 +104,7 @@ pub(crate) fn judge_kill(
     {
         return due("at-the-wall");
     }
-    let (_, full) = scope.stalled_permille(Span::secs(10));
+    let full = scope.stalled_long_permille();
     let plain_distance = if reading.wall == WallKind::Kernel {
         sample.node.available
     } else {

@@ -8,7 +8,7 @@ use crate::kubelet::{KubeletConfig, Signal};
 use crate::policy::Policy;
 use crate::swap::swap_room;
 use crate::tree::lineage;
-use crate::units::{Bytes, Limit, Span};
+use crate::units::{Bytes, Limit};
 use crate::window::Track;
 
 /// Pages that one processor may charge before the memcg's counter shows it (`MEMCG_CHARGE_BATCH`, mm/memcontrol.c).
@@ -97,7 +97,7 @@ fn read_kernel(sample: &Sample, history: &History) -> WallReading {
         limit,
         distance,
         &history.node,
-        |scope| &scope.unreclaimable,
+        &history.node.unreclaimable,
         noise(node),
     )
 }
@@ -134,7 +134,7 @@ fn read_limit(
         group.limit,
         distance,
         scope,
-        |scope| &scope.unreclaimable,
+        &scope.unreclaimable,
         noise(&sample.node),
     ))
 }
@@ -150,7 +150,7 @@ fn read_kubelet_node(node: &NodeSample, history: &History, hard: Hard) -> Option
         Limit::Bytes(limit),
         distance,
         &history.node,
-        |scope| &scope.working_set,
+        history.node.working_set()?,
         noise(node),
     ))
 }
@@ -173,7 +173,7 @@ fn read_kubelet_allocatable(
         Limit::Bytes(limit),
         distance,
         scope,
-        |scope| &scope.working_set,
+        scope.working_set()?,
         noise(&sample.node),
     ))
 }
@@ -184,11 +184,11 @@ fn reading(
     limit: Limit,
     distance: Bytes,
     scope: &Scope,
-    track: fn(&Scope) -> &Track,
+    track: &Track,
     noise: Bytes,
 ) -> WallReading {
-    let seen = forecast(track(scope), distance, noise);
-    let (some, full) = scope.stalled_permille(Span::secs(1));
+    let seen = forecast(track, distance, noise);
+    let (some, full) = scope.stalled_permille();
     WallReading {
         wall,
         scope: group.map(|group| group.id),

@@ -64,6 +64,19 @@ impl Ring {
         (0..self.len).map(move |offset| self.points[(self.next + POINTS - self.len + offset) % POINTS])
     }
 
+    /// The first of the points that `within` gives; points stand in the order of time, so that it is found at once where
+    /// the ring is not much longer than `age`.
+    fn first_within(&self, tip: Point, age: Span) -> Option<Point> {
+        let mut found = None;
+        for point in self.iter().take_while(|point| point.at < tip.at) {
+            found = Some(point);
+            if tip.at.since(point.at) <= age {
+                break;
+            }
+        }
+        found
+    }
+
     /// The points no older than `age`, or the youngest one older than that if it is all there is before the tip.
     fn within(&self, tip: Point, age: Span) -> impl Iterator<Item = Point> + '_ {
         let first_young = self.iter().filter(|point| point.at < tip.at).count();
@@ -73,35 +86,35 @@ impl Ring {
     }
 }
 
-/// How much a counter rose within the last minute: one ring, kept over restarts, for the question who filled it.
+/// How much a counter rose within one window: a single ring, kept over restarts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LongTrack {
+pub(crate) struct Rise {
     ring: Ring,
     tip: Point,
 }
 
-impl Default for LongTrack {
-    fn default() -> Self {
+impl Rise {
+    pub(crate) fn within(window: Span) -> Self {
         Self {
-            ring: Ring::new(WINDOWS[2]),
+            ring: Ring::new(window),
             tip: Point::default(),
         }
     }
-}
 
-impl LongTrack {
     pub(crate) fn push(&mut self, at: Moment, value: Bytes) {
         if at < self.tip.at {
-            *self = Self::default();
+            *self = Self::within(self.ring.width);
         }
         self.tip = Point { at, value };
         self.ring.push(self.tip);
     }
 
-    /// What it rose by; nothing where it fell.
-    pub(crate) fn rise(&self) -> Bytes {
-        let from = self.ring.within(self.tip, self.ring.width).next();
-        from.map_or(Bytes::ZERO, |from| self.tip.value - from.value)
+    /// What it rose by and over which time; nothing where it fell.
+    pub(crate) fn rise(&self) -> (Bytes, Span) {
+        let from = self.ring.first_within(self.tip, self.ring.width);
+        from.map_or((Bytes::ZERO, Span(0)), |from| {
+            (self.tip.value - from.value, self.tip.at.since(from.at))
+        })
     }
 }
 
@@ -176,7 +189,7 @@ impl Track {
             .iter()
             .find(|ring| ring.width >= age)
             .unwrap_or(&self.rings[WINDOWS.len() - 1]);
-        let from = ring.within(self.tip, age).next().or(self.before_tip);
+        let from = ring.first_within(self.tip, age).or(self.before_tip);
         from.map_or((0, Span(0)), |from| {
             (signed(from.value, self.tip.value), self.tip.at.since(from.at))
         })
