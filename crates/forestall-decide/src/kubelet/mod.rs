@@ -12,6 +12,7 @@ mod rank;
 mod request;
 mod share;
 mod signal;
+mod thresholds;
 mod value;
 
 pub use config::{ConfigSource, KubeletConfig, Signal, SwapBehavior, Threshold};
@@ -21,4 +22,5 @@ pub use rank::{Candidate, Standing, first_victims};
 pub use request::{InitRequest, PodLevel, Requests};
 pub use share::Share;
 pub use signal::{Blind, Observation, Reading};
+pub use thresholds::{ThresholdTexts, ThresholdsError};
 pub use value::{ThresholdValue, ValueError, parse_min_reclaim, parse_threshold};
