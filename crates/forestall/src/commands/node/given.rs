@@ -138,10 +138,12 @@ fn parse_from(text: &str) -> Result<Given, String> {
             .split_once('=')
             .ok_or_else(|| format!("{pair:?} is no NAME=AMOUNT; names are {NAMES}"))?;
         if seen.contains(&name) {
-            return Err(format!("{name} is given twice"));
+            return Err(format!("{} is given twice", name.escape_debug()));
         }
         seen.push(name);
-        given.take(name, value).map_err(|why| format!("{name}: {why}"))?;
+        given
+            .take(name, value)
+            .map_err(|why| format!("{}: {why}", name.escape_debug()))?;
     }
     if seen.is_empty() {
         return Err(format!("no figures; write NAME=AMOUNT, where names are {NAMES}"));
@@ -235,6 +237,7 @@ mod tests {
             ("max-pods=-1", "max-pods: \"-1\""),
             ("provider=acme", "provider: "),
             ("eviction-soft-grace-period=0s", "use eviction-hard"),
+            ("\u{1b}[2J=1", "\\u{1b}[2J: no such figure"),
         ] {
             let error = parse_from(bad).expect_err(bad);
             assert!(error.contains(part), "{bad}: {error}");
