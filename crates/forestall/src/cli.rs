@@ -10,6 +10,7 @@ use crate::commands::free::FreeArgs;
 use crate::commands::leak::LeakArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::node::NodeArgs;
+use crate::commands::simulate::SimulateArgs;
 use crate::commands::trace::TraceArgs;
 
 /// What `--help` says at its end.
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Leak(LeakArgs),
     /// Look into a recording of what the agent saw, cut it, take the names out of it
     Trace(TraceArgs),
+    /// Try a policy in a simulated world before it is trusted with a real one
+    Simulate(SimulateArgs),
     /// Check a configuration file and print the policy it results in
     CheckConfig(CheckConfigArgs),
     /// Print a completion script for a shell

@@ -48,6 +48,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Free(args) => commands::free::run(&args),
         Command::Leak(args) => commands::leak::run(&args),
         Command::Trace(args) => commands::trace::run(&args),
+        Command::Simulate(args) => commands::simulate::run(&args),
         Command::CheckConfig(args) => commands::check_config::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Man(args) => commands::man::run(&args),
