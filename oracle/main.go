@@ -53,10 +53,13 @@ func run(arguments []string) error {
 	return out.Flush()
 }
 
-// escape writes a text so that a line and its fields stay whole; an empty one is `\e`.
+// escape writes a text so that a line and its fields stay whole; an empty one is `\e`, and `-` alone stays free to mean none.
 func escape(text string) string {
-	if text == "" {
+	switch text {
+	case "":
 		return `\e`
+	case "-":
+		return `\x2d`
 	}
 	var out strings.Builder
 	for _, char := range []byte(text) {

@@ -25,7 +25,7 @@ const KILL_WAIT_MIN: Span = Span::secs(10);
 /// Then it asks so often whether the pod is cleaned up (`podCleanupPollFreq`) …
 const CLEANUP_POLL: Span = Span::secs(1);
 /// … and no longer than this (`podCleanupTimeout`).
-const CLEANUP_MAX: Span = Span::secs(30);
+pub(super) const CLEANUP_MAX: Span = Span::secs(30);
 
 /// The manager's memory between two looks.
 #[derive(Clone, Debug)]
