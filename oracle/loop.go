@@ -114,7 +114,8 @@ func admits(handler lifecycle.PodAdmitHandler) string {
 
 // loopCase: configuration, capacity and limit of kubepods, and the looks with `,` between them. A look is
 // at/read at/working set of the root or `-`/of kubepods or `-`/pods with `;` between them, then `>` and the answer:
-// pressure/victim or `-`/grace/admissions. A pod is priority:working set:request:grace.
+// pressure/victim or `-`/grace/admissions. A pod is priority:working set:request:grace. Where two thresholds act at once
+// the kubelet takes either, by the order of a map, so the same seed may give another grace.
 func loopCase(random *rand.Rand) string {
 	config, configText := loopConfig(random)
 	around := &node{}
