@@ -208,6 +208,9 @@ fn a_soft_threshold_is_a_wall_of_its_own_and_wants_a_grace_period() {
     assert_eq!(map["walls"][3]["grace_seconds"], Value::Null);
     // It takes nothing from what the scheduler may promise.
     assert_eq!(map["division"]["allocatable_bytes"], 4_675_304_u64 << 10);
+    // One that is switched off needs none.
+    let map = json(&["--from", DS2_V2, "--eviction-soft", "0%"]);
+    assert_eq!(map["walls"].as_array().map(Vec::len), Some(4));
     let (code, error) = refused(&soft);
     assert_eq!(code, Some(1));
     assert!(error.contains("--eviction-soft-grace-period 1m30s"), "{error}");

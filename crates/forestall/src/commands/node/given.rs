@@ -103,8 +103,14 @@ impl GivenArgs {
             system_reserved: self
                 .system_reserved
                 .map(|value| Told::by("--system-reserved", value)),
-            eviction_hard: self.eviction_hard.map(|value| Told::by("--eviction-hard", value)),
-            eviction_soft: self.eviction_soft.map(|value| Told::by("--eviction-soft", value)),
+            eviction_hard: self
+                .eviction_hard
+                .clone()
+                .map(|value| Told::by("--eviction-hard", value)),
+            eviction_soft: self
+                .eviction_soft
+                .clone()
+                .map(|value| Told::by("--eviction-soft", value)),
             soft_grace: self
                 .eviction_soft_grace_period
                 .map(|value| Told::by("--eviction-soft-grace-period", value)),
@@ -198,7 +204,6 @@ fn parse_grace(text: &str) -> Result<Span, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::amount::exactly;
     use super::*;
 
     #[test]
@@ -216,7 +221,7 @@ mod tests {
         );
         assert_eq!(
             given.settings.eviction_soft,
-            Some(Told::by("--from", Some(exactly(1000 << 20))))
+            Some(Told::by("--from", Threshold::read("1000Mi").expect("an amount")))
         );
         let given = parse_from("provider=aks-1.29,eviction-hard=memory.available<5%").expect("figures");
         assert_eq!(given.provider, Some(Provider::Aks));

@@ -155,7 +155,7 @@ impl Known {
             (None, Some((Limit::Bytes(limit), source))) => node.reconcile(*limit, source),
             (None, _) => {}
         }
-        node.watch_pods(held.map(|(limit, _)| *limit));
+        node.settle(held.map(|(limit, _)| *limit))?;
         Ok(node)
     }
 
