@@ -47,6 +47,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Node(args) => commands::node::run(&args),
         Command::Free(args) => commands::free::run(&args),
         Command::Leak(args) => commands::leak::run(&args),
+        Command::Replay(args) => commands::replay::run(&args),
         Command::Trace(args) => commands::trace::run(&args),
         Command::Simulate(args) => commands::simulate::run(&args),
         Command::CheckConfig(args) => commands::check_config::run(&args),

@@ -10,6 +10,7 @@ pub(crate) mod free;
 pub(crate) mod leak;
 pub(crate) mod man;
 pub(crate) mod node;
+pub(crate) mod replay;
 pub(crate) mod simulate;
 pub(crate) mod trace;
 
