@@ -8,7 +8,8 @@ use super::manager::{CLEANUP_MAX, wait_for};
 use super::rank::Standing;
 use crate::units::{Bytes, Span};
 
-/// Nobody's growth is carried on for longer than this when victims are compared.
+/// Nobody's growth is carried on for longer than this when victims are compared: of an eviction that is farther away nobody
+/// knows whom it hits, and the forecast is made anew long before.
 const CARRIED_MAX: Span = Span::secs(60);
 
 impl KubeletForecast {
@@ -18,7 +19,7 @@ impl KubeletForecast {
         self.victims.clear();
         self.skipped.clear();
         let Some(crossing) = self.crossing else { return };
-        let carried = crossing.acts.middle.min(CARRIED_MAX);
+        let carried = crossing.acts.latest.min(CARRIED_MAX);
         let evictable = outlook.pods.iter().filter(|pod| !pod.pod.critical);
         let Some(bar) = evictable.clone().map(least_standing).min() else {
             return;

@@ -127,14 +127,14 @@ fn cross(
         return None;
     }
     let met_for = since.map(|since| now.since(since));
-    // The first look at or after the crossing is within one round; the grace counts from that look to another.
-    let rounds = threshold.grace.0.div_ceil(LOOK.0);
+    // The first look at or after the crossing is within one round; the grace counts from that look to another. Late looks
+    // may let one round fewer suffice.
     let round_max = LOOK + LOOK_TAKES_MAX;
-    let (soonest, likely, last) = (
-        LOOK.times(rounds),
-        LOOK.times(rounds) + Span(LOOK.0 / 2),
-        round_max.times(rounds.saturating_add(1)),
-    );
+    let grace = threshold.grace;
+    let rounds = grace.0.div_ceil(LOOK.0);
+    let soonest = LOOK.times(grace.0.div_ceil(round_max.0)).max(grace);
+    let likely = LOOK.times(rounds) + Span(LOOK.0 / 2);
+    let last = round_max + round_max.times(rounds).min(grace + round_max);
     let passed = met_for.unwrap_or(Span(0));
     let overdue = met_for.is_some_and(|met_for| met_for > last);
     let blocked = block_max(threshold, outlook, pod_grace_max);
