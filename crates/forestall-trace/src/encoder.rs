@@ -84,7 +84,9 @@ impl Encoder {
         } else {
             self.key.at = at;
         }
-        self.fresh_names = std::mem::take(&mut self.names);
+        let mut names = std::mem::take(&mut self.names);
+        names.extend(&self.fresh_names);
+        self.fresh_names = names;
         self.write_names(out);
         self.key.clock = (at, unix_micros);
         self.write_key(out);
