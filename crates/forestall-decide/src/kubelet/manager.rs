@@ -15,7 +15,8 @@ use crate::units::{Moment, Span};
 /// From the end of one look to the next (`evictionMonitoringPeriod`, k/k `pkg/kubelet/kubelet.go`).
 pub const LOOK: Span = Span::secs(10);
 /// How old a pod's figures may be at a look: cAdvisor's housekeeping every ten seconds, with up to as much again of jitter
-/// (`nextHousekeepingInterval`). A pod whose figures do not change is read less often still, to no effect.
+/// (`nextHousekeepingInterval`; less often where nothing changes). The first is read as soon as the pod's cgroup appears: a
+/// new pod is not unknown, it is known by what it used at its start.
 pub const POD_FIGURES_AGE_MAX: Span = Span::secs(20);
 /// What a hard threshold leaves a pod (`immediateEvictionGracePeriodSeconds`), and the least that any pod is left
 /// (`calculateEffectiveGracePeriod`, k/k `pkg/kubelet/pod_workers.go`).
