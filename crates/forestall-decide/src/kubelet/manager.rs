@@ -257,9 +257,7 @@ impl Manager {
     ) -> Verdict {
         first_victims(candidates, &mut self.first);
         let chosen = picked(&self.first, &mut pick);
-        let Some((index, candidate)) =
-            chosen.and_then(|index| candidates.get(index).map(|candidate| (index, candidate)))
-        else {
+        let Some((index, candidate)) = chosen.and_then(|index| Some((index, candidates.get(index)?))) else {
             return Verdict::Nobody(threshold);
         };
         let asked = if threshold.grace == Span(0) {
