@@ -13,6 +13,7 @@ mod table;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use forestall_decide::Policy;
 
@@ -105,7 +106,8 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let source = Source::load(&args.trace)?;
     let policies = [args.policy.load()?, args.against.load()?];
     let played = play(&source, policies)?;
-    let report = Report::new(&played, [args.policy.name(), args.against.name()]);
+    let names = [args.policy.name(), args.against.name()];
+    let report = Report::new(&played, names).context("the trace was not played for both policies")?;
     let text = match args.output {
         Output::Table => table::render(&report),
         Output::Json => {

@@ -20,8 +20,10 @@ pub(super) struct KernelKill {
 
 /// Everything that a comparison needs.
 pub(super) struct Played {
-    /// The policy that was asked for, the one it is compared with, and the recorded one.
-    pub(super) lanes: [Lane; 3],
+    /// The recorded policy, and beside it those that were asked for and are others.
+    lanes: Vec<Lane>,
+    /// Where the policy that was asked for is, and the one it is compared with.
+    asked: [usize; 2],
     pub(super) kernel_kills: Vec<KernelKill>,
     /// Evictions by the kubelet, as far as Kubernetes told the recorder.
     pub(super) kubelet_evictions: u64,
@@ -46,9 +48,16 @@ pub(super) struct Played {
 /// Plays a trace for both policies and for the recorded one.
 pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Result<Played> {
     let mut reader = source.reader()?;
-    let [policy, against] = policies;
+    let mut lanes = vec![Lane::new(None)];
+    // An engine each, and none twice: they are most of what a replay takes.
+    let asked = policies.map(|policy| {
+        let Some(policy) = policy else { return 0 };
+        lanes.push(Lane::new(Some(policy)));
+        lanes.len() - 1
+    });
     let mut played = Played {
-        lanes: [Lane::new(policy), Lane::new(against), Lane::new(None)],
+        lanes,
+        asked,
         kernel_kills: Vec::new(),
         kubelet_evictions: 0,
         deeds: 0,
@@ -119,16 +128,17 @@ pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Re
 }
 
 impl Played {
+    /// The policy that was asked for, and the one it is compared with.
+    pub(super) fn asked(&self) -> [Option<&Lane>; 2] {
+        self.asked.map(|at| self.lanes.get(at))
+    }
+
     fn take_sample(&mut self, at: Moment, unix_micros: u64, sample: &Sample) {
         for lane in &mut self.lanes {
             lane.take_sample(at, unix_micros, sample);
         }
-        let [.., recorded] = &self.lanes;
-        let done: Vec<(Rung, Target)> = if recorded.acts() {
-            recorded.orders.clone()
-        } else {
-            Vec::new()
-        };
+        let recorded = self.lanes.first().filter(|recorded| recorded.acts());
+        let done: Vec<(Rung, Target)> = recorded.map(|lane| lane.orders.clone()).unwrap_or_default();
         self.deeds += done.len() as u64;
         for lane in &mut self.lanes {
             lane.follow(at, unix_micros, &done, sample);
@@ -138,8 +148,8 @@ impl Played {
     fn take(&mut self, at: Moment, recorded: Input<'_>) {
         match recorded {
             Input::Outcome(outcome) => {
-                let [.., original] = &self.lanes;
-                let Some(order) = original.order_of(outcome.action) else {
+                let original = self.lanes.first();
+                let Some(order) = original.and_then(|lane| lane.order_of(outcome.action)) else {
                     // The engine of the recorder would have known it; ours gets it as it is.
                     self.foreign_outcomes += 1;
                     for lane in self.lanes.iter_mut().filter(|lane| lane.is_recorded()) {

@@ -134,8 +134,10 @@ pub(super) struct Summary {
 }
 
 impl Report {
-    pub(super) fn new(played: &Played, [policy, against]: [String; 2]) -> Self {
-        let [first, second, _] = &played.lanes;
+    /// `None` where the trace was not played for both policies.
+    pub(super) fn new(played: &Played, [policy, against]: [String; 2]) -> Option<Self> {
+        let [first, second] = played.asked();
+        let (first, second) = (first?, second?);
         let pairs = pair(first, second);
         let mut before = None;
         let mut kernel_kills = Vec::new();
@@ -145,7 +147,7 @@ impl Report {
             before = Some(kill.at);
         }
         let summary = summarise(&pairs, &kernel_kills);
-        Self {
+        Some(Self {
             kind: "replay",
             version: 1,
             trace: Trace {
@@ -172,7 +174,7 @@ impl Report {
             notes: notes(played),
             exact: played.lost + played.unknown + played.damaged_bytes + played.foreign_outcomes == 0
                 && played.notes.is_empty(),
-        }
+        })
     }
 
     /// Nothing is missing from the trace, and this program decides as the recorder did.
@@ -300,7 +302,7 @@ fn notes(played: &Played) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if played.lanes.iter().take(2).any(|lane| !lane.is_recorded()) {
+    if played.asked().iter().flatten().any(|lane| !lane.is_recorded()) {
         notes.push(
             "a policy looks here when the recorder looked, and not when it would have looked itself"
                 .to_owned(),
