@@ -129,6 +129,7 @@ impl Node {
             leaves: false,
             due: NEVER,
         };
+        self.requested += pod.request;
         self.pods.push(pod);
         self.inherit_blame();
         self.note(now, What::PodStarted { pod: name });
@@ -264,6 +265,7 @@ impl Node {
             });
         }
         let pod = self.pods.remove(at);
+        self.requested = self.requested - pod.request;
         self.note(
             now,
             What::PodEnded {

@@ -237,7 +237,7 @@ impl Node {
     fn take_cache(&mut self, at: usize, index: usize, part: Part, bytes: Bytes, now: Moment) -> Bytes {
         let (taken, turn) = self.change(at, index, now, |container| {
             let taken = container.memory.take(part, bytes);
-            if container.is_paused() {
+            if container.is_paused() || container.state != State::Running {
                 return (taken, crate::load::Turn::Next(None));
             }
             let turn = container.running.lose_cache(&mut container.memory, now);

@@ -50,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) random: Random,
     pub(crate) next_id: u64,
     pub(crate) lost: bool,
+    /// What its pods request, together.
+    pub(crate) requested: Bytes,
     /// Pods that its kubelet has evicted.
     pub(crate) kubelet_evictions: u64,
     /// When its agent was last told of its pods.
@@ -132,7 +134,10 @@ impl Node {
 
     pub(crate) fn take_turn(&mut self, at: usize, index: usize, turn: Turn, now: Moment) {
         match turn {
-            Turn::Next(next) => self.pods[at].containers[index].turn = next,
+            Turn::Next(next) => {
+                self.pods[at].containers[index].turn = next;
+                self.refresh_pod(at, now);
+            }
             Turn::Exits => {
                 let victim = self.victim(at, index, now);
                 self.note(
