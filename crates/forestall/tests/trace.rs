@@ -302,3 +302,40 @@ fn damage_is_said_and_what_is_no_trace_is_refused() {
         assert!(said.contains(word), "{said}");
     }
 }
+
+/// Real recordings: they can be read whole by whatever version this is, and answered twice alike. What the kernel did in them
+/// is counted, which no change of the engine can alter.
+#[test]
+fn the_recordings_of_real_machines_are_read_whole() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces");
+    for (name, looks, kernel_kills) in [("leak-own-limit-v1.ftr", 651, 1)] {
+        let trace = folder.join(name);
+        let info = json(&["trace", "info", text(&trace), "-o", "json"]);
+        assert_eq!(
+            (&info["samples"], &info["kernel_kills"]),
+            (&looks.into(), &kernel_kills.into())
+        );
+        for nothing in ["gaps", "inputs_lost", "damaged_bytes", "torn_bytes", "unknown"] {
+            assert_eq!(info[nothing], 0, "{nothing} in {name}");
+        }
+        let args = [
+            "replay",
+            text(&trace),
+            "--policy",
+            "forestall",
+            "--against",
+            "gist",
+            "-o",
+            "json",
+        ];
+        let answer = stdout(&args);
+        assert_eq!(answer, stdout(&args));
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        assert_eq!(answer["trace"]["samples"], looks);
+        // Sizes of what was recorded, by hand: at most 24 bytes for a container and look.
+        let bytes = info["bytes_per_container_and_sample"]
+            .as_f64()
+            .expect("there are containers");
+        assert!(bytes <= 24.0, "{bytes} in {name}");
+    }
+}

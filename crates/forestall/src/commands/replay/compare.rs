@@ -1,9 +1,9 @@
 //! Two lists of decisions side by side: what is the same, what has moved and by how much, what only one of them has.
 
-use forestall_decide::{Moment, Span, WallKind};
+use forestall_decide::{GroupId, Moment, Span, Target, WallKind};
 
+use super::kills::KernelKill;
 use super::lane::{Decided, Lane};
-use super::play::KernelKill;
 
 /// Two decisions on the same target further apart than this are about two things.
 const APART_MAX: Span = Span::secs(600);
@@ -111,21 +111,31 @@ pub(super) struct Before<'a> {
 }
 
 /// Looks back from a kill of the kernel, at most to the one before. An alarm or a deed counts if it is about the machine or
-/// `kubepods`, or about a cgroup that counts the kill.
+/// `kubepods`, or about a cgroup that counts the kill; where it was killed at its own limit, only the latter.
 pub(super) fn look_back<'a>(lane: &'a Lane, kill: &KernelKill, since: Option<Moment>) -> Before<'a> {
     let in_time =
         |at: Moment| at <= kill.at && kill.at.since(at) <= LEAD_MAX && since.is_none_or(|since| at > since);
-    let about = |wall: WallKind, scope| match scope {
+    let is_killed = |id: GroupId| kill.groups.contains(&id) || kill.own_limit == Some(id);
+    let about = |wall: WallKind, scope: Option<GroupId>| match scope {
+        Some(group) if is_killed(group) => true,
+        _ if kill.own_limit.is_some() => false,
         None => true,
-        Some(group) => wall == WallKind::Kubepods || kill.groups.contains(&group),
+        Some(_) => wall == WallKind::Kubepods,
+    };
+    // Where it was its own limit, only its own end would have come before it.
+    let would_help = |decided: &Decided| match (kill.own_limit, decided.target) {
+        (None, _) => about(decided.wall, decided.scope),
+        (Some(_), Target::Group(id)) => is_killed(id),
+        (Some(_), Target::Process(_) | Target::Node) => false,
     };
     let alarm = lane
         .alarms
         .iter()
         .find(|alarm| in_time(alarm.at) && about(alarm.wall, alarm.scope));
-    let deed = lane.decided.iter().find(|decided| {
-        decided.rung.ends_somebody() && in_time(decided.at) && about(decided.wall, decided.scope)
-    });
+    let deed = lane
+        .decided
+        .iter()
+        .find(|decided| decided.rung.ends_somebody() && in_time(decided.at) && would_help(decided));
     Before {
         alarm_lead: alarm.map(|alarm| kill.at.since(alarm.at)),
         deed: deed.map(|deed| (deed, kill.at.since(deed.at))),

@@ -1,22 +1,11 @@
 //! Every recorded input to every engine, and what happened in the recording itself.
 
-use std::collections::BTreeMap;
-
-use forestall_decide::{GroupId, Input, Mode, Moment, Policy, Rung, Sample, Target};
+use forestall_decide::{Input, Mode, Moment, Policy, Rung, Sample, Target};
 use forestall_trace::{Cause, Item, Names};
 
+use super::kills::{KernelKill, Kills};
 use super::lane::Lane;
 use crate::commands::trace::source::Source;
-
-/// The kernel has killed.
-#[derive(Clone, Debug)]
-pub(super) struct KernelKill {
-    pub(super) at: Moment,
-    pub(super) unix_micros: u64,
-    pub(super) processes: u64,
-    /// The innermost cgroups that count it; nobody where the kernel keeps no such count.
-    pub(super) groups: Vec<GroupId>,
-}
 
 /// Everything that a comparison needs.
 pub(super) struct Played {
@@ -172,47 +161,5 @@ impl Played {
                 }
             }
         }
-    }
-}
-
-/// The kernel's own kills, as its counters tell them.
-#[derive(Debug, Default)]
-struct Kills {
-    machine: Option<u64>,
-    groups: BTreeMap<GroupId, u64>,
-}
-
-impl Kills {
-    fn look(&mut self, at: Moment, unix_micros: u64, sample: &Sample) -> Option<KernelKill> {
-        let total = sample.node.oom_kills;
-        let before = self.machine.replace(total);
-        let fresh = before.map_or(0, |before| total.saturating_sub(before));
-        if before.is_some() && fresh == 0 && self.groups.len() == sample.groups.len() {
-            return None;
-        }
-        let rose = |index: usize| {
-            let group = sample.groups.get(index)?;
-            let before = self.groups.get(&group.id)?;
-            (group.oom_kills > *before).then_some(group.id)
-        };
-        let innermost = (0..sample.groups.len()).filter(|index| {
-            let is_above = |child: usize| {
-                let parent = sample.groups.get(child).and_then(|group| group.parent);
-                parent.is_some_and(|parent| parent as usize == *index) && rose(child).is_some()
-            };
-            !(0..sample.groups.len()).any(is_above)
-        });
-        let found = (fresh > 0).then(|| KernelKill {
-            at,
-            unix_micros,
-            processes: fresh,
-            groups: innermost.filter_map(rose).collect(),
-        });
-        self.groups = sample
-            .groups
-            .iter()
-            .map(|group| (group.id, group.oom_kills))
-            .collect();
-        found
     }
 }

@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::compare::{Before, Change, Pair, look_back, pair};
+use super::kills::KernelKill;
 use super::lane::{Decided, Lane};
-use super::play::{KernelKill, Played};
+use super::play::Played;
 use crate::commands::trace::date::write_date;
 use crate::commands::trace::words;
 use crate::log::{escape, words as log_words};
@@ -101,6 +102,8 @@ pub(super) struct KillReport {
     pub(super) after_micros: u64,
     pub(super) processes: u64,
     pub(super) cgroups: Vec<String>,
+    /// The cgroup at whose own limit it was; `null`: at the machine's or at that of `kubepods`, or not known.
+    pub(super) own_limit: Option<String>,
     pub(super) policy: Lead,
     pub(super) against: Lead,
 }
@@ -256,6 +259,7 @@ impl KillReport {
                 .iter()
                 .map(|id| group_name(&played.names, *id))
                 .collect(),
+            own_limit: kill.own_limit.map(|id| group_name(&played.names, id)),
             policy: lead(policy),
             against: lead(against),
         }

@@ -141,9 +141,14 @@ fn describe_kill(text: &mut String, kill: &KillReport) -> std::fmt::Result {
     };
     writeln!(
         text,
-        "kernel    {} killed {} processes {whose}",
+        "kernel    {} killed {} processes {whose}{}",
         after(kill.after_micros),
-        kill.processes
+        kill.processes,
+        if kill.own_limit.is_some() {
+            ", at its own limit"
+        } else {
+            ""
+        }
     )?;
     for (what, lead) in [("policy", &kill.policy), ("against", &kill.against)] {
         writeln!(text, "          {what}: {}", describe_lead(lead))?;
