@@ -10,6 +10,7 @@ mod budget;
 mod ci;
 mod lab;
 mod oracle;
+mod replay;
 mod shell;
 mod steps;
 mod test;
@@ -22,6 +23,7 @@ usage: cargo xtask CHORE
   ci               formatting, lints, dependencies, documentation, the arm64 check and budgets
   lab …            scenarios with real kills under real kernels; `cargo xtask lab --list` names them
   oracle …         the shadow kubelet against Kubernetes' own code: 10,000 random cases of each kind (needs Go)
+  replay           every trace under every policy, the same from debug and release builds; how long a day takes
   bench [--write]  what forestall costs beside its peers; --write keeps the figures in docs/benchmarks";
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn run_chore(arguments: &[String]) -> anyhow::Result<ExitCode> {
         Some(("lab", rest)) => lab::run(rest.to_vec()),
         Some(("oracle", rest)) => oracle::run(rest),
         Some(("bench", rest)) => bench::run(rest),
+        Some(("replay", rest)) => replay::run(rest),
         Some(("help" | "--help" | "-h", _)) => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
