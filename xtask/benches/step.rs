@@ -39,7 +39,7 @@ impl Node {
         };
         let pods = pods();
         for _ in 0..700 {
-            if node.turn % 100 == 0 {
+            if node.turn.is_multiple_of(100) {
                 let told = Pods {
                     told_at: node.now,
                     ..pods.clone()

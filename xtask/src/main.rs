@@ -9,6 +9,8 @@ mod bench;
 mod budget;
 mod ci;
 mod lab;
+mod oracle;
+mod replay;
 mod shell;
 mod steps;
 mod test;
@@ -20,6 +22,8 @@ usage: cargo xtask CHORE
   test [--all]     every test of the workspace, then the lab's smoke run; --all: every kernel and scenario of the lab
   ci               formatting, lints, dependencies, documentation, the arm64 check and budgets
   lab …            scenarios with real kills under real kernels; `cargo xtask lab --list` names them
+  oracle …         the shadow kubelet against Kubernetes' own code: 10,000 random cases of each kind (needs Go)
+  replay           every trace under every policy, the same from debug and release builds; how long a day takes
   bench [--write]  what forestall costs beside its peers; --write keeps the figures in docs/benchmarks";
 
 fn main() -> ExitCode {
@@ -41,7 +45,9 @@ fn run_chore(arguments: &[String]) -> anyhow::Result<ExitCode> {
         Some(("test", rest)) => test::run(rest),
         Some(("ci", rest)) => ci::run(rest),
         Some(("lab", rest)) => lab::run(rest.to_vec()),
+        Some(("oracle", rest)) => oracle::run(rest),
         Some(("bench", rest)) => bench::run(rest),
+        Some(("replay", rest)) => replay::run(rest),
         Some(("help" | "--help" | "-h", _)) => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -77,8 +77,8 @@ pub struct Pod {
     pub priority: i32,
     /// `spec.priorityClassName`; empty where there is none.
     pub priority_class: Box<str>,
-    /// The memory request as the kubelet's eviction counts it: pod level if set, else the containers', init rules and
-    /// overhead included (`k8s.io/component-helpers/resource`, `PodRequests`).
+    /// The memory request as the kubelet's eviction counts it ([`crate::kubelet::Requests`]): pod level if set, else the
+    /// containers', init rules and overhead included. Parts of a byte are dropped: a working set exceeds it all the same.
     pub request: Bytes,
     /// `metadata.ownerReferences`, the controller.
     pub owner: Owner,

@@ -6,36 +6,27 @@
 
 use forestall_decide::{
     Action, ActionId, Bytes, Confidence, Decision, Engine, GroupId, Input, Mode, Moment, Outcome,
-    OutcomeKind, Policy, Preset, RefusalReason, Rung, Sample, Span, Target, WallKind,
+    OutcomeKind, Pods, Policy, Preset, RefusalReason, Rung, Sample, Span, Target, WallKind,
 };
 
 use crate::cast::NEVER;
-use crate::effect::Effect;
 use crate::event::{Aim, AimKind, Look, Order, Victim, WallTruth, What};
-use crate::kernel::Scope;
 use crate::memory::Part;
 use crate::node::{HOST, Node};
 use crate::sample::{KUBEPODS, process_id};
 
-/// From an order to the signal: the act thread's own time.
-const ACT: Span = Span::millis(20);
-/// Reclaim frees about a gibibyte a second.
-const RECLAIM_PER_SECOND: u64 = 1 << 30;
-/// The first step of a reclaim; doubled as long as the working set does not fall by what was asked.
-const STEP: Bytes = Bytes::mebi(2);
-/// `ENOSYS`: what this world has no hands for.
-const NO_SUCH_CALL: i32 = 38;
 /// A clock starts at something.
 const CLOCK_START: u64 = 1_000_000_000;
 /// A certain leak this near (design rule 11).
 const LEAK_NEAR: Span = Span::secs(60);
 
-/// A kill on its way.
+/// An order on its way.
 #[derive(Clone, Copy, Debug)]
-struct Flight {
-    id: ActionId,
-    rung: Rung,
-    ordered: Moment,
+pub(crate) struct Flight {
+    pub(crate) id: ActionId,
+    pub(crate) rung: Rung,
+    pub(crate) group: Option<GroupId>,
+    pub(crate) ordered: Moment,
 }
 
 /// One node's agent.
@@ -47,10 +38,13 @@ pub(crate) struct Agent {
     /// Its looks are facts, too.
     pub(crate) watched: bool,
     sample: Sample,
-    flights: Vec<Flight>,
+    pub(crate) flights: Vec<Flight>,
     clock_ahead_micros: i64,
     refused: Option<(RefusalReason, WallKind)>,
-    orders: Vec<Action>,
+    pub(crate) orders: Vec<Action>,
+    pub(crate) pods: Pods,
+    /// When it is told of pods next.
+    pub(crate) tell_at: Moment,
 }
 
 impl Agent {
@@ -65,6 +59,12 @@ impl Agent {
             clock_ahead_micros: 0,
             refused: None,
             orders: Vec::new(),
+            pods: Pods::default(),
+            tell_at: if policy.preset == Preset::Forestall {
+                first
+            } else {
+                NEVER
+            },
         }
     }
 
@@ -81,7 +81,12 @@ impl Agent {
             && self.policy.rungs.has(Rung::Kill)
     }
 
-    fn clock(&self, now: Moment) -> Moment {
+    /// It is told something that orders nothing.
+    pub(crate) fn hear(&mut self, clock: Moment, input: Input<'_>) {
+        let _ = self.engine.step(clock, input);
+    }
+
+    pub(crate) fn clock(&self, now: Moment) -> Moment {
         Moment(
             now.0
                 .saturating_add(CLOCK_START)
@@ -93,11 +98,26 @@ impl Agent {
 impl Node {
     /// The agent starts, with an empty memory.
     pub(crate) fn agent_starts(&mut self, now: Moment) {
+        self.told_at = None;
         if let Some(agent) = &mut self.agent {
             let (ahead, watched) = (agent.clock_ahead_micros, agent.watched);
             *agent = Agent::new(agent.policy, now);
             (agent.clock_ahead_micros, agent.watched) = (ahead, watched);
         }
+        self.introduce_kubelet(now);
+    }
+
+    /// The agent reads what the kubelet was told.
+    pub(crate) fn introduce_kubelet(&mut self, now: Moment) {
+        if let (Some(agent), Some(kubelet)) = (&mut self.agent, &self.kubelet) {
+            let clock = agent.clock(now);
+            agent.hear(clock, Input::KubeletConfig(&kubelet.config));
+        }
+    }
+
+    /// The pods were told no longer than a minute ago.
+    fn agent_knows_pods(&self, now: Moment) -> bool {
+        self.told_at.is_some_and(|told| now.since(told) <= Span::secs(60))
     }
 
     /// One look.
@@ -212,116 +232,6 @@ impl Node {
         }
     }
 
-    /// The table of rungs.
-    fn carry_out(&mut self, agent: &mut Agent, now: Moment) {
-        for action in core::mem::take(&mut agent.orders) {
-            let group = match action.target {
-                Target::Group(group) => Some(group),
-                Target::Process(id) => self.pods[HOST]
-                    .containers
-                    .iter()
-                    .find(|container| process_id(container) == id)
-                    .map(|container| container.id),
-                Target::Node => None,
-            };
-            match (action.rung, group) {
-                (Rung::Reclaim, Some(group)) => {
-                    let takes = Span(action.bytes.0.saturating_mul(1_000_000) / RECLAIM_PER_SECOND);
-                    self.effects
-                        .push(now + ACT + takes, Effect::Reclaim { action, group });
-                }
-                (Rung::Kill, Some(group)) => self.launch_kill(agent, &action, group, now),
-                (Rung::Sysrq, _) => self.effects.push(now + ACT, Effect::Sysrq { action }),
-                _ => self.effects.push(
-                    now + ACT,
-                    Effect::Answer(answer(
-                        &action,
-                        OutcomeKind::Failed(NO_SUCH_CALL),
-                        Bytes::ZERO,
-                        ACT,
-                    )),
-                ),
-            }
-        }
-    }
-
-    fn launch_kill(&mut self, agent: &mut Agent, action: &Action, group: GroupId, now: Moment) {
-        let id = action.id;
-        if !action.escalate {
-            agent.flights.push(Flight {
-                id,
-                rung: action.rung,
-                ordered: now,
-            });
-        }
-        let Some((at, _)) = self.find(group) else {
-            let gone = answer(action, OutcomeKind::Gone, Bytes::ZERO, ACT);
-            return self.effects.push(now + ACT, Effect::Answer(gone));
-        };
-        let own = self.pods[at].spec.term;
-        let grace = Span(action.grace.0.min(own.0));
-        if action.grace > Span(0) {
-            let told = answer(action, OutcomeKind::Progress, Bytes::ZERO, ACT);
-            self.effects.push(now + ACT, Effect::Answer(told));
-        }
-        self.effects
-            .push(now + ACT + grace, Effect::KillContainer { group, id });
-    }
-
-    /// A kill's victim is gone.
-    pub(crate) fn kill_is_done(&mut self, id: ActionId, freed: Bytes, now: Moment) {
-        let flight = self
-            .agent
-            .as_ref()
-            .and_then(|agent| agent.flights.iter().find(|flight| flight.id == id).copied());
-        if let Some(flight) = flight {
-            let outcome = Outcome {
-                action: id,
-                rung: flight.rung,
-                kind: OutcomeKind::Done,
-                freed,
-                took: now.since(flight.ordered),
-            };
-            self.answer(outcome, now);
-        }
-    }
-
-    /// Reclaim by steps, until the working set fell by what was asked or so much was freed.
-    pub(crate) fn carry_out_reclaim(&mut self, action: &Action, group: GroupId, now: Moment) {
-        let Some((at, index)) = self.find(group) else {
-            return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, ACT), now);
-        };
-        let working = |node: &Self| {
-            node.pods[at].containers[index]
-                .memory
-                .sum(&Part::WORKING_SET, now)
-        };
-        let before = working(self);
-        let (mut freed, mut step) = (Bytes::ZERO, STEP);
-        while freed < action.bytes && before - working(self) < action.bytes {
-            let got = self.reclaim_written(at, index, step.min(action.bytes - freed), now);
-            if got == Bytes::ZERO {
-                break;
-            }
-            freed += got;
-            step = step + step;
-        }
-        let gain = freed.max(before - working(self));
-        let kind = if gain == Bytes::ZERO {
-            OutcomeKind::NoEffect
-        } else {
-            OutcomeKind::Done
-        };
-        self.answer(answer(action, kind, gain, ACT), now);
-    }
-
-    pub(crate) fn carry_out_sysrq(&mut self, action: &Action, now: Moment) {
-        let before = self.held(&Part::HARD, now);
-        self.oom(Scope::Machine, WallKind::Kernel, self.spec.memory, now);
-        let freed = before - self.held(&Part::HARD, now);
-        self.answer(answer(action, OutcomeKind::Done, freed, ACT), now);
-    }
-
     fn look(&self, policy: &Policy, wake_in: Span, sample: &Sample, now: Moment) -> Look {
         let cost = sample.node.sample_cost;
         // A preset looks when its document says.
@@ -373,7 +283,7 @@ impl Node {
                 .filter(|culprit| culprit.target == action.target)
                 .map(|culprit| culprit.share_permille),
             leak_is_near,
-            pods_known: false,
+            pods_known: self.agent_knows_pods(now),
         }
     }
 
@@ -420,15 +330,5 @@ impl Node {
                 })
             }
         }
-    }
-}
-
-fn answer(action: &Action, kind: OutcomeKind, freed: Bytes, took: Span) -> Outcome {
-    Outcome {
-        action: action.id,
-        rung: action.rung,
-        kind,
-        freed,
-        took,
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Container {
     pub(crate) turn: Option<Moment>,
     /// When it reaches its own limit.
     pub(crate) contact: Option<Moment>,
+    /// Its lines and its next turn, while a brake holds it, and since when.
+    paused: Option<(Memory, Option<Moment>, Moment)>,
 }
 
 impl Container {
@@ -88,7 +90,35 @@ impl Container {
             oom_kills: 0,
             turn: None,
             contact: None,
+            paused: None,
         }
+    }
+
+    /// Its time stands still.
+    pub(crate) fn pause(&mut self, now: Moment) {
+        if self.paused.is_none() && self.state == State::Running {
+            self.paused = Some((self.memory, self.turn, now));
+            self.memory.freeze();
+            self.turn = None;
+        }
+    }
+
+    /// Whether it does.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Its time goes on; says how long it stood.
+    pub(crate) fn resume(&mut self, now: Moment) -> Span {
+        let Some((before, turn, since)) = self.paused.take() else {
+            return Span(0);
+        };
+        let stood = now.since(since);
+        if self.state == State::Running {
+            self.memory.take_slopes(&before);
+            self.turn = turn.map(|turn| turn + stood);
+        }
+        stood
     }
 
     /// Its memory at `now`, which may lie a little back.
@@ -111,6 +141,7 @@ impl Container {
         self.memory = Memory::at(at);
         self.memory.set(Part::Shmem, kept);
         self.turn = None;
+        self.paused = None;
     }
 
     /// How long after its end it starts again.

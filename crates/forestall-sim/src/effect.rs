@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use forestall_decide::{Action, ActionId, GroupId, Moment, Outcome, OutcomeKind, Owner, Rung, Span};
+use forestall_decide::{Action, ActionId, Bytes, GroupId, Moment, Outcome, OutcomeKind, Owner, Rung, Span};
 
 use crate::cast::{Container, NEVER, Pod, State, oom_score_adj, qos};
 use crate::event::What;
@@ -40,6 +40,14 @@ pub(crate) enum Effect {
     ContainerEnds { group: GroupId, id: ActionId },
     /// A reclaim that was ordered is done.
     Reclaim { action: Action, group: GroupId },
+    /// A brake that was ordered is on.
+    Brake { action: Action, group: GroupId },
+    /// Its time is over.
+    Lift { group: GroupId, id: ActionId },
+    /// An eviction that was ordered reaches the kubelet.
+    Evict { action: Action, group: GroupId },
+    /// A limit that was to be raised is.
+    Grow { action: Action, group: GroupId },
     /// The kernel's OOM killer was called.
     Sysrq { action: Action },
     /// The answer to an order arrives.
@@ -81,6 +89,13 @@ impl Node {
             Effect::KillContainer { group, id } => self.kill_container(group, id, now),
             Effect::ContainerEnds { group, id } => self.container_ends(group, id, now),
             Effect::Reclaim { action, group } => self.carry_out_reclaim(&action, group, now),
+            Effect::Brake { action, group } => self.carry_out_brake(&action, group, now),
+            Effect::Lift { group, id } => {
+                self.lift(group, now);
+                self.answer_id(id, Rung::Brake, OutcomeKind::Done, Bytes::ZERO, Span(0), now);
+            }
+            Effect::Evict { action, group } => self.carry_out_evict(&action, group, now),
+            Effect::Grow { action, group } => self.carry_out_grow(&action, group, now),
             Effect::Sysrq { action } => self.carry_out_sysrq(&action, now),
             Effect::Answer(outcome) => self.answer(outcome, now),
             Effect::Fault { index, begins } => fault::turn(self, index, begins, now),
@@ -114,9 +129,11 @@ impl Node {
             leaves: false,
             due: NEVER,
         };
+        self.requested += pod.request;
         self.pods.push(pod);
         self.inherit_blame();
         self.note(now, What::PodStarted { pod: name });
+        self.tell_soon(now);
         self.start_all(self.pods.len() - 1, now);
     }
 
@@ -175,6 +192,7 @@ impl Node {
             format!("{}/{own}", self.pods[at].name).into()
         };
         self.note(now, What::ContainerRestarted { name, restarts });
+        self.tell_soon(now);
         self.start_container(at, index, now);
     }
 
@@ -192,7 +210,7 @@ impl Node {
         }
     }
 
-    fn exit_takes(&self, held: forestall_decide::Bytes) -> Span {
+    fn exit_takes(&self, held: Bytes) -> Span {
         let gibi = Span(EXIT_PER_GIBI.0.saturating_mul(held.0 >> 20) / 1024);
         EXIT + gibi + self.faults.slow_victim
     }
@@ -205,8 +223,14 @@ impl Node {
         }
         pod.terminating = Some(now);
         pod.leaves = pod.is_replaced();
+        let groups: Vec<GroupId> = pod.containers.iter().map(|container| container.id).collect();
         let ends = now + Span(pod.spec.term.0.min(grace.0));
         let pod = pod.id;
+        // A brake is lifted before TERM, or the victim could not end.
+        for group in groups {
+            self.lift(group, now);
+        }
+        self.tell_soon(now);
         self.effects.push(ends, Effect::KillPod { pod });
     }
 
@@ -231,13 +255,17 @@ impl Node {
 
     fn remove_pod(&mut self, pod: u64, now: Moment) {
         let Some(at) = self.find_pod(pod) else { return };
+        let freed = self.pods[at].used(&Part::HARD, now);
         for index in 0..self.pods[at].containers.len() {
+            let group = self.pods[at].containers[index].id;
+            self.lift(group, now);
             self.change(at, index, now, |container| {
                 container.volume = false;
                 container.empty();
             });
         }
         let pod = self.pods.remove(at);
+        self.requested = self.requested - pod.request;
         self.note(
             now,
             What::PodEnded {
@@ -253,11 +281,14 @@ impl Node {
             });
         }
         self.kubelet_saw_end(pod.id, now);
+        let ours =
+            |flight: &crate::agent::Flight| flight.rung == Rung::Evict && flight.group == Some(pod.group);
+        self.victim_is_gone(ours, freed, now);
     }
 
     fn kill_container(&mut self, group: GroupId, id: ActionId, now: Moment) {
         let Some((at, index)) = self.find(group) else {
-            return self.answer_late(id, OutcomeKind::Gone, now);
+            return self.answer_id(id, Rung::Kill, OutcomeKind::Gone, Bytes::ZERO, Span(0), now);
         };
         if self.pods[at].containers[index].state != State::Running {
             return;
@@ -271,7 +302,7 @@ impl Node {
 
     fn container_ends(&mut self, group: GroupId, id: ActionId, now: Moment) {
         let Some((at, index)) = self.find(group) else {
-            return self.answer_late(id, OutcomeKind::Gone, now);
+            return self.answer_id(id, Rung::Kill, OutcomeKind::Gone, Bytes::ZERO, Span(0), now);
         };
         if self.pods[at].containers[index].state != State::Ending {
             return;
@@ -287,19 +318,6 @@ impl Node {
         );
         self.end_container(at, index, now);
         let freed = held - self.pods[at].containers[index].memory.sum(&Part::HARD, now);
-        self.kill_is_done(id, freed, now);
-    }
-
-    fn answer_late(&mut self, id: ActionId, kind: OutcomeKind, now: Moment) {
-        self.answer(
-            Outcome {
-                action: id,
-                rung: Rung::Kill,
-                kind,
-                freed: forestall_decide::Bytes::ZERO,
-                took: Span(0),
-            },
-            now,
-        );
+        self.victim_is_gone(|flight| flight.id == id, freed, now);
     }
 }

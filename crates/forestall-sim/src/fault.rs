@@ -49,7 +49,10 @@ pub(crate) fn turn(node: &mut Node, index: usize, begins: bool, now: Moment) {
     node.note(now, What::Fault { name, begins });
     let faults = &mut node.faults;
     match fault.kind {
-        FaultKind::ApiAway => count(&mut faults.api_away, begins),
+        FaultKind::ApiAway => {
+            count(&mut faults.api_away, begins);
+            node.tell_soon(now);
+        }
         FaultKind::SamplesLost => count(&mut faults.samples_lost, begins),
         FaultKind::PdbZero => count(&mut faults.pdb_zero, begins),
         FaultKind::KubeletAway => count(&mut faults.kubelet_away, begins),

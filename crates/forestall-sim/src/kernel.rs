@@ -49,6 +49,11 @@ impl Kernel {
         }
     }
 
+    /// A task stood still for so long.
+    pub(crate) fn stall_for(&mut self, span: forestall_decide::Span) {
+        self.stall_some_micros = self.stall_some_micros.saturating_add(span.0);
+    }
+
     fn stall(&mut self, reclaimed: Bytes) {
         let micros = reclaimed.0 / STALL_BYTES_PER_MICRO;
         self.stall_some_micros = self.stall_some_micros.saturating_add(micros);
@@ -232,6 +237,9 @@ impl Node {
     fn take_cache(&mut self, at: usize, index: usize, part: Part, bytes: Bytes, now: Moment) -> Bytes {
         let (taken, turn) = self.change(at, index, now, |container| {
             let taken = container.memory.take(part, bytes);
+            if container.is_paused() || container.state != State::Running {
+                return (taken, crate::load::Turn::Next(None));
+            }
             let turn = container.running.lose_cache(&mut container.memory, now);
             if let crate::load::Turn::Next(next) = turn {
                 container.turn = next;

@@ -213,6 +213,7 @@ impl Node {
                 for_cache,
             },
         );
+        self.kubelet_evictions += 1;
         kubelet.waits_for = Some((eviction.victim, Victim::Running));
         self.terminate_pod(at, eviction.grace, now);
     }

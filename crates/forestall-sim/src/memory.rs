@@ -145,6 +145,11 @@ impl Memory {
         self.slope = [0; PARTS];
     }
 
+    /// Grows as another one did.
+    pub(crate) fn take_slopes(&mut self, other: &Self) {
+        self.slope = other.slope;
+    }
+
     /// Takes `bytes` of `part` at the anchor, as far as there are; says how many there were.
     pub(crate) fn take(&mut self, part: Part, bytes: Bytes) -> Bytes {
         let index = part as usize;

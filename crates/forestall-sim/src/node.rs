@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use forestall_decide::{Bytes, GroupId, Moment, Protection};
+use forestall_decide::{Bytes, Elsewhere, GroupId, Moment, Protection};
 
 use crate::agent::Agent;
 use crate::cast::{Container, NEVER, Pod, State};
@@ -50,6 +50,14 @@ pub(crate) struct Node {
     pub(crate) random: Random,
     pub(crate) next_id: u64,
     pub(crate) lost: bool,
+    /// What its pods request, together.
+    pub(crate) requested: Bytes,
+    /// Pods that its kubelet has evicted.
+    pub(crate) kubelet_evictions: u64,
+    /// When its agent was last told of its pods.
+    pub(crate) told_at: Option<Moment>,
+    /// Where an evicted pod would go.
+    pub(crate) elsewhere: Elsewhere,
     /// When it next has to be visited.
     pub(crate) due: Moment,
 }
@@ -76,6 +84,8 @@ impl Node {
             self.apply(effect, now);
         } else if self.kubelet.as_ref().is_some_and(|kubelet| kubelet.due <= now) {
             self.kubelet_looks(now);
+        } else if self.agent.as_ref().is_some_and(|agent| agent.tell_at <= now) {
+            self.tell(now);
         } else if self.agent.as_ref().is_some_and(|agent| agent.due <= now) {
             self.agent_looks(now);
         }
@@ -87,7 +97,10 @@ impl Node {
         self.kubelet_refresh(now);
         let pods = self.pods.iter().map(|pod| pod.due).min().unwrap_or(NEVER);
         let kubelet = self.kubelet.as_ref().map_or(NEVER, |kubelet| kubelet.due);
-        let agent = self.agent.as_ref().map_or(NEVER, |agent| agent.due);
+        let agent = self
+            .agent
+            .as_ref()
+            .map_or(NEVER, |agent| agent.due.min(agent.tell_at));
         let due = pods
             .min(self.kernel.contact)
             .min(self.effects.due())
@@ -121,7 +134,10 @@ impl Node {
 
     pub(crate) fn take_turn(&mut self, at: usize, index: usize, turn: Turn, now: Moment) {
         match turn {
-            Turn::Next(next) => self.pods[at].containers[index].turn = next,
+            Turn::Next(next) => {
+                self.pods[at].containers[index].turn = next;
+                self.refresh_pod(at, now);
+            }
             Turn::Exits => {
                 let victim = self.victim(at, index, now);
                 self.note(

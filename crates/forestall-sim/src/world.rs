@@ -24,6 +24,8 @@ use crate::spec::{FaultKind, Load, NodeSpec, Place, PodSpec, World};
 
 /// A pod without a place is asked about again after this.
 const RETRY: Span = Span::secs(10);
+/// Agents are told of room on other nodes this often.
+const SURVEY: Span = Span::secs(10);
 /// The kubelet takes so many pods (`maxPods`).
 const PODS_MAX: usize = 110;
 
@@ -50,6 +52,8 @@ struct Waiting {
 #[derive(Debug)]
 pub struct Running {
     nodes: Vec<Node>,
+    /// When each node is due, side by side: they are asked far more often than the nodes themselves.
+    dues: Vec<Moment>,
     specs: Vec<Arc<PodSpec>>,
     copies: Vec<u32>,
     waiting: Vec<Waiting>,
@@ -58,6 +62,8 @@ pub struct Running {
     now: Moment,
     end: Moment,
     events: Vec<Event>,
+    /// When room is asked for next; never, where no agent would be told.
+    survey: Moment,
 }
 
 impl World {
@@ -113,6 +119,7 @@ impl Running {
         world.check()?;
         let mut running = Self {
             nodes: Vec::with_capacity(world.nodes.len()),
+            dues: Vec::new(),
             specs: world.pods.iter().cloned().map(Arc::new).collect(),
             copies: vec![0; world.pods.len()],
             waiting: Vec::new(),
@@ -122,6 +129,7 @@ impl Running {
             now: Moment(0),
             end: Moment(0) + world.duration,
             events: Vec::new(),
+            survey: if world.policy.is_some() { Moment(0) } else { NEVER },
         };
         for (index, spec) in world.nodes.iter().enumerate() {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
@@ -131,6 +139,7 @@ impl Running {
         for node in &mut running.nodes {
             node.refresh(Moment(0));
         }
+        running.dues = running.nodes.iter().map(|node| node.due).collect();
         Ok(running)
     }
 
@@ -186,18 +195,23 @@ impl Running {
 
     /// Goes on for a while; hands every fact to `watch`. False when it is over.
     pub fn go_on(&mut self, watch: &mut dyn FnMut(&Event)) -> bool {
-        let node = self.nodes.iter().map(|node| node.due).min().unwrap_or(NEVER);
+        let node = self.dues.iter().copied().min().unwrap_or(NEVER);
         let place = self.waiting.iter().map(|pod| pod.at).min().unwrap_or(NEVER);
         let now = node.min(place);
+        self.ask_for_room(now);
         if now >= self.end {
             self.now = self.end;
             return false;
         }
         // Nothing that leaves a node from now on is placed before this.
-        let until = (now + self.reschedule).min(place.max(now)).min(self.end);
-        for node in &mut self.nodes {
-            if node.due < until {
+        let until = (now + self.reschedule)
+            .min(place.max(now))
+            .min(self.survey)
+            .min(self.end);
+        for (node, due) in self.nodes.iter_mut().zip(&mut self.dues) {
+            if *due < until {
                 node.run_until(until);
+                *due = node.due;
                 for leaver in node.leavers.drain(..) {
                     self.waiting.push(wait_for(leaver, self.reschedule));
                 }
@@ -213,6 +227,33 @@ impl Running {
         }
         self.now = until;
         true
+    }
+
+    /// Finds out where there is room, at even times: what is told must not depend on who happened to be visited.
+    fn ask_for_room(&mut self, now: Moment) {
+        if self.survey > now {
+            return;
+        }
+        self.survey = Moment(now.0 / SURVEY.0 * SURVEY.0) + SURVEY;
+        let room = |node: &Node| {
+            let pressed = node.kubelet.as_ref().is_some_and(Kubelet::is_pressed);
+            if pressed || node.lost {
+                Bytes::ZERO
+            } else {
+                allocatable(node) - requested(node)
+            }
+        };
+        let rooms: Vec<Bytes> = self.nodes.iter().map(room).collect();
+        let first = rooms.iter().enumerate().max_by_key(|(_, room)| **room);
+        let Some((widest, most)) = first.map(|(index, room)| (index, *room)) else {
+            return;
+        };
+        let others = rooms.iter().enumerate().filter(|(index, _)| *index != widest);
+        let second = others.map(|(_, room)| *room).max().unwrap_or_default();
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            let room = if index == widest { second } else { most };
+            node.elsewhere = crate::told::elsewhere(room);
+        }
     }
 
     fn api_is_away(&self, now: Moment) -> bool {
@@ -237,6 +278,7 @@ impl Running {
                 let node = &mut self.nodes[target];
                 node.admit(pod.kind, spec, name, now);
                 node.refresh(now);
+                self.dues[target] = node.due;
                 self.events.append(&mut node.events);
                 continue;
             }
@@ -295,8 +337,8 @@ fn allocatable(node: &Node) -> Bytes {
         .map_or(node.spec.memory, |kubelet| kubelet.config.allocatable())
 }
 
-fn requested(node: &Node) -> Bytes {
-    node.pods.iter().skip(1).map(|pod| pod.request).sum()
+const fn requested(node: &Node) -> Bytes {
+    node.requested
 }
 
 fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Options) -> Node {
@@ -359,11 +401,16 @@ fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Options) -> N
         random,
         next_id: 100,
         lost: false,
+        requested: Bytes::ZERO,
+        kubelet_evictions: 0,
+        told_at: None,
+        elsewhere: forestall_decide::Elsewhere::Unknown,
         due: Moment(0),
     };
     let host = host_pod(&mut node, spec);
     node.pods.push(host);
     node.start_all(HOST, Moment(0));
+    node.introduce_kubelet(Moment(0));
     node
 }
 

@@ -220,3 +220,17 @@ fn a_pod_that_leaves_a_node_starts_on_the_other_and_a_naked_one_never_does() {
         }
     }
 }
+
+#[test]
+fn a_load_that_comes_in_phases_goes_through_them_in_a_pod_of_its_own() {
+    let burst = Load::Burst {
+        size: Bytes::mebi(300),
+        rise: Span::secs(10),
+        hold: Span::secs(10),
+        every: Span::secs(60),
+    };
+    // It would fill the node within half a minute if it went on as it begins.
+    let world = world(100, vec![pod("burst", 100, burst)]);
+    let events = run(&world, Options::default());
+    assert_eq!((kills(&events), evictions(&events)), (vec![], vec![]));
+}

@@ -1,11 +1,10 @@
 //! From inputs to bytes.
 
 use forestall_decide::kubelet::KubeletConfig;
-use forestall_decide::{Moment, Pods, Policy, Sample};
+use forestall_decide::{Input, Moment, Pods, Policy, Sample};
 
 use crate::frame::{self, MARK, kind};
 use crate::header::{self, MAGIC, Origin, VERSION, own_columns};
-use crate::item::Recorded;
 use crate::names::Names;
 use crate::record::Writer;
 use crate::sample::SampleState;
@@ -85,7 +84,9 @@ impl Encoder {
         } else {
             self.key.at = at;
         }
-        self.fresh_names = std::mem::take(&mut self.names);
+        let mut names = std::mem::take(&mut self.names);
+        names.extend(&self.fresh_names);
+        self.fresh_names = names;
         self.write_names(out);
         self.key.clock = (at, unix_micros);
         self.write_key(out);
@@ -102,20 +103,20 @@ impl Encoder {
     }
 
     /// Appends an input and the moment at which the engine is given it.
-    pub fn input(&mut self, at: Moment, input: Recorded<'_>, out: &mut Vec<u8>) {
+    pub fn input(&mut self, at: Moment, input: Input<'_>, out: &mut Vec<u8>) {
         let from = out.len();
         self.write_names(out);
         match input {
-            Recorded::Sample(sample) => self.write_sample(at, sample, out),
-            Recorded::Outcome(told) => {
+            Input::Sample(sample) => self.write_sample(at, sample, out),
+            Input::Outcome(told) => {
                 self.write_record(kind::OUTCOME, at, out, |writer| outcome::write(told, writer));
             }
-            Recorded::Policy(told) => {
+            Input::Policy(told) => {
                 self.write_record(kind::POLICY, at, out, |writer| policy::write(told, writer));
                 self.key.policy.clone_from(told);
             }
-            Recorded::Pods(told) => self.write_pods(at, told, out),
-            Recorded::KubeletConfig(told) => {
+            Input::Pods(told) => self.write_pods(at, told, out),
+            Input::KubeletConfig(told) => {
                 self.write_record(kind::KUBELET, at, out, |writer| kubelet::write(told, writer));
                 self.key.kubelet = Some(told.clone());
             }
@@ -172,8 +173,11 @@ impl Encoder {
 
     fn write_pods(&mut self, at: Moment, told: &Pods, out: &mut Vec<u8>) {
         let known = self.key.pods.as_mut();
-        if let Some(known) = known.filter(|known| known.list == told.list && known.cluster == told.cluster) {
+        let again = known.is_some_and(|known| {
             known.told_at = told.told_at;
+            known == told
+        });
+        if again {
             self.write_record(kind::PODS_AGAIN, at, out, |writer| {
                 writer.number(1, told.told_at.0);
             });

@@ -1,7 +1,7 @@
 //! What a reader finds, in the order in which it was recorded.
 
 use forestall_decide::kubelet::KubeletConfig;
-use forestall_decide::{Input, Moment, Outcome, Pods, Policy, Sample};
+use forestall_decide::{Input, Moment, Pods, Policy};
 
 /// One thing found.
 #[derive(Clone, Copy, Debug)]
@@ -9,7 +9,7 @@ pub enum Item<'a> {
     /// A fresh engine begins here: at the beginning, in another run, and wherever something before is missing.
     Begin(Begin<'a>),
     /// An input, and the moment at which the engine was given it.
-    Input(Moment, Recorded<'a>),
+    Input(Moment, Input<'a>),
     /// The recorder could not keep up: so many inputs were not written here. What follows is sound, but the engine of the
     /// recorder had seen more.
     Lost(u64),
@@ -55,31 +55,4 @@ pub enum Cause {
     Run,
     /// Something before it is missing or damaged.
     Gap,
-}
-
-/// An input as it was recorded.
-#[derive(Clone, Copy, Debug)]
-pub enum Recorded<'a> {
-    /// What was seen at one tick.
-    Sample(&'a Sample),
-    /// What became of an action.
-    Outcome(&'a Outcome),
-    /// A new policy.
-    Policy(&'a Policy),
-    /// What Kubernetes knows of the pods.
-    Pods(&'a Pods),
-    /// What the kubelet was told.
-    KubeletConfig(&'a KubeletConfig),
-}
-
-impl<'a> Recorded<'a> {
-    /// The input, where the engine takes this kind.
-    pub const fn input(self) -> Option<Input<'a>> {
-        match self {
-            Self::Sample(sample) => Some(Input::Sample(sample)),
-            Self::Outcome(outcome) => Some(Input::Outcome(outcome)),
-            Self::Policy(policy) => Some(Input::Policy(policy)),
-            Self::Pods(_) | Self::KubeletConfig(_) => None,
-        }
-    }
 }

@@ -1,11 +1,11 @@
 //! From bytes back to inputs, and what is missing among them.
 
-use forestall_decide::{Moment, Outcome, Policy, Sample};
+use forestall_decide::{Input, Moment, Outcome, Policy, Sample};
 
 use crate::error::Error;
 use crate::frame::{self, Frame, MARK, kind};
 use crate::header::{Head, MAGIC, Origin, Version};
-use crate::item::{Begin, Cause, Item, Recorded};
+use crate::item::{Begin, Cause, Item};
 use crate::names::Names;
 use crate::record::read_fields;
 use crate::sample::{SampleState, blank};
@@ -124,11 +124,11 @@ impl<'a> Reader<'a> {
             Found::Unknown(kind) => return Some(Item::Unknown(kind)),
             Found::Damaged { offset, bytes } => return Some(Item::Damaged { offset, bytes }),
             Found::Torn { offset, bytes } => return Some(Item::Torn { offset, bytes }),
-            Found::Sample => Recorded::Sample(&self.sample),
-            Found::Outcome => Recorded::Outcome(&self.outcome),
-            Found::Policy => Recorded::Policy(&self.key.policy),
-            Found::Pods => Recorded::Pods(self.key.pods.as_ref()?),
-            Found::Kubelet => Recorded::KubeletConfig(self.key.kubelet.as_ref()?),
+            Found::Sample => Input::Sample(&self.sample),
+            Found::Outcome => Input::Outcome(&self.outcome),
+            Found::Policy => Input::Policy(&self.key.policy),
+            Found::Pods => Input::Pods(self.key.pods.as_ref()?),
+            Found::Kubelet => Input::KubeletConfig(self.key.kubelet.as_ref()?),
         };
         Some(Item::Input(self.key.at, recorded))
     }

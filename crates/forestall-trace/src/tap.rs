@@ -15,8 +15,8 @@ use forestall_decide::{GroupId, Moment, Outcome, Pods, Policy, ProcessId, Sample
 pub use self::slot::Slot;
 use self::slot::What;
 
-/// Slots between the two threads: at the shortest time between two looks, a sixth of a second.
-const SLOTS: usize = 16;
+/// Slots between the two threads: at the shortest time between two looks, a third of a second.
+const SLOTS: usize = 32;
 /// Cgroups whose names are remembered as told; of more, some are told again.
 const TOLD_MAX: usize = 8192;
 

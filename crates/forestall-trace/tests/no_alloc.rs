@@ -7,9 +7,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use forestall_decide::{Bytes, GroupId, GroupKind, GroupSample, Moment, Policy, ProcessId, Qos, Sample};
+use forestall_decide::{
+    Bytes, GroupId, GroupKind, GroupSample, Input, Moment, Policy, ProcessId, Qos, Sample,
+};
 use forestall_trace::tap::{Intake, Namer, Waited, open};
-use forestall_trace::{Encoder, Item, Origin, Reader, Recorded};
+use forestall_trace::{Encoder, Item, Origin, Reader};
 
 struct Counting;
 
@@ -114,7 +116,7 @@ fn an_input_is_handed_over_without_allocating_and_what_is_lost_is_said() {
     let (mut samples, mut lost, mut last) = (0, 0, 0);
     while let Some(item) = reader.read() {
         match item {
-            Item::Input(_, Recorded::Sample(sample)) => (samples, last) = (samples + 1, sample.groups.len()),
+            Item::Input(_, Input::Sample(sample)) => (samples, last) = (samples + 1, sample.groups.len()),
             Item::Lost(count) => lost += count,
             _ => {}
         }

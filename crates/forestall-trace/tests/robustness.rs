@@ -2,8 +2,8 @@
 
 mod made;
 
-use forestall_decide::{Bytes, GroupId, GroupKind, Moment, NodeSample, Policy, Sample};
-use forestall_trace::{Encoder, Error, Item, Origin, Reader, Recorded};
+use forestall_decide::{Bytes, GroupId, GroupKind, Input, Moment, NodeSample, Policy, Sample};
+use forestall_trace::{Encoder, Error, Item, Origin, Reader};
 use made::{Owned, input, read_segment, write};
 use proptest::prelude::*;
 
@@ -204,11 +204,11 @@ fn a_steady_container_costs_a_bit_and_a_growing_one_a_few_bytes() {
         })
         .collect();
     let mut now = 1_000_000;
-    encoder.input(Moment(now), Recorded::Sample(&sample), &mut out);
+    encoder.input(Moment(now), Input::Sample(&sample), &mut out);
     let mut size = |encoder: &mut Encoder, sample: &Sample| {
         now += 1_000_000;
         let before = out.len();
-        encoder.input(Moment(now), Recorded::Sample(sample), &mut out);
+        encoder.input(Moment(now), Input::Sample(sample), &mut out);
         out.len() - before
     };
     // 100 bits; kind, length, checksum, time, flags and the node's empty mask beside them.

@@ -10,6 +10,8 @@ use crate::commands::free::FreeArgs;
 use crate::commands::leak::LeakArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::node::NodeArgs;
+use crate::commands::replay::ReplayArgs;
+use crate::commands::simulate::SimulateArgs;
 use crate::commands::trace::TraceArgs;
 
 /// What `--help` says at its end.
@@ -43,8 +45,12 @@ pub(crate) enum Command {
     Free(FreeArgs),
     /// Allocate memory in steps, to try out what happens
     Leak(LeakArgs),
+    /// Show what another policy would have decided on what was recorded
+    Replay(ReplayArgs),
     /// Look into a recording of what the agent saw, cut it, take the names out of it
     Trace(TraceArgs),
+    /// Try a policy in a simulated world before it is trusted with a real one
+    Simulate(SimulateArgs),
     /// Check a configuration file and print the policy it results in
     CheckConfig(CheckConfigArgs),
     /// Print a completion script for a shell

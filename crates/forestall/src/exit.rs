@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     Error = 1,
     /// The command line or the configuration cannot be understood.
     Usage = 2,
+    /// Something was found that should not be.
+    Findings = 3,
     /// The answer rests on data that is stale or incomplete.
     Stale = 4,
     /// Refused, because going on could do harm.

@@ -131,6 +131,22 @@ fn kubectl_top_is_explained() {
 }
 
 #[test]
+fn without_a_kubelet_there_is_no_percentage_and_the_reason_is_told() {
+    let machine = Machine::new("");
+    fs::remove_dir_all(machine.0.path().join("var")).expect("removed");
+    fs::remove_dir_all(machine.0.path().join("sys/fs/cgroup/kubepods.slice")).expect("removed");
+    let map = json(&["--root", machine.root(), "--top", "5Gi"]);
+    assert_eq!(
+        (&map["kubelet"], &map["top"]),
+        (&Value::Bool(false), &Value::Null)
+    );
+    assert!(map["notes"].to_string().contains("add --provider"), "{map:#}");
+    // 11 × 110 + 255 = 1465 MiB and the threshold of 100 leave 7120616 − 1602560 = 5518056Ki, of which 5 GiB are 95.01 %.
+    let map = json(&["--root", machine.root(), "--top", "5Gi", "--provider", "eks"]);
+    assert_eq!(map["top"]["shown_percent"], 95);
+}
+
+#[test]
 fn each_provider_has_its_rule() {
     let reserved = |args: &[&str]| {
         let map = json(args);
@@ -192,6 +208,9 @@ fn a_soft_threshold_is_a_wall_of_its_own_and_wants_a_grace_period() {
     assert_eq!(map["walls"][3]["grace_seconds"], Value::Null);
     // It takes nothing from what the scheduler may promise.
     assert_eq!(map["division"]["allocatable_bytes"], 4_675_304_u64 << 10);
+    // One that is switched off needs none.
+    let map = json(&["--from", DS2_V2, "--eviction-soft", "0%"]);
+    assert_eq!(map["walls"].as_array().map(Vec::len), Some(4));
     let (code, error) = refused(&soft);
     assert_eq!(code, Some(1));
     assert!(error.contains("--eviction-soft-grace-period 1m30s"), "{error}");

@@ -75,9 +75,13 @@ pub(super) fn short(parts: &Parts<'_>, unit: &Unit) -> Option<Quantity> {
         let power = 10_i64.pow(scale.unsigned_abs());
         number / power + if number % power == 0 { 0 } else { number.signum() }
     } else {
-        // What does not fit is zero (`positiveScaleInt64`).
+        // What does not fit is wrapped where Go multiplies once, and zero where it goes by tens (`positiveScaleInt64`).
         let power = 10_i64.checked_pow(scale.unsigned_abs());
-        power.and_then(|power| number.checked_mul(power)).unwrap_or(0)
+        match (power, scale) {
+            (Some(power), 0 | 1 | 2 | 3 | 6 | 9) => number.wrapping_mul(power),
+            (Some(power), _) => number.checked_mul(power).unwrap_or(0),
+            (None, _) => 0,
+        }
     };
     Some(Quantity {
         exact: Nanobytes(exact),

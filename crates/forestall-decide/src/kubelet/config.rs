@@ -13,7 +13,7 @@ pub struct KubeletConfig {
     pub kube_reserved: Bytes,
     /// `systemReserved`: memory.
     pub system_reserved: Bytes,
-    /// Memory in pre-allocated huge pages, which no pod gets as memory.
+    /// Memory in pre-allocated huge pages, which no pod gets as memory; `allocatable` lacks them, the limit does not.
     pub hugepages: Bytes,
     /// `enforceNodeAllocatable` names `pods`: `kubepods` has a limit and its own threshold.
     pub enforces_pods: bool,
@@ -104,15 +104,23 @@ impl Default for KubeletConfig {
 }
 
 impl KubeletConfig {
-    /// The limit of `kubepods`: capacity less both reservations and the huge pages
-    /// (k/k `pkg/kubelet/cm/node_container_manager_linux.go`, `getNodeAllocatableAbsolute`).
+    /// The limit of `kubepods`: capacity less both reservations where pods are enforced, else the capacity
+    /// (`enforceNodeAllocatableCgroups` and `getNodeAllocatableAbsoluteImpl`, k/k
+    /// `pkg/kubelet/cm/node_container_manager_linux.go`). Huge pages stay in it, though no pod can have them as memory: on a
+    /// node with many of them the limit is beyond what there is.
     pub fn kubepods_limit(&self) -> Bytes {
-        self.capacity - self.kube_reserved - self.system_reserved - self.hugepages
+        if self.enforces_pods {
+            self.capacity - self.kube_reserved - self.system_reserved
+        } else {
+            self.capacity
+        }
     }
 
-    /// `status.allocatable`: the same less the hard threshold on the machine.
+    /// `status.allocatable`: capacity less both reservations, the hard threshold on the machine and, here, the huge pages
+    /// (`MachineInfo`, k/k `pkg/kubelet/nodestatus/setters.go`); enforced or not.
     pub fn allocatable(&self) -> Bytes {
-        self.kubepods_limit() - self.hard(Signal::MemoryAvailable)
+        let reserved = self.kube_reserved + self.system_reserved + self.hard(Signal::MemoryAvailable);
+        self.capacity - reserved - self.hugepages
     }
 
     /// Whether anything was read, or only the kubelet's defaults are assumed.
@@ -126,5 +134,26 @@ impl KubeletConfig {
             .iter()
             .find(|threshold| threshold.signal == signal && threshold.grace == Span(0))
             .map_or(Bytes::ZERO, |threshold| threshold.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_pages_are_taken_from_what_is_promised_and_not_from_the_limit() {
+        let mut config = KubeletConfig {
+            capacity: Bytes::mebi(8192),
+            kube_reserved: Bytes::mebi(1000),
+            system_reserved: Bytes::mebi(500),
+            hugepages: Bytes::mebi(2048),
+            ..KubeletConfig::default()
+        };
+        assert_eq!(config.kubepods_limit(), Bytes::mebi(6692));
+        assert_eq!(config.allocatable(), Bytes::mebi(6692 - 100 - 2048));
+        config.enforces_pods = false;
+        assert_eq!(config.kubepods_limit(), Bytes::mebi(8192));
+        assert_eq!(config.allocatable(), Bytes::mebi(6692 - 100 - 2048));
     }
 }

@@ -15,7 +15,8 @@ use crate::units::{Moment, Span};
 /// From the end of one look to the next (`evictionMonitoringPeriod`, k/k `pkg/kubelet/kubelet.go`).
 pub const LOOK: Span = Span::secs(10);
 /// How old a pod's figures may be at a look: cAdvisor's housekeeping every ten seconds, with up to as much again of jitter
-/// (`nextHousekeepingInterval`). A pod whose figures do not change is read less often still, to no effect.
+/// (`nextHousekeepingInterval`; less often where nothing changes). The first is read as soon as the pod's cgroup appears: a
+/// new pod is not unknown, it is known by what it used at its start.
 pub const POD_FIGURES_AGE_MAX: Span = Span::secs(20);
 /// What a hard threshold leaves a pod (`immediateEvictionGracePeriodSeconds`), and the least that any pod is left
 /// (`calculateEffectiveGracePeriod`, k/k `pkg/kubelet/pod_workers.go`).
@@ -25,7 +26,7 @@ const KILL_WAIT_MIN: Span = Span::secs(10);
 /// Then it asks so often whether the pod is cleaned up (`podCleanupPollFreq`) …
 const CLEANUP_POLL: Span = Span::secs(1);
 /// … and no longer than this (`podCleanupTimeout`).
-const CLEANUP_MAX: Span = Span::secs(30);
+pub(super) const CLEANUP_MAX: Span = Span::secs(30);
 
 /// The manager's memory between two looks.
 #[derive(Clone, Debug)]
@@ -256,9 +257,7 @@ impl Manager {
     ) -> Verdict {
         first_victims(candidates, &mut self.first);
         let chosen = picked(&self.first, &mut pick);
-        let Some((index, candidate)) =
-            chosen.and_then(|index| candidates.get(index).map(|candidate| (index, candidate)))
-        else {
+        let Some((index, candidate)) = chosen.and_then(|index| Some((index, candidates.get(index)?))) else {
             return Verdict::Nobody(threshold);
         };
         let asked = if threshold.grace == Span(0) {

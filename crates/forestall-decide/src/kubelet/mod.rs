@@ -6,19 +6,31 @@
 mod amount;
 mod config;
 mod decimal;
+mod effect;
+mod extremes;
+mod forecast;
 mod manager;
 mod quantity;
 mod rank;
 mod request;
+mod shadow;
 mod share;
 mod signal;
+mod thresholds;
 mod value;
 
 pub use config::{ConfigSource, KubeletConfig, Signal, SwapBehavior, Threshold};
+pub use extremes::Extremes;
+pub use forecast::{
+    Bounds, Crossing, Grower, Growth, KubeletForecast, KubeletState, Outlook, PodOutlook, PossibleVictim,
+    Signs, Unmended,
+};
 pub use manager::{Eviction, GRACE_MIN, LOOK, Manager, POD_FIGURES_AGE_MAX, Sync, Verdict, Victim};
 pub use quantity::{Nanobytes, Quantity, QuantityError, QuantityErrorKind};
 pub use rank::{Candidate, Standing, first_victims};
 pub use request::{InitRequest, PodLevel, Requests};
+pub use shadow::Shadow;
 pub use share::Share;
 pub use signal::{Blind, Observation, Reading};
+pub use thresholds::{ThresholdTexts, ThresholdsError};
 pub use value::{ThresholdValue, ValueError, parse_min_reclaim, parse_threshold};

@@ -255,8 +255,12 @@ mod tests {
             Quantity::parse("1e20").map(|quantity| quantity.exact),
             Ok(Nanobytes(100_000_000_000_000_000_000_000_000_000))
         );
-        // Ten times 10^18 does not fit 63 bits, and Go answers zero.
+        // Ten times 10^18 does not fit 63 bits, and Go answers zero; 10^13 times 10^6 it lets wrap.
         assert_eq!(value("10E"), 0);
+        assert_eq!(
+            value("10000000000000M"),
+            10_000_000_000_000_000_000_u64.cast_signed()
+        );
     }
 
     #[test]

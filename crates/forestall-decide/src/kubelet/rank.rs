@@ -7,7 +7,7 @@
 use core::cmp::Reverse;
 
 use super::quantity::Nanobytes;
-use crate::pods::PodUid;
+use crate::pods::{Pod, PodUid};
 use crate::units::{Bytes, Span};
 
 /// One active pod as the ranking sees it. Terminating pods stay active until they are gone.
@@ -64,6 +64,18 @@ impl Standing {
 }
 
 impl Candidate {
+    /// A pod with this working set in the kubelet's figures.
+    pub fn of(pod: &Pod, working_set: Option<Bytes>) -> Self {
+        Self {
+            uid: pod.uid,
+            priority: pod.priority,
+            request: pod.request.into(),
+            working_set,
+            critical: pod.is_critical(),
+            grace: pod.grace,
+        }
+    }
+
     /// Where it stands.
     pub fn standing(&self) -> Standing {
         Standing::of(self.priority, self.request, self.working_set)

@@ -34,12 +34,16 @@ impl Checker for ScoredOnce {
             } => {
                 let key = (event.node, *wall, *scope);
                 let known = match verdict {
+                    Some(AlarmVerdict::Missed) => None,
                     None => self.0.insert(key, event.at),
                     Some(_) => self.0.remove(&key),
                 };
                 match (verdict, known) {
                     (None, Some(_)) => Some(format!("raised again at {} without a verdict", wall.label())),
-                    (Some(verdict), None) => Some(format!("{verdict:?} at {} for no alarm", wall.label())),
+                    // Nobody raised an alarm for what was missed.
+                    (Some(verdict), None) if *verdict != AlarmVerdict::Missed => {
+                        Some(format!("{verdict:?} at {} for no alarm", wall.label()))
+                    }
                     _ => None,
                 }
             }
@@ -78,6 +82,7 @@ impl Checker for HonestScores {
             } => {
                 let key = (event.node, *wall, *scope);
                 let acted = match verdict {
+                    Some(AlarmVerdict::Missed) => None,
                     None => self.0.insert(key, false),
                     Some(_) => self.0.remove(&key),
                 };

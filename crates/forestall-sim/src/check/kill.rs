@@ -9,7 +9,7 @@ use crate::event::{Aim, AimKind, Event, Look, Order, Victim, WallTruth, What};
 
 /// A rung that ends something. Anything that is not known to be mild counts as one.
 pub(super) fn harms(rung: Rung) -> bool {
-    !matches!(rung.label(), "reclaim" | "brake" | "warn" | "grow")
+    !matches!(rung, Rung::Reclaim | Rung::Brake | Rung::Warn | Rung::Grow)
 }
 
 fn order(event: &Event) -> Option<&Order> {

@@ -73,10 +73,14 @@ const HEALED: Span = Span::secs(60);
 const SLOW: Span = Span::secs(4);
 const GROWN_FOR: Span = Span::secs(15);
 
+/// So long after somebody was told to end, what it held is on its way and worth waiting for.
+const ON_ITS_WAY: Span = Span::secs(5);
+
 /// Which faults are on, and when the last one ended, by node.
 #[derive(Default)]
 pub(super) struct Liveness {
     on: BTreeMap<u32, u32>,
+    ended: BTreeMap<u32, Moment>,
     healed: BTreeMap<u32, Moment>,
 }
 
@@ -89,12 +93,21 @@ impl Checker for Liveness {
                 self.healed.insert(event.node, event.at);
                 None
             }
+            What::Evicting { .. } | What::AgentEvicted { .. } => {
+                self.ended.insert(event.node, event.at);
+                None
+            }
             What::KernelKilled {
                 wall: WallKind::Kernel | WallKind::Kubepods,
                 victim,
                 grower: Some(grower),
             } => {
-                let well = self.on.get(&event.node).is_none_or(|on| *on == 0)
+                let waits = self
+                    .ended
+                    .insert(event.node, event.at)
+                    .is_some_and(|ended| event.at.since(ended) <= ON_ITS_WAY);
+                let well = !waits
+                    && self.on.get(&event.node).is_none_or(|on| *on == 0)
                     && self
                         .healed
                         .get(&event.node)

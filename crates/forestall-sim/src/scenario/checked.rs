@@ -1,7 +1,7 @@
 //! What a scenario file means, once checked.
 
 use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, Threshold};
-use forestall_decide::{Bytes, Limit, Lru, Mode, Moment, Owner, Policy, Preset, Span, Victims};
+use forestall_decide::{Bytes, Limit, Lru, Mode, Moment, Owner, Policy, Preset, Rung, Rungs, Span, Victims};
 use serde_saphyr::Spanned;
 
 use super::Scenario;
@@ -103,17 +103,18 @@ fn policy(raw: &RawPolicy) -> Policy {
     match policy.preset {
         Preset::Forestall => {}
         Preset::WarStoryA => {
-            policy.reclaim = false;
+            policy.rungs = Rungs::of(&[Rung::Kill]);
             policy.victims = Victims::Priority;
             policy.tick_calm = Span::secs(2);
         }
         Preset::Gist => {
-            (policy.reclaim, policy.kill, policy.sysrq) = (false, false, true);
+            policy.rungs = Rungs::of(&[Rung::Sysrq]);
             policy.tick_calm = Span::secs(60);
         }
     }
     match raw.victims {
         Some(RawVictims::Culprit) => policy.victims = Victims::Culprit,
+        Some(RawVictims::Kubelet) => policy.victims = Victims::Kubelet,
         Some(RawVictims::Priority) => policy.victims = Victims::Priority,
         None => {}
     }
@@ -125,9 +126,11 @@ fn policy(raw: &RawPolicy) -> Policy {
         &mut policy.war_story_cache_permille,
         raw.cache.map(|cache| cache.0.0),
     );
-    set(&mut policy.reclaim, raw.reclaim);
-    set(&mut policy.kill, raw.kill);
-    set(&mut policy.sysrq, raw.sysrq);
+    for (rung, typed) in raw.rungs.typed() {
+        if let Some(on) = typed {
+            policy.rungs = policy.rungs.with(rung, on);
+        }
+    }
     policy
 }
 

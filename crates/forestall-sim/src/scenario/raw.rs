@@ -1,6 +1,6 @@
 //! A scenario file as typed: every field that there is, and no other.
 
-use forestall_decide::{Bytes, BytesPerSecond, Span};
+use forestall_decide::{Bytes, BytesPerSecond, Rung, Span};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -41,9 +41,35 @@ pub(super) struct RawPolicy {
     pub(super) min_available: Size,
     pub(super) used: Option<Typed<Permille>>,
     pub(super) cache: Option<Typed<Permille>>,
-    pub(super) reclaim: Option<bool>,
-    pub(super) kill: Option<bool>,
-    pub(super) sysrq: Option<bool>,
+    #[serde(default)]
+    pub(super) rungs: RawRungs,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawRungs {
+    reclaim: Option<bool>,
+    brake: Option<bool>,
+    warn: Option<bool>,
+    grow: Option<bool>,
+    evict: Option<bool>,
+    kill: Option<bool>,
+    sysrq: Option<bool>,
+}
+
+impl RawRungs {
+    /// Each rung with what was said of it.
+    pub(super) fn typed(self) -> [(Rung, Option<bool>); 7] {
+        [
+            (Rung::Reclaim, self.reclaim),
+            (Rung::Brake, self.brake),
+            (Rung::Warn, self.warn),
+            (Rung::Grow, self.grow),
+            (Rung::Evict, self.evict),
+            (Rung::Kill, self.kill),
+            (Rung::Sysrq, self.sysrq),
+        ]
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -66,6 +92,7 @@ pub(super) enum RawPreset {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum RawVictims {
     Culprit,
+    Kubelet,
     Priority,
 }
 

@@ -4,10 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use forestall_decide::kubelet::KubeletConfig;
-use forestall_decide::{GroupId, Moment, Outcome, Pods, Policy, ProcessId, Sample};
+use forestall_decide::{GroupId, Input, Moment, Outcome, Pods, Policy, ProcessId, Sample};
 
 use crate::encoder::Encoder;
-use crate::item::Recorded;
 use crate::names::Names;
 
 /// Names that travel with one sample; more are told with the next ones.
@@ -143,11 +142,11 @@ impl Slot {
         let recorded = match &self.what {
             What::Nothing => return,
             What::TooLarge { .. } => return encoder.lost(1, out),
-            What::Sample => Recorded::Sample(&self.sample),
-            What::Outcome(outcome) => Recorded::Outcome(outcome),
-            What::Policy(policy) => Recorded::Policy(policy),
-            What::Pods(pods) => Recorded::Pods(pods),
-            What::Kubelet(config) => Recorded::KubeletConfig(config),
+            What::Sample => Input::Sample(&self.sample),
+            What::Outcome(outcome) => Input::Outcome(outcome),
+            What::Policy(policy) => Input::Policy(policy),
+            What::Pods(pods) => Input::Pods(pods),
+            What::Kubelet(config) => Input::KubeletConfig(config),
         };
         encoder.input(self.at, recorded, out);
     }

@@ -2,11 +2,11 @@
 
 use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, SwapBehavior, Threshold};
 use forestall_decide::{
-    ActionId, Asks, Bytes, Cluster, Elsewhere, GroupId, GroupKind, GroupSample, Limit, Mode, Moment,
+    ActionId, Asks, Bytes, Cluster, Elsewhere, GroupId, GroupKind, GroupSample, Input, Limit, Mode, Moment,
     NodeSample, Origin as PodOrigin, Outcome, OutcomeKind, Owner, Pod, PodContainer, PodUid, Pods, Policy,
     ProcessId, ProcessSample, Protection, Qos, Rung, Rungs, Sample, Span, Stall, Standing,
 };
-use forestall_trace::{Encoder, Item, Names, Origin, Reader, Recorded};
+use forestall_trace::{Encoder, Item, Names, Origin, Reader};
 use proptest::prelude::*;
 
 /// An input that owns what it says.
@@ -245,7 +245,7 @@ pub(crate) fn input() -> impl Strategy<Value = (i32, Owned)> {
 }
 
 /// What a reader should say: one line each, so that everything counts.
-pub(crate) fn line(at: Moment, recorded: Recorded<'_>) -> String {
+pub(crate) fn line(at: Moment, recorded: Input<'_>) -> String {
     format!("{} {recorded:?}", at.0)
 }
 
@@ -275,11 +275,11 @@ pub(crate) fn write(inputs: &[(i32, Owned)]) -> (Vec<Vec<u8>>, Vec<String>) {
                 lines.push(format!("lost {count}"));
                 continue;
             }
-            Owned::Sample(sample) => Recorded::Sample(sample),
-            Owned::Outcome(outcome) => Recorded::Outcome(outcome),
-            Owned::Policy(policy) => Recorded::Policy(policy),
-            Owned::Pods(pods) => Recorded::Pods(pods),
-            Owned::Kubelet(config) => Recorded::KubeletConfig(config),
+            Owned::Sample(sample) => Input::Sample(sample),
+            Owned::Outcome(outcome) => Input::Outcome(outcome),
+            Owned::Policy(policy) => Input::Policy(policy),
+            Owned::Pods(pods) => Input::Pods(pods),
+            Owned::Kubelet(config) => Input::KubeletConfig(config),
         };
         if let Owned::Sample(sample) = owned {
             let mut names = Names::default();

@@ -10,6 +10,8 @@ pub(crate) mod free;
 pub(crate) mod leak;
 pub(crate) mod man;
 pub(crate) mod node;
+pub(crate) mod replay;
+pub(crate) mod simulate;
 pub(crate) mod trace;
 
 /// Writes a whole answer to stdout. Flushed here, because what is left to the end of the process fails unheard.

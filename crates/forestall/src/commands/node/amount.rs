@@ -5,7 +5,7 @@
 //! more often: what overflows, is negative or has no number in it is a slip of the hand on a command line.
 
 use forestall_decide::Bytes;
-use forestall_decide::kubelet::{self, Nanobytes, Quantity, ThresholdValue};
+use forestall_decide::kubelet::{self, Nanobytes, Quantity};
 
 /// An amount in bytes; a fraction of a byte rounds up, as `Quantity.Value` does.
 pub(crate) fn parse_quantity(text: &str) -> Result<u64, String> {
@@ -37,15 +37,33 @@ pub(crate) fn parse_reservation(text: &str) -> Result<u64, String> {
     memory.map_or(Ok(0), parse_quantity)
 }
 
-/// Where a threshold lies; `None` where it is switched off.
-pub(crate) type Threshold = Option<ThresholdValue>;
+/// A threshold as the kubelet reads it, in its own words: what it comes to depends on what its signal is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Threshold(String);
 
-/// A threshold of so many bytes.
-pub(crate) fn exactly(bytes: u64) -> ThresholdValue {
-    ThresholdValue::Quantity(Quantity {
-        exact: Nanobytes::from(Bytes(bytes)),
-        value: i64::try_from(bytes).unwrap_or(i64::MAX),
-    })
+impl Threshold {
+    /// None at all.
+    pub(crate) fn off() -> Self {
+        Self("0%".to_owned())
+    }
+
+    /// So many bytes.
+    pub(crate) fn bytes(bytes: u64) -> Self {
+        Self(bytes.to_string())
+    }
+
+    /// Takes what the kubelet would take, and refuses what would stop it from starting.
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        match kubelet::parse_threshold(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The words.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A threshold: `750Mi`, `5%`, or a list as `--eviction-hard` takes it, of which `memory.available` counts.
@@ -60,18 +78,16 @@ pub(crate) fn parse_threshold(text: &str) -> Result<Threshold, String> {
     };
     let value = value.trim();
     let value = value.strip_suffix('B').unwrap_or(value);
-    kubelet::parse_threshold(value).map_err(|error| format!("{error}; 0% switches a threshold off"))
+    Threshold::read(value).map_err(|error| format!("{error}; 0% switches a threshold off"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CAPACITY: Bytes = Bytes(7_291_510_784);
-
-    fn bytes(text: &str) -> Option<u64> {
+    fn text(text: &str) -> String {
         let threshold = parse_threshold(text).unwrap_or_else(|error| panic!("{error}"));
-        threshold.map(|value| value.bytes(CAPACITY).0)
+        threshold.text().to_owned()
     }
 
     #[test]
@@ -130,10 +146,10 @@ mod tests {
         assert_eq!(parse_reservation("1638Mi"), Ok(1638 << 20));
         assert_eq!(parse_reservation("cpu=100m"), Ok(0));
         let flags = "imagefs.available<15%,memory.available<750Mi,nodefs.available<10%";
-        assert_eq!(bytes(flags), Some(750 << 20));
-        assert_eq!(bytes("50%"), Some(3_645_755_392));
-        assert_eq!(bytes("750MiB"), Some(750 << 20));
-        assert_eq!((bytes("0%"), bytes("100%")), (None, None));
+        assert_eq!(text(flags), "750Mi");
+        assert_eq!(text("memory.available<5%"), "5%");
+        assert_eq!(text(" 750MiB "), "750Mi");
+        assert_eq!((text("0%"), text("100%")), ("0%".to_owned(), "100%".to_owned()));
         for bad in ["nodefs.available<10%", "101%", "-1%", "inf%", "%", "0", "lots"] {
             assert!(parse_threshold(bad).is_err(), "{bad}");
         }

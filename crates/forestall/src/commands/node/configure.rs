@@ -1,10 +1,10 @@
 //! From settings to the kubelet's configuration in bytes, each figure with its source: what is assumed where nothing was
 //! said, what follows from other figures, and what the kernel's own limit says to it.
 
-use forestall_decide::kubelet::{KubeletConfig, Signal, Threshold, ThresholdValue};
+use forestall_decide::kubelet::{KubeletConfig, Signal, ThresholdTexts, ThresholdsError};
 use forestall_decide::{Bytes, Limit, Span};
 
-use super::amount;
+use super::amount::Threshold;
 use super::report::Origins;
 use super::setting::{Settings, Told};
 
@@ -13,6 +13,28 @@ const DEFAULT: &str = "the kubelet's default";
 
 /// Largest page of a kernel that Kubernetes runs on: limits are kept in whole pages.
 const PAGE_BYTES_MAX: u64 = 64 << 10;
+
+/// The thresholds as they were said: what they come to is known once the limit of `kubepods` is.
+#[derive(Clone, Debug, Default)]
+struct Thresholds {
+    hard: Option<Threshold>,
+    soft: Option<Threshold>,
+    soft_grace: Option<Span>,
+    min_reclaim: Option<String>,
+}
+
+impl Thresholds {
+    /// Puts them into a configuration whose capacity and reservations are known.
+    fn set(&self, config: &mut KubeletConfig) -> Result<(), ThresholdsError> {
+        let texts = ThresholdTexts {
+            hard: self.hard.as_ref().map(Threshold::text),
+            soft: self.soft.as_ref().map(Threshold::text),
+            soft_grace: self.soft_grace,
+            min_reclaim: self.min_reclaim.as_deref(),
+        };
+        config.set_thresholds(&texts)
+    }
+}
 
 /// A configuration in the making.
 #[derive(Debug, Default)]
@@ -23,8 +45,7 @@ pub(crate) struct Configured {
     pub(crate) origins: Origins,
     /// What is worth a remark.
     pub(crate) notes: Vec<String>,
-    hard: amount::Threshold,
-    min_reclaim: Option<ThresholdValue>,
+    thresholds: Thresholds,
     knows_reservations: bool,
 }
 
@@ -67,30 +88,31 @@ impl Configured {
         if let Some(told) = settings.pod_grace_max {
             self.config.pod_grace_max = told.value;
         }
-        self.min_reclaim = settings.min_reclaim.map(|told| told.value);
         let hard = settings.eviction_hard.unwrap_or_else(|| {
             self.notes.push(
                 "eviction-hard is not known here: the kubelet's default of 100Mi is assumed".to_owned(),
             );
             let default = KubeletConfig::default().hard(Signal::MemoryAvailable);
-            Told::by(DEFAULT, Some(amount::exactly(default.0)))
+            Told::by(DEFAULT, Threshold::bytes(default.0))
         });
-        let capacity = self.config.capacity;
-        self.hard = hard.value;
         self.origins.eviction_hard = Some(hard.source);
-        self.watch(Signal::MemoryAvailable, hard.value, capacity, Span(0));
-        if let Some(soft) = settings.eviction_soft.filter(|told| told.value.is_some()) {
-            let grace = settings.soft_grace.ok_or_else(|| {
-                anyhow::anyhow!(
-                    "the soft threshold ({}) has no grace period, and a kubelet refuses to start with such; give one \
-                     with --eviction-soft-grace-period 1m30s",
-                    soft.source
-                )
-            })?;
-            self.watch(Signal::MemoryAvailable, soft.value, capacity, grace.value);
-            self.origins.eviction_soft = Some(soft.source);
-        }
-        Ok(())
+        self.thresholds = Thresholds {
+            hard: Some(hard.value),
+            soft_grace: settings.soft_grace.map(|told| told.value),
+            min_reclaim: settings.min_reclaim.map(|told| told.value),
+            soft: settings.eviction_soft.map(|told| {
+                self.origins.eviction_soft = Some(told.source);
+                told.value
+            }),
+        };
+        let soft = self.origins.eviction_soft.as_deref().unwrap_or_default();
+        self.thresholds.set(&mut self.config).map_err(|error| match error {
+            ThresholdsError::NoGrace => anyhow::anyhow!(
+                "the soft threshold ({soft}) has no grace period, and a kubelet refuses to start with such; give one with \
+                 --eviction-soft-grace-period 1m30s"
+            ),
+            error @ ThresholdsError::Value { .. } => error.into(),
+        })
     }
 
     /// What a node reports as allocatable is its capacity less reservations and hard threshold, so that the reservation
@@ -122,32 +144,23 @@ impl Configured {
         }
     }
 
-    /// Applies the hard threshold to all pods, too, where they are enforced and have a limit (`addAllocatableThresholds`,
-    /// k/k `pkg/kubelet/eviction/helpers.go`). A percentage is of the limit there, which is that signal's capacity, and so
-    /// less than on the node.
-    pub(crate) fn watch_pods(&mut self, kernel: Option<Limit>) {
-        let limit = match kernel {
-            Some(limit) => limit.bytes(),
-            None => Some(self.config.kubepods_limit()),
-        };
-        if let Some(limit) = limit.filter(|_| self.config.enforces_pods) {
-            self.watch(Signal::AllocatableMemoryAvailable, self.hard, limit, Span(0));
-        }
-    }
-
-    fn watch(&mut self, signal: Signal, value: amount::Threshold, capacity: Bytes, grace: Span) {
-        let value = value.map_or(Bytes::ZERO, |value| value.bytes(capacity));
-        let min_reclaim = self
-            .min_reclaim
-            .map_or(Bytes::ZERO, |value| value.bytes(capacity));
-        // A signal is never below nothing.
-        if value > Bytes::ZERO {
-            self.config.thresholds.push(Threshold {
-                signal,
-                value,
-                grace,
-                min_reclaim,
-            });
+    /// Settles the thresholds once all is known: what the kernel holds on `kubepods` is what a percentage is of there.
+    pub(crate) fn settle(&mut self, kernel: Option<Limit>) -> Result<(), ThresholdsError> {
+        match kernel {
+            None => self.thresholds.set(&mut self.config),
+            Some(Limit::Bytes(limit)) => {
+                let mut held = self.config.clone();
+                held.system_reserved = Bytes::ZERO;
+                held.kube_reserved = held.capacity - held.hugepages - limit;
+                self.thresholds.set(&mut held)?;
+                self.config.thresholds = held.thresholds;
+                Ok(())
+            }
+            // No limit, no signal: the kubelet sees nothing of which too little could be left.
+            Some(Limit::Max) => {
+                self.config.enforces_pods = false;
+                self.thresholds.set(&mut self.config)
+            }
         }
     }
 
@@ -168,10 +181,7 @@ mod tests {
         let mut node = Configured::bare(Bytes::mebi(1000), Bytes::ZERO);
         let settings = Settings {
             kube_reserved: Some(Told::by("a test", 200 << 20)),
-            eviction_hard: Some(Told::by(
-                "a test",
-                amount::parse_threshold(hard).expect("a threshold"),
-            )),
+            eviction_hard: Some(Told::by("a test", Threshold::read(hard).expect("a threshold"))),
             ..Settings::default()
         };
         node.apply(settings).expect("it fits");
@@ -179,7 +189,7 @@ mod tests {
     }
 
     fn thresholds(mut node: Configured, kernel: Option<Limit>) -> (Bytes, Bytes) {
-        node.watch_pods(kernel);
+        node.settle(kernel).expect("they are thresholds");
         let config = node.config;
         (
             config.hard(Signal::MemoryAvailable),

@@ -103,8 +103,14 @@ impl GivenArgs {
             system_reserved: self
                 .system_reserved
                 .map(|value| Told::by("--system-reserved", value)),
-            eviction_hard: self.eviction_hard.map(|value| Told::by("--eviction-hard", value)),
-            eviction_soft: self.eviction_soft.map(|value| Told::by("--eviction-soft", value)),
+            eviction_hard: self
+                .eviction_hard
+                .clone()
+                .map(|value| Told::by("--eviction-hard", value)),
+            eviction_soft: self
+                .eviction_soft
+                .clone()
+                .map(|value| Told::by("--eviction-soft", value)),
             soft_grace: self
                 .eviction_soft_grace_period
                 .map(|value| Told::by("--eviction-soft-grace-period", value)),
@@ -138,10 +144,12 @@ fn parse_from(text: &str) -> Result<Given, String> {
             .split_once('=')
             .ok_or_else(|| format!("{pair:?} is no NAME=AMOUNT; names are {NAMES}"))?;
         if seen.contains(&name) {
-            return Err(format!("{name} is given twice"));
+            return Err(format!("{} is given twice", name.escape_debug()));
         }
         seen.push(name);
-        given.take(name, value).map_err(|why| format!("{name}: {why}"))?;
+        given
+            .take(name, value)
+            .map_err(|why| format!("{}: {why}", name.escape_debug()))?;
     }
     if seen.is_empty() {
         return Err(format!("no figures; write NAME=AMOUNT, where names are {NAMES}"));
@@ -196,7 +204,6 @@ fn parse_grace(text: &str) -> Result<Span, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::amount::exactly;
     use super::*;
 
     #[test]
@@ -214,7 +221,7 @@ mod tests {
         );
         assert_eq!(
             given.settings.eviction_soft,
-            Some(Told::by("--from", Some(exactly(1000 << 20))))
+            Some(Told::by("--from", Threshold::read("1000Mi").expect("an amount")))
         );
         let given = parse_from("provider=aks-1.29,eviction-hard=memory.available<5%").expect("figures");
         assert_eq!(given.provider, Some(Provider::Aks));
@@ -235,6 +242,7 @@ mod tests {
             ("max-pods=-1", "max-pods: \"-1\""),
             ("provider=acme", "provider: "),
             ("eviction-soft-grace-period=0s", "use eviction-hard"),
+            ("\u{1b}[2J=1", "\\u{1b}[2J: no such figure"),
         ] {
             let error = parse_from(bad).expect_err(bad);
             assert!(error.contains(part), "{bad}: {error}");

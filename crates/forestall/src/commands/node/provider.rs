@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use clap::ValueEnum;
 
-use super::amount::exactly;
+use super::amount::Threshold;
 use super::setting::{Settings, Told};
 use crate::commands::free::shown::human;
 
@@ -107,7 +107,7 @@ impl Provider {
         Settings {
             kube_reserved: Some(Told::by(self.name(), reserved.saturating_mul(MEBI))),
             system_reserved: Some(Told::by(self.name(), 0)),
-            eviction_hard: Some(Told::by(self.name(), Some(exactly(threshold * MEBI)))),
+            eviction_hard: Some(Told::by(self.name(), Threshold::bytes(threshold * MEBI))),
             ..Settings::default()
         }
     }

@@ -2,7 +2,6 @@
 //! first that speaks wins, figure by figure. It knows no defaults; those are the model's (`forestall_decide::kubelet`).
 
 use forestall_decide::Span;
-use forestall_decide::kubelet::ThresholdValue;
 
 use super::amount::Threshold;
 
@@ -39,7 +38,7 @@ pub(crate) struct Settings {
     /// `evictionSoftGracePeriod."memory.available"`.
     pub(crate) soft_grace: Option<Told<Span>>,
     /// `evictionMinimumReclaim."memory.available"`.
-    pub(crate) min_reclaim: Option<Told<ThresholdValue>>,
+    pub(crate) min_reclaim: Option<Told<String>>,
     /// Whether `enforceNodeAllocatable` names `pods`.
     pub(crate) enforces_pods: Option<Told<bool>>,
     /// `evictionPressureTransitionPeriod`.

@@ -155,7 +155,7 @@ impl Known {
             (None, Some((Limit::Bytes(limit), source))) => node.reconcile(*limit, source),
             (None, _) => {}
         }
-        node.watch_pods(held.map(|(limit, _)| *limit));
+        node.settle(held.map(|(limit, _)| *limit))?;
         Ok(node)
     }
 
@@ -197,6 +197,13 @@ impl Known {
         }
         if !kubelet {
             remarks.push("no kubelet here: --provider or --eviction-hard show what one would do".to_owned());
+            if self.given.node_used.is_some() {
+                remarks.push(
+                    "nothing is allocatable here, so kubectl top node shows no percentage: add --provider, or --from with \
+                     the node's figures"
+                        .to_owned(),
+                );
+            }
         }
         let reckoned = division.allocatable_bytes;
         if let Some(reported) = self.given.allocatable.filter(|reported| *reported != reckoned) {

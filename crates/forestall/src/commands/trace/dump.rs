@@ -4,7 +4,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use forestall_trace::{Begin, Cause, Item, Reader, Recorded};
+use forestall_decide::Input;
+use forestall_trace::{Begin, Cause, Item, Reader};
 use serde_json::{Value, json};
 
 use super::date::write_date;
@@ -41,11 +42,11 @@ fn describe(reader: &Reader<'_>, item: Item<'_>) -> Value {
         Item::Begin(begin) => describe_begin(reader, begin),
         Item::Input(at, recorded) => {
             let (kind, body) = match recorded {
-                Recorded::Sample(sample) => ("sample", words::sample(sample, reader.names())),
-                Recorded::Outcome(outcome) => ("outcome", words::outcome(outcome)),
-                Recorded::Policy(policy) => ("policy", words::policy(policy)),
-                Recorded::Pods(pods) => ("pods", words::pods(pods)),
-                Recorded::KubeletConfig(config) => ("kubelet-config", words::kubelet(config)),
+                Input::Sample(sample) => ("sample", words::sample(sample, reader.names())),
+                Input::Outcome(outcome) => ("outcome", words::outcome(outcome)),
+                Input::Policy(policy) => ("policy", words::policy(policy)),
+                Input::Pods(pods) => ("pods", words::pods(pods)),
+                Input::KubeletConfig(config) => ("kubelet-config", words::kubelet(config)),
             };
             json!({
                 "v": 1,

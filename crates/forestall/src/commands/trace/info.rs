@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use forestall_decide::{GroupKind, Span};
-use forestall_trace::{Cause, Item, Recorded};
+use forestall_decide::{GroupKind, Input, Span};
+use forestall_trace::{Cause, Item};
 use serde::Serialize;
 
 use super::date::write_date;
@@ -101,11 +101,11 @@ fn count(source: &Source) -> anyhow::Result<Info> {
             Item::Input(at, recorded) => {
                 ends = Some(reader.unix_micros(at));
                 match recorded {
-                    Recorded::Outcome(_) => info.outcomes += 1,
-                    Recorded::Policy(_) => info.policies += 1,
-                    Recorded::Pods(_) => info.pods += 1,
-                    Recorded::KubeletConfig(_) => info.kubelet_configs += 1,
-                    Recorded::Sample(sample) => {
+                    Input::Outcome(_) => info.outcomes += 1,
+                    Input::Policy(_) => info.policies += 1,
+                    Input::Pods(_) => info.pods += 1,
+                    Input::KubeletConfig(_) => info.kubelet_configs += 1,
+                    Input::Sample(sample) => {
                         info.samples += 1;
                         let groups = sample.groups.len();
                         let is_container = |kind| matches!(kind, GroupKind::Container(_));

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use forestall_decide::kubelet::KubeletConfig;
-use forestall_decide::{GroupId, Moment, Pods, Policy, ProcessId, Sample};
-use forestall_trace::{Encoder, Item, Names, Origin, Reader, Recorded};
+use forestall_decide::{GroupId, Input, Moment, Pods, Policy, ProcessId, Sample};
+use forestall_trace::{Encoder, Item, Names, Origin, Reader};
 
 use super::pseudonym::Pseudonyms;
 use super::source::{Source, When};
@@ -129,21 +129,21 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
 }
 
 impl Copier {
-    fn input(&mut self, reader: &Reader<'_>, at: Moment, recorded: Recorded<'_>) {
+    fn input(&mut self, reader: &Reader<'_>, at: Moment, recorded: Input<'_>) {
         if self.encoder.is_none() {
             self.open(reader, at);
         }
         let names = match recorded {
-            Recorded::Sample(sample) => self.new_names(sample, reader.names()),
+            Input::Sample(sample) => self.new_names(sample, reader.names()),
             _ => Names::default(),
         };
         let Some(encoder) = &mut self.encoder else { return };
         encoder.set_clock(at, reader.unix_micros(at));
         encoder.name(&names);
         match (recorded, &mut self.pseudonyms) {
-            (Recorded::Pods(pods), Some(pseudonyms)) => {
+            (Input::Pods(pods), Some(pseudonyms)) => {
                 let pods = pseudonyms.pods(pods);
-                encoder.input(at, Recorded::Pods(&pods), &mut self.out);
+                encoder.input(at, Input::Pods(&pods), &mut self.out);
             }
             _ => encoder.input(at, recorded, &mut self.out),
         }
@@ -200,12 +200,12 @@ impl Copier {
         names
     }
 
-    fn remember(&mut self, recorded: Recorded<'_>) {
+    fn remember(&mut self, recorded: Input<'_>) {
         match recorded {
-            Recorded::Policy(policy) => self.known.policy = *policy,
-            Recorded::KubeletConfig(config) => self.known.kubelet = Some(config.clone()),
-            Recorded::Pods(pods) => self.known.pods = Some(pods.clone()),
-            Recorded::Sample(_) | Recorded::Outcome(_) => {}
+            Input::Policy(policy) => self.known.policy = *policy,
+            Input::KubeletConfig(config) => self.known.kubelet = Some(config.clone()),
+            Input::Pods(pods) => self.known.pods = Some(pods.clone()),
+            Input::Sample(_) | Input::Outcome(_) => {}
         }
     }
 }

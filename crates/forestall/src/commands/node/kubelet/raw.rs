@@ -1,8 +1,9 @@
 //! A kubelet's settings as text, however they were written down, and what they mean once read.
 
 use forestall_decide::Span;
-use forestall_decide::kubelet::{Nanobytes, Quantity, parse_min_reclaim, parse_threshold};
+use forestall_decide::kubelet::{Nanobytes, Quantity, parse_min_reclaim};
 
+use super::super::amount::Threshold;
 use super::super::setting::{Settings, Told, parse_duration};
 
 /// Texts and where each stood; a threshold of `None` is one that was switched off.
@@ -37,10 +38,13 @@ impl Raw {
                 .map_err(|_| format!("{text:?} is no number of seconds"))
         };
         let threshold = |text: &Option<String>| match text {
-            Some(text) => parse_threshold(text).map_err(|error| error.to_string()),
-            None => Ok(None),
+            Some(text) => Threshold::read(text),
+            None => Ok(Threshold::off()),
         };
-        let min_reclaim = |text: &String| parse_min_reclaim(text).map_err(|error| error.to_string());
+        let min_reclaim = |text: &String| match parse_min_reclaim(text) {
+            Ok(_) => Ok(text.clone()),
+            Err(error) => Err(error.to_string()),
+        };
         Ok(Settings {
             kube_reserved: read("kube-reserved", self.kube_reserved, |text| reservation(text))?,
             system_reserved: read("system-reserved", self.system_reserved, |text| reservation(text))?,

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use super::super::amount::{exactly, parse_threshold};
+use super::super::amount::Threshold;
 use super::super::setting::Told;
 use super::*;
 
@@ -37,6 +37,10 @@ impl Root {
     }
 }
 
+fn threshold(text: &str) -> Option<Threshold> {
+    Threshold::read(text).ok()
+}
+
 fn value<T: Clone>(told: Option<&Told<T>>) -> Option<T> {
     told.map(|told| told.value.clone())
 }
@@ -54,11 +58,8 @@ fn a_configuration_is_read_as_yaml_and_as_configz() {
     let place = root.place("var/lib/kubelet/config.yaml");
     assert_eq!(settings.kube_reserved, Some(Told::by(&place, 1638 * MEBI)));
     assert_eq!(settings.system_reserved, Some(Told::by(&place, 100 * MEBI)));
-    assert_eq!(value(settings.eviction_hard.as_ref()), parse_threshold("5%").ok());
-    assert_eq!(
-        value(settings.eviction_soft.as_ref()),
-        Some(Some(exactly(1024 * MEBI)))
-    );
+    assert_eq!(value(settings.eviction_hard.as_ref()), threshold("5%"));
+    assert_eq!(value(settings.eviction_soft.as_ref()), threshold("1Gi"));
     assert_eq!(
         value(settings.soft_grace.as_ref()).map(|span| span.0),
         Some(90_000_000)
@@ -75,10 +76,7 @@ fn a_configuration_is_read_as_yaml_and_as_configz() {
     let root = Root::of(&[("answer.json", configz)]);
     let found = Found::read(root.0.path(), Some(&root.0.path().join("answer.json"))).expect("a configz");
     assert_eq!(value(found.settings.kube_reserved.as_ref()), Some(1024 * MEBI));
-    assert_eq!(
-        value(found.settings.eviction_hard.as_ref()),
-        Some(Some(exactly(750 * MEBI)))
-    );
+    assert_eq!(value(found.settings.eviction_hard.as_ref()), threshold("750Mi"));
     assert_eq!(value(found.settings.enforces_pods.as_ref()), Some(true));
     assert_eq!(found.settings.system_reserved, None);
 }
@@ -89,7 +87,10 @@ fn a_list_without_memory_switches_the_threshold_off() {
         let found = Root::of(&[("var/lib/kubelet/config.yaml", yaml)]).read();
         value(found.settings.eviction_hard.as_ref())
     };
-    assert_eq!(hard("evictionHard:\n  nodefs.available: 10%\n"), Some(None));
+    assert_eq!(
+        hard("evictionHard:\n  nodefs.available: 10%\n"),
+        Some(Threshold::off())
+    );
     assert_eq!(hard("maxPods: 30\n"), None);
     // Since 1.34 the defaults can be merged into such a list.
     assert_eq!(
@@ -116,10 +117,7 @@ fn flags_are_found_in_an_environment_file() {
         kube.source,
         format!("--kube-reserved in {}", root.place("etc/default/kubelet"))
     );
-    assert_eq!(
-        value(settings.eviction_hard.as_ref()),
-        Some(Some(exactly(750 * MEBI)))
-    );
+    assert_eq!(value(settings.eviction_hard.as_ref()), threshold("750Mi"));
     assert_eq!(value(settings.system_reserved.as_ref()), Some(3072 * MEBI));
 }
 
@@ -158,10 +156,7 @@ fn a_running_kubelet_says_which_files_count() {
     let settings = found.settings;
     assert_eq!(value(settings.kube_reserved.as_ref()), Some(442 * MEBI));
     // A drop-in is merged by key: it changes the disk's threshold and leaves memory's.
-    assert_eq!(
-        value(settings.eviction_hard.as_ref()),
-        Some(Some(exactly(100 * MEBI)))
-    );
+    assert_eq!(value(settings.eviction_hard.as_ref()), threshold("100Mi"));
     let system = settings.system_reserved.expect("the drop-in says it");
     assert_eq!(
         system,
@@ -175,7 +170,7 @@ fn a_running_kubelet_says_which_files_count() {
         soft,
         Told::by(
             "--eviction-soft of the running kubelet",
-            Some(exactly(2048 * MEBI))
+            Threshold::read("2Gi").expect("an amount")
         )
     );
     assert_eq!(
@@ -199,7 +194,7 @@ fn a_flag_without_memory_switches_the_threshold_off() {
         ),
     ]);
     let settings = root.read().settings;
-    assert_eq!(value(settings.eviction_hard.as_ref()), Some(None));
+    assert_eq!(value(settings.eviction_hard.as_ref()), Some(Threshold::off()));
     assert_eq!(settings.kube_reserved, None);
 }
 

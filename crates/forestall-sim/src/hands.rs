@@ -1,0 +1,252 @@
+//! Orders carried out: one hand for each rung.
+//!
+//! What the act threads, the kernel and the API server would do and how long it takes them. An order that cannot be
+//! carried out is answered as they would. It refuses to look at evidence: an order is an order.
+
+use forestall_decide::{
+    Action, ActionId, Bytes, GroupId, Limit, Moment, Outcome, OutcomeKind, Rung, Span, Target, WallKind,
+};
+
+use crate::agent::{Agent, Flight};
+use crate::effect::Effect;
+use crate::event::What;
+use crate::kernel::Scope;
+use crate::memory::Part;
+use crate::node::{HOST, Node};
+use crate::sample::process_id;
+
+/// From an order to the signal or the write: the act thread's own time.
+const ACT: Span = Span::millis(20);
+/// From an order to the kubelet's start of it, by way of the API server.
+const API: Span = Span::millis(300);
+/// A resize in place, kubelet and runtime included.
+const RESIZE: Span = Span::secs(1);
+/// Reclaim frees about a gibibyte a second.
+const RECLAIM_PER_SECOND: u64 = 1 << 30;
+/// The first step of a reclaim; doubled as long as the working set does not fall by what was asked.
+const STEP: Bytes = Bytes::mebi(2);
+/// `EHOSTUNREACH`: the API server does not answer.
+const NO_ROUTE: i32 = 113;
+
+/// An answer to an order.
+pub(crate) fn answer(action: &Action, kind: OutcomeKind, freed: Bytes, took: Span) -> Outcome {
+    Outcome {
+        action: action.id,
+        rung: action.rung,
+        kind,
+        freed,
+        took,
+    }
+}
+
+impl Node {
+    /// The table of rungs.
+    pub(crate) fn carry_out(&mut self, agent: &mut Agent, now: Moment) {
+        for action in core::mem::take(&mut agent.orders) {
+            let group = self.group_of(action.target);
+            if !action.escalate {
+                agent.flights.push(Flight {
+                    id: action.id,
+                    rung: action.rung,
+                    group,
+                    ordered: now,
+                });
+            }
+            match (action.rung, group) {
+                (Rung::Reclaim, Some(group)) => {
+                    let takes = Span(action.bytes.0.saturating_mul(1_000_000) / RECLAIM_PER_SECOND);
+                    self.effects
+                        .push(now + ACT + takes, Effect::Reclaim { action, group });
+                }
+                (Rung::Kill, Some(group)) => self.launch_kill(&action, group, now),
+                (Rung::Brake, Some(group)) => self.effects.push(now + ACT, Effect::Brake { action, group }),
+                (Rung::Warn, Some(_)) => {
+                    let heard = answer(&action, OutcomeKind::Done, Bytes::ZERO, action.grace);
+                    self.effects.push(now + ACT + action.grace, Effect::Answer(heard));
+                }
+                (Rung::Grow | Rung::Evict, Some(group)) => self.ask_api(&action, group, now),
+                (Rung::Sysrq, _) => self.effects.push(now + ACT, Effect::Sysrq { action }),
+                (_, None) => {
+                    let gone = answer(&action, OutcomeKind::Gone, Bytes::ZERO, ACT);
+                    self.effects.push(now + ACT, Effect::Answer(gone));
+                }
+            }
+        }
+    }
+
+    fn group_of(&self, target: Target) -> Option<GroupId> {
+        match target {
+            Target::Group(group) => Some(group),
+            Target::Process(id) => self.pods[HOST]
+                .containers
+                .iter()
+                .find(|container| process_id(container) == id)
+                .map(|container| container.id),
+            Target::Node => None,
+        }
+    }
+
+    fn ask_api(&mut self, action: &Action, group: GroupId, now: Moment) {
+        let refusal = if self.faults.api_away > 0 {
+            Some(OutcomeKind::Failed(NO_ROUTE))
+        } else if action.rung == Rung::Evict && self.faults.pdb_zero > 0 {
+            Some(OutcomeKind::Blocked)
+        } else {
+            None
+        };
+        let effect = match (refusal, action.rung) {
+            (Some(kind), _) => Effect::Answer(answer(action, kind, Bytes::ZERO, API)),
+            (None, Rung::Evict) => Effect::Evict {
+                action: *action,
+                group,
+            },
+            (None, _) => Effect::Grow {
+                action: *action,
+                group,
+            },
+        };
+        let takes = if action.rung == Rung::Evict { API } else { RESIZE };
+        self.effects.push(now + takes, effect);
+    }
+
+    /// The eviction arrives at the kubelet: the pod is told to end and has its own grace period.
+    pub(crate) fn carry_out_evict(&mut self, action: &Action, group: GroupId, now: Moment) {
+        let Some(at) = self
+            .pods
+            .iter()
+            .position(|pod| pod.group == group && pod.kind.is_some())
+        else {
+            return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, API), now);
+        };
+        let victim = self.pod_victim(at, now);
+        self.note(now, What::AgentEvicted { victim, tokens: None });
+        let grace = self.pods[at].spec.grace;
+        self.terminate_pod(at, grace, now);
+    }
+
+    /// A limit is raised in place.
+    pub(crate) fn carry_out_grow(&mut self, action: &Action, group: GroupId, now: Moment) {
+        let Some((at, index)) = self.find(group) else {
+            return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, RESIZE), now);
+        };
+        let bytes = action.bytes;
+        self.change(at, index, now, |container| container.limit = Limit::Bytes(bytes));
+        self.answer(answer(action, OutcomeKind::Done, Bytes::ZERO, RESIZE), now);
+    }
+
+    /// `memory.high` on a container: above it whoever allocates hardly gets on, so its time stands still.
+    pub(crate) fn carry_out_brake(&mut self, action: &Action, group: GroupId, now: Moment) {
+        let Some((at, index)) = self.find(group) else {
+            return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, ACT), now);
+        };
+        self.change(at, index, now, |container| container.pause(now));
+        self.note(now, What::Brake { group, on: true });
+        let (group, id) = (group, action.id);
+        self.effects.push(now + action.grace, Effect::Lift { group, id });
+        self.answer(answer(action, OutcomeKind::Progress, Bytes::ZERO, ACT), now);
+    }
+
+    /// A brake's time is over, or something harsher comes.
+    pub(crate) fn lift(&mut self, group: GroupId, now: Moment) {
+        if let Some((at, index)) = self.find(group)
+            && self.pods[at].containers[index].is_paused()
+        {
+            let held = self.change(at, index, now, |container| container.resume(now));
+            self.kernel.stall_for(held);
+            self.note(now, What::Brake { group, on: false });
+        }
+    }
+
+    fn launch_kill(&mut self, action: &Action, group: GroupId, now: Moment) {
+        let id = action.id;
+        self.lift(group, now);
+        let Some((at, _)) = self.find(group) else {
+            let gone = answer(action, OutcomeKind::Gone, Bytes::ZERO, ACT);
+            return self.effects.push(now + ACT, Effect::Answer(gone));
+        };
+        let own = self.pods[at].spec.term;
+        let grace = Span(action.grace.0.min(own.0));
+        if action.grace > Span(0) {
+            let told = answer(action, OutcomeKind::Progress, Bytes::ZERO, ACT);
+            self.effects.push(now + ACT, Effect::Answer(told));
+        }
+        self.effects
+            .push(now + ACT + grace, Effect::KillContainer { group, id });
+    }
+
+    /// A victim of the agent's is gone, with so much that is free again.
+    pub(crate) fn victim_is_gone(&mut self, by: impl Fn(&Flight) -> bool, freed: Bytes, now: Moment) {
+        let flight = self
+            .agent
+            .as_ref()
+            .and_then(|agent| agent.flights.iter().find(|flight| by(flight)).copied());
+        if let Some(flight) = flight {
+            self.answer_id(
+                flight.id,
+                flight.rung,
+                OutcomeKind::Done,
+                freed,
+                now.since(flight.ordered),
+                now,
+            );
+        }
+    }
+
+    /// Answers an order by its number.
+    pub(crate) fn answer_id(
+        &mut self,
+        action: ActionId,
+        rung: Rung,
+        kind: OutcomeKind,
+        freed: Bytes,
+        took: Span,
+        now: Moment,
+    ) {
+        self.answer(
+            Outcome {
+                action,
+                rung,
+                kind,
+                freed,
+                took,
+            },
+            now,
+        );
+    }
+
+    /// Reclaim by steps, until the working set fell by what was asked or so much was freed.
+    pub(crate) fn carry_out_reclaim(&mut self, action: &Action, group: GroupId, now: Moment) {
+        let Some((at, index)) = self.find(group) else {
+            return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, ACT), now);
+        };
+        let working = |node: &Self| {
+            node.pods[at].containers[index]
+                .memory
+                .sum(&Part::WORKING_SET, now)
+        };
+        let before = working(self);
+        let (mut freed, mut step) = (Bytes::ZERO, STEP);
+        while freed < action.bytes && before - working(self) < action.bytes {
+            let got = self.reclaim_written(at, index, step.min(action.bytes - freed), now);
+            if got == Bytes::ZERO {
+                break;
+            }
+            freed += got;
+            step = step + step;
+        }
+        let gain = freed.max(before - working(self));
+        let kind = if gain == Bytes::ZERO {
+            OutcomeKind::NoEffect
+        } else {
+            OutcomeKind::Done
+        };
+        self.answer(answer(action, kind, gain, ACT), now);
+    }
+
+    pub(crate) fn carry_out_sysrq(&mut self, action: &Action, now: Moment) {
+        let before = self.held(&Part::HARD, now);
+        self.oom(Scope::Machine, WallKind::Kernel, self.spec.memory, now);
+        let freed = before - self.held(&Part::HARD, now);
+        self.answer(answer(action, OutcomeKind::Done, freed, ACT), now);
+    }
+}

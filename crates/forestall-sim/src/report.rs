@@ -1,0 +1,93 @@
+//! One run from beginning to end: its figures, its notable facts, and which rules were broken.
+
+use forestall_decide::Moment;
+
+use crate::check::{Checkers, Violation};
+use crate::error::SimError;
+use crate::event::{Event, What};
+use crate::spec::World;
+use crate::tally::Tally;
+use crate::world::{Options, Running};
+
+/// What came out of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The figures.
+    pub tally: Tally,
+    /// Notable facts in order; looks and the like are none.
+    pub events: Vec<Event>,
+    /// Notable facts that there were beyond those kept.
+    pub events_left_out: u64,
+    /// Broken rules.
+    pub violations: Vec<Violation>,
+}
+
+/// How a world is run to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// All checkers look on.
+    pub checkers: bool,
+    /// Every look of every kubelet is made.
+    pub every_look: bool,
+    /// So many notable facts are kept.
+    pub keep: usize,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            checkers: false,
+            every_look: false,
+            keep: 1000,
+        }
+    }
+}
+
+/// Whether a fact belongs on a time line.
+pub fn is_notable(what: &What) -> bool {
+    !matches!(
+        what,
+        What::Looked(_) | What::Landed { .. } | What::Refused { .. } | What::ContainerRestarted { .. }
+    )
+}
+
+impl World {
+    /// Runs it to its end. `progress` is told now and then how far it is.
+    pub fn run(&self, options: RunOptions, progress: &mut dyn FnMut(Moment)) -> Result<Report, SimError> {
+        let mut running = Running::start(
+            self,
+            Options {
+                every_look: options.every_look,
+                watch_looks: options.checkers,
+            },
+        )?;
+        let mut checkers = options.checkers.then(Checkers::default);
+        let mut report = Report {
+            tally: Tally::default(),
+            events: Vec::new(),
+            events_left_out: 0,
+            violations: Vec::new(),
+        };
+        loop {
+            let goes_on = running.go_on(&mut |event| {
+                report.tally.see(event);
+                if let Some(checkers) = &mut checkers {
+                    checkers.see(event);
+                }
+                match is_notable(&event.what) {
+                    true if report.events.len() < options.keep => report.events.push(event.clone()),
+                    true => report.events_left_out += 1,
+                    false => {}
+                }
+            });
+            progress(running.now());
+            if !goes_on {
+                break;
+            }
+        }
+        report.violations = checkers
+            .map(|checkers| checkers.finish(running.end()))
+            .unwrap_or_default();
+        Ok(report)
+    }
+}

@@ -1,0 +1,109 @@
+//! What an agent is told by Kubernetes: its node's pods and the cluster, at each change and now and then in between.
+//!
+//! It refuses to be up to date: a change is told a moment later, and nothing at all while the API server is away.
+
+use forestall_decide::{
+    Asks, Bytes, Cluster, Elsewhere, Input, Moment, Origin, Pod, PodContainer, PodUid, Pods, Span,
+};
+
+use crate::cast::State;
+use crate::memory::Part;
+use crate::node::{HOST, Node};
+
+/// The watch's own delay.
+const DELAY: Span = Span::millis(200);
+/// Where nothing changes it is said so this often.
+const HEARTBEAT: Span = Span::secs(30);
+
+impl Node {
+    /// Something changed that the agent will be told.
+    pub(crate) fn tell_soon(&mut self, now: Moment) {
+        if let Some(agent) = &mut self.agent {
+            agent.tell_at = agent.tell_at.min(now + DELAY);
+        }
+    }
+
+    /// The agent is told.
+    pub(crate) fn tell(&mut self, now: Moment) {
+        let Some(mut agent) = self.agent.take() else {
+            return;
+        };
+        agent.tell_at = now + HEARTBEAT;
+        let clock = agent.clock(now);
+        let mut pods = core::mem::take(&mut agent.pods);
+        if self.faults.api_away == 0 {
+            self.fill_pods(&mut pods, now, clock);
+            self.told_at = Some(now);
+        } else {
+            pods.cluster.api = false;
+        }
+        if self.faults.agent_away == 0 {
+            agent.hear(clock, Input::Pods(&pods));
+        }
+        agent.pods = pods;
+        self.agent = Some(agent);
+    }
+
+    fn fill_pods(&self, pods: &mut Pods, now: Moment, clock: Moment) {
+        pods.told_at = clock;
+        pods.kubelet_evictions = self.kubelet_evictions;
+        pods.cluster = Cluster {
+            api: true,
+            eviction_tokens: None,
+            elsewhere: self.elsewhere,
+        };
+        pods.list.clear();
+        let list = self.pods.iter().skip(HOST + 1).map(|pod| Pod {
+            uid: PodUid(u128::from(pod.id)),
+            group: Some(pod.group),
+            namespace: pod.spec.namespace.clone(),
+            name: pod.name.clone(),
+            qos: pod.qos,
+            priority: pod.spec.priority,
+            request: pod.request,
+            owner: pod.spec.owner,
+            origin: if pod.spec.is_static {
+                Origin::Static
+            } else {
+                Origin::Api
+            },
+            grace: pod.spec.grace,
+            terminating_since: pod
+                .terminating
+                .map(|since| Moment(clock.0.saturating_sub(now.since(since).0))),
+            memory_volumes: pod
+                .containers
+                .iter()
+                .filter(|container| container.volume)
+                .map(|container| container.memory.bytes(Part::Shmem, now))
+                .sum(),
+            asks: Asks {
+                opted_out: pod.spec.opted_out,
+                ..Asks::default()
+            },
+            containers: pod
+                .containers
+                .iter()
+                .filter(|container| container.state == State::Running)
+                .map(|container| PodContainer {
+                    group: container.id,
+                    request: Bytes::ZERO,
+                    limit: container.limit,
+                    restarts: container.restarted,
+                })
+                .collect(),
+            ..Pod::default()
+        });
+        pods.list.extend(list);
+        pods.list.sort_by_key(|pod| pod.uid);
+    }
+}
+
+/// What a node is told of all others: room for so much, or nowhere to go.
+pub(crate) fn elsewhere(room: Bytes) -> Elsewhere {
+    if room == Bytes::ZERO {
+        Elsewhere::Nowhere
+    } else {
+        Elsewhere::Room(room)
+    }
+}

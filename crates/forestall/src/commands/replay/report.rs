@@ -1,0 +1,360 @@
+//! The answer of a replay, as one structure that both formats are made from. Version 1: fields may be added, none changes its
+//! meaning.
+
+use std::collections::BTreeMap;
+
+use forestall_decide::{GroupId, Mode, Target};
+use forestall_trace::Names;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::compare::{Before, Change, Pair, look_back, pair};
+use super::kills::KernelKill;
+use super::lane::{Decided, Lane};
+use super::play::Played;
+use crate::commands::trace::date::write_date;
+use crate::commands::trace::words;
+use crate::log::{escape, words as log_words};
+
+/// The whole answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    kind: &'static str,
+    version: u32,
+    pub(super) trace: Trace,
+    pub(super) policy: PolicyReport,
+    pub(super) against: PolicyReport,
+    pub(super) actions: Vec<ActionReport>,
+    pub(super) kernel_kills: Vec<KillReport>,
+    pub(super) summary: Summary,
+    pub(super) notes: Vec<String>,
+    #[serde(skip)]
+    exact: bool,
+}
+
+/// What was recorded.
+#[derive(Debug, Serialize)]
+pub(super) struct Trace {
+    pub(super) node: String,
+    pub(super) begins: String,
+    pub(super) ends: String,
+    pub(super) lasts_micros: u64,
+    pub(super) mode: &'static str,
+    pub(super) samples: u64,
+    runs: u64,
+    gaps: u64,
+    /// What the kubelet evicted meanwhile, as far as Kubernetes told the recorder.
+    pub(super) kubelet_evictions: u64,
+    inputs_lost: u64,
+    damaged_bytes: u64,
+}
+
+/// What one policy decided.
+#[derive(Debug, Serialize)]
+pub(super) struct PolicyReport {
+    pub(super) name: String,
+    settings: Value,
+    /// Where its deeds and those of the recording first differ; what rests on figures after that is conditional.
+    pub(super) diverges: Option<String>,
+    /// Decisions that rest on figures this policy would have seen as well.
+    pub(super) sound: Counts,
+    /// Decisions about somebody whose figures it would have changed before.
+    pub(super) conditional: Counts,
+    pub(super) refusals: u64,
+}
+
+/// Decisions by kind; the same one decided again in shadow counts once.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Counts {
+    pub(super) alarms: u64,
+    /// By rung: reclaim, brake, warn, grow, evict, kill, sysrq.
+    pub(super) rungs: BTreeMap<&'static str, u64>,
+}
+
+/// One line of the comparison.
+#[derive(Debug, Serialize)]
+pub(super) struct ActionReport {
+    pub(super) change: &'static str,
+    pub(super) rung: &'static str,
+    pub(super) target: String,
+    /// How much earlier the policy decides; negative: later.
+    pub(super) lead_micros: Option<i64>,
+    pub(super) policy: Option<Side>,
+    pub(super) against: Option<Side>,
+}
+
+/// One policy's part of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Side {
+    pub(super) time: String,
+    pub(super) after_micros: u64,
+    pub(super) wall: &'static str,
+    scope: Option<String>,
+    pub(super) rule: &'static str,
+    pub(super) sound: bool,
+    times: u64,
+}
+
+/// A kill of the kernel, which the recording holds.
+#[derive(Debug, Serialize)]
+pub(super) struct KillReport {
+    pub(super) time: String,
+    pub(super) after_micros: u64,
+    pub(super) processes: u64,
+    pub(super) cgroups: Vec<String>,
+    /// The cgroup at whose own limit it was; `null`: at the machine's or at that of `kubepods`, or not known.
+    pub(super) own_limit: Option<String>,
+    pub(super) policy: Lead,
+    pub(super) against: Lead,
+}
+
+/// What a policy had said and done before.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Lead {
+    pub(super) alarm_micros: Option<u64>,
+    pub(super) action_micros: Option<u64>,
+    pub(super) rung: Option<&'static str>,
+    pub(super) target: Option<String>,
+}
+
+/// The comparison in numbers. Only what ends processes.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Summary {
+    pub(super) same: u64,
+    pub(super) added: u64,
+    pub(super) avoided: u64,
+    pub(super) moved: u64,
+    pub(super) lead_micros_min: Option<i64>,
+    pub(super) lead_micros_median: Option<i64>,
+    pub(super) lead_micros_max: Option<i64>,
+    pub(super) kernel_kills: u64,
+    /// Kills of the kernel before which the policy would have ended somebody, so that they may have been avoided.
+    pub(super) kernel_kills_forestalled: u64,
+    pub(super) kernel_kills_forestalled_against: u64,
+    /// Kills of the kernel with an alarm before them.
+    pub(super) kernel_kills_alarmed: u64,
+    pub(super) kernel_kills_alarmed_against: u64,
+}
+
+impl Report {
+    /// `None` where the trace was not played for both policies.
+    pub(super) fn new(played: &Played, [policy, against]: [String; 2]) -> Option<Self> {
+        let [first, second] = played.asked();
+        let (first, second) = (first?, second?);
+        let pairs = pair(first, second);
+        let mut before = None;
+        let mut kernel_kills = Vec::new();
+        for kill in &played.kernel_kills {
+            let sides = [first, second].map(|lane| look_back(lane, kill, before));
+            kernel_kills.push(KillReport::new(played, kill, sides));
+            before = Some(kill.at);
+        }
+        let summary = summarise(&pairs, &kernel_kills);
+        Some(Self {
+            kind: "replay",
+            version: 1,
+            trace: Trace {
+                node: played.node.clone(),
+                begins: write_date(played.begins),
+                ends: write_date(played.ends),
+                lasts_micros: played.ends.saturating_sub(played.begins),
+                mode: log_words::mode(played.mode),
+                samples: played.samples,
+                runs: played.runs,
+                gaps: played.gaps,
+                kubelet_evictions: played.kubelet_evictions,
+                inputs_lost: played.lost,
+                damaged_bytes: played.damaged_bytes,
+            },
+            policy: PolicyReport::new(first, policy),
+            against: PolicyReport::new(second, against),
+            actions: pairs
+                .iter()
+                .filter_map(|pair| ActionReport::new(played, pair))
+                .collect(),
+            kernel_kills,
+            summary,
+            notes: notes(played),
+            exact: played.lost + played.unknown + played.damaged_bytes + played.foreign_outcomes == 0
+                && played.notes.is_empty(),
+        })
+    }
+
+    /// Nothing is missing from the trace, and this program decides as the recorder did.
+    pub(super) const fn is_exact(&self) -> bool {
+        self.exact
+    }
+}
+
+impl PolicyReport {
+    fn new(lane: &Lane, name: String) -> Self {
+        let (mut sound, mut conditional) = (Counts::default(), Counts::default());
+        for alarm in &lane.alarms {
+            let counts = if alarm.sound { &mut sound } else { &mut conditional };
+            counts.alarms += 1;
+        }
+        for decided in &lane.decided {
+            let counts = if decided.sound {
+                &mut sound
+            } else {
+                &mut conditional
+            };
+            *counts.rungs.entry(decided.rung.label()).or_default() += 1;
+        }
+        Self {
+            name,
+            settings: words::policy(lane.engine_policy()),
+            diverges: lane.diverged.map(|(_, unix)| write_date(unix)),
+            sound,
+            conditional,
+            refusals: lane.refusals,
+        }
+    }
+}
+
+impl ActionReport {
+    fn new(played: &Played, pair: &Pair<'_>) -> Option<Self> {
+        let about = pair.either()?;
+        let side = |decided: &Decided| Side {
+            time: write_date(decided.unix_micros),
+            after_micros: decided.unix_micros.saturating_sub(played.begins),
+            wall: decided.wall.label(),
+            scope: decided.scope.map(|scope| group_name(&played.names, scope)),
+            rule: decided.rule,
+            sound: decided.sound,
+            times: decided.times,
+        };
+        Some(Self {
+            change: match pair.change {
+                Change::Same => "same",
+                Change::Moved => "moved",
+                Change::Added => "added",
+                Change::Avoided => "avoided",
+            },
+            rung: about.rung.label(),
+            target: target_name(&played.names, about.target),
+            lead_micros: pair.lead_micros,
+            policy: pair.policy.map(side),
+            against: pair.against.map(side),
+        })
+    }
+}
+
+impl KillReport {
+    fn new(played: &Played, kill: &KernelKill, [policy, against]: [Before<'_>; 2]) -> Self {
+        let lead = |before: Before<'_>| Lead {
+            alarm_micros: before.alarm_lead.map(|span| span.0),
+            action_micros: before.deed.map(|(_, span)| span.0),
+            rung: before.deed.map(|(deed, _)| deed.rung.label()),
+            target: before
+                .deed
+                .map(|(deed, _)| target_name(&played.names, deed.target)),
+        };
+        Self {
+            time: write_date(kill.unix_micros),
+            after_micros: kill.unix_micros.saturating_sub(played.begins),
+            processes: kill.processes,
+            cgroups: kill
+                .groups
+                .iter()
+                .map(|id| group_name(&played.names, *id))
+                .collect(),
+            own_limit: kill.own_limit.map(|id| group_name(&played.names, id)),
+            policy: lead(policy),
+            against: lead(against),
+        }
+    }
+}
+
+fn summarise(pairs: &[Pair<'_>], kills: &[KillReport]) -> Summary {
+    let count = |change| pairs.iter().filter(|pair| pair.change == change).count() as u64;
+    let mut leads: Vec<i64> = pairs
+        .iter()
+        .filter(|pair| pair.change == Change::Moved)
+        .filter_map(|pair| pair.lead_micros)
+        .collect();
+    leads.sort_unstable();
+    let kills_with = |has: fn(&KillReport) -> bool| kills.iter().filter(|kill| has(kill)).count() as u64;
+    Summary {
+        same: count(Change::Same),
+        added: count(Change::Added),
+        avoided: count(Change::Avoided),
+        moved: count(Change::Moved),
+        lead_micros_min: leads.first().copied(),
+        lead_micros_median: leads.get(leads.len() / 2).copied(),
+        lead_micros_max: leads.last().copied(),
+        kernel_kills: kills.len() as u64,
+        kernel_kills_forestalled: kills_with(|kill| kill.policy.action_micros.is_some()),
+        kernel_kills_forestalled_against: kills_with(|kill| kill.against.action_micros.is_some()),
+        kernel_kills_alarmed: kills_with(|kill| kill.policy.alarm_micros.is_some()),
+        kernel_kills_alarmed_against: kills_with(|kill| kill.against.alarm_micros.is_some()),
+    }
+}
+
+/// What has to be known to read the figures rightly.
+fn notes(played: &Played) -> Vec<String> {
+    let mut notes = played.notes.clone();
+    if played.mode == Mode::Enforce {
+        notes.push(format!(
+            "recorded in enforce: {} orders of the recorded policy were carried out, and the recording holds their effect",
+            played.deeds
+        ));
+    } else {
+        notes.push(
+            "recorded without acting: each policy's first deed is decided on true figures; what follows it at the same wall is \
+             conditional"
+                .to_owned(),
+        );
+    }
+    if played.asked().iter().flatten().any(|lane| !lane.is_recorded()) {
+        notes.push(
+            "a policy looks here when the recorder looked, and not when it would have looked itself"
+                .to_owned(),
+        );
+    }
+    if played.gaps > 0 || played.runs > 1 {
+        notes.push(format!(
+            "{} gaps and {} runs: a fresh engine begins after each",
+            played.gaps, played.runs
+        ));
+    }
+    if played.lost > 0 {
+        notes.push(format!(
+            "{} inputs were lost by the recorder: its engine had seen more",
+            played.lost
+        ));
+    }
+    if played.unknown > 0 {
+        notes.push(format!(
+            "{} inputs are of a kind that only a newer forestall knows",
+            played.unknown
+        ));
+    }
+    if played.damaged_bytes > 0 {
+        notes.push(format!("{} damaged bytes were passed over", played.damaged_bytes));
+    }
+    if played.foreign_outcomes > 0 {
+        notes.push(format!(
+            "{} outcomes belong to orders that this program would not have given: it decides otherwise than the recorder's",
+            played.foreign_outcomes
+        ));
+    }
+    notes
+}
+
+fn group_name(names: &Names, id: GroupId) -> String {
+    names
+        .group(id)
+        .map_or_else(|| format!("cgroup {}", id.0), escape::bytes)
+}
+
+fn target_name(names: &Names, target: Target) -> String {
+    match target {
+        Target::Group(id) => group_name(names, id),
+        Target::Process(id) => {
+            let name = names.process(id).map(escape::bytes).unwrap_or_default();
+            format!("process {} {name}", id.pid).trim_end().to_owned()
+        }
+        Target::Node => "the machine".to_owned(),
+    }
+}

@@ -1,0 +1,184 @@
+//! A replay for people: what both policies do, side by side, and what to make of it.
+
+use std::fmt::Write as _;
+
+use forestall_decide::Span;
+
+use super::report::{ActionReport, Counts, KillReport, Lead, PolicyReport, Report, Side};
+
+/// The report as text.
+pub(super) fn render(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = lines(&mut text, report);
+    text
+}
+
+fn lines(text: &mut String, report: &Report) -> std::fmt::Result {
+    let trace = &report.trace;
+    writeln!(
+        text,
+        "trace    {}, {} to {} ({}), {} looks, mode {}",
+        trace.node,
+        trace.begins,
+        trace.ends,
+        Span(trace.lasts_micros),
+        trace.samples,
+        trace.mode
+    )?;
+    for (what, policy) in [("policy ", &report.policy), ("against", &report.against)] {
+        writeln!(text, "{what}  {}", describe(policy))?;
+    }
+    if !report.actions.is_empty() {
+        writeln!(text)?;
+        writeln!(text, "{:<8}  {:<44}  {:<44}", "", "policy", "against")?;
+    }
+    for action in &report.actions {
+        writeln!(text, "{}", describe_action(action))?;
+        writeln!(text, "          {} {}", action.rung, action.target)?;
+    }
+    if !report.kernel_kills.is_empty() {
+        writeln!(text)?;
+    }
+    for kill in &report.kernel_kills {
+        describe_kill(text, kill)?;
+    }
+    writeln!(text)?;
+    let summary = &report.summary;
+    writeln!(
+        text,
+        "kills    {} the same, {} added, {} avoided, {} moved{}",
+        summary.same,
+        summary.added,
+        summary.avoided,
+        summary.moved,
+        match (
+            summary.lead_micros_min,
+            summary.lead_micros_median,
+            summary.lead_micros_max
+        ) {
+            (Some(min), Some(median), Some(max)) => format!(
+                " (earlier by {} to {}, median {})",
+                signed(min),
+                signed(max),
+                signed(median)
+            ),
+            _ => String::new(),
+        }
+    )?;
+    writeln!(
+        text,
+        "kernel   {} kills; before {} the policy ends somebody ({} against), before {} it alarms ({} against)",
+        summary.kernel_kills,
+        summary.kernel_kills_forestalled,
+        summary.kernel_kills_forestalled_against,
+        summary.kernel_kills_alarmed,
+        summary.kernel_kills_alarmed_against
+    )?;
+    if trace.kubelet_evictions > 0 {
+        writeln!(text, "kubelet  {} evictions", trace.kubelet_evictions)?;
+    }
+    for note in &report.notes {
+        writeln!(text, "note     {note}")?;
+    }
+    Ok(())
+}
+
+fn describe(policy: &PolicyReport) -> String {
+    let diverges = policy.diverges.as_ref().map_or_else(
+        || "never leaves the recording".to_owned(),
+        |at| format!("leaves the recording at {at}"),
+    );
+    format!(
+        "{}: {}; conditional: {}; {} refusals; {diverges}",
+        policy.name,
+        count(&policy.sound),
+        count(&policy.conditional),
+        policy.refusals
+    )
+}
+
+fn count(counts: &Counts) -> String {
+    let alarms = (counts.alarms > 0).then(|| format!("{} alarms", counts.alarms));
+    let rungs = counts.rungs.iter().map(|(rung, count)| format!("{count} {rung}"));
+    let all: Vec<String> = alarms.into_iter().chain(rungs).collect();
+    if all.is_empty() {
+        "nothing".to_owned()
+    } else {
+        all.join(", ")
+    }
+}
+
+fn describe_action(action: &ActionReport) -> String {
+    let lead = match action.lead_micros {
+        Some(lead) if lead != 0 => format!("  {} earlier", signed(lead)),
+        _ => String::new(),
+    };
+    let line = format!(
+        "{:<8}  {:<44}  {:<44}{lead}",
+        action.change,
+        side(action.policy.as_ref()),
+        side(action.against.as_ref())
+    );
+    line.trim_end().to_owned()
+}
+
+fn side(side: Option<&Side>) -> String {
+    side.map_or_else(
+        || "-".to_owned(),
+        |side| {
+            let doubt = if side.sound { "" } else { ", conditional" };
+            format!("{} {}, {}{doubt}", after(side.after_micros), side.wall, side.rule)
+        },
+    )
+}
+
+fn describe_kill(text: &mut String, kill: &KillReport) -> std::fmt::Result {
+    let whose = if kill.cgroups.is_empty() {
+        "of unknown cgroups".to_owned()
+    } else {
+        format!("of {}", kill.cgroups.join(", "))
+    };
+    writeln!(
+        text,
+        "kernel    {} killed {} processes {whose}{}",
+        after(kill.after_micros),
+        kill.processes,
+        if kill.own_limit.is_some() {
+            ", at its own limit"
+        } else {
+            ""
+        }
+    )?;
+    for (what, lead) in [("policy", &kill.policy), ("against", &kill.against)] {
+        writeln!(text, "          {what}: {}", describe_lead(lead))?;
+    }
+    Ok(())
+}
+
+fn describe_lead(lead: &Lead) -> String {
+    let alarm = lead.alarm_micros.map_or_else(
+        || "no alarm".to_owned(),
+        |micros| format!("alarm {} before", Span(micros)),
+    );
+    match (lead.action_micros, lead.rung, &lead.target) {
+        (Some(micros), Some(rung), Some(target)) => {
+            format!(
+                "{alarm}, {rung} {} before, of {target}: may have been avoided",
+                Span(micros)
+            )
+        }
+        _ => format!("{alarm}, nobody ended"),
+    }
+}
+
+/// A time since the beginning, to the millisecond: leads are shorter than seconds.
+fn after(micros: u64) -> String {
+    format!("+{}.{:03}s", micros / 1_000_000, micros / 1000 % 1000)
+}
+
+fn signed(micros: i64) -> String {
+    let sign = if micros < 0 { "-" } else { "" };
+    let size = micros.unsigned_abs();
+    format!("{sign}{}.{:03}s", size / 1_000_000, size / 1000 % 1000)
+}

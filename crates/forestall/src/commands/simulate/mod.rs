@@ -1,0 +1,213 @@
+//! `forestall simulate SCENARIO`: a policy in a seeded world, before it is trusted with a real one.
+//!
+//! The same seed gives the same answer, byte for byte. It touches nothing on this machine but the files it is given, and
+//! says on stderr how far it is where somebody is there to read it.
+
+mod json;
+mod source;
+mod table;
+mod timeline;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use forestall_decide::{Mode, Moment, Policy};
+use forestall_sim::{Report, RunOptions, World};
+
+use self::source::{Seeds, Source, parse_seeds};
+use crate::exit::Exit;
+
+/// Facts that are kept for the time line of one run.
+const FACTS: usize = 200;
+
+/// Arguments of `simulate`.
+#[derive(Args, Debug)]
+pub(crate) struct SimulateArgs {
+    /// The scenario file, or `random`: a random world of each seed
+    #[arg(value_name = "SCENARIO")]
+    scenario: PathBuf,
+    /// Run with this seed instead of the scenario's
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Run with every seed from A to B, the last one included
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds)]
+    seeds: Option<Seeds>,
+    /// Put agents with the policy of this configuration file on the nodes
+    #[arg(long, value_name = "FILE", conflicts_with = "no_agent")]
+    policy: Option<PathBuf>,
+    /// Run without agents
+    #[arg(long, conflicts_with = "compare")]
+    no_agent: bool,
+    /// Run without agents and with them, side by side
+    #[arg(long)]
+    compare: bool,
+    /// Check every rule that keeps the engine harmless; a broken one makes the exit code 3
+    #[arg(long)]
+    checkers: bool,
+    /// What to print
+    #[arg(short = 'o', long, value_enum, default_value = "text", value_name = "FORMAT")]
+    output: Output,
+}
+
+/// Formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// One way to run the world.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variant {
+    /// What it is called in the table.
+    pub(super) name: &'static str,
+    /// The agents' policy, if there are any.
+    policy: Option<Policy>,
+}
+
+/// One run and what it was.
+pub(super) struct Run {
+    pub(super) seed: u64,
+    pub(super) variant: &'static str,
+    pub(super) report: Report,
+}
+
+/// Runs, and prints what came of it.
+pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
+    let source = match Source::read(&args.scenario)? {
+        Ok(source) => source,
+        Err(why) => {
+            // Nothing is left to tell it to if stderr is gone.
+            let _ = writeln!(io::stderr(), "forestall: {}", crate::log::escape::text(&why));
+            return Ok(Exit::Usage);
+        }
+    };
+    let variants = variants(args, &source)?;
+    let seeds = args.seeds.unwrap_or_else(|| {
+        let seed = args.seed.unwrap_or_else(|| source.seed());
+        Seeds {
+            first: seed,
+            last: seed,
+        }
+    });
+    let single = seeds.first == seeds.last;
+    let options = RunOptions {
+        checkers: args.checkers,
+        keep: if single { FACTS } else { 0 },
+        ..RunOptions::default()
+    };
+    let mut progress = Progress::new(seeds, variants.len());
+    let mut runs = Vec::new();
+    for seed in seeds.first..=seeds.last {
+        for variant in &variants {
+            let world = source.world(seed, variant.policy);
+            progress.begin(seed, variant.name);
+            let report = run_one(&world, options, &mut progress)?;
+            runs.push(Run {
+                seed,
+                variant: variant.name,
+                report,
+            });
+        }
+    }
+    progress.end();
+    let text = match args.output {
+        Output::Text => table::render(&source, &runs, args.checkers),
+        Output::Json => json::render(&source, &runs)?,
+    };
+    super::print(text.as_bytes())?;
+    let broken = runs.iter().any(|run| !run.report.violations.is_empty());
+    Ok(if broken { Exit::Findings } else { Exit::Clean })
+}
+
+fn run_one(world: &World, options: RunOptions, progress: &mut Progress) -> anyhow::Result<Report> {
+    let duration = world.duration;
+    let report = world.run(options, &mut |now| progress.tell(now, Moment(0) + duration))?;
+    Ok(report)
+}
+
+fn variants(args: &SimulateArgs, source: &Source) -> anyhow::Result<Vec<Variant>> {
+    let none = Variant {
+        name: "no agent",
+        policy: None,
+    };
+    if args.no_agent {
+        return Ok(vec![none]);
+    }
+    let own = match &args.policy {
+        Some(path) => Some(source::read_policy(path)?),
+        None => source.policy(),
+    };
+    if args.compare {
+        // To compare is to ask what an agent would do: one that may act, where nothing else is said.
+        let policy = own.unwrap_or(Policy {
+            mode: Mode::Enforce,
+            ..Policy::default()
+        });
+        return Ok(vec![
+            none,
+            Variant {
+                name: "agent",
+                policy: Some(policy),
+            },
+        ]);
+    }
+    Ok(vec![Variant {
+        name: if own.is_some() { "agent" } else { "no agent" },
+        policy: own,
+    }])
+}
+
+/// How far it is, on a terminal's stderr alone.
+struct Progress {
+    shown: bool,
+    runs: u64,
+    done: u64,
+    what: String,
+    last: Option<u64>,
+}
+
+impl Progress {
+    fn new(seeds: Seeds, variants: usize) -> Self {
+        let variants = u64::try_from(variants).unwrap_or(u64::MAX);
+        Self {
+            shown: io::stderr().is_terminal(),
+            runs: (seeds.last - seeds.first)
+                .saturating_add(1)
+                .saturating_mul(variants),
+            done: 0,
+            what: String::new(),
+            last: None,
+        }
+    }
+
+    fn begin(&mut self, seed: u64, variant: &str) {
+        self.what = format!("seed {seed}, {variant}");
+    }
+
+    fn tell(&mut self, now: Moment, end: Moment) {
+        if now >= end {
+            self.done += 1;
+        }
+        let part = if now >= end {
+            0
+        } else {
+            now.0 / (end.0 / 1000).max(1)
+        };
+        let permille = (self.done.saturating_mul(1000).saturating_add(part)) / self.runs.max(1);
+        if self.shown && self.last != Some(permille / 10) {
+            self.last = Some(permille / 10);
+            // Nothing is lost if stderr is gone.
+            let _ = write!(io::stderr(), "\r\x1b[K{} %: {}", permille / 10, self.what);
+        }
+    }
+
+    fn end(&self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

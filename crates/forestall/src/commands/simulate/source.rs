@@ -1,0 +1,125 @@
+//! Where a world comes from: a scenario file, or a seed alone; and the policy that comes from a configuration file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use forestall_decide::{Mode, Policy};
+use forestall_sim::{Scenario, World, parse_scenario, swarm};
+
+use crate::agent::AgentArgs;
+use crate::config;
+
+/// No scenario is nearly this large; what is, is some other file.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// The word for random worlds.
+const RANDOM: &str = "random";
+/// More runs than this are a mistake in the range.
+const SEEDS_MAX: u64 = 10_000_000;
+
+/// A range of seeds, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seeds {
+    /// The first.
+    pub(super) first: u64,
+    /// The last.
+    pub(super) last: u64,
+}
+
+/// Reads `A..B`.
+pub(super) fn parse_seeds(text: &str) -> Result<Seeds, String> {
+    let wrong = || format!("{text:?} is no range of seeds; write the first and the last, such as 1..100");
+    let (first, last) = text.split_once("..").ok_or_else(wrong)?;
+    let first = first.parse().map_err(|_| wrong())?;
+    let last = last.parse().map_err(|_| wrong())?;
+    if first > last {
+        return Err(format!(
+            "{text:?} is empty: the first seed is larger than the last"
+        ));
+    }
+    if last - first >= SEEDS_MAX {
+        return Err(format!("{text:?} has more than {SEEDS_MAX} seeds"));
+    }
+    Ok(Seeds { first, last })
+}
+
+/// Where worlds come from.
+pub(super) enum Source {
+    /// A file.
+    File(Box<Scenario>),
+    /// Each seed has a world of its own.
+    Random,
+}
+
+impl Source {
+    /// Reads it. The inner error is what is wrong with the text, place first; the outer one that there is no text.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Result<Self, String>> {
+        if path.as_os_str() == RANDOM && !path.exists() {
+            return Ok(Ok(Self::Random));
+        }
+        let file =
+            File::open(path).with_context(|| format!("cannot open the scenario {}", path.display()))?;
+        let mut text = String::new();
+        file.take(FILE_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+            .with_context(|| format!("cannot read the scenario {}", path.display()))?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Ok(Err(format!(
+                "{}: is larger than 4MiB, which no scenario is",
+                path.display()
+            )));
+        }
+        let scenario = parse_scenario(&text).map_err(|error| format!("{}:{error}", path.display()));
+        Ok(scenario.map(|scenario| Self::File(Box::new(scenario))))
+    }
+
+    pub(super) fn scenario(&self) -> Option<&Scenario> {
+        match self {
+            Self::File(scenario) => Some(scenario),
+            Self::Random => None,
+        }
+    }
+
+    /// The seed to use where none is given.
+    pub(super) fn seed(&self) -> u64 {
+        self.scenario().map_or(1, |scenario| scenario.world.seed)
+    }
+
+    /// The policy that belongs to it. Random worlds are there to try the engine in, so they have one.
+    pub(super) fn policy(&self) -> Option<Policy> {
+        match self {
+            Self::File(scenario) => scenario.world.policy,
+            Self::Random => Some(Policy {
+                mode: Mode::Enforce,
+                ..Policy::default()
+            }),
+        }
+    }
+
+    /// The world of a seed.
+    pub(super) fn world(&self, seed: u64, policy: Option<Policy>) -> World {
+        match self {
+            Self::File(scenario) => World {
+                seed,
+                policy,
+                ..scenario.world.clone()
+            },
+            Self::Random => swarm(seed, policy),
+        }
+    }
+
+    pub(super) fn title(&self) -> &str {
+        self.scenario()
+            .map_or("random worlds", |scenario| &scenario.world.title)
+    }
+}
+
+/// The policy of a configuration file, as the agent would run it.
+pub(super) fn read_policy(path: &Path) -> anyhow::Result<Policy> {
+    let settings = config::load(&AgentArgs {
+        config: Some(PathBuf::from(path)),
+        ..AgentArgs::default()
+    })?;
+    Ok(settings.policy)
+}

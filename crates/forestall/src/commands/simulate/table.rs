@@ -1,0 +1,169 @@
+//! The answer for people: what it is, a table of figures, the time line of a single run, and broken rules.
+
+use std::fmt::Write as _;
+
+use forestall_decide::{AlarmVerdict, Span, WallKind};
+use forestall_sim::{RULES, Tally};
+
+use super::Run;
+use super::source::Source;
+use super::timeline::{seconds, sentence};
+use crate::log::escape;
+
+/// One row of the table: its name, and the figure of one run.
+type Row = (&'static str, fn(&Tally) -> String);
+
+fn killed(tally: &Tally, wall: WallKind) -> String {
+    tally.kernel_kills.get(&wall).copied().unwrap_or(0).to_string()
+}
+
+fn scored(tally: &Tally, verdict: AlarmVerdict) -> String {
+    tally.verdicts.get(&verdict).copied().unwrap_or(0).to_string()
+}
+
+fn duration(span: Option<Span>) -> String {
+    span.map_or_else(|| "-".to_owned(), |span| span.to_string())
+}
+
+const ROWS: [Row; 20] = [
+    ("evictions by the kubelet", |tally| tally.evictions.to_string()),
+    ("  for page cache alone", |tally| {
+        tally.evictions_for_cache.to_string()
+    }),
+    ("kernel kills, machine", |tally| killed(tally, WallKind::Kernel)),
+    ("kernel kills, kubepods", |tally| {
+        killed(tally, WallKind::Kubepods)
+    }),
+    ("kernel kills, pod limit", |tally| killed(tally, WallKind::Pod)),
+    ("kernel kills, container limit", |tally| {
+        killed(tally, WallKind::Container)
+    }),
+    ("kills by agents", |tally| tally.agent_kills.to_string()),
+    ("evictions by agents", |tally| tally.agent_evictions.to_string()),
+    ("reclaims by agents", |tally| tally.reclaims.to_string()),
+    ("innocent deaths", |tally| tally.innocent.to_string()),
+    ("  by agents", |tally| tally.innocent_by_agent.to_string()),
+    ("nodes with deaths", |tally| tally.nodes_hit.to_string()),
+    ("nodes lost", |tally| tally.nodes_lost.to_string()),
+    ("pods without a place", |tally| tally.pending.to_string()),
+    ("first to last death", |tally| {
+        duration(tally.first_death.map(|_| tally.lasted()))
+    }),
+    ("alarms", |tally| tally.alarms.to_string()),
+    ("  true", |tally| scored(tally, AlarmVerdict::True)),
+    ("  false", |tally| scored(tally, AlarmVerdict::False)),
+    ("deaths without alarm", |tally| tally.missed.to_string()),
+    ("lead of alarms, median", |tally| duration(tally.lead_median())),
+];
+
+/// The text, whole.
+pub(super) fn render(source: &Source, runs: &[Run], checked: bool) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{}", escape::text(source.title()));
+    if let Some(scenario) = source.scenario() {
+        for (head, lines) in [
+            ("reproduces", &scenario.reproduces),
+            ("does not hold", &scenario.does_not_hold),
+        ] {
+            for line in lines {
+                let _ = writeln!(out, "  {head}: {}", escape::text(line.trim()));
+            }
+        }
+    }
+    out.push('\n');
+    if runs.len() <= 4 {
+        table(&mut out, runs);
+        for run in runs {
+            line_of_time(&mut out, run);
+        }
+    } else {
+        summary(&mut out, runs);
+    }
+    if checked {
+        verdict(&mut out, runs);
+    }
+    out
+}
+
+fn table(out: &mut String, runs: &[Run]) {
+    let _ = write!(out, "{:<32}", "");
+    for run in runs {
+        let _ = write!(out, "{:>18}", format!("{}, {}", run.variant, run.seed));
+    }
+    out.push('\n');
+    for (name, figure) in ROWS {
+        let _ = write!(out, "{name:<32}");
+        for run in runs {
+            let _ = write!(out, "{:>18}", figure(&run.report.tally));
+        }
+        out.push('\n');
+    }
+}
+
+fn line_of_time(out: &mut String, run: &Run) {
+    let _ = writeln!(out, "\n{}, seed {}:", run.variant, run.seed);
+    for event in &run.report.events {
+        let _ = writeln!(
+            out,
+            "{:>12}  node {:<4} {}",
+            seconds(event.at),
+            event.node,
+            sentence(event)
+        );
+    }
+    if run.report.events_left_out > 0 {
+        let _ = writeln!(out, "{:>12}  and {} more", "", run.report.events_left_out);
+    }
+}
+
+/// Many runs: the sum over all seeds of each variant.
+fn summary(out: &mut String, runs: &[Run]) {
+    let mut variants: Vec<&str> = Vec::new();
+    for run in runs {
+        if !variants.contains(&run.variant) {
+            variants.push(run.variant);
+        }
+    }
+    let _ = writeln!(
+        out,
+        "{:<12}{:>7}{:>12}{:>14}{:>13}{:>10}{:>12}",
+        "", "runs", "evictions", "kernel kills", "agent kills", "innocent", "nodes lost"
+    );
+    for variant in variants {
+        let of = || {
+            runs.iter()
+                .filter(|run| run.variant == variant)
+                .map(|run| &run.report.tally)
+        };
+        let sum = |figure: fn(&Tally) -> u64| of().map(figure).sum::<u64>();
+        let _ = writeln!(
+            out,
+            "{variant:<12}{:>7}{:>12}{:>14}{:>13}{:>10}{:>12}",
+            of().count(),
+            sum(|tally| tally.evictions),
+            sum(Tally::kernel_kills_all),
+            sum(|tally| tally.agent_kills),
+            sum(|tally| tally.innocent),
+            sum(|tally| tally.nodes_lost),
+        );
+    }
+}
+
+fn verdict(out: &mut String, runs: &[Run]) {
+    let broken: usize = runs.iter().map(|run| run.report.violations.len()).sum();
+    let _ = writeln!(out, "\n{} rules checked, broken {broken} times", RULES.len());
+    for run in runs {
+        for violation in &run.report.violations {
+            let _ = writeln!(
+                out,
+                "seed {}: {} at {} on node {}: {}",
+                run.seed,
+                violation.rule,
+                seconds(violation.at),
+                violation.node,
+                escape::text(&violation.what)
+            );
+        }
+    }
+}

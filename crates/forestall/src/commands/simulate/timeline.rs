@@ -1,0 +1,93 @@
+//! A fact as one line.
+
+use forestall_decide::{AlarmVerdict, Moment, Span, WallKind};
+use forestall_sim::{Event, Victim, What};
+
+use crate::log::escape;
+
+/// Seconds with thousandths, as in the time lines of incidents.
+pub(super) fn seconds(at: Moment) -> String {
+    format!("{}.{:03}", at.0 / 1_000_000, at.0 / 1000 % 1000)
+}
+
+fn whom(victim: &Victim) -> String {
+    let innocent = if victim.innocent { ", innocent" } else { "" };
+    format!("{} ({}{innocent})", escape::text(&victim.name), victim.held)
+}
+
+/// What happened, in words.
+pub(super) fn sentence(event: &Event) -> String {
+    match &event.what {
+        What::KernelKilled { wall, victim, .. } => match wall {
+            WallKind::Kernel => format!("kernel kills {} for the machine", whom(victim)),
+            wall => format!(
+                "kernel kills {} at the limit of its {}",
+                whom(victim),
+                place(*wall)
+            ),
+        },
+        What::Evicting {
+            wall,
+            victim,
+            for_cache,
+        } => {
+            let cache = if *for_cache { ", for page cache alone" } else { "" };
+            format!("kubelet evicts {} at {}{cache}", whom(victim), wall.label())
+        }
+        What::AgentEvicted { victim, .. } => format!("agent evicts {}", whom(victim)),
+        What::ContainerEnded {
+            victim,
+            by_agent: true,
+        } => format!("agent has killed {}", whom(victim)),
+        What::ContainerEnded { victim, .. } => format!("{} ends by itself", whom(victim)),
+        What::ContainerRestarted { name, restarts } => {
+            format!("{} starts again, {restarts}", escape::text(name))
+        }
+        What::Ordered(order) => {
+            let target = order
+                .target
+                .as_ref()
+                .map_or_else(|| "the machine".to_owned(), |aim| whom(&aim.victim));
+            let again = if order.escalate { " at once" } else { "" };
+            format!(
+                "agent orders {} of {target}{again} for {}: {}",
+                order.rung.label(),
+                order.wall.label(),
+                order.rule
+            )
+        }
+        What::Landed {
+            rung, kind, freed, ..
+        } => format!("{} is over: {kind:?}, {freed}", rung.label()),
+        What::Refused { reason, wall } => format!("agent refuses to act at {}: {reason:?}", wall.label()),
+        What::Alarm {
+            wall, verdict, age, ..
+        } => alarm(*wall, *verdict, *age),
+        What::PodStarted { pod } => format!("{} starts", escape::text(pod)),
+        What::PodEnded { pod } => format!("{} is gone", escape::text(pod)),
+        What::PodPending { pod } => format!("{} finds no node", escape::text(pod)),
+        What::Pressure(true) => "kubelet: memory pressure".to_owned(),
+        What::Pressure(false) => "kubelet: memory is sufficient".to_owned(),
+        What::Fault { name, begins: true } => format!("fault begins: {name}"),
+        What::Fault { name, .. } => format!("fault ends: {name}"),
+        What::NodeLost => "nobody is left to kill: the node is lost".to_owned(),
+        What::Brake { on: true, .. } => "agent brakes".to_owned(),
+        What::Brake { .. } => "agent lifts its brake".to_owned(),
+        What::Looked(look) => format!("agent looks, again in {}", look.wake_in),
+    }
+}
+
+fn place(wall: WallKind) -> &'static str {
+    match wall {
+        WallKind::Container => "container",
+        WallKind::Pod => "pod",
+        _ => "kubepods",
+    }
+}
+
+fn alarm(wall: WallKind, verdict: Option<AlarmVerdict>, age: Span) -> String {
+    match verdict {
+        None => format!("alarm: {} comes near", wall.label()),
+        Some(verdict) => format!("alarm at {} was {verdict:?} after {age}", wall.label()),
+    }
+}

@@ -1,0 +1,1 @@
+// Nothing: its presence lets link.go declare functions that live elsewhere.
