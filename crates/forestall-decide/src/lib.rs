@@ -44,6 +44,7 @@ pub use input::{
     GroupId, GroupKind, GroupSample, Input, Lru, NodeSample, Outcome, OutcomeKind, ProcessId, ProcessSample,
     Protection, Qos, Sample, Stall,
 };
+pub use pace::next_glance;
 pub use pods::{Asks, CRITICAL_PRIORITY, Cluster, Elsewhere, Origin, Owner, Pod, PodContainer, PodUid, Pods};
 pub use policy::{Mode, Policy, Preset, Victims};
 pub use preference::{Preference, Preferred, Standing, weigh};

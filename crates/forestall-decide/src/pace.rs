@@ -15,6 +15,20 @@ const COST_SHARE_NEAR: u64 = 2;
 /// So near is the last second before a wall.
 const LAST: Span = Span::secs(1);
 
+/// The time until the next look, from one at which so much was left of the machine's own wall and everything was as the
+/// engine was told last: a quarter of the time in which the fastest fill could take that, as for every look. What else the
+/// engine knows does not shorten it; where its own `wake_in` is shorter, it has to be asked.
+pub fn next_glance(distance: Bytes, policy: &Policy) -> Span {
+    sight(distance, policy.fill_rate)
+        .min(policy.tick_idle)
+        .max(policy.tick_min)
+}
+
+/// A part of the time in which so much is filled.
+fn sight(distance: Bytes, fastest: BytesPerSecond) -> Span {
+    Span(Span::to_cover(distance, fastest).0 / LOOKS_PER_RUNWAY)
+}
+
 /// The time until the next look. `busy`: an action is in flight and its effect is waited for.
 pub(crate) fn next_look(readings: &[WallReading], sample: &Sample, policy: &Policy, busy: bool) -> Span {
     let mut wake = policy.tick_idle;
@@ -26,7 +40,6 @@ pub(crate) fn next_look(readings: &[WallReading], sample: &Sample, policy: &Poli
         }
         let bound = if killing {
             let fastest = reading.growth_fast.max(policy.fill_rate);
-            let sight = Span(Span::to_cover(reading.distance, fastest).0 / LOOKS_PER_RUNWAY);
             let is_calm = reading.growth_fast == BytesPerSecond(0) || reading.runway.p10 > NEAR.times(10);
             let pace = if is_calm {
                 policy.tick_idle
@@ -38,7 +51,7 @@ pub(crate) fn next_look(readings: &[WallReading], sample: &Sample, policy: &Poli
             } else {
                 pace
             };
-            sight.min(pace)
+            sight(reading.distance, fastest).min(pace)
         } else if reading.runway.p10 <= NEAR {
             // Nothing is killed here, so nothing is gained by more than the usual near rate.
             Span((reading.runway.p10.0 / LOOKS_PER_RUNWAY).max(policy.tick_near.0)).min(policy.tick_calm)
@@ -59,4 +72,23 @@ pub(crate) fn next_look(readings: &[WallReading], sample: &Sample, policy: &Poli
     }
     wake.max(policy.tick_min)
         .max(sample.node.sample_cost.times(cost_share))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glance_too_is_followed_within_a_quarter_of_the_fastest_fill() {
+        let policy = Policy {
+            fill_rate: BytesPerSecond(1 << 30),
+            tick_idle: Span::secs(10),
+            tick_min: Span::millis(10),
+            ..Policy::default()
+        };
+        // 4 GiB at 1 GiB/s take 4 s, and 80 GiB more than there is patience for.
+        assert_eq!(next_glance(Bytes::mebi(4096), &policy), Span::secs(1));
+        assert_eq!(next_glance(Bytes::mebi(80 << 10), &policy), Span::secs(10));
+        assert_eq!(next_glance(Bytes::mebi(1), &policy), Span::millis(10));
+    }
 }

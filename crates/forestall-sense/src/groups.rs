@@ -101,7 +101,7 @@ impl GroupReader {
 
     /// Brings `groups` up to date: follows changes of the tree, then reads figures.
     pub(crate) fn read(&mut self, groups: &mut Vec<GroupSample>, now: Moment, around: Surroundings) {
-        let look = self.look(now);
+        let look = self.look(now, around.breadth);
         let changed = self.tree.refresh(look).unwrap_or_else(|_| {
             self.failures += 1;
             false
@@ -119,13 +119,15 @@ impl GroupReader {
         }
     }
 
-    fn look(&mut self, now: Moment) -> Look {
+    fn look(&mut self, now: Moment, breadth: Breadth) -> Look {
         let links_every = match self.tree.version() {
             Version::V1 => LINKS_EVERY_V1,
             Version::V2 => LINKS_EVERY_V2,
         };
         let links = is_due(&mut self.links_due, now, links_every);
-        if is_due(&mut self.everything_due, now, EVERYTHING_EVERY) {
+        // At rest without pods links are enough until everything else is read as well.
+        let may_list = breadth != Breadth::Least || self.has_pods();
+        if may_list && is_due(&mut self.everything_due, now, EVERYTHING_EVERY) {
             Look::Everything
         } else if links {
             Look::Links

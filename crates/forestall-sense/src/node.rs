@@ -113,6 +113,11 @@ impl NodeReader {
     /// leaves its figures as they were and is counted. Where all `may_rest`, pressure too is read at longer intervals.
     pub(crate) fn read_memory(&mut self, node: &mut NodeSample, now: Moment, may_rest: bool) {
         self.read_rarely(node, now);
+        self.glance(node, now, may_rest);
+    }
+
+    /// As `read_memory`, without what hardly ever changes.
+    pub(crate) fn glance(&mut self, node: &mut NodeSample, now: Moment, may_rest: bool) {
         match self.meminfo.read_into(&mut self.buffer).map(Meminfo::parse) {
             Ok(meminfo) if meminfo.total > 0 => note_meminfo(node, &meminfo, self.watermark_low),
             _ => self.failures += 1,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use forestall_decide::{Moment, ProcessId, Sample, Span};
+use forestall_decide::{Bytes, Moment, NodeSample, ProcessId, Sample, Span};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{Bounds, GroupFile, Hierarchy, HierarchyError, Tree, Version};
 use forestall_kernel::file::Buffer;
@@ -14,10 +14,11 @@ use crate::capabilities::Capabilities;
 use crate::config::SenseConfig;
 use crate::error::Error;
 use crate::essentials::Essentials;
+use crate::glances::Glances;
 use crate::groups::{GroupReader, Surroundings};
-use crate::node::NodeReader;
+use crate::node::{NodeReader, is_due};
 use crate::processes::{ProcessBounds, ProcessReader, View};
-use crate::rest::{Breadth, Rest};
+use crate::rest::{Breadth, Rest, TELL_EVERY, taken};
 use crate::roster::Roster;
 use crate::traits::{TraitReader, assign_protections};
 
@@ -25,6 +26,8 @@ use crate::traits::{TraitReader, assign_protections};
 const MOUNTINFO_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Descriptors left to everybody else in this process.
 const DESCRIPTORS_SPARE: u64 = 256;
+/// While every wall is far away and there are no pods, the host's kills and new cgroups are looked for this often.
+const SELDOM_EVERY: Span = Span::secs(60);
 /// A followed cgroup holds its directory and two files.
 const DESCRIPTORS_PER_GROUP: u64 = 3;
 
@@ -40,6 +43,18 @@ pub struct Sensor {
     capabilities: Capabilities,
     attention: bool,
     rest: Rest,
+    glances: Glances,
+    sampled_at: Moment,
+    seldom_due: Moment,
+}
+
+/// The machine's own figures at a look that found them as they were in the last sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance<'a> {
+    /// The figures.
+    pub node: &'a NodeSample,
+    /// How much less is left, in memory and in swap, than in the last sample.
+    pub taken: Bytes,
 }
 
 impl Sensor {
@@ -87,6 +102,9 @@ impl Sensor {
             capabilities,
             attention: false,
             rest: Rest::default(),
+            glances: Glances::new(),
+            sampled_at: Moment(0),
+            seldom_due: Moment(0),
         };
         // The switch of the LRU is known from the first reading on.
         sensor.node.read_memory(&mut sensor.sample.node, Moment(0), false);
@@ -99,21 +117,25 @@ impl Sensor {
     /// woken up. Allocates only where cgroups or large processes have come or gone.
     pub fn sample(&mut self, now: Moment, wake_late: Span) -> &Sample {
         let started = Instant::now();
+        self.glances.clear();
+        self.sampled_at = now;
         let sample = &mut self.sample;
         let kills_before = sample.node.oom_kills;
         let may_rest = self.rest.is_allowed() && !self.attention;
         self.node.read_memory(&mut sample.node, now, may_rest);
-        let breadth = match self.rest.breadth(&sample.node, now) {
+        let had_pods = self.groups.as_ref().is_some_and(GroupReader::has_pods);
+        let breadth = match self.rest.breadth(&sample.node, now, had_pods) {
             _ if self.attention => Breadth::Everything,
             breadth => breadth,
         };
         let rests = breadth == Breadth::Least;
-        let has_pods = self.groups.as_ref().is_some_and(GroupReader::has_pods);
-        if !rests || has_pods {
+        // Without pods the host's kills and new cgroups are looked for once a minute.
+        let is_seldom_due = is_due(&mut self.seldom_due, now, SELDOM_EVERY);
+        if !rests || had_pods || is_seldom_due {
             self.node.read_counters(&mut sample.node);
         }
         if let Some(groups) = &mut self.groups
-            && (!rests || has_pods)
+            && (!rests || had_pods || is_seldom_due)
         {
             let around = Surroundings {
                 swap: sample.node.swap_total.0 > 0,
@@ -139,6 +161,37 @@ impl Sensor {
         sample.node.wake_late = wake_late;
         sample.node.sample_cost = Span(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         &self.sample
+    }
+
+    /// Looks at the machine's memory, and every five seconds at its pressure, where that is enough: it may rest, nobody but
+    /// the host's own cgroups is followed, and hardly anything has been taken, given back or waited for since the last
+    /// sample, which is less than a minute old. `None` where it is not: [`Sensor::recall`] and then [`Sensor::sample`] have to follow. The last sample stays
+    /// what it was. Never allocates.
+    pub fn glance(&mut self, now: Moment, wake_late: Span) -> Option<Glance<'_>> {
+        let told = &self.sample.node;
+        let has_pods = self.groups.as_ref().is_some_and(GroupReader::has_pods);
+        let is_due = now.since(self.sampled_at) >= TELL_EVERY;
+        if !self.rest.is_allowed() || self.attention || has_pods || told.kubelet_present || is_due {
+            return None;
+        }
+        let failures = self.node.failures();
+        let mut seen = *self.glances.newest().unwrap_or(told);
+        seen.wake_late = wake_late;
+        self.node.glance(&mut seen, now, true);
+        if self.node.failures() > failures || !self.rest.may_be_kept(told, &seen, now) {
+            return None;
+        }
+        let taken = taken(told, &seen);
+        self.glances.keep(now, seen);
+        let node = self.glances.newest()?;
+        Some(Glance { node, taken })
+    }
+
+    /// Makes the oldest glance that was not told yet the last sample, and says when it was. After the newest: `None`.
+    pub fn recall(&mut self) -> Option<Moment> {
+        let (at, node) = self.glances.take()?;
+        self.sample.node = node;
+        Some(at)
     }
 
     /// The last sample.

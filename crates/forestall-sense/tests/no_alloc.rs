@@ -99,6 +99,20 @@ fn assert_steady(fixture: &Fixture, attention: bool, rest: bool) {
 }
 
 #[test]
+fn a_glance_and_its_recall_allocate_nothing() {
+    let fixture = Fixture::v2();
+    let mut sensor = fixture.open();
+    sensor.set_rest(true);
+    sensor.sample(Moment(1), Span(0));
+    let before = ALLOCATIONS.get();
+    for second in 1..=50 {
+        assert!(sensor.glance(Moment(second * 1_000_000), Span(0)).is_some());
+    }
+    while sensor.recall().is_some() {}
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+}
+
+#[test]
 fn a_steady_sample_allocates_nothing() {
     let v2 = Fixture::v2();
     machine(&v2);

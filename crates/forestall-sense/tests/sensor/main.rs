@@ -4,6 +4,7 @@ mod changes;
 mod figures;
 #[path = "../fixture/mod.rs"]
 mod fixture;
+mod glances;
 mod opening;
 mod processes;
 mod protection;

@@ -193,6 +193,7 @@ fn a_container_that_starts_in_its_runtimes_cgroup_is_soon_known_for_one() {
 #[test]
 fn at_rest_a_new_process_is_seen_within_a_minute_and_at_once_when_memory_is_taken() {
     let fixture = Fixture::v2();
+    fixture.group(&container(UID, CID), 1);
     let mut sensor = fixture.open();
     assert!(sample_at(&mut sensor, 100).processes.is_empty());
     sensor.set_rest(true);
@@ -212,6 +213,35 @@ fn at_rest_a_new_process_is_seen_within_a_minute_and_at_once_when_memory_is_take
     assert_eq!(sample_at(&mut sensor, 61_000).processes.len(), 1);
     fixture.meminfo("MemAvailable", 684_000);
     assert_eq!(sample_at(&mut sensor, 61_100).processes.len(), 2);
+}
+
+#[test]
+fn at_rest_without_pods_a_new_process_is_seen_within_five_minutes_and_new_pods_within_one() {
+    let fixture = Fixture::v2();
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    sensor.set_rest(true);
+    fixture.task(&Task {
+        pid: 400,
+        anon_kib: 2_000,
+        ..Task::default()
+    });
+    fixture.set("proc/vmstat", "workingset_refault_file 77\noom_kill 4\n");
+    assert_eq!(sample_at(&mut sensor, 59_000).node.oom_kills, 3);
+    // A kill is counted within a minute.
+    assert_eq!(sample_at(&mut sensor, 60_200).node.oom_kills, 4);
+    assert!(sample_at(&mut sensor, 299_000).processes.is_empty());
+    assert_eq!(sample_at(&mut sensor, 300_200).processes.len(), 1);
+    fixture.task(&Task {
+        pid: 401,
+        anon_kib: 3_000,
+        ..Task::default()
+    });
+    fixture.group(&container(UID, CID), 1);
+    assert_eq!(sample_at(&mut sensor, 310_000).groups.len(), 0);
+    let with_pods = sample_at(&mut sensor, 361_000);
+    assert_eq!((with_pods.groups.len(), with_pods.processes.len()), (4, 1));
+    assert_eq!(sample_at(&mut sensor, 362_000).processes.len(), 2);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 
 use forestall_act::ActorHandle;
 use forestall_decide::{
-    Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, Target, WallKind,
+    Bytes, Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, Target,
+    WallKind, next_glance,
 };
 use forestall_sense::Sensor;
 use forestall_trace::tap::Tap;
@@ -45,6 +46,17 @@ pub(crate) struct GuardSetup {
     pub(crate) policy: Policy,
 }
 
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WokenBy {
+    /// The time asked for has come, or a signal.
+    Time,
+    /// A command or a report is there, or a trigger is gone.
+    Call,
+    /// A trigger has fired.
+    Stall,
+}
+
 /// Runs until told to stop.
 pub(crate) fn run(setup: GuardSetup) {
     let mut guard = Guard {
@@ -56,6 +68,7 @@ pub(crate) fn run(setup: GuardSetup) {
         post: setup.post,
         commands: setup.commands,
         wake_at: now(),
+        calm: None,
     };
     guard.post.policy(now(), &setup.policy);
     while guard.round() {}
@@ -70,31 +83,47 @@ struct Guard {
     post: Post,
     commands: Commands,
     wake_at: Moment,
+    /// What was left of the machine's own wall when the engine was asked last; `None` where it has to be asked each time.
+    calm: Option<Bytes>,
 }
 
 impl Guard {
     /// One round; false at the end.
     fn round(&mut self) -> bool {
-        self.wait();
+        let woken_by = self.wait();
         let now = now();
         // Only what came after the time asked for is lateness; a trigger or a report comes early.
         let late = now.since(self.wake_at);
-        if !self.take_commands(now) {
-            return false;
+        if woken_by == WokenBy::Time {
+            if self.glance(now, late) {
+                return true;
+            }
+            self.recall();
+        } else {
+            // The engine is told in order of time.
+            self.recall();
+            if !self.take_commands(now) {
+                return false;
+            }
+            self.take_reports(now);
         }
-        self.take_reports(now);
+        if woken_by == WokenBy::Stall {
+            // Somebody waits for memory: whatever rested is read now.
+            self.sensor.set_rest(false);
+        }
         self.look(now, late);
         true
     }
 
     /// Waits for the time, a trigger, a report or a command.
-    fn wait(&mut self) {
+    fn wait(&mut self) -> WokenBy {
         let left = self.wake_at.since(now());
         let timeout = Timespec {
             tv_sec: i64::try_from(left.0 / 1_000_000).unwrap_or(i64::MAX),
             tv_nsec: i64::try_from(left.0 % 1_000_000 * 1000).unwrap_or(0),
         };
         let mut answers = [PollFlags::empty(); TRIGGERS_MAX];
+        let is_called;
         {
             let commands = self.commands.fd();
             let reports = self.actor.reported();
@@ -118,11 +147,29 @@ impl Guard {
             for (answer, fd) in answers.iter_mut().zip(polled.iter().skip(OWN_FDS)) {
                 *answer = fd.revents();
             }
+            is_called = polled.iter().any(|fd| !fd.revents().is_empty());
         }
         if self.triggers.take_answers(&answers) {
-            // Somebody waits for memory: whatever rested is read now.
-            self.sensor.set_rest(false);
+            WokenBy::Stall
+        } else if is_called {
+            WokenBy::Call
+        } else {
+            WokenBy::Time
         }
+    }
+
+    /// Looks at the machine's memory alone; false where that is not enough.
+    fn glance(&mut self, at: Moment, late: Span) -> bool {
+        let Some(distance) = self.calm else { return false };
+        let Some(glance) = self.sensor.glance(at, late) else {
+            return false;
+        };
+        let distance = distance - glance.taken;
+        let wake_in = next_glance(distance, self.engine.policy());
+        let took = now().since(at);
+        self.post.glance(at, took, wake_in, glance.node, distance);
+        self.wake_at = at + wake_in;
+        true
     }
 
     fn take_commands(&mut self, now: Moment) -> bool {
@@ -154,16 +201,36 @@ impl Guard {
         }
     }
 
+    /// Tells the engine of the glances since it was asked last.
+    fn recall(&mut self) {
+        while let Some(at) = self.sensor.recall() {
+            self.decide(at);
+        }
+    }
+
     fn look(&mut self, at: Moment, late: Span) {
         let failures = self.sensor.failures();
         self.sensor.sample(at, late);
+        self.decide(at);
+        if self.sensor.failures() > failures {
+            self.post.trouble(
+                at,
+                Trouble {
+                    what: "read",
+                    errno: 0,
+                },
+            );
+        }
+    }
+
+    /// Has the engine judge the last sample, which was taken `at` this time, and hands over what it says.
+    fn decide(&mut self, at: Moment) {
         let sample = self.sensor.last();
-        let enforce = self.engine.policy().mode == Mode::Enforce;
-        let preset = self.engine.policy().preset;
+        let policy = *self.engine.policy();
         let decision = self.engine.step(at, Input::Sample(sample));
         // Orders first: everything else can wait for them.
         let mut lost = [None; 4];
-        if enforce {
+        if policy.mode == Mode::Enforce {
             for action in decision.actions {
                 let handed = place_order(action, &self.sensor).map(|order| self.actor.submit(order));
                 let kind = match handed {
@@ -185,7 +252,12 @@ impl Guard {
         let wake_in = decision.wake_in;
         let attention = suspects_host(&decision);
         // The other presets are rules of others, who read everything each time.
-        let rest = preset == Preset::Forestall && is_far_from_walls(&decision);
+        let rest = policy.preset == Preset::Forestall && is_far_from_walls(&decision);
+        let calm = if rest {
+            calm_distance(&decision, &policy)
+        } else {
+            None
+        };
         let tick = Tick {
             now: at,
             took: now().since(at),
@@ -206,15 +278,7 @@ impl Guard {
         }
         self.sensor.set_attention(attention);
         self.sensor.set_rest(rest);
-        if self.sensor.failures() > failures {
-            self.post.trouble(
-                at,
-                Trouble {
-                    what: "read",
-                    errno: 0,
-                },
-            );
-        }
+        self.calm = calm;
         self.wake_at = at + wake_in;
     }
 }
@@ -232,6 +296,16 @@ fn is_far_from_walls(decision: &Decision<'_>) -> bool {
         })
 }
 
+/// What is left of the machine's own wall, where the engine asks for no earlier look than that demands: glances will do until
+/// something changes.
+fn calm_distance(decision: &Decision<'_>, policy: &Policy) -> Option<Bytes> {
+    let own = decision
+        .readings
+        .iter()
+        .find(|reading| reading.wall == WallKind::Kernel)?;
+    (decision.wake_in >= next_glance(own.distance, policy)).then_some(own.distance)
+}
+
 /// The machine's own wall is near and its growth is not explained by a pod: then every process outside `kubepods` is read at
 /// every look, which takes too long to be done when a pod is the culprit.
 fn suspects_host(decision: &Decision<'_>) -> bool {
@@ -241,4 +315,49 @@ fn suspects_host(decision: &Decision<'_>) -> bool {
         .filter(|reading| reading.wall == WallKind::Kernel && reading.runway.p10 <= NEAR);
     let mut suspected = near.filter_map(|reading| reading.culprit);
     suspected.any(|culprit| !matches!(culprit.target, Target::Group(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use forestall_decide::{BytesPerSecond, Confidence, Limit, Runway, WallReading};
+
+    use super::*;
+
+    #[test]
+    fn glances_do_only_where_the_engine_asks_for_no_earlier_look() {
+        let own = WallReading {
+            wall: WallKind::Kernel,
+            scope: None,
+            limit: Limit::Bytes(Bytes::mebi(8_192)),
+            distance: Bytes::mebi(4_096),
+            growth: BytesPerSecond(0),
+            growth_fast: BytesPerSecond(0),
+            runway: Runway::FOREVER,
+            stall_some_permille: 0,
+            stall_full_permille: 0,
+            confidence: Confidence::None,
+            culprit: None,
+            alarmed: false,
+        };
+        let policy = Policy {
+            fill_rate: BytesPerSecond(1 << 30),
+            tick_idle: Span::secs(10),
+            ..Policy::default()
+        };
+        let calm = |readings: &[WallReading], wake_in| {
+            let decision = Decision {
+                readings,
+                alarms: &[],
+                actions: &[],
+                refusals: &[],
+                passed_over: &[],
+                wake_in,
+            };
+            calm_distance(&decision, &policy)
+        };
+        // 4 GiB at 1 GiB/s: a second.
+        assert_eq!(calm(&[own], Span::secs(1)), Some(Bytes::mebi(4_096)));
+        assert_eq!(calm(&[own], Span::millis(999)), None);
+        assert_eq!(calm(&[], Span::secs(1)), None);
+    }
 }

@@ -1,9 +1,9 @@
 //! Counters, the last look and the guard's health, for whoever asks.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use forestall_decide::{Decision, Mode, Moment, Rung, Sample, Span, WallKind};
+use forestall_decide::{Bytes, Decision, Mode, Moment, NodeSample, Rung, Sample, Span, WallKind};
 
 use super::label::{ActionOutcome, AlarmStage, MODES, RUNGS, WALLS, mode_index};
 use super::post::Names;
@@ -204,13 +204,28 @@ impl Board {
         decision: &Decision<'_>,
         names: &dyn Names,
     ) -> bool {
-        let mut kept = match self.snapshot.try_lock() {
-            Ok(kept) => kept,
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return false,
+        let Some(mut kept) = self.try_keep() else {
+            return false;
         };
         kept.copy_from(now, sample, decision, names);
         true
+    }
+
+    /// Brings the machine's part of it up to date; false when somebody is just reading it.
+    pub(super) fn refresh_snapshot(&self, now: Moment, node: &NodeSample, distance: Bytes) -> bool {
+        let Some(mut kept) = self.try_keep() else {
+            return false;
+        };
+        kept.refresh(now, node, distance);
+        true
+    }
+
+    fn try_keep(&self) -> Option<MutexGuard<'_, Snapshot>> {
+        match self.snapshot.try_lock() {
+            Ok(kept) => Some(kept),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Copies the last look out, so that the lock is held for that long only.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use forestall_decide::{
-    Action, ActionId, Decision, GroupId, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, ProcessId,
-    Refusal, RefusalReason, Rung, Sample, Span, Target, WallKind,
+    Action, ActionId, Bytes, Decision, GroupId, Mode, Moment, NodeSample, Outcome, OutcomeKind, Policy,
+    Preset, ProcessId, Refusal, RefusalReason, Rung, Sample, Span, Target, WallKind,
 };
 
 use super::board::Board;
@@ -49,6 +49,7 @@ pub(crate) struct Post {
     mode: Mode,
     preset: Preset,
     copied: Option<Moment>,
+    glanced: Option<Moment>,
     kernel_kills: Option<u64>,
     refused: [Option<Refused>; REMEMBERED],
     in_flight: [Option<InFlight>; REMEMBERED],
@@ -80,6 +81,7 @@ impl Post {
             mode: Mode::default(),
             preset: Preset::default(),
             copied: None,
+            glanced: None,
             kernel_kills: None,
             refused: [None; REMEMBERED],
             in_flight: [None; REMEMBERED],
@@ -96,7 +98,7 @@ impl Post {
         }
     }
 
-    /// Tells one look and what was decided on it.
+    /// Tells one look and what was decided on it, or what was decided later on a glance.
     pub(crate) fn publish(
         &mut self,
         tick: &Tick,
@@ -105,7 +107,10 @@ impl Post {
         names: &dyn Names,
     ) {
         let now = tick.now;
-        self.board.tick(now, tick.took, decision.wake_in);
+        // A glance that the engine was told of later has been counted.
+        if self.glanced.is_none_or(|glanced| now > glanced) {
+            self.board.tick(now, tick.took, decision.wake_in);
+        }
         self.board
             .count_cgroups(tick.followed as u64, tick.left_out as u64);
         self.count_kernel_kills(now, sample.node.oom_kills);
@@ -132,12 +137,32 @@ impl Post {
         if self.preset == Preset::WarStoryA {
             self.send(now, EventKind::Poll(sample.node), Name::NONE, Name::NONE);
         }
-        let due = self
-            .copied
-            .is_none_or(|copied| now.since(copied) >= SNAPSHOT_SPACING);
+        let due = self.is_copy_due(now);
         if (due || !decision.alarms.is_empty()) && self.board.copy_snapshot(now, sample, decision, names) {
             self.copied = Some(now);
         }
+    }
+
+    /// Tells a look that found hardly anything changed and was not decided upon. `distance` is what is left of the
+    /// machine's own wall.
+    pub(crate) fn glance(
+        &mut self,
+        now: Moment,
+        took: Span,
+        wake_in: Span,
+        node: &NodeSample,
+        distance: Bytes,
+    ) {
+        self.glanced = Some(now);
+        self.board.tick(now, took, wake_in);
+        if self.is_copy_due(now) && self.board.refresh_snapshot(now, node, distance) {
+            self.copied = Some(now);
+        }
+    }
+
+    fn is_copy_due(&self, now: Moment) -> bool {
+        self.copied
+            .is_none_or(|copied| now.since(copied) >= SNAPSHOT_SPACING)
     }
 
     /// Tells what became of an action. Its names are those it was published with.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use forestall_decide::{
-    Confidence, Decision, Moment, NodeSample, Runway, Sample, Target, WallKind, WallReading,
+    Bytes, Confidence, Decision, Moment, NodeSample, Runway, Sample, Target, WallKind, WallReading,
 };
 
 use super::post::Names;
@@ -16,7 +16,8 @@ const NAME_BYTES_MAX: usize = 128 << 10;
 /// A copy of the last look. All its memory is reserved at start.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    /// When it was taken; `None` before the first look.
+    /// When the machine's figures were read; `None` before the first look. The walls' forecasts may be a minute older while
+    /// every wall is far away and nothing changes.
     pub(crate) at: Option<Moment>,
     /// The machine.
     pub(crate) node: NodeSample,
@@ -77,6 +78,16 @@ impl Snapshot {
             });
         }
         self.rows_left_out = decision.readings.len().saturating_sub(ROWS_MAX);
+    }
+
+    /// Brings the machine's figures and the distance of its own wall up to date; the rest stays as it was.
+    pub(super) fn refresh(&mut self, now: Moment, node: &NodeSample, distance: Bytes) {
+        self.at = Some(now);
+        self.node = *node;
+        let own = self.rows.first_mut();
+        if let Some(own) = own.filter(|stored| stored.reading.wall == WallKind::Kernel) {
+            own.reading.distance = distance;
+        }
     }
 
     /// Overwrites it with another one, allocating at most once.

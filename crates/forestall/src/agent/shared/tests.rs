@@ -1,7 +1,7 @@
 use forestall_decide::{
     Action, ActionId, AlarmEvent, Bytes, BytesPerSecond, Confidence, Decision, Evidence, GroupId, Limit,
-    Mode, Moment, Outcome, OutcomeKind, Policy, ProcessId, Refusal, RefusalReason, Rung, Runway, Sample,
-    Span, Target, WallKind, WallReading,
+    Mode, Moment, NodeSample, Outcome, OutcomeKind, Policy, ProcessId, Refusal, RefusalReason, Rung, Runway,
+    Sample, Span, Target, WallKind, WallReading,
 };
 
 use super::*;
@@ -109,6 +109,39 @@ fn a_snapshot_carries_names_and_is_skipped_while_it_is_read() {
     board.read_snapshot(&mut seen);
     assert_eq!(seen.at, Some(Moment(1_000_000)));
     assert_eq!(board.ticks_total(), 2);
+}
+
+#[test]
+fn a_glance_counts_once_and_brings_the_machine_up_to_date() {
+    let Ends { mut post, board, .. } = open().expect("an eventfd");
+    let own = WallReading {
+        wall: WallKind::Kernel,
+        ..reading(None)
+    };
+    let readings = [own, reading(Some(GroupId(7)))];
+    post.publish(&tick(1), &Sample::default(), &quiet(&readings), &Fixed);
+    let node = NodeSample {
+        available: Bytes::mebi(9),
+        ..NodeSample::default()
+    };
+    for secs in [2, 3] {
+        let now = tick(secs).now;
+        post.glance(now, Span(40), Span::secs(1), &node, Bytes::mebi(9));
+    }
+    assert_eq!(board.health(tick(4).now), Health::Running);
+    let mut seen = Board::empty_snapshot();
+    board.read_snapshot(&mut seen);
+    assert_eq!((seen.at, seen.node), (Some(tick(3).now), node));
+    let distances: Vec<Bytes> = seen.rows().map(|row| row.reading.distance).collect();
+    assert_eq!(distances, [Bytes::mebi(9), Bytes::mebi(10)]);
+    // The engine is told of both when something changes, and that counts as no look.
+    for secs in [2, 3] {
+        post.publish(&tick(secs), &Sample::default(), &quiet(&readings), &Fixed);
+    }
+    assert_eq!(board.ticks_total(), 3);
+    post.publish(&tick(4), &Sample::default(), &quiet(&readings), &Fixed);
+    assert_eq!(board.ticks_total(), 4);
+    assert_eq!(board.tick_gap_max(), Span::secs(1));
 }
 
 #[test]
