@@ -351,6 +351,7 @@ mod tests {
                 actions: &[],
                 refusals: &[],
                 passed_over: &[],
+                ignored: &[],
                 wake_in,
             };
             calm_distance(&decision, &policy)
