@@ -20,7 +20,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Span::secs(hours.parse::<u64>()? * 3600),
         policy,
     );
-    let report = world.run(RunOptions::default(), &mut |_| ())?;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let options = RunOptions {
+        threads,
+        ..RunOptions::default()
+    };
+    let report = world.run(options, &mut |_| ())?;
     let tally = &report.tally;
     println!(
         "{} evictions, {} kernel kills, {} kills by agents, {} restarts, {} pending, {} alarms",

@@ -31,6 +31,8 @@ pub struct RunOptions {
     pub every_look: bool,
     /// So many notable facts are kept.
     pub keep: usize,
+    /// How many threads share the nodes.
+    pub threads: usize,
 }
 
 impl Default for RunOptions {
@@ -39,6 +41,7 @@ impl Default for RunOptions {
             checkers: false,
             every_look: false,
             keep: 1000,
+            threads: 1,
         }
     }
 }
@@ -59,6 +62,7 @@ impl World {
             Options {
                 every_look: options.every_look,
                 watch_looks: options.checkers,
+                threads: options.threads,
             },
         )?;
         let mut checkers = options.checkers.then(Checkers::default);

@@ -26,6 +26,8 @@ use crate::spec::{FaultKind, Load, NodeSpec, Place, PodSpec, World};
 const RETRY: Span = Span::secs(10);
 /// Agents are told of room on other nodes this often.
 const SURVEY: Span = Span::secs(10);
+/// Fewer nodes with something to do are not worth the start of threads.
+const WORTH_THREADS: usize = 100;
 /// The kubelet takes so many pods (`maxPods`).
 const PODS_MAX: usize = 110;
 
@@ -36,6 +38,8 @@ pub struct Options {
     pub every_look: bool,
     /// The agents' looks are facts, too; what checkers need and nobody else.
     pub watch_looks: bool,
+    /// How many threads share the nodes; 0 and 1 are one. It changes nothing but the time it takes.
+    pub threads: usize,
 }
 
 /// A pod that waits for a place.
@@ -59,6 +63,7 @@ pub struct Running {
     waiting: Vec<Waiting>,
     faults: Vec<crate::spec::Fault>,
     reschedule: Span,
+    threads: usize,
     now: Moment,
     end: Moment,
     events: Vec<Event>,
@@ -126,6 +131,7 @@ impl Running {
             faults: world.faults.clone(),
             // A moment at least, or nothing could run alone.
             reschedule: Span(world.reschedule.0.max(1000)),
+            threads: options.threads,
             now: Moment(0),
             end: Moment(0) + world.duration,
             events: Vec::new(),
@@ -208,16 +214,7 @@ impl Running {
             .min(place.max(now))
             .min(self.survey)
             .min(self.end);
-        for (node, due) in self.nodes.iter_mut().zip(&mut self.dues) {
-            if *due < until {
-                node.run_until(until);
-                *due = node.due;
-                for leaver in node.leavers.drain(..) {
-                    self.waiting.push(wait_for(leaver, self.reschedule));
-                }
-                self.events.append(&mut node.events);
-            }
-        }
+        self.run_nodes(until);
         if place <= until && place < self.end {
             self.place_all(place);
         }
@@ -227,6 +224,44 @@ impl Running {
         }
         self.now = until;
         true
+    }
+
+    /// Lets every node run alone until then.
+    fn run_nodes(&mut self, until: Moment) {
+        let run = |nodes: &mut [Node], dues: &mut [Moment]| {
+            for (node, due) in nodes.iter_mut().zip(dues) {
+                if *due < until {
+                    node.run_until(until);
+                    *due = node.due;
+                }
+            }
+        };
+        let due = self.dues.iter().enumerate().filter(|(_, due)| **due < until);
+        let busy: Vec<usize> = due.map(|(index, _)| index).collect();
+        if self.threads > 1 && busy.len() >= WORTH_THREADS {
+            let part = self.nodes.len().div_ceil(self.threads);
+            std::thread::scope(|scope| {
+                for (nodes, dues) in self.nodes.chunks_mut(part).zip(self.dues.chunks_mut(part)) {
+                    scope.spawn(move || run(nodes, dues));
+                }
+            });
+        } else {
+            for index in &busy {
+                run(
+                    core::slice::from_mut(&mut self.nodes[*index]),
+                    core::slice::from_mut(&mut self.dues[*index]),
+                );
+            }
+        }
+        for index in busy {
+            let node = &mut self.nodes[index];
+            let leavers = node
+                .leavers
+                .drain(..)
+                .map(|leaver| wait_for(leaver, self.reschedule));
+            self.waiting.extend(leavers);
+            self.events.append(&mut node.events);
+        }
     }
 
     /// Finds out where there is room, at even times: what is told must not depend on who happened to be visited.

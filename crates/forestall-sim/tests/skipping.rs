@@ -39,3 +39,23 @@ fn a_fleet_is_the_same_when_every_look_is_made() {
             .any(|event| matches!(event.what, forestall_sim::What::Evicting { .. }))
     );
 }
+
+#[test]
+fn threads_change_nothing() {
+    let mut world = fleet(5, 120, Span::secs(3 * 3600), None);
+    // All start at once, so that there is something to share.
+    for pod in &mut world.pods {
+        pod.spread = Span(0);
+    }
+    let with = |threads| {
+        let options = Options {
+            threads,
+            ..Options::default()
+        };
+        let mut running = Running::start(&world, options).expect("a sound world");
+        let mut events = Vec::new();
+        while running.go_on(&mut |event| events.push(event.clone())) {}
+        events
+    };
+    assert_eq!(with(1), with(3));
+}

@@ -97,6 +97,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
     let options = RunOptions {
         checkers: args.checkers,
         keep: if single { FACTS } else { 0 },
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         ..RunOptions::default()
     };
     let mut progress = Progress::new(seeds, variants.len());
