@@ -308,7 +308,11 @@ fn damage_is_said_and_what_is_no_trace_is_refused() {
 #[test]
 fn the_recordings_of_real_machines_are_read_whole() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces");
-    for (name, looks, kernel_kills) in [("leak-own-limit-v1.ftr", 651, 1)] {
+    for (name, looks, kernel_kills) in [
+        ("leak-own-limit-v1.ftr", 651, 1),
+        ("lab-leak-container.ftr", 85, 0),
+        ("lab-healthy-plateau.ftr", 214, 0),
+    ] {
         let trace = folder.join(name);
         let info = json(&["trace", "info", text(&trace), "-o", "json"]);
         assert_eq!(
@@ -328,9 +332,11 @@ fn the_recordings_of_real_machines_are_read_whole() {
             "-o",
             "json",
         ];
-        let answer = stdout(&args);
-        assert_eq!(answer, stdout(&args));
-        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        // 4 where this engine decides otherwise than the recorder's did, which is no fault of the trace.
+        let [first, second] = [forestall(&args), forestall(&args)];
+        assert!(matches!(first.status.code(), Some(0 | 4)), "{name}");
+        assert_eq!(first.stdout, second.stdout);
+        let answer: Value = serde_json::from_slice(&first.stdout).expect("JSON");
         assert_eq!(answer["trace"]["samples"], looks);
         // Sizes of what was recorded, by hand: at most 24 bytes for a container and look.
         let bytes = info["bytes_per_container_and_sample"]
