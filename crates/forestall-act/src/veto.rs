@@ -16,7 +16,7 @@ const ANCESTORS_MAX: usize = 64;
 
 /// The names of node agents as `comm` shows them, cut at 15 bytes. A name is the process's own choice, so this only
 /// ever protects; it never chooses a victim.
-const NODE_AGENTS: [&[u8]; 29] = [
+const NODE_AGENTS: [&[u8]; 30] = [
     b"aws-k8s-agent",
     b"bird",
     b"bird6",
@@ -40,6 +40,7 @@ const NODE_AGENTS: [&[u8]; 29] = [
     b"kube-router",
     b"kubelet",
     b"kubelite",
+    b"login",
     b"ovs-vswitchd",
     b"ovsdb-server",
     b"rke2",
@@ -207,6 +208,7 @@ mod tests {
             "systemd-journal",
             "systemd-logind",
             "sshd-session",
+            "login",
             "etcd",
         ] {
             let agent = facts(u32::MAX, comm, 0);

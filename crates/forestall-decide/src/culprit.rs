@@ -8,6 +8,7 @@
 use crate::decision::{Culprit, Target};
 use crate::history::History;
 use crate::input::{GroupId, GroupKind, GroupSample, Protection, Sample};
+use crate::member::narrow;
 use crate::orphan::blame_orphan;
 use crate::tree::{children, is_within};
 use crate::units::{Bytes, Span};
@@ -35,7 +36,10 @@ pub(crate) fn find_culprit(
     ORDER.iter().find_map(|window| {
         let found = dominant(sample, history, scope, *window, noise)?;
         let named = found.share_permille >= share_permille_min;
-        named.then(|| blame_orphan(sample, history, scope, found, noise))
+        named.then(|| {
+            let blamed = blame_orphan(sample, history, scope, found, noise);
+            narrow(sample, history, blamed, noise)
+        })
     })
 }
 
@@ -108,15 +112,13 @@ fn dominant(
         });
     }
     let first = first?;
-    let share_permille = first.grown.permille_of(total);
-    let culprit = Culprit {
+    Some(Culprit {
         target: first.target,
-        share_permille,
+        share_permille: first.grown.permille_of(total),
         grown: first.grown,
         window,
         protection: first.protection,
-    };
-    Some(narrow(sample, history, culprit, noise))
+    })
 }
 
 /// Growth in the window, or nothing if its last quarter went at less than a quarter of the even pace: it has stopped.
@@ -145,50 +147,4 @@ fn own_rise(sample: &Sample, history: &History, index: usize, window: Span) -> u
 
 fn is_root_of(group: &GroupSample, scope: Option<GroupId>) -> bool {
     scope == Some(group.id)
-}
-
-/// Outside `kubepods` one process is acted upon and never a cgroup: the one that grew most in the culprit's place, where
-/// its processes explain the growth there at all.
-fn narrow(sample: &Sample, history: &History, culprit: Culprit, noise: Bytes) -> Culprit {
-    let home = match culprit.target {
-        Target::Node => None,
-        Target::Group(id) => {
-            let kind = sample
-                .groups
-                .iter()
-                .find(|group| group.id == id)
-                .map(|group| group.kind);
-            if kind != Some(GroupKind::Host) {
-                return culprit;
-            }
-            Some(id)
-        }
-        Target::Process(_) => return culprit,
-    };
-    let grown = |process: &crate::input::ProcessSample| {
-        // A process that was below the threshold of the scan until now has no history: all it holds is growth.
-        history
-            .process(process.id)
-            .map_or(Bytes::ZERO, |track| match track.rise(culprit.window) {
-                (_, Span(0)) => track.latest(),
-                (rise, _) => Bytes(u64::try_from(rise).unwrap_or(0)),
-            })
-    };
-    let at_home = || sample.processes.iter().filter(|process| process.group == home);
-    let explained: Bytes = at_home().map(grown).sum();
-    let largest = at_home().max_by_key(|process| (grown(process), core::cmp::Reverse(process.id)));
-    match largest {
-        // Together, and not alone: a daemon may spread its growth over many workers, which then end one after another.
-        Some(process) if grown(process) > noise && explained.0 >= culprit.grown.0 / 2 => Culprit {
-            target: Target::Process(process.id),
-            protection: process.protection.or(handed_down(culprit.protection)),
-            ..culprit
-        },
-        _ => culprit,
-    }
-}
-
-/// What a cgroup's protection says of a single process in it: that a neighbour there is a node agent says nothing.
-fn handed_down(protection: Option<Protection>) -> Option<Protection> {
-    protection.filter(|why| matches!(why, Protection::OptedOut | Protection::Delegated))
 }

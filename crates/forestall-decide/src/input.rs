@@ -69,7 +69,7 @@ pub enum GroupKind {
 pub enum Protection {
     /// PID 1, a kernel thread, forestall or an ancestor of it.
     Essential,
-    /// kubelet, container runtime, shim, CNI, etcd, sshd, dbus, journald, logind, udevd.
+    /// kubelet, container runtime, shim, CNI, etcd, sshd, login, dbus, journald, logind, udevd.
     NodeAgent,
     /// `oom_score_adj` at or below −900.
     OomScoreAdj,
@@ -81,6 +81,9 @@ pub enum Protection {
     Delegated,
     /// Somebody opted it out.
     OptedOut,
+    /// A cgroup outside `kubepods` whose processes live in cgroups below it that are not followed: they may have nothing to
+    /// do with each other. Says nothing of a single one of them.
+    Shared,
 }
 
 /// Which page replacement the kernel runs (`/sys/kernel/mm/lru_gen/enabled`).
@@ -109,7 +112,8 @@ pub struct Sample {
     pub node: NodeSample,
     /// Every cgroup that is followed.
     pub groups: Vec<GroupSample>,
-    /// Processes outside `kubepods` that are large enough to matter. May be a little older than the sample.
+    /// Processes outside `kubepods` that are large enough to matter, and small ones of a cgroup whose growth they do not
+    /// explain. May be a little older than the sample.
     pub processes: Vec<ProcessSample>,
 }
 

@@ -10,6 +10,7 @@ use crate::decision::{
 use crate::engine::Engine;
 use crate::input::{GroupId, GroupKind, Sample};
 use crate::kill::{Due, check_target, is_imminent, judge_kill, time_to_effect};
+use crate::member::stands_for_its_group;
 use crate::policy::{Mode, Policy, Victims};
 use crate::preset::lowest_priority;
 use crate::reclaim::judge_reclaim;
@@ -128,8 +129,12 @@ impl Engine {
         };
         let in_flight = self.flights.endings(now).next().is_some();
         let settled = !in_flight && !self.flights.has_just_killed(now);
-        // One at a time, unless the runway cannot wait and it is somebody else who grows now.
-        if self.flights.concerns(Rung::Kill, target) || !(settled || imminent) {
+        // One at a time, unless the runway cannot wait and it is somebody else who grows now. Who merely stands for a cgroup
+        // was not seen to grow: the effect of the one before has to be known.
+        let stands_in = reading.culprit.is_some_and(|culprit| {
+            stands_for_its_group(sample, &self.history, &culprit, noise(&sample.node))
+        });
+        if self.flights.concerns(Rung::Kill, target) || !(settled || imminent && !stands_in) {
             return self.refuse(RefusalReason::Waiting, evidence);
         }
         match check_target(sample, target) {

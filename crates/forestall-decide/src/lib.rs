@@ -19,6 +19,7 @@ mod input;
 mod kill;
 pub mod kubelet;
 mod ladder;
+mod member;
 mod orphan;
 mod pace;
 mod pods;

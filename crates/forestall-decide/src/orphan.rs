@@ -1,4 +1,5 @@
-//! Memory without a process: what a memory-backed directory keeps when those who filled it have ended.
+//! Memory without a process: what a memory-backed directory keeps when those who filled it have ended, in a pod or on the
+//! host.
 //!
 //! No kill gives it back. Whoever happens to grow next would be killed in its stead, so it is named instead: it is the
 //! culprit as long as it holds more of the last minute's growth than the one who grows now. What was filled before that, by
@@ -42,15 +43,17 @@ pub(crate) fn blame_orphan(
     }
 }
 
-/// What the group at `index` was filled with that no process of it holds: a container without processes, or what a pod
-/// holds beyond its containers.
+/// What the group at `index` was filled with that no process of it holds: a container or service without processes, or what
+/// a pod holds beyond its containers and a slice beyond its services, the ended ones' included.
 fn orphaned(sample: &Sample, history: &History, index: usize) -> Option<Bytes> {
     let group = sample.groups.get(index)?;
     let own = history.group(group.id)?;
     let filled = own.filled_since(history.node.first_seen());
     match group.kind {
-        GroupKind::Container(_) if !group.populated => Some(filled),
-        GroupKind::Pod(_) => {
+        GroupKind::Container(_) | GroupKind::Host if group.leaf && !group.populated => Some(filled),
+        // A process right in a slice (cgroup v1 allows it) may be the one that holds it.
+        GroupKind::Host if group.leaf || lives_in(sample, group.id) => None,
+        GroupKind::Pod(_) | GroupKind::Host => {
             let of_containers = children(sample, index)
                 .filter_map(|child| history.group(child.id))
                 .map(|child| child.filled_since(own.first_seen()))
@@ -59,4 +62,8 @@ fn orphaned(sample: &Sample, history: &History, index: usize) -> Option<Bytes> {
         }
         _ => None,
     }
+}
+
+fn lives_in(sample: &Sample, home: GroupId) -> bool {
+    sample.processes.iter().any(|process| process.group == Some(home))
 }

@@ -6,7 +6,7 @@
 /// At or below this `oom_score_adj` somebody has asked for the process to be spared.
 pub(crate) const OOM_SCORE_ADJ_SPARED: i32 = -900;
 
-const NAMES: [&[u8]; 29] = [
+const NAMES: [&[u8]; 30] = [
     b"aws-k8s-agent",
     b"bird",
     b"bird6",
@@ -30,6 +30,7 @@ const NAMES: [&[u8]; 29] = [
     b"kube-router",
     b"kubelet",
     b"kubelite",
+    b"login",
     b"ovs-vswitchd",
     b"ovsdb-server",
     b"rke2",
@@ -81,6 +82,7 @@ mod tests {
             "runc",
             "crun",
             "etcd",
+            "login",
             "sshd",
             "dbus-daemon",
             "dbus-broker",

@@ -3,9 +3,12 @@
 //! In calm times a slice of the process list is looked at in each sample, so that every process is seen within about ten
 //! seconds, and the large ones, whose `status` is held open, are read in every sample. When a wall is near, all are read.
 //! While every wall is far away only new processes are looked at at once, and the known ones within a minute.
+//! In a cgroup whose growth the followed processes do not explain, its first processes are followed however small they are.
 //! Kernel threads and the processes of pods are passed over: which those are is decided once for each process.
 
-use forestall_decide::{Bytes, GroupId, Moment, ProcessId, ProcessSample, Protection, Span};
+mod suspects;
+
+use forestall_decide::{Bytes, GroupId, GroupSample, Moment, ProcessId, ProcessSample, Protection, Span};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{Identity, Tree};
 use forestall_kernel::file::{Buffer, HeldFile};
@@ -15,6 +18,7 @@ use forestall_kernel::process::{Process, ProcessFile};
 
 use crate::agents::{OOM_SCORE_ADJ_SPARED, is_kubelet, is_node_agent};
 use crate::essentials::{Essentials, is_at_or_below};
+use suspects::{SUSPECTS_MAX, Suspects};
 
 /// Every process is looked at within about this time.
 const PASS_EVERY: Span = Span::secs(10);
@@ -27,6 +31,9 @@ const LIST_EVERY: Span = Span::secs(1);
 /// A followed process is looked at closely this often: a container's first process starts in its runtime's cgroup, and
 /// anybody may be moved or take another name.
 const FOLLOWED_EVERY: Span = Span::secs(1);
+/// And so many of them at most in one sample, those first that were not looked at for longest: hundreds would hold up the sample
+/// that a wall waits for.
+const LOOKS_AT_FOLLOWED_MAX: usize = 32;
 /// While every wall is far away nobody is blamed, and who it is may be known later.
 const FOLLOWED_EVERY_AT_REST: Span = Span::secs(60);
 /// Processes looked at in one sample at most. At least one is; how many follows from the time since the sample before, so
@@ -76,6 +83,10 @@ struct Tracked {
     looked_at: Moment,
     /// What `status` is of has ended; another thread may live on.
     has_ended: bool,
+    /// It is followed for its cgroup's sake, however small it is.
+    is_suspect: bool,
+    /// What it held at least since growth is counted.
+    base: Bytes,
 }
 
 /// Which processes are followed, and from what size on.
@@ -96,6 +107,7 @@ pub(crate) struct ProcessReader {
     pass: u64,
     seen: Vec<Seen>,
     tracked: Vec<Tracked>,
+    suspects: Suspects,
     kubelet_last_pass: bool,
     kubelet_this_pass: bool,
     buffer: Buffer,
@@ -106,6 +118,7 @@ pub(crate) struct ProcessReader {
 pub(crate) struct View<'a> {
     pub(crate) proc: &'a ProcRoot,
     pub(crate) tree: Option<&'a Tree>,
+    pub(crate) groups: &'a [GroupSample],
     pub(crate) essentials: &'a Essentials,
     pub(crate) total: Bytes,
     /// Every wall is far away.
@@ -123,7 +136,8 @@ impl ProcessReader {
             sliced_at: Moment(0),
             pass: 0,
             seen: Vec::with_capacity(4096),
-            tracked: Vec::with_capacity(bounds.count_max),
+            tracked: Vec::with_capacity(bounds.count_max + SUSPECTS_MAX),
+            suspects: Suspects::default(),
             kubelet_last_pass: false,
             kubelet_this_pass: false,
             buffer: Buffer::with_capacity(16 * 1024),
@@ -155,7 +169,9 @@ impl ProcessReader {
         if attention && !is_first {
             self.look_at_all(view);
         }
+        self.look_at_suspects(view);
         processes.clear();
+        processes.reserve(self.tracked.capacity());
         processes.extend(self.tracked.iter().map(|tracked| tracked.sample));
     }
 
@@ -179,7 +195,8 @@ impl ProcessReader {
             }
             tracked.sample.unreclaimable = Bytes(status.unreclaimable());
             tracked.sample.read_at = view.now;
-            tracked.sample.unreclaimable >= keep_min
+            tracked.base = tracked.base.min(tracked.sample.unreclaimable);
+            tracked.is_suspect || tracked.sample.unreclaimable >= keep_min
         });
     }
 
@@ -192,7 +209,7 @@ impl ProcessReader {
         let mut place = 0;
         while let Some(tracked) = self.tracked.get(place) {
             let pid = tracked.sample.id.pid;
-            if tracked.has_ended || view.now.since(tracked.looked_at) >= every {
+            if tracked.has_ended {
                 self.look(pid, view);
             }
             // It may have been dropped, and then the next one stands here.
@@ -201,6 +218,18 @@ impl ProcessReader {
                     .get(place)
                     .is_some_and(|tracked| tracked.sample.id.pid == pid),
             );
+        }
+        for _ in 0..LOOKS_AT_FOLLOWED_MAX {
+            let stalest = self
+                .tracked
+                .iter()
+                .min_by_key(|tracked| (tracked.looked_at, tracked.sample.id));
+            match stalest {
+                Some(tracked) if view.now.since(tracked.looked_at) >= every => {
+                    self.look(tracked.sample.id.pid, view);
+                }
+                _ => break,
+            }
         }
     }
 
@@ -316,12 +345,12 @@ impl ProcessReader {
 
     /// Looks at one process closely. That it ends meanwhile is normal.
     fn look(&mut self, pid: u32, view: View<'_>) {
-        if self.look_inner(pid, view).is_err() {
+        if self.look_inner(pid, view, false).is_err() {
             self.forget(pid);
         }
     }
 
-    fn look_inner(&mut self, pid: u32, view: View<'_>) -> Result<(), KernelError> {
+    fn look_inner(&mut self, pid: u32, view: View<'_>, is_suspect: bool) -> Result<(), KernelError> {
         let process = view.proc.process(pid)?;
         let stat = process.stat(&mut self.buffer)?;
         let id = ProcessId {
@@ -369,7 +398,9 @@ impl ProcessReader {
         let unreclaimable = Bytes(alive.status(&mut self.buffer)?.unreclaimable());
         // One that is followed already leaves by the lower bound of `read_tracked`.
         let is_tracked = self.tracked.iter().any(|tracked| tracked.sample.id == id);
-        if unreclaimable < self.bytes_min(view) && !is_tracked {
+        if unreclaimable < self.bytes_min(view) && !is_tracked && !is_suspect {
+            // One that is followed under this number has ended, and this is another.
+            self.untrack(pid);
             return Ok(());
         }
         let protection = self.protection_of(&process, comm, view);
@@ -380,7 +411,7 @@ impl ProcessReader {
             read_at: view.now,
             protection,
         };
-        self.track(sample, comm, (&process, alive), view)
+        self.track(sample, comm, (&process, alive), view, is_suspect)
     }
 
     fn protection_of(&mut self, process: &Process, comm: Comm, view: View<'_>) -> Option<Protection> {
@@ -424,6 +455,7 @@ impl ProcessReader {
         comm: Comm,
         (process, alive): (&Process, &Process),
         view: View<'_>,
+        is_suspect: bool,
     ) -> Result<(), KernelError> {
         if let Some(tracked) = self
             .tracked
@@ -440,11 +472,13 @@ impl ProcessReader {
             return Ok(());
         }
         self.untrack(sample.id.pid);
-        if self.tracked.len() >= self.bounds.count_max {
+        let large = self.tracked.iter().filter(|tracked| !tracked.is_suspect);
+        if !is_suspect && large.count() >= self.bounds.count_max {
             let smallest = self
                 .tracked
                 .iter()
                 .enumerate()
+                .filter(|(_, tracked)| !tracked.is_suspect)
                 .min_by_key(|(_, tracked)| (tracked.sample.unreclaimable, tracked.sample.id))
                 .filter(|(_, tracked)| tracked.sample.unreclaimable < sample.unreclaimable)
                 .map(|(place, _)| place);
@@ -469,6 +503,8 @@ impl ProcessReader {
                 status,
                 looked_at: view.now,
                 has_ended: false,
+                is_suspect,
+                base: sample.unreclaimable,
             },
         );
         Ok(())

@@ -150,6 +150,7 @@ impl Sensor {
             let view = View {
                 proc: &self.proc,
                 tree: self.groups.as_ref().map(GroupReader::tree),
+                groups: &sample.groups,
                 essentials: self.traits.essentials(),
                 total: sample.node.total,
                 may_rest: breadth != Breadth::Everything,

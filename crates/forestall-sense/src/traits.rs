@@ -37,6 +37,8 @@ const PAUSE_BYTES_MAX: Bytes = Bytes::mebi(16);
 pub(crate) struct Traits {
     protection: Option<Protection>,
     is_pause: bool,
+    /// Nobody is in the cgroup itself.
+    is_hollow: bool,
     seen_at: Moment,
 }
 
@@ -118,6 +120,7 @@ impl TraitReader {
         let mut traits = Traits {
             protection: self.marks(node),
             is_pause: false,
+            is_hollow: false,
             seen_at: now,
         };
         let is_host = node.identity == Identity::Host;
@@ -158,6 +161,7 @@ impl TraitReader {
             traits.protection = stronger(traits.protection, found);
         }
         traits.is_pause = !is_host && processes == 1 && pauses == 1;
+        traits.is_hollow = processes == 0;
         traits
     }
 
@@ -223,10 +227,13 @@ pub(crate) fn assign_protections(
         };
         let own = traits_of(index).and_then(|traits| {
             let is_pause = traits.is_pause && group.current <= PAUSE_BYTES_MAX;
+            // Whoever lives here lives further below, where nothing is followed.
+            let is_shared =
+                traits.is_hollow && group.kind == GroupKind::Host && group.leaf && group.populated;
             if is_pause {
                 Some(Protection::Pause)
             } else {
-                traits.protection
+                traits.protection.or(is_shared.then_some(Protection::Shared))
             }
         });
         group.protection = stronger(own, inherited);
@@ -239,7 +246,7 @@ pub(crate) fn assign_protections(
             continue;
         };
         let rises = match (parent.kind, child.kind) {
-            (GroupKind::Host, GroupKind::Host) => child.protection,
+            (GroupKind::Host, GroupKind::Host) => child.protection.filter(|why| *why != Protection::Shared),
             (GroupKind::Host, _) => Some(Protection::Delegated),
             // A pod with forestall in it must not be ended; its pause process alone says nothing.
             (GroupKind::Pod(_), _) => child.protection.filter(|why| *why == Protection::Essential),
@@ -272,6 +279,7 @@ mod tests {
             Some(Traits {
                 protection,
                 is_pause: false,
+                is_hollow: false,
                 seen_at: Moment(0),
             })
         };

@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use fixture::{CID, Fixture, Task, UID};
-use forestall_decide::{Moment, Span};
+use forestall_decide::{Moment, ProcessSample, Span};
 
 struct Counting;
 
@@ -64,6 +64,15 @@ fn machine(fixture: &Fixture) {
             ..Task::default()
         });
     }
+    fixture.group("/system.slice/small.service", 1);
+    for pid in 2000..2010 {
+        fixture.task(&Task {
+            pid,
+            cgroup: "/system.slice/small.service",
+            anon_kib: 100,
+            ..Task::default()
+        });
+    }
     fixture.group("/system.slice/kubelet.service", 1);
     fixture.task(&Task {
         pid: 700,
@@ -79,10 +88,17 @@ fn assert_steady(fixture: &Fixture, attention: bool, rest: bool) {
     let mut sensor = fixture.open();
     sensor.set_attention(attention);
     sensor.set_rest(rest);
+    let small = |kib: u64| fixture.current("/system.slice/small.service", kib * 1024);
+    small(1_000);
+    sensor.sample(Moment(50_000), Span(0));
+    // No process explains this, so that its small ones are followed.
+    small(9_000);
     for tick in 1..=5 {
         sensor.sample(Moment(tick * 100_000), Span(0));
     }
     assert!(!sensor.last().groups.is_empty() && !sensor.last().processes.is_empty());
+    let is_small = |process: &ProcessSample| process.id.pid == 2000;
+    assert_eq!(sensor.last().processes.iter().any(is_small), !rest);
     let before = ALLOCATIONS.get();
     for tick in 6..=100 {
         sensor.sample(Moment(tick * 100_000), Span(0));

@@ -54,6 +54,7 @@ codes! {
         Some(Protection::Pause) => 5 Some(Protection::Pause),
         Some(Protection::Delegated) => 6 Some(Protection::Delegated),
         Some(Protection::OptedOut) => 7 Some(Protection::OptedOut),
+        Some(Protection::Shared) => 8 Some(Protection::Shared),
     }
     Qos {
         Self::Guaranteed => 0 Self::Guaranteed,

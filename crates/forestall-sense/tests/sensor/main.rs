@@ -8,6 +8,7 @@ mod glances;
 mod opening;
 mod processes;
 mod protection;
+mod suspects;
 
 use forestall_decide::Bytes;
 

@@ -138,6 +138,11 @@ fn our_own_pod_is_essential_and_kubepods_is_not() {
 fn protection_is_seen_again_within_ten_seconds_or_so() {
     let fixture = Fixture::v2();
     fixture.group("/a.service", 1);
+    fixture.task(&Task {
+        pid: 299,
+        cgroup: "/a.service",
+        ..Task::default()
+    });
     let mut sensor = fixture.open();
     sample_at(&mut sensor, 100);
     assert_eq!(group(&sensor, "/a.service").protection, None);
@@ -154,4 +159,28 @@ fn protection_is_seen_again_within_ten_seconds_or_so() {
         group(&sensor, "/a.service").protection,
         Some(Protection::NodeAgent)
     );
+}
+
+#[test]
+fn a_host_cgroup_whose_processes_live_below_it_unseen_is_shared() {
+    let fixture = Fixture::v2();
+    // Four levels are followed.
+    let (apps, slice) = (
+        "/user.slice/u.slice/u.service/app.slice",
+        "/user.slice/u.slice/u.service",
+    );
+    fixture.group(&format!("{apps}/one.scope"), 1);
+    fixture.group("/empty.service", 1);
+    fixture.file("/empty.service", "cgroup.events", "populated 0\nfrozen 0\n");
+    fixture.task(&Task {
+        pid: 300,
+        cgroup: &format!("{apps}/one.scope"),
+        ..Task::default()
+    });
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    let of = |path: &str| group(&sensor, path).protection;
+    assert_eq!(of(apps), Some(Protection::Shared));
+    assert_eq!(of(slice), None, "what is followed below it speaks for itself");
+    assert_eq!(of("/empty.service"), None);
 }

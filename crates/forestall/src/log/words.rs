@@ -29,6 +29,7 @@ pub(crate) const fn protection(protection: Protection) -> &'static str {
         Protection::Pause => "pause",
         Protection::Delegated => "delegated",
         Protection::OptedOut => "opted-out",
+        Protection::Shared => "shared",
     }
 }
 
