@@ -6,6 +6,7 @@
 //! In a cgroup whose growth the followed processes do not explain, its first processes are followed however small they are.
 //! Kernel threads and the processes of pods are passed over: which those are is decided once for each process.
 
+mod comm;
 mod suspects;
 
 use forestall_decide::{Bytes, GroupId, GroupSample, Moment, ProcessId, ProcessSample, Protection, Span};
@@ -18,6 +19,7 @@ use forestall_kernel::process::{Process, ProcessFile};
 
 use crate::agents::{OOM_SCORE_ADJ_SPARED, is_kubelet, is_node_agent};
 use crate::essentials::{Essentials, is_at_or_below};
+use comm::Comm;
 use suspects::{SUSPECTS_MAX, Suspects};
 
 /// Every process is looked at within about this time.
@@ -41,28 +43,6 @@ const FOLLOWED_EVERY_AT_REST: Span = Span::secs(60);
 const SLICE_MAX: usize = 512;
 /// A short list is gone through faster than the pass would have to be.
 const LOOKS_PER_SECOND_MIN: u64 = 32;
-
-/// A process's name, 15 bytes at the most; its own choice, to be escaped before it is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Comm {
-    bytes: [u8; 15],
-    length: usize,
-}
-
-impl Comm {
-    fn new(name: &[u8]) -> Self {
-        let mut comm = Self::default();
-        for (to, from) in comm.bytes.iter_mut().zip(name) {
-            *to = *from;
-            comm.length += 1;
-        }
-        comm
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
 
 /// A process that has been looked at.
 #[derive(Clone, Copy, Debug)]
