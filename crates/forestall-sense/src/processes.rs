@@ -8,19 +8,19 @@
 
 mod comm;
 mod suspects;
+mod view;
 
-use forestall_decide::{Bytes, GroupId, GroupSample, Moment, ProcessId, ProcessSample, Protection, Span};
+use forestall_decide::{Bytes, Moment, ProcessId, ProcessSample, Protection, Span};
 use forestall_kernel::Error as KernelError;
-use forestall_kernel::cgroup::{Identity, Tree};
+use forestall_kernel::cgroup::Identity;
 use forestall_kernel::file::{Buffer, HeldFile};
 use forestall_kernel::parse::{ProcStatus, memory_path};
-use forestall_kernel::proc::ProcRoot;
 use forestall_kernel::process::{Process, ProcessFile};
 
 use crate::agents::{OOM_SCORE_ADJ_SPARED, is_kubelet, is_node_agent};
-use crate::essentials::{Essentials, is_at_or_below};
 use comm::Comm;
 use suspects::{SUSPECTS_MAX, Suspects};
+pub(crate) use view::View;
 
 /// Every process is looked at within about this time.
 const PASS_EVERY: Span = Span::secs(10);
@@ -91,19 +91,6 @@ pub(crate) struct ProcessReader {
     kubelet_last_pass: bool,
     kubelet_this_pass: bool,
     buffer: Buffer,
-}
-
-/// What looking at a process needs beside the process.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct View<'a> {
-    pub(crate) proc: &'a ProcRoot,
-    pub(crate) tree: Option<&'a Tree>,
-    pub(crate) groups: &'a [GroupSample],
-    pub(crate) essentials: &'a Essentials,
-    pub(crate) total: Bytes,
-    /// Every wall is far away.
-    pub(crate) may_rest: bool,
-    pub(crate) now: Moment,
 }
 
 impl ProcessReader {
@@ -360,7 +347,7 @@ impl ProcessReader {
             _ => {
                 let content = alive.read(ProcessFile::Cgroup, &mut self.buffer)?;
                 let path = memory_path(content).unwrap_or_default();
-                group = view.tree.and_then(|tree| home_of(tree, path));
+                group = view.home_of(path);
                 Identity::of_path(path).is_in_kubepods()
             }
         };
@@ -489,13 +476,4 @@ impl ProcessReader {
         );
         Ok(())
     }
-}
-
-/// The deepest followed cgroup that `path` is in; `None` for the root.
-fn home_of(tree: &Tree, path: &[u8]) -> Option<GroupId> {
-    tree.nodes()
-        .iter()
-        .filter(|node| is_at_or_below(path, &node.path))
-        .max_by_key(|node| node.path.len())
-        .map(|node| GroupId(node.dir.inode()))
 }
