@@ -89,9 +89,9 @@ fn an_input_is_handed_over_without_allocating_and_what_is_lost_is_said() {
     assert_eq!(drain(&mut intake, &mut encoder, &mut out), 0);
 
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    // Twenty inputs find sixteen slots; cgroups come and go in them.
+    // Thirty-six inputs find thirty-two slots; cgroups come and go in them.
     let (one, two) = (&small, &Sample::default());
-    for at in 2..22 {
+    for at in 2..38 {
         tap.sample(Moment(at), if at % 3 == 0 { two } else { one }, &Same);
     }
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
@@ -99,16 +99,16 @@ fn an_input_is_handed_over_without_allocating_and_what_is_lost_is_said() {
 
     // The next one says that four are missing; a larger sample is missing until there is room for it.
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    tap.policy(Moment(22), &Policy::default());
-    tap.sample(Moment(23), &large, &Same);
+    tap.policy(Moment(38), &Policy::default());
+    tap.sample(Moment(39), &large, &Same);
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
     assert_eq!(drain(&mut intake, &mut encoder, &mut out), 4 + 1);
-    for at in 24..60 {
+    for at in 40..100 {
         tap.sample(Moment(at), &large, &Same);
         drain(&mut intake, &mut encoder, &mut out);
     }
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    tap.sample(Moment(60), &large, &Same);
+    tap.sample(Moment(100), &large, &Same);
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
     assert_eq!(drain(&mut intake, &mut encoder, &mut out), 0);
 
@@ -121,8 +121,8 @@ fn an_input_is_handed_over_without_allocating_and_what_is_lost_is_said() {
             _ => {}
         }
     }
-    assert_eq!((samples + lost, last), (1 + 20 + 1 + 36 + 1, 300));
-    assert!(lost < 4 + 1 + 16, "{lost} lost");
+    assert_eq!((samples + lost, last), (1 + 36 + 1 + 60 + 1, 300));
+    assert!(lost < 4 + 1 + 32, "{lost} lost");
     // All names fit into few samples.
     assert!((0..300).all(|id| reader.names().group(GroupId(id)).is_some()));
 }
