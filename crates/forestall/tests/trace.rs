@@ -311,6 +311,7 @@ fn the_recordings_of_real_machines_are_read_whole() {
     for (name, looks, kernel_kills) in [
         ("leak-own-limit-v1.ftr", 651, 1),
         ("lab-leak-container.ftr", 85, 0),
+        ("lab-leak-node-shadow.ftr", 163, 2),
         ("lab-healthy-plateau.ftr", 214, 0),
     ] {
         let trace = folder.join(name);
