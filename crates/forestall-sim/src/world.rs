@@ -1,8 +1,8 @@
 //! The whole: nodes that run by themselves for a while, and the scheduler between them.
 //!
-//! Nodes touch each other only through the scheduler, and what leaves one node starts on another no sooner than the time to
-//! reschedule. So each may run alone for so long, and the order in which they are visited changes nothing. It refuses to
-//! keep facts to itself: each goes to the one who watches, in order of time and node.
+//! Nodes touch each other only through the scheduler, which works in rounds of ten seconds: what left a node is placed at the
+//! first round that is late enough. So each node may run alone from one round to the next, and the order in which they are
+//! visited changes nothing. It refuses to keep facts to itself: each goes to the one who watches, in order of time and node.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use crate::spec::{FaultKind, Load, NodeSpec, Place, PodSpec, World};
 
 /// A pod without a place is asked about again after this.
 const RETRY: Span = Span::secs(10);
-/// Agents are told of room on other nodes this often.
-const SURVEY: Span = Span::secs(10);
+/// From one round of the scheduler to the next; agents are told of room on other nodes as often.
+const ROUND: Span = Span::secs(10);
 /// Fewer nodes with something to do are not worth the start of threads.
 const WORTH_THREADS: usize = 100;
 /// The kubelet takes so many pods (`maxPods`).
@@ -129,8 +129,7 @@ impl Running {
             copies: vec![0; world.pods.len()],
             waiting: Vec::new(),
             faults: world.faults.clone(),
-            // A moment at least, or nothing could run alone.
-            reschedule: Span(world.reschedule.0.max(1000)),
+            reschedule: Span(world.reschedule.0.max(1)),
             threads: options.threads,
             now: Moment(0),
             end: Moment(0) + world.duration,
@@ -209,11 +208,8 @@ impl Running {
             self.now = self.end;
             return false;
         }
-        // Nothing that leaves a node from now on is placed before this.
-        let until = (now + self.reschedule)
-            .min(place.max(now))
-            .min(self.survey)
-            .min(self.end);
+        // Nothing that leaves a node from now on is placed before the next round.
+        let until = round_after(now).min(place.max(now)).min(self.end);
         self.run_nodes(until);
         if place <= until && place < self.end {
             self.place_all(place);
@@ -269,7 +265,7 @@ impl Running {
         if self.survey > now {
             return;
         }
-        self.survey = Moment(now.0 / SURVEY.0 * SURVEY.0) + SURVEY;
+        self.survey = round_after(now);
         let room = |node: &Node| {
             let pressed = node.kubelet.as_ref().is_some_and(Kubelet::is_pressed);
             if pressed || node.lost {
@@ -357,9 +353,15 @@ impl Running {
     }
 }
 
+/// The first round after `now`.
+const fn round_after(now: Moment) -> Moment {
+    Moment((now.0 / ROUND.0).saturating_add(1).saturating_mul(ROUND.0))
+}
+
 fn wait_for(leaver: Leaver, reschedule: Span) -> Waiting {
     Waiting {
-        at: leaver.at + reschedule,
+        // At a round itself it is not too late.
+        at: round_after(Moment((leaver.at + reschedule).0.saturating_sub(1))),
         kind: leaver.kind,
         node: leaver.stays.then_some(leaver.node),
         announced: false,
