@@ -6,30 +6,20 @@
 
 use std::sync::Arc;
 
-use forestall_decide::kubelet::LOOK;
-use forestall_decide::{Bytes, Limit, Moment, Owner, Span};
+use forestall_decide::{Moment, Span};
 
-use crate::agent::Agent;
-use crate::cast::{NEVER, Pod, qos};
-use crate::effect::{Effect, Effects};
+use crate::cast::NEVER;
+use crate::effect::Effect;
 use crate::error::SimError;
-use crate::event::{Event, What};
-use crate::fault::Faults;
-use crate::kernel::Kernel;
-use crate::kubelet::Kubelet;
-use crate::memory::Memory;
-use crate::node::{HOST, Leaver, Node};
+use crate::event::Event;
+use crate::node::Node;
 use crate::random::Random;
-use crate::spec::{FaultKind, Load, NodeSpec, Place, PodSpec, World};
+use crate::scheduler::{Waiting, round_after, wait_for};
+use crate::spec::{Load, Place, PodSpec, World};
+use crate::start::start_node;
 
-/// A pod without a place is asked about again after this.
-const RETRY: Span = Span::secs(10);
-/// From one round of the scheduler to the next; agents are told of room on other nodes as often.
-const ROUND: Span = Span::secs(10);
 /// Fewer nodes with something to do are not worth the start of threads.
 const WORTH_THREADS: usize = 100;
-/// The kubelet takes so many pods (`maxPods`).
-const PODS_MAX: usize = 110;
 
 /// How a world is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,33 +32,23 @@ pub struct Options {
     pub threads: usize,
 }
 
-/// A pod that waits for a place.
-#[derive(Clone, Debug)]
-struct Waiting {
-    at: Moment,
-    kind: usize,
-    /// It must go there.
-    node: Option<u32>,
-    announced: bool,
-}
-
 /// A world in progress.
 #[derive(Debug)]
 pub struct Running {
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     /// When each node is due, side by side: they are asked far more often than the nodes themselves.
-    dues: Vec<Moment>,
-    specs: Vec<Arc<PodSpec>>,
+    pub(crate) dues: Vec<Moment>,
+    pub(crate) specs: Vec<Arc<PodSpec>>,
     copies: Vec<u32>,
-    waiting: Vec<Waiting>,
-    faults: Vec<crate::spec::Fault>,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) faults: Vec<crate::spec::Fault>,
     reschedule: Span,
     threads: usize,
     now: Moment,
     end: Moment,
-    events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// When room is asked for next; never, where no agent would be told.
-    survey: Moment,
+    pub(crate) survey: Moment,
 }
 
 impl World {
@@ -180,7 +160,7 @@ impl Running {
     }
 
     /// One more pod of a kind; each has a name of its own.
-    fn copy(&mut self, kind: usize) -> (Arc<PodSpec>, Box<str>) {
+    pub(crate) fn copy(&mut self, kind: usize) -> (Arc<PodSpec>, Box<str>) {
         let number = self.copies[kind];
         self.copies[kind] += 1;
         let spec = Arc::clone(&self.specs[kind]);
@@ -258,225 +238,5 @@ impl Running {
             self.waiting.extend(leavers);
             self.events.append(&mut node.events);
         }
-    }
-
-    /// Finds out where there is room, at even times: what is told must not depend on who happened to be visited.
-    fn ask_for_room(&mut self, now: Moment) {
-        if self.survey > now {
-            return;
-        }
-        self.survey = round_after(now);
-        let room = |node: &Node| {
-            let pressed = node.kubelet.as_ref().is_some_and(Kubelet::is_pressed);
-            if pressed || node.lost {
-                Bytes::ZERO
-            } else {
-                allocatable(node) - requested(node)
-            }
-        };
-        let rooms: Vec<Bytes> = self.nodes.iter().map(room).collect();
-        let first = rooms.iter().enumerate().max_by_key(|(_, room)| **room);
-        let Some((widest, most)) = first.map(|(index, room)| (index, *room)) else {
-            return;
-        };
-        let others = rooms.iter().enumerate().filter(|(index, _)| *index != widest);
-        let second = others.map(|(_, room)| *room).max().unwrap_or_default();
-        for (index, node) in self.nodes.iter_mut().enumerate() {
-            let room = if index == widest { second } else { most };
-            node.elsewhere = crate::told::elsewhere(room);
-        }
-    }
-
-    fn api_is_away(&self, now: Moment) -> bool {
-        self.faults.iter().any(|fault| {
-            fault.kind == FaultKind::ApiAway
-                && fault.node.is_none()
-                && (fault.from..fault.from + fault.lasts).contains(&now)
-        })
-    }
-
-    /// Finds a place for everybody who waits for one now.
-    fn place_all(&mut self, now: Moment) {
-        let away = self.api_is_away(now);
-        let due = |pod: &Waiting| pod.at <= now;
-        let (mut ready, later): (Vec<_>, Vec<_>) =
-            core::mem::take(&mut self.waiting).into_iter().partition(due);
-        self.waiting = later;
-        for mut pod in ready.drain(..) {
-            let target = if away { None } else { self.find_place(&pod) };
-            if let Some(target) = target {
-                let (spec, name) = self.copy(pod.kind);
-                let node = &mut self.nodes[target];
-                node.admit(pod.kind, spec, name, now);
-                node.refresh(now);
-                self.dues[target] = node.due;
-                self.events.append(&mut node.events);
-                continue;
-            }
-            if !pod.announced {
-                pod.announced = true;
-                let name = self.specs[pod.kind].name.clone();
-                let what = What::PodPending { pod: name };
-                self.events.push(Event {
-                    at: now,
-                    node: 0,
-                    what,
-                });
-            }
-            pod.at = now + RETRY;
-            self.waiting.push(pod);
-        }
-    }
-
-    /// The scheduler's choice: room for the request, no memory pressure, and then the least requested share.
-    fn find_place(&self, pod: &Waiting) -> Option<usize> {
-        let spec = &self.specs[pod.kind];
-        let request: Bytes = spec.containers.iter().map(|container| container.request).sum();
-        if let Some(node) = pod.node {
-            return Some(node as usize);
-        }
-        let fits = |node: &&Node| {
-            let pressed = node.kubelet.as_ref().is_some_and(Kubelet::is_pressed);
-            let tolerated = spec.owner == Owner::DaemonSet;
-            !node.lost
-                && (!pressed || tolerated)
-                && node.pods.len() <= PODS_MAX
-                && requested(node) + request <= allocatable(node)
-        };
-        let share = |node: &&Node| requested(node).permille_of(allocatable(node));
-        let found = self
-            .nodes
-            .iter()
-            .filter(fits)
-            .min_by_key(|node| (share(node), node.index))?;
-        Some(found.index as usize)
-    }
-}
-
-/// The first round after `now`.
-const fn round_after(now: Moment) -> Moment {
-    Moment((now.0 / ROUND.0).saturating_add(1).saturating_mul(ROUND.0))
-}
-
-fn wait_for(leaver: Leaver, reschedule: Span) -> Waiting {
-    Waiting {
-        // At a round itself it is not too late.
-        at: round_after(Moment((leaver.at + reschedule).0.saturating_sub(1))),
-        kind: leaver.kind,
-        node: leaver.stays.then_some(leaver.node),
-        announced: false,
-    }
-}
-
-fn allocatable(node: &Node) -> Bytes {
-    node.kubelet
-        .as_ref()
-        .map_or(node.spec.memory, |kubelet| kubelet.config.allocatable())
-}
-
-const fn requested(node: &Node) -> Bytes {
-    node.requested
-}
-
-fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Options) -> Node {
-    let mut random = Random::split(world.seed, u64::from(index));
-    let first_look = Moment(random.below(LOOK.0));
-    let agent = world.policy.filter(|_| spec.agent).map(|policy| {
-        let hard = spec
-            .kubelet
-            .as_ref()
-            .map(|config| config.hard(forestall_decide::kubelet::Signal::MemoryAvailable));
-        let policy = forestall_decide::Policy {
-            kubelet_eviction_hard: hard.unwrap_or(policy.kubelet_eviction_hard),
-            ..policy
-        };
-        let mut agent = Agent::new(policy, Moment(random.below(policy.tick_calm.0.max(1))));
-        agent.watched = options.watch_looks;
-        agent
-    });
-    let kubelet = spec.kubelet.clone().map(|config| {
-        let mut kubelet = Kubelet::new(config, first_look);
-        kubelet.every_look = options.every_look;
-        kubelet
-    });
-    let mut effects = Effects::default();
-    for (at, fault) in world.faults.iter().enumerate() {
-        if fault.node.is_none_or(|node| node == index) {
-            effects.push(
-                fault.from,
-                Effect::Fault {
-                    index: at,
-                    begins: true,
-                },
-            );
-            let end = fault.from + fault.lasts;
-            effects.push(
-                end,
-                Effect::Fault {
-                    index: at,
-                    begins: false,
-                },
-            );
-        }
-    }
-    let mut node = Node {
-        index,
-        spec: Arc::new(spec.clone()),
-        pods: Vec::new(),
-        pods_sum: Memory::default(),
-        host_sum: Memory::default(),
-        kernel: Kernel::new(spec.memory),
-        kubelet,
-        agent,
-        effects,
-        events: Vec::new(),
-        leavers: Vec::new(),
-        faults: Faults {
-            list: world.faults.clone(),
-            ..Faults::default()
-        },
-        random,
-        next_id: 100,
-        lost: false,
-        requested: Bytes::ZERO,
-        kubelet_evictions: 0,
-        told_at: None,
-        elsewhere: forestall_decide::Elsewhere::Unknown,
-        due: Moment(0),
-    };
-    let host = host_pod(&mut node, spec);
-    node.pods.push(host);
-    node.start_all(HOST, Moment(0));
-    node.introduce_kubelet(Moment(0));
-    node
-}
-
-fn host_pod(node: &mut Node, spec: &NodeSpec) -> Pod {
-    let host = PodSpec {
-        limit: Limit::Max,
-        owner: Owner::Nobody,
-        ..PodSpec::plain("host", spec.host.clone())
-    };
-    let containers = host
-        .containers
-        .iter()
-        .map(|container| {
-            let id = node.draw_id();
-            let adj = container.oom_score_adj;
-            crate::cast::Container::new(container, id, adj, spec.lru, &mut node.random)
-        })
-        .collect();
-    Pod {
-        id: u64::from(node.index) << 40,
-        name: "host".into(),
-        group: forestall_decide::GroupId(0),
-        kind: None,
-        qos: qos(&host),
-        request: Bytes::ZERO,
-        spec: Arc::new(host),
-        containers,
-        terminating: None,
-        leaves: false,
-        due: NEVER,
     }
 }
