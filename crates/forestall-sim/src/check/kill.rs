@@ -56,7 +56,8 @@ impl Checker for Sight {
             Span(Span::to_cover(wall.left, rate).0 / 4)
         };
         let wall = look.walls.iter().flatten().min_by_key(|wall| quarter(wall))?;
-        let bound = quarter(wall).max(look.floor);
+        // Each part of a cgroup is counted in whole bytes, and a millisecond is no look of its own.
+        let bound = quarter(wall).max(look.floor) + Span::millis(1);
         (look.wake_in > bound).then(|| {
             format!(
                 "the next look comes in {} ms with {} left before {}, at most {} ms",
