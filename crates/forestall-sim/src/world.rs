@@ -19,7 +19,7 @@ use crate::spec::{Load, Place, PodSpec, World};
 use crate::start::start_node;
 
 /// Fewer nodes with something to do are not worth the start of threads.
-const WORTH_THREADS: usize = 100;
+const WORTH_THREADS: usize = 500;
 
 /// How a world is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

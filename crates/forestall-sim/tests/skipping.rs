@@ -42,7 +42,7 @@ fn a_fleet_is_the_same_when_every_look_is_made() {
 
 #[test]
 fn threads_change_nothing() {
-    let mut world = fleet(5, 120, Span::secs(3 * 3600), None);
+    let mut world = fleet(5, 600, Span::secs(600), None);
     // All start at once, so that there is something to share.
     for pod in &mut world.pods {
         pod.spread = Span(0);
