@@ -20,6 +20,8 @@ struct Alarm {
     raised_at: Moment,
     horizon: Span,
     intervened: bool,
+    /// As its wall was seen last.
+    reading: WallReading,
     /// Set once resolved; the alarm then stays silent until the wall has calmed down.
     resolved: bool,
 }
@@ -63,11 +65,13 @@ impl Alarms {
                 continue;
             };
             let age = now.since(alarm.raised_at);
+            alarm.reading = *reading;
             if !alarm.resolved {
                 reading.alarmed = true;
                 let reached = reached.contains(&(alarm.wall, alarm.scope));
                 let verdict = match (alarm.intervened, reached) {
-                    (_, true) => Some(AlarmVerdict::True),
+                    (false, true) => Some(AlarmVerdict::True),
+                    (true, true) => Some(AlarmVerdict::Intervened),
                     (true, false) if acted(alarm.scope) => None,
                     (true, false) => (!scarce || age > alarm.horizon).then_some(AlarmVerdict::Intervened),
                     (false, false) => (age > alarm.horizon).then_some(AlarmVerdict::False),
@@ -84,7 +88,22 @@ impl Alarms {
                 self.list.swap_remove(at);
             }
         }
-        // A wall that is gone (its cgroup was removed) takes its alarm along.
+        // A wall that is gone (its cgroup was removed) takes its alarm along, and can no longer be reached.
+        let is_gone = |alarm: &&Alarm| !readings.iter().any(|reading| alarm.is_at(reading));
+        for alarm in self.list.iter().filter(is_gone).filter(|alarm| !alarm.resolved) {
+            let verdict = if alarm.intervened {
+                AlarmVerdict::Intervened
+            } else if reached.contains(&(alarm.wall, alarm.scope)) {
+                AlarmVerdict::True
+            } else {
+                AlarmVerdict::False
+            };
+            out.push(AlarmEvent {
+                reading: alarm.reading,
+                verdict: Some(verdict),
+                age: now.since(alarm.raised_at),
+            });
+        }
         self.list
             .retain(|alarm| readings.iter().any(|reading| alarm.is_at(reading)));
     }
@@ -139,6 +158,7 @@ impl Alarms {
             raised_at: now,
             horizon: reading.runway.p50.min(LEAD_MAX).times(2).max(HORIZON_MIN),
             intervened: false,
+            reading: *reading,
             resolved: false,
         });
         out.push(AlarmEvent {

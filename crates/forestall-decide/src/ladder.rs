@@ -66,7 +66,14 @@ impl Engine {
             _ => hard.node,
         };
         let threshold = threshold.unwrap_or_default();
-        let Some(due) = judge_reclaim(&reading, sample, &self.flights, leak_is_near, threshold) else {
+        let Some(due) = judge_reclaim(
+            &reading,
+            sample,
+            &self.flights,
+            &self.pods,
+            leak_is_near,
+            threshold,
+        ) else {
             return;
         };
         let evidence = Evidence {

@@ -7,7 +7,8 @@
 
 use crate::decision::{Target, WallKind, WallReading};
 use crate::flight::Flights;
-use crate::input::{GroupId, GroupKind, GroupSample, Sample};
+use crate::input::{GroupId, GroupKind, GroupSample, Protection, Sample};
+use crate::pods::Pods;
 use crate::rung::Rung;
 use crate::units::{Bytes, Span};
 
@@ -30,6 +31,7 @@ pub(crate) fn judge_reclaim(
     reading: &WallReading,
     sample: &Sample,
     flights: &Flights,
+    pods: &Pods,
     leak_is_near: bool,
     threshold: Bytes,
 ) -> Option<Due> {
@@ -41,7 +43,7 @@ pub(crate) fn judge_reclaim(
             }
             // At least as much room as its threshold keeps for itself.
             let wanted = reading.growth_fast.over(KUBELET_AHEAD).max(threshold);
-            let target = richest(sample, reading.scope, flights, |group| group.active_file)?;
+            let target = richest(sample, reading.scope, flights, pods, |group| group.active_file)?;
             if reading.distance > wanted {
                 return None;
             }
@@ -59,11 +61,18 @@ pub(crate) fn judge_reclaim(
     }
 }
 
+/// Whoever opted out is left alone altogether, its cache too.
+fn has_opted_out(sample: &Sample, pods: &Pods, group: &GroupSample) -> bool {
+    let owner = pods.owning(sample, Target::Group(group.id));
+    group.protection == Some(Protection::OptedOut) || owner.is_some_and(|it| it.pod.standing.vetoed)
+}
+
 /// The leaf below `scope` that holds most of what is asked for and may be asked.
 fn richest<'a>(
     sample: &'a Sample,
     scope: Option<GroupId>,
     flights: &Flights,
+    pods: &Pods,
     held: fn(&GroupSample) -> Bytes,
 ) -> Option<&'a GroupSample> {
     let kubepods_only = scope.is_some();
@@ -72,6 +81,6 @@ fn richest<'a>(
         .iter()
         .filter(|group| group.leaf && (!kubepods_only || matches!(group.kind, GroupKind::Container(_))))
         .filter(|group| !flights.concerns(Rung::Reclaim, Target::Group(group.id)))
-        .filter(|group| held(group) > Bytes::ZERO)
+        .filter(|group| held(group) > Bytes::ZERO && !has_opted_out(sample, pods, group))
         .max_by_key(|group| (held(group), core::cmp::Reverse(group.id)))
 }

@@ -3,9 +3,9 @@
 mod world;
 
 use forestall_decide::{
-    AlarmVerdict, Bytes, CRITICAL_PRIORITY, Elsewhere, Engine, GroupId, Limit, Mode, OutcomeKind, Owner,
-    Policy, Preference, Preferred, RefusalReason, Rung, Rungs, Span, Standing, Target, Victims, WallKind,
-    WhyNot,
+    AlarmVerdict, Bytes, CRITICAL_PRIORITY, Elsewhere, Engine, GroupId, Input, Limit, Mode, OutcomeKind,
+    Owner, Policy, Preference, Preferred, RefusalReason, Rung, Rungs, Span, Standing, Target, Victims,
+    WallKind, WhyNot,
 };
 use world::{MIB, World};
 
@@ -414,6 +414,56 @@ fn pods_that_nobody_has_spoken_of_for_a_minute_are_no_knowledge() {
         "what was vetoed stays vetoed, however old the news"
     );
     assert_eq!(list.len(), 3);
+}
+
+#[test]
+fn an_alarm_whose_cgroup_goes_away_has_a_verdict_and_one_acted_upon_is_never_true() {
+    let mut world = World::new(16_384, 12_000);
+    world.container(1, 1_000);
+    let leaker = world.container(2, 300);
+    (leaker.rate, leaker.limit) = (4 * MIB, Limit::Bytes(Bytes::mebi(600)));
+    let mut engine = engine(&GRACEFUL);
+    world.run(&mut engine, Span::secs(60), |_| ());
+    assert!(
+        world.verdicts.iter().any(|event| event.verdict.is_none()),
+        "raised"
+    );
+    world.containers.retain(|container| container.id != GroupId(2));
+    world.run(&mut engine, Span::secs(2), |_| ());
+    let verdicts: Vec<_> = world.verdicts.iter().filter_map(|event| event.verdict).collect();
+    assert_eq!(verdicts, [AlarmVerdict::False]);
+
+    // The kernel kills although a pod is being evicted.
+    let mut world = leaking(20);
+    let mut engine = self::engine(&[Rung::Evict]);
+    world.run(&mut engine, Span::secs(400), |world| {
+        if world.pods.list.iter().any(|pod| pod.terminating_since.is_some()) {
+            world.of(2).rate = 4_000 * MIB;
+        }
+    });
+    assert_eq!(
+        (world.kernel_kills, world.targets_of(Rung::Evict)),
+        (1, vec![pod(2)])
+    );
+    let sample = world.sample();
+    let decision = engine.step(world.now, Input::Sample(&sample));
+    let verdicts: Vec<_> = decision.alarms.iter().filter_map(|event| event.verdict).collect();
+    assert!(!verdicts.contains(&AlarmVerdict::True), "{verdicts:?}");
+}
+
+#[test]
+fn the_cache_of_a_pod_that_opted_out_is_left_alone() {
+    for vetoed in [false, true] {
+        let mut world = World::new(16_384, 1_000);
+        world.kubelet = true;
+        let reader = world.container(2, 100);
+        reader.file = 790 * MIB;
+        world.pod(2).standing.vetoed = vetoed;
+        world.run(&mut engine(&GRACEFUL), Span::secs(3), |world| {
+            world.of(2).file += MIB;
+        });
+        assert_eq!(world.targets_of(Rung::Reclaim).is_empty(), vetoed);
+    }
 }
 
 #[test]
