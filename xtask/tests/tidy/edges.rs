@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What a guarded crate may depend on, beside what its tests need.
-const GUARDED: [(&str, &[&str]); 5] = [
+const GUARDED: [(&str, &[&str]); 6] = [
     ("forestall-decide", &[]),
     ("forestall-kernel", &["rustix", "thiserror"]),
     (
@@ -14,6 +14,10 @@ const GUARDED: [(&str, &[&str]); 5] = [
         &["forestall-decide", "forestall-kernel", "rustix", "thiserror"],
     ),
     ("forestall-trace", &["forestall-decide", "crc32fast", "thiserror"]),
+    (
+        "forestall-sim",
+        &["forestall-decide", "serde", "serde-saphyr", "thiserror"],
+    ),
     (
         "forestall-act",
         &[
