@@ -1,4 +1,5 @@
 //! All runs at a glance: a row a scenario, a column a kernel, without the agent and with it.
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use forestall_lab_init::plan::Hierarchy;
@@ -73,7 +74,14 @@ pub(crate) fn page(results: &Results) -> String {
         .map(|kernel| format!("{} (Debian's {})", kernel.name, kernel.package_version))
         .collect();
     page.push_str(&kernels.join(", "));
-    page.push_str(".\n\n| scenario | what happens | demanded without | demanded with |\n|---|---|---|---|\n");
+    let commits: BTreeSet<&str> = results
+        .runs
+        .iter()
+        .filter_map(|run| run.commit.as_deref())
+        .collect();
+    let commits: Vec<&str> = commits.into_iter().collect();
+    let _ = write!(page, ". The agent is of commit {}.", commits.join(", "));
+    page.push_str("\n\n| scenario | what happens | demanded without | demanded with |\n|---|---|---|---|\n");
     for Scenario {
         name,
         about,
