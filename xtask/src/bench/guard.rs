@@ -132,7 +132,7 @@ fn one_look_a_second() -> Result<String> {
         (kib("AnonPages:")? + kib("Cached:")? + kib("Buffers:")?).saturating_sub(kib("Inactive(file):")?);
     let threshold_kib = threshold_kib(kib("MemTotal:")?, working_set);
     Ok(format!(
-        "kubeletEvictionHard: {threshold_kib}Ki\ntiming:\n  interval: 1s\n  tickNear: 1s\n  tickMin: 1s\n"
+        "kubeletEvictionHard: {threshold_kib}Ki\ntiming:\n  interval: 1s\n  tickNear: 1s\n  tickMin: 100ms\n"
     ))
 }
 
