@@ -216,12 +216,19 @@ pub(crate) fn assign_protections(
     mut traits_of: impl FnMut(usize) -> Option<Traits>,
 ) {
     for index in 0..groups.len() {
+        let kind = groups.get(index).map(|group| group.kind);
         let inherited = groups
             .get(index)
             .and_then(|group| group.parent)
             .and_then(|parent| groups.get(parent as usize))
             .and_then(|parent| parent.protection)
-            .filter(|protection| matches!(protection, Protection::OptedOut | Protection::StaticPod));
+            .filter(|protection| match protection {
+                Protection::OptedOut | Protection::StaticPod => true,
+                // A delegated unit's processes live below it: virtual machines, user managers. The pods below a delegated
+                // `kubepods` are our business all the same.
+                Protection::Delegated => kind == Some(GroupKind::Host),
+                _ => false,
+            });
         let Some(group) = groups.get_mut(index) else {
             return;
         };
@@ -311,9 +318,21 @@ mod tests {
         let agent = Some(Protection::NodeAgent);
         assert_eq!(
             found,
-            [agent, agent, agent, None],
-            "the stronger reason is told, and only upwards"
+            [agent, agent, agent, Some(Protection::Delegated)],
+            "the stronger reason is told upwards; what lies in a delegated unit is delegated with it"
         );
+    }
+
+    #[test]
+    fn pods_below_a_delegated_unit_are_no_part_of_it() {
+        let delegated = Some(Protection::Delegated);
+        let found = assigned(&[
+            (None, GroupKind::Host, delegated),
+            (Some(0), GroupKind::Kubepods, None),
+            (Some(1), POD, None),
+            (Some(2), CONTAINER, None),
+        ]);
+        assert_eq!(found, [delegated, None, None, None]);
     }
 
     #[test]

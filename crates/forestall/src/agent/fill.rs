@@ -14,7 +14,9 @@ const SIDE_BY_SIDE_MAX: u32 = 8;
 
 /// Measures by touching a little fresh memory. Never less than 64 MiB/s: below that the measurement was disturbed.
 pub(crate) fn measure_fill_rate(cpus: u32) -> BytesPerSecond {
-    let fastest = (0..TRIES).map(|_| fill_once()).max().unwrap_or_default();
+    // None is freed before the last is filled: an allocator would hand out the same memory again, which is there already.
+    let tries: [(BytesPerSecond, Vec<u8>); TRIES] = core::array::from_fn(|_| fill_once());
+    let fastest = tries.iter().map(|(speed, _)| *speed).max().unwrap_or_default();
     let fastest = fastest.max(BytesPerSecond(64 << 20));
     BytesPerSecond(
         fastest
@@ -23,14 +25,14 @@ pub(crate) fn measure_fill_rate(cpus: u32) -> BytesPerSecond {
     )
 }
 
-fn fill_once() -> BytesPerSecond {
+fn fill_once() -> (BytesPerSecond, Vec<u8>) {
     let start = now();
     // Fresh memory comes from the kernel as zero pages that are mapped when first written.
     let mut probe: Vec<u8> = Vec::with_capacity(PROBE);
     probe.resize(PROBE, 1);
     std::hint::black_box(&probe);
     let took = now().since(start);
-    BytesPerSecond::from(Bytes(PROBE as u64), took)
+    (BytesPerSecond::from(Bytes(PROBE as u64), took), probe)
 }
 
 #[cfg(test)]
@@ -43,5 +45,14 @@ mod tests {
         let one = measure_fill_rate(1);
         assert!(one >= BytesPerSecond(64 << 20));
         assert!(measure_fill_rate(1000).0 <= u64::MAX / 2);
+    }
+
+    #[test]
+    fn every_try_fills_memory_of_its_own() {
+        let tries: [(BytesPerSecond, Vec<u8>); TRIES] = core::array::from_fn(|_| fill_once());
+        let mut places: Vec<*const u8> = tries.iter().map(|(_, probe)| probe.as_ptr()).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), TRIES);
     }
 }

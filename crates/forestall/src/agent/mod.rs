@@ -43,6 +43,8 @@ use crate::talk::{self, TalkSetup};
 /// Runs the agent until it is told to stop.
 pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     let settings = config::load(&args)?;
+    // Another agent finds this one by it, whatever its file is called. Where it cannot be set, the file's name stands.
+    let _ = rustix::thread::set_name(c"forestall");
     if let Some(refusal) = refuse_beside(&settings) {
         return Ok(refuse(&refusal));
     }

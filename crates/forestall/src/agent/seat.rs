@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, flock};
@@ -102,14 +103,22 @@ impl Seat {
         // Without the file, agents that share the directory still find each other.
         let locks = std::fs::read(self.proc_root.join("locks")).unwrap_or_default();
         let is_agent = |pid: u32| {
-            let comm = std::fs::read(self.proc_root.join(pid.to_string()).join("comm"));
-            comm.is_ok_and(|comm| comm.trim_ascii_end() == COMM)
+            let place = self.proc_root.join(pid.to_string());
+            let owner = std::fs::metadata(&place).map(|place| place.uid());
+            let comm = std::fs::read(place.join("comm"));
+            owner.is_ok_and(may_disarm) && comm.is_ok_and(|comm| comm.trim_ascii_end() == COMM)
         };
         match lockers(&locks).find(|pid| *pid != own && is_agent(*pid)) {
             Some(pid) => Err(Holder { pid: Some(pid) }),
             None => Ok(()),
         }
     }
+}
+
+/// Whether an agent of this user counts. Anybody can call a process `forestall` and lock a file of his own; one that could not
+/// act for us must not keep us from acting.
+fn may_disarm(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 /// A lock on a file that nobody else can open.
@@ -142,6 +151,13 @@ fn lockers(locks: &[u8]) -> impl Iterator<Item = u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_root_and_the_same_user_can_keep_an_agent_from_acting() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(may_disarm(0) && may_disarm(own));
+        assert!(!may_disarm(own + 1));
+    }
 
     struct Place(tempfile::TempDir);
 
