@@ -5,11 +5,16 @@
 //! where a protected process is found. It refuses to kill a cgroup that is not a container, to act by name instead of by
 //! open handle, and to wait for a victim.
 //!
-//! It is also the only crate that may use `unsafe`, and does so in one place: `process_mrelease(2)`, which has no safe
-//! wrapper.
+//! It is also the only crate that may use `unsafe`, and does so in two places: `process_mrelease(2)`, which has no safe
+//! wrapper, and `madvise(2)` of its own code.
 
 mod actor;
 mod clock;
+#[allow(
+    unsafe_code,
+    reason = "madvise(2) can lose what is in memory; pages of a file that nobody writes come back from there"
+)]
+mod code;
 mod dip;
 mod error;
 mod file;
@@ -32,6 +37,7 @@ mod veto;
 mod victim;
 
 pub use actor::{ActConfig, Actor, ActorHandle};
+pub use code::give_back_code;
 pub use dip::{DipEnd, Recovered, recover_dips};
 pub use error::ActError;
 pub use order::{CgroupPlace, CgroupVersion, Note, Order, Place, ReclaimEnd, Rejected, Report};

@@ -5,6 +5,7 @@
 
 mod slot;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -15,8 +16,10 @@ use forestall_decide::{GroupId, Moment, Outcome, Pods, Policy, ProcessId, Sample
 pub use self::slot::Slot;
 use self::slot::What;
 
-/// Slots between the two threads: at the shortest time between two looks, a third of a second.
-const SLOTS: usize = 32;
+/// Slots between the two threads at most: at the shortest time between two looks, a third of a second.
+const SLOTS_MAX: usize = 32;
+/// Slots to begin with. Each costs memory even while it is not used, and a calm machine needs one or two.
+const SLOTS_FEW: usize = 8;
 /// Cgroups whose names are remembered as told; of more, some are told again.
 const TOLD_MAX: usize = 8192;
 
@@ -32,6 +35,10 @@ pub trait Namer {
 #[derive(Debug)]
 pub struct Tap {
     free: Receiver<Box<Slot>>,
+    /// Free ones that are here already. The one that came back last is used first, so that the memory of the others is not
+    /// touched.
+    #[allow(clippy::vec_box, reason = "slots travel in their boxes and are large")]
+    spare: Vec<Box<Slot>>,
     full: SyncSender<Box<Slot>>,
     lost: u64,
     /// In order, to be searched.
@@ -43,7 +50,11 @@ pub struct Tap {
 #[derive(Debug)]
 pub struct Intake {
     full: Receiver<Box<Slot>>,
+    /// Those that came and were not asked for yet, the oldest first.
+    waiting: VecDeque<Box<Slot>>,
     free: SyncSender<Box<Slot>>,
+    /// Slots there are.
+    slots: usize,
     groups: usize,
     processes: usize,
 }
@@ -61,25 +72,25 @@ pub enum Waited {
 
 /// Makes both ends, with room for samples of this size; more is made when it is needed.
 pub fn open(groups: usize, processes: usize) -> (Tap, Intake) {
-    let (to_intake, full) = sync_channel(SLOTS);
-    let (to_tap, free) = sync_channel(SLOTS);
-    for _ in 0..SLOTS {
-        // There is room for all of them, and the other end is alive.
-        let _ = to_tap.try_send(Box::new(Slot::new(groups, processes)));
-    }
+    let (to_intake, full) = sync_channel(SLOTS_MAX);
+    let (to_tap, free) = sync_channel(SLOTS_MAX);
     let tap = Tap {
         free,
+        spare: Vec::with_capacity(SLOTS_MAX),
         full: to_intake,
         lost: 0,
         told_groups: Vec::with_capacity(TOLD_MAX),
         told_processes: Vec::with_capacity(TOLD_MAX),
     };
-    let intake = Intake {
+    let mut intake = Intake {
         full,
+        waiting: VecDeque::with_capacity(SLOTS_MAX),
         free: to_tap,
+        slots: 0,
         groups,
         processes,
     };
+    intake.make_slots(SLOTS_FEW);
     (tap, intake)
 }
 
@@ -122,7 +133,9 @@ impl Tap {
     }
 
     fn take(&mut self, at: Moment) -> Option<Box<Slot>> {
-        let Ok(mut slot) = self.free.try_recv() else {
+        // There is room for every slot there is.
+        self.spare.extend(self.free.try_iter());
+        let Some(mut slot) = self.spare.pop() else {
             self.lost = self.lost.saturating_add(1);
             return None;
         };
@@ -131,7 +144,7 @@ impl Tap {
     }
 
     fn send(&mut self, slot: Box<Slot>) {
-        // There are as many places as slots, so this fails only where nobody records any more.
+        // There are at least as many places as slots, so this fails only where nobody records any more.
         if self.full.try_send(slot).is_err() {
             self.lost = self.lost.saturating_add(1);
         }
@@ -180,12 +193,30 @@ fn tell<T: Ord + Copy>(
 }
 
 impl Intake {
-    /// The next input, waiting for it no longer than this.
-    pub fn wait(&self, time: Duration) -> Waited {
-        match self.full.recv_timeout(time) {
-            Ok(slot) => Waited::Slot(slot),
-            Err(RecvTimeoutError::Timeout) => Waited::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Waited::Closed,
+    /// The next input, waiting for it no longer than this. Where many wait already, more slots are made.
+    pub fn wait(&mut self, time: Duration) -> Waited {
+        if self.waiting.is_empty() {
+            match self.full.recv_timeout(time) {
+                Ok(slot) => self.waiting.push_back(slot),
+                Err(RecvTimeoutError::Timeout) => return Waited::Nothing,
+                Err(RecvTimeoutError::Disconnected) => return Waited::Closed,
+            }
+        }
+        self.waiting.extend(self.full.try_iter());
+        if self.waiting.len() * 2 >= self.slots {
+            self.make_slots((self.slots * 2).min(SLOTS_MAX));
+        }
+        self.waiting.pop_front().map_or(Waited::Nothing, Waited::Slot)
+    }
+
+    /// Makes as many as are missing to so many.
+    fn make_slots(&mut self, wanted: usize) {
+        while self.slots < wanted {
+            self.slots += 1;
+            // There is room for every slot there may be, and the other end is alive or needs none.
+            let _ = self
+                .free
+                .try_send(Box::new(Slot::new(self.groups, self.processes)));
         }
     }
 

@@ -87,6 +87,11 @@ fn an_input_is_handed_over_without_allocating_and_what_is_lost_is_said() {
     // The channels' own memory grows when they are first waited on.
     tap.sample(Moment(1), &small, &Same);
     assert_eq!(drain(&mut intake, &mut encoder, &mut out), 0);
+    // There are eight slots, and twice as many once as many as half of them wait, up to thirty-two.
+    for (count, lost) in [(9, 0), (16, 1), (3, 0)] {
+        (0..count).for_each(|_| tap.policy(Moment(1), &Policy::default()));
+        assert_eq!(drain(&mut intake, &mut encoder, &mut out), lost);
+    }
 
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     // Thirty-six inputs find thirty-two slots; cgroups come and go in them.
@@ -121,8 +126,9 @@ fn an_input_is_handed_over_without_allocating_and_what_is_lost_is_said() {
             _ => {}
         }
     }
-    assert_eq!((samples + lost, last), (1 + 36 + 1 + 60 + 1, 300));
-    assert!(lost < 4 + 1 + 32, "{lost} lost");
+    // All samples, and the one policy that found no slot.
+    assert_eq!((samples + lost, last), (1 + 36 + 1 + 60 + 1 + 1, 300));
+    assert!(lost < 1 + 4 + 1 + 32, "{lost} lost");
     // All names fit into few samples.
     assert!((0..300).all(|id| reader.names().group(GroupId(id)).is_some()));
 }

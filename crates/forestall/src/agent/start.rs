@@ -1,12 +1,12 @@
 //! Getting ready: everything the guard will need is opened, tried and measured before the first look, and what is missing
 //! is said with what it costs.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use forestall_act::{ActConfig, Actor, ActorHandle, CgroupVersion, lock_memory};
+use forestall_act::{ActConfig, Actor, ActorHandle, CgroupVersion, give_back_code, lock_memory};
 use forestall_decide::{Bytes, GroupKind, Mode, Policy, Preset, Rung, Span};
 use forestall_kernel::cgroup::Version;
 use forestall_sense::{Capabilities, Member, SenseConfig, Sensor};
@@ -53,6 +53,10 @@ pub(crate) fn start(settings: &Settings, nice: i32) -> anyhow::Result<Started> {
     let proc_root = root.join("proc");
     let mut notes = Vec::new();
     raise_open_files();
+    let own_proc = open_directory(&proc_root)?;
+    // What was needed so far is needed no more; what is tried and used from here on is to stay in memory. A kernel that does
+    // not do it leaves the process larger, and that is all.
+    let _ = give_back_code(own_proc.as_fd());
     let config = SenseConfig {
         prefix: root.clone(),
         proc_root: proc_root.clone(),
@@ -85,7 +89,7 @@ pub(crate) fn start(settings: &Settings, nice: i32) -> anyhow::Result<Started> {
         .or_else(|| sensor.roster().iter().next());
     let group = tried.map(|member| (Arc::clone(&member.handle), act_version(member.version)));
     let swaps = sensor.last().node.swap_total > Bytes::ZERO;
-    let mut ground = Ground::new(root, open_directory(&proc_root)?, group, swaps, nice);
+    let mut ground = Ground::new(root, own_proc, group, swaps, nice);
     // Before the guard's priority is raised, which the threads would inherit.
     let actor = Actor::start(&ActConfig {
         proc_root: proc_root.clone(),

@@ -29,8 +29,6 @@ const STACK_BYTES: usize = 256 << 10;
 const SYNC_SPACING: Span = Span::secs(5);
 /// After a failed write the next segment is not tried before this.
 const RETRY_SPACING: Span = Span::secs(60);
-/// How long the thread waits for an input before it looks whether something is to be synced.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How much is kept.
 #[derive(Clone, Debug)]
@@ -87,7 +85,7 @@ pub(crate) fn start(
         syncer: Syncer::start()?,
         out: Vec::with_capacity(64 << 10),
         not_before: None,
-        synced: now(),
+        sync_at: None,
         herald,
     };
     writer.open_segment(now())?;
@@ -124,14 +122,15 @@ struct Writer {
     out: Vec<u8>,
     /// Not tried again before then, after a failure.
     not_before: Option<Moment>,
-    synced: Moment,
+    /// When the disk is to have what was written since it was told last; `None` where it has all.
+    sync_at: Option<Moment>,
     herald: Herald,
 }
 
 impl Writer {
     fn run(&mut self, mut intake: Intake) {
         loop {
-            match intake.wait(PATIENCE) {
+            match intake.wait(self.patience()) {
                 Waited::Slot(slot) => {
                     self.record(&slot);
                     intake.give_back(slot);
@@ -163,11 +162,11 @@ impl Writer {
         self.encoder.set_clock(at, unix_micros());
         slot.record(&mut self.encoder, &mut self.out);
         // Without a segment the encoder goes on alone, so that the next one begins with what is known then.
-        if let Some(segment) = &mut self.segment
-            && let Err(error) = segment.append(&self.out)
-        {
-            self.segment = None;
-            self.fail(at, &error);
+        if let Some(segment) = &mut self.segment {
+            match segment.append(&self.out) {
+                Ok(()) => self.sync_at = self.sync_at.or(Some(now() + SYNC_SPACING)),
+                Err(error) => self.fail(at, &error),
+            }
         }
         self.out.clear();
     }
@@ -194,14 +193,24 @@ impl Writer {
         );
     }
 
+    /// How long the next input is waited for: for ever where the disk has everything.
+    fn patience(&self) -> Duration {
+        self.sync_at.map_or(Duration::MAX, |sync_at| {
+            Duration::from_micros(sync_at.since(now()).0)
+        })
+    }
+
     fn sync(&mut self) {
         let at = now();
-        if at.since(self.synced) < SYNC_SPACING {
+        if self.sync_at.is_none_or(|sync_at| at < sync_at) {
             return;
         }
-        self.synced = at;
-        if let Some(Err(error)) = self.segment.as_ref().map(|segment| self.syncer.sync(segment)) {
-            self.fail(at, &error);
+        self.sync_at = None;
+        match self.segment.as_ref().map(|segment| self.syncer.sync(segment)) {
+            // One is under way, and may have begun before the last was written.
+            Some(Ok(false)) => self.sync_at = Some(at + SYNC_SPACING),
+            Some(Err(error)) => self.fail(at, &error),
+            Some(Ok(true)) | None => {}
         }
     }
 }

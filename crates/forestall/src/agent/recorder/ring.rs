@@ -70,15 +70,14 @@ impl Syncer {
         Ok(Self { files, failed })
     }
 
-    /// Sees to it that what is written reaches the disk, without waiting for it. The error is that of a time before.
-    pub(super) fn sync(&self, segment: &Segment) -> io::Result<()> {
+    /// Sees to it that what is written reaches the disk, without waiting for it; false where others still wait for that. The
+    /// error is that of a time before.
+    pub(super) fn sync(&self, segment: &Segment) -> io::Result<bool> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(error) = failed {
             return Err(error);
         }
-        // One that is still under way is followed by another soon enough.
-        let _ = self.files.try_send(segment.file.try_clone()?);
-        Ok(())
+        Ok(self.files.try_send(segment.file.try_clone()?).is_ok())
     }
 }
 
