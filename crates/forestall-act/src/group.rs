@@ -1,5 +1,9 @@
 //! A cgroup through its open directory: who it is, who lives in it, what it holds, and its kill file.
 
+mod mark;
+
+pub(crate) use mark::mark_of;
+
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -78,6 +78,12 @@ pub enum Note {
         /// Why it may not be touched.
         protection: Protection,
     },
+    /// The last check found that the target cgroup itself, or the one that a target process lives in, may not be touched,
+    /// whoever is in it: somebody has marked it since.
+    ProtectedGroup {
+        /// Why it may not be touched.
+        protection: Protection,
+    },
     /// The target is a cgroup that is never killed as a whole.
     NotAContainer,
     /// The action does not fit its place, such as a reclaim from a process.

@@ -1,5 +1,8 @@
 //! The rights the rungs need, each exercised at the start without harm, so that a missing one is known before it is
 //! needed. Nothing is killed, reclaimed or left changed.
+//!
+//! Not tested, because it is not asked for: `CAP_SYS_ADMIN`, without which the kernel shows no attribute in `trusted.*`. A mark
+//! that is to spare a cgroup (`user.forestall`, `user.delegate`) belongs in `user.*`, which everybody may read.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::group;
 use crate::kill::Seen;
 use crate::order::{CgroupPlace, Note, Place};
-use crate::process::{self, ProcessDir};
+use crate::process::{self, Facts, ProcessDir};
 use crate::veto::{OwnLine, protection_of};
 
 /// How many of the largest victims are helped along with `process_mrelease`.
@@ -18,6 +18,9 @@ const RELEASED_MAX: usize = 4;
 
 /// Processes for which room is made at the start, so that an ordinary container is listed without allocating.
 const PROCESSES_PREPARED: usize = 4096;
+
+/// A pause process holds some hundred KiB.
+const PAUSE_BYTES_MAX: u64 = 16 << 20;
 
 /// Whom a kill is aimed at.
 #[derive(Debug)]
@@ -221,11 +224,19 @@ impl Hands {
         let own = self.own_line()?;
         self.living.clear();
         for pid in &self.pids {
-            if let Some(found) = check(&self.proc_root, *pid, &own, false)? {
-                self.living.push(found);
+            let Some(facts) = check(&self.proc_root, *pid, &own, false)? else {
+                continue;
+            };
+            if self.pids.len() == 1 && is_pause(&facts, place) {
+                return Err(Refusal::Vetoed(Note::Protected {
+                    pid: *pid,
+                    protection: Protection::Pause,
+                }));
             }
+            self.living.push((facts.id, facts.resident_pages));
         }
-        Ok(())
+        // Last, so that the least time passes between this look and the signal.
+        check_marks(place)
     }
 
     fn own_line(&self) -> Result<OwnLine, Refusal> {
@@ -235,7 +246,7 @@ impl Hands {
     fn check_process(&mut self, id: ProcessId) -> Result<(), Refusal> {
         let own = self.own_line()?;
         match check(&self.proc_root, id.pid, &own, true)? {
-            Some((found, _)) if found == id => Ok(()),
+            Some(found) if found.id == id => Ok(()),
             _ => Err(Refusal::Gone),
         }
     }
@@ -265,12 +276,7 @@ impl Hands {
 }
 
 /// Checks one process. `None`: it is gone or a zombie, so there is nothing to signal.
-fn check(
-    proc_root: &OwnedFd,
-    pid: u32,
-    own: &OwnLine,
-    node_agents: bool,
-) -> Result<Option<(ProcessId, u64)>, Refusal> {
+fn check(proc_root: &OwnedFd, pid: u32, own: &OwnLine, node_agents: bool) -> Result<Option<Facts>, Refusal> {
     let protected = |protection| Refusal::Vetoed(Note::Protected { pid, protection });
     if pid == 0 {
         // It lives in a PID namespace that is not ours, so that nobody can say who it is.
@@ -282,11 +288,25 @@ fn check(
         Ok((facts, oom_score_adj)) => match protection_of(&facts, oom_score_adj, own, node_agents) {
             Some(protection) => Err(protected(protection)),
             None if facts.zombie => Ok(None),
-            None => Ok(Some((facts.id, facts.resident_pages))),
+            None => Ok(Some(facts)),
         },
         Err(Errno::SRCH) => Ok(None),
         Err(error) => Err(Refusal::Failed(error)),
     }
+}
+
+/// Whether somebody has marked the cgroup so that nobody in it may be touched.
+fn check_marks(place: &CgroupPlace) -> Result<(), Refusal> {
+    match group::mark_of(place).map_err(lost)? {
+        Some(protection) => Err(Refusal::Vetoed(Note::ProtectedGroup { protection })),
+        None => Ok(()),
+    }
+}
+
+/// Whether this, alone in its cgroup, is what holds a pod's namespaces open. A name is the process's own choice, so one that
+/// has grown is somebody who took it.
+fn is_pause(facts: &Facts, place: &CgroupPlace) -> bool {
+    facts.comm() == b"pause" && group::current_bytes(place).is_none_or(|bytes| bytes <= PAUSE_BYTES_MAX)
 }
 
 fn lost(error: Errno) -> Refusal {

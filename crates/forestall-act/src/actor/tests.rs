@@ -1,5 +1,6 @@
 //! Real children of the test, real signals, no root: each waits for a condition, bounded in time, never for a time.
 
+mod recheck;
 mod reclaim;
 
 use super::*;

@@ -1,0 +1,82 @@
+//! What may have changed between the sample that chose the victim and the signal.
+
+use super::*;
+use rustix::fs::XattrFlags;
+
+fn mark(dir: &Path, name: &str, value: &[u8]) {
+    rustix::fs::setxattr(dir, name, value, XattrFlags::empty()).expect("a file system with attributes");
+}
+
+/// The child must still live; it is then ended by the test itself.
+fn assert_lives(mut child: Child) {
+    assert_eq!(child.try_wait().expect("our own child"), None, "it lives");
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
+}
+
+#[test]
+fn a_cgroup_that_was_opted_out_since_is_spared() {
+    let (handle, child) = (start(), child(":"));
+    let pod = tempfile::tempdir().expect("a directory");
+    let container = pod.path().join("c1");
+    fs::create_dir(&container).expect("a directory");
+    let place = fake_group(&container, &[child.id()], CgroupVersion::V2);
+    fs::write(container.join("cgroup.kill"), "").expect("a file");
+    // The place is held since before; its pod is marked now.
+    mark(pod.path(), "user.forestall", b"never");
+    assert_eq!(
+        handle.submit(order(1, Span::default(), Place::Cgroup(place))),
+        Ok(())
+    );
+    let report = wait_for(&handle, 1).0;
+    let opted_out = Note::ProtectedGroup {
+        protection: Protection::OptedOut,
+    };
+    assert_eq!(
+        (report.outcome.kind, report.note),
+        (OutcomeKind::Vetoed, opted_out)
+    );
+    assert_eq!(fs::read(container.join("cgroup.kill")).expect("the file"), b"");
+    assert_lives(child);
+}
+
+#[test]
+fn opting_out_after_term_holds_back_the_kill() {
+    let (handle, child) = (start(), child("trap '' TERM"));
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[child.id()], CgroupVersion::V2);
+    let mut first = order(1, Span::secs(600), Place::Cgroup(place));
+    first.action.deadline = Span::secs(600);
+    assert_eq!(handle.submit(first.clone()), Ok(()));
+    let until = Instant::now() + PATIENCE;
+    while handle.take_outcome().is_none() {
+        assert!(Instant::now() < until, "TERM was never sent");
+        wait_for_report(&handle);
+    }
+    mark(root.path(), "user.forestall", b"never");
+    (first.action.id, first.action.escalate) = (ActionId(2), true);
+    assert_eq!(handle.submit(first), Ok(()));
+    assert_eq!(wait_for(&handle, 2).0.outcome.kind, OutcomeKind::Vetoed);
+    assert_lives(child);
+}
+
+#[test]
+fn a_pause_process_alone_is_spared_and_who_only_took_its_name_is_not() {
+    let (handle, mut child) = (start(), child("printf pause > /proc/$$/comm"));
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[child.id()], CgroupVersion::V2);
+    fs::write(root.path().join("memory.current"), "300000\n").expect("a file");
+    let kill = order(1, Span::default(), Place::Cgroup(place));
+    assert_eq!(handle.submit(kill.clone()), Ok(()));
+    let report = wait_for(&handle, 1).0;
+    let pause = Note::Protected {
+        pid: child.id(),
+        protection: Protection::Pause,
+    };
+    assert_eq!((report.outcome.kind, report.note), (OutcomeKind::Vetoed, pause));
+    assert_eq!(child.try_wait().expect("our own child"), None, "it lives");
+    // 16 MiB and a byte: no pause process holds as much.
+    fs::write(root.path().join("memory.current"), "16777217\n").expect("a file");
+    assert_eq!(handle.submit(kill), Ok(()));
+    assert_eq!(signal_of(&mut child), Some(9));
+}
