@@ -319,7 +319,7 @@ impl Engine {
     }
 
     fn follow_preset(&mut self, now: Moment, sample: &Sample) {
-        let Some(wish) = judge_preset(sample, &self.policy) else {
+        let Some(wish) = judge_preset(sample, &self.pods, &self.policy) else {
             return;
         };
         let Some(reading) = self.readings.first().copied() else {

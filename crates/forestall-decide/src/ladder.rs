@@ -178,7 +178,7 @@ impl Engine {
             Victims::Culprit | Victims::Kubelet if self.pods.is_fresh(now) => self
                 .rank_for_kill(sample, reading)
                 .ok_or(RefusalReason::NoCulprit),
-            Victims::Priority => lowest_priority(sample).ok_or(RefusalReason::NothingToKill),
+            Victims::Priority => lowest_priority(sample, &self.pods).ok_or(RefusalReason::NothingToKill),
             Victims::Culprit | Victims::Kubelet => Err(RefusalReason::NoCulprit),
         }
     }

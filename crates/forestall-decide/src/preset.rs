@@ -1,10 +1,13 @@
 //! Rules from public documents, kept runnable as they were written, with their faults: they read one figure and act.
+//! One thing they did not write is added: a pod that may not be touched is not.
 
 use crate::decision::Target;
-use crate::input::{GroupKind, Qos, Sample};
+use crate::input::{GroupKind, GroupSample, Qos, Sample};
+use crate::pods::Pods;
 use crate::policy::{Policy, Preset};
 use crate::rung::Rung;
 use crate::units::Bytes;
+use crate::victim::may_touch;
 
 /// What a preset wants done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub(crate) struct Wish {
 }
 
 /// Asks the preset in force; `None` for forestall's own rules, and when the preset is content.
-pub(crate) fn judge_preset(sample: &Sample, policy: &Policy) -> Option<Wish> {
+pub(crate) fn judge_preset(sample: &Sample, pods: &Pods, policy: &Policy) -> Option<Wish> {
     let node = &sample.node;
     match policy.preset {
         Preset::Forestall => None,
@@ -36,25 +39,31 @@ pub(crate) fn judge_preset(sample: &Sample, policy: &Policy) -> Option<Wish> {
             };
             Some(Wish {
                 rung: Rung::Kill,
-                target: lowest_priority(sample),
+                target: lowest_priority(sample, pods),
                 rule,
             })
         }
     }
 }
 
-/// Low priority first: BestEffort before Burstable before Guaranteed, the largest among equals.
-pub(crate) fn lowest_priority(sample: &Sample) -> Option<Target> {
+/// Low priority first: BestEffort before Burstable before Guaranteed, the largest among equals. Whoever is known to be a pod
+/// that may not be touched is no choice, however old the news of it are (rule 5).
+pub(crate) fn lowest_priority(sample: &Sample, pods: &Pods) -> Option<Target> {
     let rank = |kind: GroupKind| match kind {
         GroupKind::Container(Qos::BestEffort) => Some(3),
         GroupKind::Container(Qos::Burstable) => Some(2),
         GroupKind::Container(Qos::Guaranteed) => Some(1),
         _ => None,
     };
+    let is_spared = |group: &GroupSample| {
+        pods.owning(sample, Target::Group(group.id))
+            .is_some_and(|pod| may_touch(&pod).is_err())
+    };
     sample
         .groups
         .iter()
         .filter(|group| group.protection.is_none() && group.populated && group.unreclaimable() > Bytes::ZERO)
+        .filter(|group| rank(group.kind).is_some() && !is_spared(group))
         .filter_map(|group| {
             rank(group.kind).map(|rank| (rank, group.unreclaimable(), core::cmp::Reverse(group.id)))
         })

@@ -210,6 +210,49 @@ fn where_nobody_explains_it_the_lowest_priority_goes_if_the_policy_says_so() {
     assert_eq!(world.killed().first(), Some(&leaker(3)));
 }
 
+/// Rule 5. The lowest priority and the largest there would be has opted out, is critical, or comes straight back.
+#[test]
+fn whoever_may_not_be_touched_is_not_chosen_by_priority_either() {
+    type Change = fn(&mut forestall_decide::Pod);
+    let cases: [Change; 4] = [
+        |pod| pod.standing.vetoed = true,
+        |pod| pod.priority = forestall_decide::CRITICAL_PRIORITY,
+        |pod| pod.owner = forestall_decide::Owner::DaemonSet,
+        |pod| pod.owner = forestall_decide::Owner::Nobody,
+    ];
+    for (case, change) in cases.into_iter().enumerate() {
+        for preset in [
+            forestall_decide::Preset::Forestall,
+            forestall_decide::Preset::WarStoryA,
+        ] {
+            // Three that grow alike: none of them explains half of it.
+            let mut world = World::new(512, 400);
+            for id in [1, 2, 4] {
+                world.container(id, 40).rate = 6 * MIB;
+                world.pod(id);
+            }
+            world.container(3, 20).qos = forestall_decide::Qos::BestEffort;
+            world.pod(3);
+            change(world.pods.list.last_mut().expect("pod 3"));
+            let policy = Policy {
+                mode: Mode::Enforce,
+                victims: forestall_decide::Victims::Priority,
+                rungs: Rungs::of(&[Rung::Kill]),
+                preset,
+                war_story_used_permille: 500,
+                ..Policy::default()
+            };
+            world.run(&mut Engine::new(policy), Span::secs(20), |_| ());
+            let killed = world.killed();
+            assert!(
+                !killed.is_empty(),
+                "case {case}, {preset:?}: somebody else is left"
+            );
+            assert!(!killed.contains(&leaker(3)), "case {case}, {preset:?}");
+        }
+    }
+}
+
 #[test]
 fn a_neighbour_that_has_stopped_growing_does_not_hide_the_culprit() {
     let mut world = World::new(1024, 600);
