@@ -3,14 +3,15 @@
 //!
 //! What it refuses to do: act (orders go to the act threads), speak (events go to the talk thread), or wait for either.
 
-use forestall_act::ActorHandle;
+use forestall_act::{ActorHandle, Rejected};
 use forestall_decide::{
-    Bytes, Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, Target,
+    Action, Bytes, Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, Target,
     WallKind, next_glance,
 };
 use forestall_sense::Sensor;
 use forestall_trace::tap::Tap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::clock::now;
 use super::place::{SensorNames, place_order};
@@ -21,6 +22,10 @@ use super::trigger::Triggers;
 const OWN_FDS: usize = 2;
 /// More triggers than this are never armed: the machine's and those of the nodes named `kubepods`.
 const TRIGGERS_MAX: usize = 6;
+
+/// Orders of one decision for which there is room from the start: twice what the engine follows at once. A larger decision has
+/// grown the engine's own lists just as well.
+const LOST_USUAL: usize = 64;
 
 /// A wall nearer than this is worth reading the host's processes for.
 const NEAR: Span = Span::secs(60);
@@ -68,6 +73,7 @@ pub(crate) fn run(setup: GuardSetup) {
         post: setup.post,
         commands: setup.commands,
         wake_at: now(),
+        lost: Vec::with_capacity(LOST_USUAL),
         calm: None,
     };
     guard.post.policy(now(), &setup.policy);
@@ -83,6 +89,8 @@ struct Guard {
     post: Post,
     commands: Commands,
     wake_at: Moment,
+    /// Outcomes of orders that could not be handed over. Empty between two looks; kept for its room.
+    lost: Vec<Outcome>,
     /// What was left of the machine's own wall when the engine was asked last; `None` where it has to be asked each time.
     calm: Option<Bytes>,
 }
@@ -193,12 +201,27 @@ impl Guard {
 
     fn take_reports(&mut self, now: Moment) {
         while let Some(report) = self.actor.take_report() {
-            self.engine.step(now, Input::Outcome(&report.outcome));
-            if let Some(tap) = &mut self.tap {
-                tap.outcome(now, &report.outcome);
-            }
-            self.post.outcome(now, &report.outcome);
+            self.take_outcome(now, &report.outcome);
         }
+    }
+
+    /// Answers for the orders of the last decision that could not be handed over.
+    fn answer_lost(&mut self, at: Moment) {
+        let mut lost = std::mem::take(&mut self.lost);
+        for outcome in &lost {
+            self.take_outcome(at, outcome);
+        }
+        lost.clear();
+        self.lost = lost;
+    }
+
+    fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {
+        let decision = self.engine.step(now, Input::Outcome(outcome));
+        self.post.ignored(now, &decision, &SensorNames(&self.sensor));
+        if let Some(tap) = &mut self.tap {
+            tap.outcome(now, outcome);
+        }
+        self.post.outcome(now, outcome);
     }
 
     /// Tells the engine of the glances since it was asked last.
@@ -229,25 +252,10 @@ impl Guard {
         let policy = *self.engine.policy();
         let decision = self.engine.step(at, Input::Sample(sample));
         // Orders first: everything else can wait for them.
-        let mut lost = [None; 4];
         if policy.mode == Mode::Enforce {
-            for action in decision.actions {
-                let handed = place_order(action, &self.sensor).map(|order| self.actor.submit(order));
-                let kind = match handed {
-                    Some(Ok(())) => continue,
-                    Some(Err(_)) => OutcomeKind::Failed(rustix::io::Errno::AGAIN.raw_os_error()),
-                    None => OutcomeKind::Gone,
-                };
-                if let Some(slot) = lost.iter_mut().find(|slot| slot.is_none()) {
-                    *slot = Some(Outcome {
-                        action: action.id,
-                        rung: action.rung,
-                        kind,
-                        freed: forestall_decide::Bytes::ZERO,
-                        took: Span(0),
-                    });
-                }
-            }
+            hand_over(decision.actions, &mut self.lost, |action| {
+                place_order(action, &self.sensor).map(|order| self.actor.submit(order))
+            });
         }
         let wake_in = decision.wake_in;
         let attention = suspects_host(&decision);
@@ -269,17 +277,42 @@ impl Guard {
         if let Some(tap) = &mut self.tap {
             tap.sample(at, sample, &SensorNames(&self.sensor));
         }
-        for outcome in lost.iter().flatten() {
-            self.engine.step(at, Input::Outcome(outcome));
-            if let Some(tap) = &mut self.tap {
-                tap.outcome(at, outcome);
-            }
-            self.post.outcome(at, outcome);
-        }
+        self.answer_lost(at);
         self.sensor.set_attention(attention);
         self.sensor.set_rest(rest);
         self.calm = calm;
         self.wake_at = at + wake_in;
+    }
+}
+
+/// Hands every order over; of those that cannot be, `lost` takes the outcome.
+fn hand_over(
+    actions: &[Action],
+    lost: &mut Vec<Outcome>,
+    mut submit: impl FnMut(&Action) -> Option<Result<(), Rejected>>,
+) {
+    for action in actions {
+        let kind = match submit(action) {
+            Some(Ok(())) => continue,
+            Some(Err(why)) => OutcomeKind::Failed(errno_of(why).raw_os_error()),
+            None => OutcomeKind::Gone,
+        };
+        lost.push(Outcome {
+            action: action.id,
+            rung: action.rung,
+            kind,
+            freed: Bytes::ZERO,
+            took: Span(0),
+        });
+    }
+}
+
+/// The system's own word for why an order was not taken, which is all that an outcome can carry.
+const fn errno_of(why: Rejected) -> Errno {
+    match why {
+        Rejected::Busy => Errno::AGAIN,
+        Rejected::Stopped => Errno::PIPE,
+        Rejected::NoHand => Errno::OPNOTSUPP,
     }
 }
 
@@ -319,13 +352,14 @@ fn suspects_host(decision: &Decision<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use forestall_decide::{BytesPerSecond, Confidence, Limit, Runway, WallReading};
+    use forestall_decide::{
+        ActionId, BytesPerSecond, Confidence, Evidence, GroupId, Limit, Rung, Runway, WallReading,
+    };
 
     use super::*;
 
-    #[test]
-    fn glances_do_only_where_the_engine_asks_for_no_earlier_look() {
-        let own = WallReading {
+    fn own_wall() -> WallReading {
+        WallReading {
             wall: WallKind::Kernel,
             scope: None,
             limit: Limit::Bytes(Bytes::mebi(8_192)),
@@ -338,7 +372,60 @@ mod tests {
             confidence: Confidence::None,
             culprit: None,
             alarmed: false,
+        }
+    }
+
+    #[test]
+    fn every_order_that_cannot_be_handed_over_has_an_outcome() {
+        let orders = |count: usize| -> Vec<Action> {
+            let one = |id| Action {
+                id: ActionId(id),
+                rung: Rung::Kill,
+                target: Target::Group(GroupId(id)),
+                bytes: Bytes::mebi(1),
+                grace: Span(0),
+                deadline: Span::secs(1),
+                escalate: false,
+                evidence: Evidence {
+                    reading: own_wall(),
+                    time_to_effect: Span(0),
+                    rule: "test",
+                },
+            };
+            (1..).take(count).map(one).collect()
         };
+        let mut lost = Vec::with_capacity(LOST_USUAL);
+        // As many as there is room for in the queues of the act threads, and more; every tenth is gone, every third is taken.
+        for count in [5, 40, LOST_USUAL, 200] {
+            lost.clear();
+            let mut taken = 0;
+            hand_over(&orders(count), &mut lost, |action| match action.id.0 {
+                id if id % 3 == 0 => {
+                    taken += 1;
+                    Some(Ok(()))
+                }
+                id if id % 10 == 0 => None,
+                _ => Some(Err(Rejected::Busy)),
+            });
+            assert_eq!(lost.len() + taken, count, "of {count}");
+            for outcome in &lost {
+                let kind = match outcome.action.0 % 10 {
+                    0 => OutcomeKind::Gone,
+                    // EAGAIN, asm-generic/errno-base.h.
+                    _ => OutcomeKind::Failed(11),
+                };
+                assert_eq!((outcome.kind, outcome.rung), (kind, Rung::Kill));
+            }
+            lost.dedup_by_key(|outcome| outcome.action);
+            assert_eq!(lost.len() + taken, count, "each once");
+            // A decision of the usual size takes no memory.
+            assert!(count > LOST_USUAL || lost.capacity() == LOST_USUAL);
+        }
+    }
+
+    #[test]
+    fn glances_do_only_where_the_engine_asks_for_no_earlier_look() {
+        let own = own_wall();
         let policy = Policy {
             fill_rate: BytesPerSecond(1 << 30),
             tick_idle: Span::secs(10),

@@ -18,7 +18,11 @@
 //!     while let Some(command) = commands.take() { … Command::Policy(policy) → engine.step + post.policy; Stop → break }
 //!     let decision = engine.step(now, Input::Sample(&sample));
 //!     post.publish(&Tick { now, took, … }, &sample, &decision, &sensor);   // sensor: Names
-//!     for outcome in actor { engine.step(Input::Outcome(&outcome)); post.outcome(now, &outcome); }
+//!     for outcome in actor {
+//!         let decision = engine.step(Input::Outcome(&outcome));
+//!         post.ignored(now, &decision, &sensor);
+//!         post.outcome(now, &outcome);
+//!     }
 //! }
 //! ```
 //!
@@ -32,6 +36,7 @@ mod event;
 mod herald;
 mod label;
 mod post;
+mod reasons;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -44,9 +49,9 @@ pub(crate) use self::board::{BUCKET_BOUNDS, Board, Degraded, Health, Histogram};
 pub(crate) use self::command::{Command, Commander, Commands};
 #[cfg(test)]
 pub(crate) use self::event::Name;
-pub(crate) use self::event::{Event, EventKind, Inbox, Trouble};
+pub(crate) use self::event::{Event, EventKind, Inbox, Passed, Trouble, Unbelieved};
 pub(crate) use self::herald::Herald;
-pub(crate) use self::label::{ActionOutcome, AlarmStage, MODES, RUNGS, WALLS};
+pub(crate) use self::label::{ActionOutcome, AlarmStage, IgnoredKind, MODES, RUNGS, WALLS};
 pub(crate) use self::post::{Names, Post, Tick};
 pub(crate) use self::snapshot::{Row, Snapshot};
 

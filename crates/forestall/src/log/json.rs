@@ -4,12 +4,13 @@
 //! Names are escaped before they come here.
 
 use forestall_decide::{
-    Action, Culprit, Evidence, NodeSample, Outcome, OutcomeKind, Refusal, RefusalReason, Runway, Span,
-    Target, WallReading,
+    Action, Culprit, Evidence, Ignored, NodeSample, Outcome, OutcomeKind, Refusal, RefusalReason, Runway,
+    Span, Target, WallReading,
 };
 use serde::Serialize;
 
 use super::words;
+use crate::agent::shared::{IgnoredKind, Passed, Unbelieved};
 
 /// One line.
 #[derive(Serialize)]
@@ -126,6 +127,39 @@ pub(crate) struct OutcomeBody {
     scope: Option<String>,
     freed_bytes: u64,
     took_millis: u64,
+}
+
+/// Who was passed over, or a part of that list.
+#[derive(Serialize)]
+pub(crate) struct PassedBody {
+    wall: &'static str,
+    scope: Option<String>,
+    rung: &'static str,
+    /// The action that was decided instead.
+    action: Option<u64>,
+    /// How long the whole list is, and the place in it of the first that stands here.
+    count: u32,
+    first: u32,
+    pods: Vec<PassedPodBody>,
+}
+
+#[derive(Serialize)]
+struct PassedPodBody {
+    name: Option<String>,
+    #[serde(flatten)]
+    target: TargetBody,
+    why: &'static str,
+}
+
+/// Inputs that were not believed.
+#[derive(Serialize)]
+pub(crate) struct IgnoredBody {
+    what: &'static str,
+    count: u32,
+    target: Option<TargetBody>,
+    target_name: Option<String>,
+    action: Option<u64>,
+    back_millis: Option<u64>,
 }
 
 /// The kernel killed.
@@ -301,6 +335,55 @@ impl OutcomeBody {
             scope: name(scope),
             freed_bytes: outcome.freed.0,
             took_millis: outcome.took.as_millis(),
+        }
+    }
+}
+
+impl PassedBody {
+    /// With the name of the cgroup whose wall it is.
+    pub(crate) fn new(passed: &Passed, scope: &[u8]) -> Self {
+        let pods = passed.pods.iter().flatten().map(|pod| PassedPodBody {
+            name: name(pod.name.as_bytes()),
+            target: TargetBody::new(pod.target),
+            why: words::why_not(pod.why),
+        });
+        Self {
+            wall: passed.wall.label(),
+            scope: name(scope),
+            rung: passed.rung.label(),
+            action: passed.action.map(|action| action.0),
+            count: passed.count,
+            first: passed.first,
+            pods: pods.collect(),
+        }
+    }
+}
+
+impl IgnoredBody {
+    /// With the first one's name.
+    pub(crate) fn new(ignored: &Unbelieved, target: &[u8]) -> Self {
+        let none = Self {
+            what: IgnoredKind::of(ignored.what).label(),
+            count: ignored.count,
+            target: None,
+            target_name: name(target),
+            action: None,
+            back_millis: None,
+        };
+        match ignored.what {
+            Ignored::TooLarge(id) => Self {
+                target: Some(TargetBody::new(Target::Group(id))),
+                ..none
+            },
+            Ignored::UnknownAction(id) => Self {
+                action: Some(id.0),
+                ..none
+            },
+            Ignored::ClockBack(back) => Self {
+                back_millis: Some(back.as_millis()),
+                ..none
+            },
+            Ignored::SameMoment | Ignored::NoMachine | Ignored::PodsWithoutUid(_) => none,
         }
     }
 }

@@ -20,8 +20,8 @@ use forestall_decide::{Mode, Moment, Span};
 use serde::Serialize;
 
 use self::json::{
-    ActionBody, AlarmBody, Empty, EndBody, EvidenceBody, KillsBody, OutcomeBody, PollBody, Record,
-    RefusalBody, StatusBody, TroubleBody, Wall,
+    ActionBody, AlarmBody, Empty, EndBody, EvidenceBody, IgnoredBody, KillsBody, OutcomeBody, PassedBody,
+    PollBody, Record, RefusalBody, StatusBody, TroubleBody, Wall,
 };
 use self::sink::Sink;
 use crate::agent::shared::{AlarmStage, Board, Event, EventKind, Row, Snapshot};
@@ -182,6 +182,14 @@ impl Logger {
             EventKind::Refusal(refusal) => {
                 let body = RefusalBody::new(refusal, EvidenceBody::new(&refusal.evidence, scope, target));
                 self.put(at, level, "refusal", mode, &text, body);
+            }
+            EventKind::PassedOver(passed) => {
+                let body = PassedBody::new(passed, scope);
+                self.put(at, level, "passed-over", mode, &text, body);
+            }
+            EventKind::Ignored(ignored) => {
+                let body = IgnoredBody::new(ignored, target);
+                self.put(at, level, "ignored", mode, &text, body);
             }
             EventKind::Outcome(outcome) => {
                 self.put(

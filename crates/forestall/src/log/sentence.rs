@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use forestall_decide::{Bytes, Evidence, NodeSample, OutcomeKind, RefusalReason, Rung, Span, WallReading};
+use forestall_decide::{
+    Bytes, Evidence, Ignored, NodeSample, OutcomeKind, RefusalReason, Rung, Span, WallReading,
+};
 
 use super::json::PollBody;
 use super::{Level, escape, words};
-use crate::agent::shared::{AlarmStage, Event, EventKind, Row};
+use crate::agent::shared::{AlarmStage, Event, EventKind, Passed, Row, Unbelieved};
 
 /// The event's gravity and sentence.
 pub(super) fn of(event: &Event) -> (Level, String) {
@@ -75,6 +77,8 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 ),
             )
         }
+        EventKind::PassedOver(list) => (Level::Info, passed(list, scope)),
+        EventKind::Ignored(what) => (Level::Warn, ignored(what, &target)),
         EventKind::Outcome(outcome) => {
             let target = aimed_at(outcome.rung, event.target.as_bytes());
             let level = match outcome.kind {
@@ -116,6 +120,60 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 format!("could not {}{why}", escape::text(trouble.what)),
             )
         }
+    }
+}
+
+/// Who was passed over for one rung, each with the reason.
+fn passed(list: &Passed, scope: &[u8]) -> String {
+    let mut line = format!("passed over for {} at {}", list.rung.label(), list.wall.label());
+    // Writing to a String cannot fail.
+    if !scope.is_empty() {
+        let _ = write!(line, " {}", escape::bytes(scope));
+    }
+    if let Some(action) = list.action {
+        let _ = write!(line, ", before action {}", action.0);
+    }
+    let mut last = list.first;
+    for (nth, pod) in list.pods.iter().flatten().enumerate() {
+        let before = if nth == 0 { ":" } else { "," };
+        let who = known_as(pod.name.as_bytes());
+        let _ = write!(line, "{before} {who} ({})", words::why_not(pod.why));
+        last += 1;
+    }
+    if last < list.count || list.first > 0 {
+        let _ = write!(line, "; {} to {last} of {}", list.first + 1, list.count);
+    }
+    line
+}
+
+/// What of the inputs was not believed, and what that means.
+fn ignored(ignored: &Unbelieved, target: &str) -> String {
+    let count = ignored.count;
+    match ignored.what {
+        Ignored::SameMoment => "ignored: a second look at the same moment".to_owned(),
+        Ignored::ClockBack(back) => format!(
+            "ignored: the growth from before now, because the clock went back by {}",
+            fine(back)
+        ),
+        Ignored::NoMachine => {
+            "ignored: a look at a machine that has no memory at all; is its proc file system mounted?"
+                .to_owned()
+        }
+        Ignored::TooLarge(_) if count > 1 => format!(
+            "ignored: {target} and {} more, because each holds more than the machine and its swap have; none of them is \
+             acted upon",
+            count - 1
+        ),
+        Ignored::TooLarge(_) => {
+            format!(
+                "ignored: {target}, because it holds more than the machine and its swap have; it is not acted upon"
+            )
+        }
+        Ignored::UnknownAction(id) => format!(
+            "ignored: an outcome of action {}, which is not known, or not any more",
+            id.0
+        ),
+        Ignored::PodsWithoutUid(_) => format!("ignored: {count} pods without a UID"),
     }
 }
 

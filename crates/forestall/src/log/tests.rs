@@ -2,8 +2,8 @@ use std::io::Read;
 
 use forestall_decide::{
     Action, ActionId, AlarmEvent, AlarmVerdict, Bytes, BytesPerSecond, Confidence, Culprit, Decision,
-    Evidence, GroupId, Limit, NodeSample, Outcome, OutcomeKind, Protection, Refusal, RefusalReason, Rung,
-    Runway, Sample, Target, WallKind, WallReading,
+    Evidence, GroupId, Ignored, Limit, NodeSample, Outcome, OutcomeKind, PassedOver, Protection, Refusal,
+    RefusalReason, Rung, Runway, Sample, Target, WallKind, WallReading, WhyNot,
 };
 use serde_json::Value;
 
@@ -383,4 +383,88 @@ fn every_poll_of_war_story_a_has_two_decimals() {
          actual 5944.17 MiB; actual 74.92%, kubelet 70.04%, cache 20.81%"
     );
     assert_eq!(line["slab_bytes"], 300_000_u64 << 10);
+}
+
+#[test]
+fn who_was_passed_over_is_named_with_the_reason_and_the_action_that_rests_on_it() {
+    let passed = |id, why| PassedOver {
+        wall: WallKind::Kubepods,
+        scope: Some(GroupId(7)),
+        rung: Rung::Kill,
+        target: Target::Group(GroupId(id)),
+        why,
+    };
+    let passed_over = [
+        passed(8, WhyNot::DaemonSet),
+        passed(9, WhyNot::Protected(Protection::Shared)),
+    ];
+    let actions = [action()];
+    let decision = Decision {
+        actions: &actions,
+        passed_over: &passed_over,
+        ..quiet()
+    };
+    let lines = told(Style::Json, &decision);
+    let line = json(lines.last().expect("a line"));
+    assert_eq!(line["event"], "passed-over");
+    assert_eq!(line["action"], 3);
+    assert_eq!(
+        (&line["wall"], &line["rung"]),
+        (&"kubepods".into(), &"kill".into())
+    );
+    assert_eq!((&line["count"], &line["first"]), (&2.into(), &0.into()));
+    assert_eq!(line["scope"], HARMLESS);
+    assert_eq!(
+        line["pods"],
+        serde_json::json!([
+            {"name": HARMLESS, "kind": "cgroup", "inode": 8, "why": "daemon-set"},
+            {"name": HARMLESS, "kind": "cgroup", "inode": 9, "why": "shared"},
+        ])
+    );
+    let lines = told(Style::Plain { colour: false }, &decision);
+    let line = lines.last().expect("a line");
+    let said = format!(
+        "passed over for kill at kubepods {HARMLESS}, before action 3: {HARMLESS} (daemon-set), {HARMLESS} (shared)"
+    );
+    assert!(line.ends_with(&said), "{line}");
+}
+
+#[test]
+fn an_input_that_was_not_believed_is_said_in_words_and_in_fields() {
+    let one = |ignored: &[Ignored]| {
+        let decision = Decision { ignored, ..quiet() };
+        let lines = told(Style::Json, &decision);
+        let [line] = lines.as_slice() else {
+            panic!("{lines:?}")
+        };
+        json(line)
+    };
+    let line = one(&[Ignored::TooLarge(GroupId(8)), Ignored::TooLarge(GroupId(9))]);
+    assert_eq!(
+        (&line["event"], &line["level"]),
+        (&"ignored".into(), &"warn".into())
+    );
+    assert_eq!((&line["what"], &line["count"]), (&"too-large".into(), &2.into()));
+    assert_eq!(line["target_name"], HARMLESS);
+    assert_eq!(line["target"]["inode"], 8);
+    let line = one(&[Ignored::ClockBack(Span::millis(1500))]);
+    assert_eq!(
+        (&line["what"], &line["back_millis"]),
+        (&"clock-back".into(), &1500.into())
+    );
+    assert!(line["target"].is_null() && line["target_name"].is_null());
+    for ignored in [
+        Ignored::SameMoment,
+        Ignored::NoMachine,
+        Ignored::TooLarge(GroupId(1)),
+        Ignored::UnknownAction(ActionId(77)),
+        Ignored::PodsWithoutUid(2),
+    ] {
+        let decision = Decision {
+            ignored: &[ignored],
+            ..quiet()
+        };
+        let lines = told(Style::Plain { colour: false }, &decision);
+        assert!(lines.len() == 1 && lines[0].contains(" ignored: "), "{lines:?}");
+    }
 }

@@ -11,7 +11,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::agent::shared::{
-    ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Histogram, MODES, RUNGS, Row, Snapshot, WALLS,
+    ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Histogram, IgnoredKind, MODES, RUNGS, Row, Snapshot,
+    WALLS,
 };
 use crate::log::{escape, words};
 
@@ -203,6 +204,16 @@ fn encode_counters(out: &mut Page<'_, '_>, board: &Board) -> fmt::Result {
         |series| {
             for wall in WALLS {
                 series.count(&[("wall", wall.label())], board.refusals(wall))?;
+            }
+            Ok(())
+        },
+    )?;
+    out.counter(
+        "forestall_inputs_ignored",
+        "Inputs, or parts of them, that could not be true and were not believed",
+        |series| {
+            for kind in IgnoredKind::ALL {
+                series.count(&[("kind", kind.label())], board.ignored(kind))?;
             }
             Ok(())
         },

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use forestall_decide::{Bytes, Decision, Mode, Moment, NodeSample, Rung, Sample, Span, WallKind};
 
-use super::label::{ActionOutcome, AlarmStage, MODES, RUNGS, WALLS, mode_index};
+use super::label::{ActionOutcome, AlarmStage, IgnoredKind, MODES, RUNGS, WALLS, mode_index};
 use super::post::Names;
 use super::snapshot::Snapshot;
 
@@ -103,6 +103,7 @@ pub(crate) struct Board {
     actions: [AtomicU64; RUNGS.len() * ActionOutcome::ALL.len() * MODES.len()],
     alarms: [AtomicU64; WALLS.len() * AlarmStage::ALL.len()],
     refusals: [AtomicU64; WALLS.len()],
+    ignored: [AtomicU64; IgnoredKind::ALL.len()],
     events_dropped: AtomicU64,
     troubles: AtomicU64,
     cgroups_followed: AtomicU64,
@@ -146,6 +147,7 @@ impl Board {
             actions: zeros(),
             alarms: zeros(),
             refusals: zeros(),
+            ignored: zeros(),
             events_dropped: AtomicU64::new(0),
             troubles: AtomicU64::new(0),
             cgroups_followed: AtomicU64::new(0),
@@ -186,6 +188,12 @@ impl Board {
 
     pub(super) fn count_refusal(&self, wall: WallKind) {
         count(&self.refusals, wall as usize);
+    }
+
+    pub(super) fn count_ignored(&self, kind: IgnoredKind, inputs: u64) {
+        if let Some(counter) = self.ignored.get(kind as usize) {
+            counter.fetch_add(inputs, Relaxed);
+        }
     }
 
     pub(super) fn count_event_dropped(&self) {
@@ -293,6 +301,11 @@ impl Board {
     /// Refusals that were told.
     pub(crate) fn refusals(&self, wall: WallKind) -> u64 {
         read(&self.refusals, wall as usize)
+    }
+
+    /// Inputs of this kind that were not believed.
+    pub(crate) fn ignored(&self, kind: IgnoredKind) -> u64 {
+        read(&self.ignored, kind as usize)
     }
 
     /// Events that found the channel full.

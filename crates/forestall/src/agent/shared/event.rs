@@ -5,29 +5,38 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use forestall_decide::{Action, AlarmEvent, Mode, Moment, NodeSample, Outcome, Refusal};
+use forestall_decide::{
+    Action, ActionId, AlarmEvent, Ignored, Mode, Moment, NodeSample, Outcome, Refusal, Rung, Target,
+    WallKind, WhyNot,
+};
 use rustix::event::{EventfdFlags, eventfd};
 
 /// The longest name that travels with an event. A container's path in systemd's layout has about 200 bytes.
 const NAME_BYTES_MAX: usize = 240;
 
+/// As much of a pod's path as says which pod it is: in systemd's layout the last part has 64 bytes.
+const TAIL_BYTES_MAX: usize = 80;
+
+/// A name from outside.
+pub(crate) type Name = Tail<NAME_BYTES_MAX>;
+
 /// A name from outside, as bytes. Of one that is too long the end is kept: that is where a cgroup path says who it is.
 #[derive(Clone, Copy)]
-pub(crate) struct Name {
-    bytes: [u8; NAME_BYTES_MAX],
+pub(crate) struct Tail<const MAX: usize> {
+    bytes: [u8; MAX],
     len: u8,
 }
 
-impl Name {
+impl<const MAX: usize> Tail<MAX> {
     /// No name: the machine's, or nobody's.
     pub(crate) const NONE: Self = Self {
-        bytes: [0; NAME_BYTES_MAX],
+        bytes: [0; MAX],
         len: 0,
     };
 
     /// Copies a name.
     pub(crate) fn new(name: &[u8]) -> Self {
-        let tail = &name[name.len().saturating_sub(NAME_BYTES_MAX)..];
+        let tail = &name[name.len().saturating_sub(MAX)..];
         let mut kept = Self::NONE;
         for (to, from) in kept.bytes.iter_mut().zip(tail) {
             *to = *from;
@@ -42,7 +51,7 @@ impl Name {
     }
 }
 
-impl std::fmt::Debug for Name {
+impl<const MAX: usize> std::fmt::Debug for Tail<MAX> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(&crate::log::escape::bytes(self.as_bytes()))
     }
@@ -65,6 +74,10 @@ pub(crate) struct Event {
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the guard sends it, and a box would have to be allocated"
+)]
 pub(crate) enum EventKind {
     /// An alarm was raised or resolved.
     Alarm(AlarmEvent),
@@ -72,6 +85,10 @@ pub(crate) enum EventKind {
     Action(Action),
     /// Nothing was done where something might have been expected; repeated ones are sent once a minute.
     Refusal(Refusal),
+    /// Who was passed over, and why; the same list is sent once.
+    PassedOver(Passed),
+    /// What of the inputs was not believed; the same set is sent once.
+    Ignored(Unbelieved),
     /// What became of an action.
     Outcome(Outcome),
     /// The kernel's OOM killer has killed this many processes since the last look.
@@ -91,6 +108,48 @@ pub(crate) struct Trouble {
     pub(crate) what: &'static str,
     /// The system's own word for why; 0 where it has none.
     pub(crate) errno: i32,
+}
+
+/// Somebody who was passed over, with a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PassedPod {
+    /// Who.
+    pub(crate) target: Target,
+    /// Why not.
+    pub(crate) why: WhyNot,
+    /// The end of the path.
+    pub(crate) name: Tail<TAIL_BYTES_MAX>,
+}
+
+/// A part of a list of those who were passed over for one rung at one wall. The event's scope is that wall's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    /// At which wall.
+    pub(crate) wall: WallKind,
+    /// For which rung.
+    pub(crate) rung: Rung,
+    /// The action that was decided instead; `None` where there was none.
+    pub(crate) action: Option<ActionId>,
+    /// How long the whole list is.
+    pub(crate) count: u32,
+    /// The place in it of the first of these.
+    pub(crate) first: u32,
+    /// These.
+    pub(crate) pods: [Option<PassedPod>; Self::PART],
+}
+
+impl Passed {
+    /// How many travel with one event.
+    pub(crate) const PART: usize = 4;
+}
+
+/// Inputs of one kind that were not believed. The event's target is the first one's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unbelieved {
+    /// The first of them.
+    pub(crate) what: Ignored,
+    /// How many of this kind there were at this step.
+    pub(crate) count: u32,
 }
 
 /// Wakes a thread that polls.

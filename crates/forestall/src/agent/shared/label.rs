@@ -1,6 +1,6 @@
 //! The labels that counters are kept by: every value of each, in the order of the counters.
 
-use forestall_decide::{AlarmVerdict, Mode, OutcomeKind, Rung, WallKind};
+use forestall_decide::{AlarmVerdict, Ignored, Mode, OutcomeKind, Rung, WallKind};
 
 /// How an action ended, as a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,59 @@ impl AlarmStage {
             Self::False => "false",
             Self::Intervened => "intervened",
             Self::Missed => "missed",
+        }
+    }
+}
+
+/// What of the inputs was not believed, as a metric's label: the kind alone, so that there are no more series than kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IgnoredKind {
+    /// A second sample of the same moment.
+    SameMoment,
+    /// The clock went back.
+    ClockBack,
+    /// A machine without memory.
+    NoMachine,
+    /// A cgroup that holds more than the machine has.
+    TooLarge,
+    /// The outcome of an action that nobody knows.
+    UnknownAction,
+    /// A pod without a UID.
+    PodWithoutUid,
+}
+
+impl IgnoredKind {
+    /// All of them, in the order of the counters.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::SameMoment,
+        Self::ClockBack,
+        Self::NoMachine,
+        Self::TooLarge,
+        Self::UnknownAction,
+        Self::PodWithoutUid,
+    ];
+
+    /// The kind of an ignored input.
+    pub(crate) const fn of(ignored: Ignored) -> Self {
+        match ignored {
+            Ignored::SameMoment => Self::SameMoment,
+            Ignored::ClockBack(_) => Self::ClockBack,
+            Ignored::NoMachine => Self::NoMachine,
+            Ignored::TooLarge(_) => Self::TooLarge,
+            Ignored::UnknownAction(_) => Self::UnknownAction,
+            Ignored::PodsWithoutUid(_) => Self::PodWithoutUid,
+        }
+    }
+
+    /// The word used in logs and metrics.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::SameMoment => "same-moment",
+            Self::ClockBack => "clock-back",
+            Self::NoMachine => "no-machine",
+            Self::TooLarge => "too-large",
+            Self::UnknownAction => "unknown-action",
+            Self::PodWithoutUid => "pod-without-uid",
         }
     }
 }

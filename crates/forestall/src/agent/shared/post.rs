@@ -10,13 +10,14 @@ use forestall_decide::{
 
 use super::board::Board;
 use super::event::{Bell, Event, EventKind, Name, Trouble};
-use super::label::{ActionOutcome, AlarmStage};
+use super::label::{ActionOutcome, AlarmStage, IgnoredKind};
+use super::reasons::{Lists, PassedKey};
 use super::snapshot::name_of;
 
 /// A scrape comes every few seconds and the live view once a second: more copies than this serve nobody.
 const SNAPSHOT_SPACING: Span = Span::millis(200);
 /// The same refusal, the same trouble, and the same action in a mode that does not act, are told again after this.
-const REPEAT_SPACING: Span = Span::secs(60);
+pub(super) const REPEAT_SPACING: Span = Span::secs(60);
 /// Refusals that are remembered, and actions whose names are kept for their outcomes.
 const REMEMBERED: usize = 16;
 
@@ -43,7 +44,7 @@ pub(crate) struct Tick {
 
 /// The guard's end.
 pub(crate) struct Post {
-    board: Arc<Board>,
+    pub(super) board: Arc<Board>,
     sender: SyncSender<Event>,
     bell: Arc<Bell>,
     mode: Mode,
@@ -55,6 +56,10 @@ pub(crate) struct Post {
     in_flight: [Option<InFlight>; REMEMBERED],
     troubles: [Option<(Trouble, Moment)>; 4],
     untried: [Option<(Rung, Target, Moment)>; REMEMBERED],
+    pub(super) ignored_looks: Lists<IgnoredKind>,
+    pub(super) ignored_answers: Lists<IgnoredKind>,
+    pub(super) passed_endings: Lists<PassedKey>,
+    pub(super) passed_others: Lists<PassedKey>,
 }
 
 #[derive(Clone, Copy)]
@@ -87,6 +92,10 @@ impl Post {
             in_flight: [None; REMEMBERED],
             troubles: [None; 4],
             untried: [None; REMEMBERED],
+            ignored_looks: Lists::default(),
+            ignored_answers: Lists::default(),
+            passed_endings: Lists::default(),
+            passed_others: Lists::default(),
         }
     }
 
@@ -94,7 +103,7 @@ impl Post {
     pub(crate) fn policy(&mut self, now: Moment, policy: &Policy) {
         (self.mode, self.preset) = (policy.mode, policy.preset);
         if self.copied.is_some() {
-            self.send(now, EventKind::PolicyTaken, Name::NONE, Name::NONE);
+            self.send(now, &EventKind::PolicyTaken, Name::NONE, Name::NONE);
         }
     }
 
@@ -123,19 +132,23 @@ impl Post {
                 .and_then(|culprit| name_of(culprit.target, names));
             self.send(
                 now,
-                EventKind::Alarm(*alarm),
+                &EventKind::Alarm(*alarm),
                 group_name(alarm.reading.scope, names),
                 given(culprit),
             );
         }
-        for action in decision.actions {
-            self.act(now, action, names);
+        let mut told = 0_u64;
+        for (nth, action) in decision.actions.iter().enumerate() {
+            let is_told = self.act(now, action, names);
+            let bit = u32::try_from(nth).ok().and_then(|nth| 1_u64.checked_shl(nth));
+            told |= bit.filter(|_| is_told).unwrap_or(0);
         }
         for refusal in decision.refusals {
             self.refuse(now, refusal, names);
         }
+        self.give_reasons(now, decision, told, names);
         if self.preset == Preset::WarStoryA {
-            self.send(now, EventKind::Poll(sample.node), Name::NONE, Name::NONE);
+            self.send(now, &EventKind::Poll(sample.node), Name::NONE, Name::NONE);
         }
         let due = self.is_copy_due(now);
         if (due || !decision.alarms.is_empty()) && self.board.copy_snapshot(now, sample, decision, names) {
@@ -187,7 +200,7 @@ impl Post {
                 self.board.reacted(outcome.took);
             }
         }
-        self.send(now, EventKind::Outcome(*outcome), scope, target);
+        self.send(now, &EventKind::Outcome(*outcome), scope, target);
     }
 
     /// Tells that something did not work and the guard goes on. Every one counts; the same one is told once a minute.
@@ -210,10 +223,11 @@ impl Post {
         {
             *slot = Some((trouble, now));
         }
-        self.send(now, EventKind::Trouble(trouble), Name::NONE, Name::NONE);
+        self.send(now, &EventKind::Trouble(trouble), Name::NONE, Name::NONE);
     }
 
-    fn act(&mut self, now: Moment, action: &Action, names: &dyn Names) {
+    /// True if it was told, and not only done.
+    fn act(&mut self, now: Moment, action: &Action, names: &dyn Names) -> bool {
         let scope = group_name(action.evidence.reading.scope, names);
         let target = given(name_of(action.target, names));
         if self.mode == Mode::Enforce {
@@ -232,12 +246,13 @@ impl Post {
             }
         } else {
             if self.is_repeated(now, action) {
-                return;
+                return false;
             }
             self.board
                 .count_action(action.rung, ActionOutcome::NotTried, self.mode);
         }
-        self.send(now, EventKind::Action(*action), scope, target);
+        self.send(now, &EventKind::Action(*action), scope, target);
+        true
     }
 
     /// What is not done changes nothing, so the same action is decided again at the next look: that is one decision.
@@ -287,7 +302,7 @@ impl Post {
         let culprit = reading.culprit.and_then(|culprit| name_of(culprit.target, names));
         self.send(
             now,
-            EventKind::Refusal(*refusal),
+            &EventKind::Refusal(*refusal),
             group_name(reading.scope, names),
             given(culprit),
         );
@@ -298,17 +313,17 @@ impl Post {
         let fresh = self.kernel_kills.map_or(0, |known| total.saturating_sub(known));
         self.kernel_kills = Some(total);
         if fresh > 0 {
-            self.send(now, EventKind::KernelKills(fresh), Name::NONE, Name::NONE);
+            self.send(now, &EventKind::KernelKills(fresh), Name::NONE, Name::NONE);
         }
     }
 
-    fn send(&self, at: Moment, kind: EventKind, scope: Name, target: Name) {
+    pub(super) fn send(&self, at: Moment, kind: &EventKind, scope: Name, target: Name) {
         if self
             .sender
             .try_send(Event {
                 at,
                 mode: self.mode,
-                kind,
+                kind: *kind,
                 scope,
                 target,
             })
@@ -320,7 +335,7 @@ impl Post {
     }
 }
 
-fn group_name(id: Option<GroupId>, names: &dyn Names) -> Name {
+pub(super) fn group_name(id: Option<GroupId>, names: &dyn Names) -> Name {
     given(id.and_then(|id| names.group(id)))
 }
 
