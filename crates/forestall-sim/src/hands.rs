@@ -129,7 +129,11 @@ impl Node {
         let Some((at, index)) = self.find(group) else {
             return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, RESIZE), now);
         };
-        let bytes = action.bytes;
+        // The pod says how far its limit may be raised.
+        let bytes = self.pods[at]
+            .spec
+            .grow_max
+            .map_or(action.bytes, |max| action.bytes.min(max));
         self.change(at, index, now, |container| container.limit = Limit::Bytes(bytes));
         self.answer(answer(action, OutcomeKind::Done, Bytes::ZERO, RESIZE), now);
     }

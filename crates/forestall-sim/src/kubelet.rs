@@ -111,6 +111,12 @@ impl Node {
         }
     }
 
+    /// What is left by a signal at `now`, if there is a kubelet that has it.
+    pub(crate) fn signal_available(&self, signal: Signal, now: Moment) -> Option<Bytes> {
+        let config = &self.kubelet.as_ref()?.config;
+        Some(self.signal(config, signal)?.reading(now).available)
+    }
+
     /// Finds out when the kubelet's next look is that sees something.
     pub(crate) fn kubelet_refresh(&mut self, now: Moment) {
         let Some(kubelet) = &self.kubelet else { return };

@@ -10,6 +10,7 @@
 mod agent;
 mod cast;
 mod check;
+mod curve;
 mod effect;
 mod error;
 mod event;
@@ -34,6 +35,7 @@ mod told;
 mod world;
 
 pub use check::{Checker, Checkers, RULES, Rule, Violation};
+pub use curve::{CurveRow, Curves, FleetRow, KINDS_MAX, NodeCurve};
 pub use error::SimError;
 pub use event::{Aim, AimKind, Event, Grower, Look, Order, Victim, WallTruth, What};
 pub use fleet::fleet;

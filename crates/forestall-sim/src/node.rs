@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) elsewhere: Elsewhere,
     /// When it next has to be visited.
     pub(crate) due: Moment,
+    /// Who writes its curves down, if anybody does.
+    pub(crate) recorder: Option<Box<crate::curve::Recorder>>,
 }
 
 impl Node {
@@ -67,8 +69,10 @@ impl Node {
     pub(crate) fn run_until(&mut self, end: Moment) {
         while self.due < end && !self.lost {
             let now = self.due;
+            self.record(now);
             self.happen(now);
             self.refresh(now);
+            self.record(now);
         }
         if self.lost {
             self.due = NEVER;

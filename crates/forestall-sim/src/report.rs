@@ -3,6 +3,7 @@
 use forestall_decide::Moment;
 
 use crate::check::{Checkers, Violation};
+use crate::curve::{Curves, Watch};
 use crate::error::SimError;
 use crate::event::{Event, What};
 use crate::spec::World;
@@ -20,6 +21,8 @@ pub struct Report {
     pub events_left_out: u64,
     /// Broken rules.
     pub violations: Vec<Violation>,
+    /// Memory over time, of the nodes that were watched.
+    pub curves: Curves,
 }
 
 /// How a world is run to its end.
@@ -57,6 +60,16 @@ pub fn is_notable(what: &What) -> bool {
 impl World {
     /// Runs it to its end. `progress` is told now and then how far it is.
     pub fn run(&self, options: RunOptions, progress: &mut dyn FnMut(Moment)) -> Result<Report, SimError> {
+        self.run_and_watch(options, &[], progress)
+    }
+
+    /// Runs it to its end and writes down the curves of these nodes. Where some are watched, notable facts are theirs alone.
+    pub fn run_and_watch(
+        &self,
+        options: RunOptions,
+        nodes: &[u32],
+        progress: &mut dyn FnMut(Moment),
+    ) -> Result<Report, SimError> {
         let mut running = Running::start(
             self,
             Options {
@@ -71,27 +84,31 @@ impl World {
             events: Vec::new(),
             events_left_out: 0,
             violations: Vec::new(),
+            curves: Curves::default(),
         };
+        let mut watch = Watch::begin(self, &mut running, nodes);
+        let is_watched = |node: u32| nodes.is_empty() || nodes.contains(&node);
         loop {
             let goes_on = running.go_on(&mut |event| {
                 report.tally.see(event);
                 if let Some(checkers) = &mut checkers {
                     checkers.see(event);
                 }
-                match is_notable(&event.what) {
+                match is_notable(&event.what) && is_watched(event.node) {
                     true if report.events.len() < options.keep => report.events.push(event.clone()),
                     true => report.events_left_out += 1,
                     false => {}
                 }
             });
             progress(running.now());
+            watch.look(&running, &report.tally, running.now());
             if !goes_on {
                 break;
             }
         }
-        report.violations = checkers
-            .map(|checkers| checkers.finish(running.end()))
-            .unwrap_or_default();
+        let end = running.end();
+        report.curves = watch.finish(&mut running, &report.tally, end);
+        report.violations = checkers.map(|checkers| checkers.finish(end)).unwrap_or_default();
         Ok(report)
     }
 }

@@ -91,6 +91,17 @@ impl Node {
         }
     }
 
+    /// The kernel's MemAvailable (`si_mem_available`, mm/show_mem.c): free and page cache, less the reserves, less half of the
+    /// cache or the low mark, whichever is smaller.
+    pub(crate) fn kernel_available(&self, now: Moment) -> Bytes {
+        let part = |part: Part| self.pods_sum.bytes(part, now) + self.host_sum.bytes(part, now);
+        let cache: Bytes = Part::CACHE.into_iter().map(part).sum();
+        let hard: Bytes = Part::HARD.into_iter().map(part).sum();
+        let free = self.spec.memory - self.spec.kernel - hard - cache;
+        let low = self.kernel.watermark_low;
+        (free + cache) - (self.kernel.watermark_high + Bytes(cache.0 / 2).min(low))
+    }
+
     fn fill_node(&self, node: &mut NodeSample, now: Moment) {
         let part = |part: Part| self.pods_sum.bytes(part, now) + self.host_sum.bytes(part, now);
         let (anon, shmem, kernel) = (part(Part::Anon), part(Part::Shmem), part(Part::Kernel));
@@ -98,10 +109,7 @@ impl Node {
         let total = self.spec.memory;
         let cache = active + inactive;
         let free = total - self.spec.kernel - anon - shmem - kernel - cache;
-        let low = self.kernel.watermark_low;
-        // `si_mem_available` (mm/show_mem.c): free and page cache, less the reserves, less half of the cache or the low
-        // mark, whichever is smaller.
-        let available = (free + cache) - (self.kernel.watermark_high + Bytes(cache.0 / 2).min(low));
+        let available = self.kernel_available(now);
         *node = NodeSample {
             total,
             free,

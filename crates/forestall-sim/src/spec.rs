@@ -3,7 +3,9 @@
 //! Plain data: a scenario file results in it, and a test may write it by hand. It refuses to hold anything that happens.
 
 use forestall_decide::kubelet::KubeletConfig;
-use forestall_decide::{Bytes, BytesPerSecond, Limit, Lru, Moment, Owner, Policy, Protection, Span};
+use forestall_decide::{
+    Bytes, BytesPerSecond, Limit, Lru, Moment, Owner, Policy, Protection, Span, Standing,
+};
 
 use crate::memory::Part;
 
@@ -83,6 +85,20 @@ pub struct PodSpec {
     pub is_static: bool,
     /// It is opted out.
     pub opted_out: bool,
+    /// `metadata.labels`, in order of their keys.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// `spec.priorityClassName`; empty where there is none.
+    pub priority_class: Box<str>,
+    /// It may be evicted though nobody brings it back.
+    pub final_eviction: bool,
+    /// It wants to be warned, and needs so long to save its state.
+    pub warning: Option<Span>,
+    /// The limits of its containers may be raised in place, up to this.
+    pub grow_max: Option<Bytes>,
+    /// By its own word it goes sooner (positive) or later (negative) than others.
+    pub preference: i32,
+    /// What the operator's preferences come to for it.
+    pub preferred: Standing,
     /// `spec.terminationGracePeriodSeconds`.
     pub grace: Span,
     /// How long it takes to end after TERM.
@@ -272,6 +288,13 @@ impl PodSpec {
             owner: Owner::Controller,
             is_static: false,
             opted_out: false,
+            labels: Vec::new(),
+            priority_class: "".into(),
+            final_eviction: false,
+            warning: None,
+            grow_max: None,
+            preference: 0,
+            preferred: Standing::default(),
             grace: Span::secs(30),
             term: Span::secs(1),
             limit: Limit::Max,

@@ -86,6 +86,7 @@ pub(crate) fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Op
         told_at: None,
         elsewhere: forestall_decide::Elsewhere::Unknown,
         due: Moment(0),
+        recorder: None,
     };
     let host = host_pod(&mut node, spec);
     node.pods.push(host);

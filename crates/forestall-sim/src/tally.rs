@@ -46,8 +46,9 @@ pub struct Tally {
     pub missed: u64,
     /// How long before a death at a wall its alarm was raised.
     pub leads: Vec<Span>,
+    /// How many died on each node that somebody died on.
+    pub by_node: BTreeMap<u32, u64>,
     up: BTreeMap<(u32, WallKind), Moment>,
-    hit: std::collections::BTreeSet<u32>,
 }
 
 impl Tally {
@@ -113,9 +114,9 @@ impl Tally {
         self.innocent += u64::from(innocent);
         self.first_death.get_or_insert(event.at);
         self.last_death = Some(event.at);
-        if self.hit.insert(event.node) {
-            self.nodes_hit += 1;
-        }
+        let here = self.by_node.entry(event.node).or_default();
+        self.nodes_hit += u64::from(*here == 0);
+        *here += 1;
     }
 
     fn lead(&mut self, event: &Event, wall: WallKind, unprevented: bool) {
@@ -134,6 +135,11 @@ impl Tally {
             (Some(first), Some(last)) => last.since(first),
             _ => Span(0),
         }
+    }
+
+    /// All who died, whoever did it.
+    pub fn deaths(&self) -> u64 {
+        self.by_node.values().sum()
     }
 
     /// The kernel's kills at all walls.

@@ -3,10 +3,11 @@
 //! It refuses to be up to date: a change is told a moment later, and nothing at all while the API server is away.
 
 use forestall_decide::{
-    Asks, Bytes, Cluster, Elsewhere, Input, Moment, Origin, Pod, PodContainer, PodUid, Pods, Span,
+    Asks, Bytes, Cluster, Elsewhere, Input, Limit, Moment, Origin, Pod, PodContainer, PodUid, Pods, Span,
+    Standing, weigh,
 };
 
-use crate::cast::State;
+use crate::cast::{self, State};
 use crate::memory::Part;
 use crate::node::{HOST, Node};
 
@@ -53,13 +54,15 @@ impl Node {
             elsewhere: self.elsewhere,
         };
         pods.list.clear();
-        let list = self.pods.iter().skip(HOST + 1).map(|pod| Pod {
+        let told = self.pods.iter().skip(HOST + 1).map(|pod| Pod {
             uid: PodUid(u128::from(pod.id)),
             group: Some(pod.group),
             namespace: pod.spec.namespace.clone(),
             name: pod.name.clone(),
             qos: pod.qos,
+            labels: pod.spec.labels.clone(),
             priority: pod.spec.priority,
+            priority_class: pod.spec.priority_class.clone(),
             request: pod.request,
             owner: pod.spec.owner,
             origin: if pod.spec.is_static {
@@ -77,10 +80,7 @@ impl Node {
                 .filter(|container| container.volume)
                 .map(|container| container.memory.bytes(Part::Shmem, now))
                 .sum(),
-            asks: Asks {
-                opted_out: pod.spec.opted_out,
-                ..Asks::default()
-            },
+            asks: asks(pod),
             containers: pod
                 .containers
                 .iter()
@@ -94,9 +94,38 @@ impl Node {
                 .collect(),
             ..Pod::default()
         });
-        pods.list.extend(list);
+        let preferred = self.pods.iter().skip(HOST + 1).map(|pod| pod.spec.preferred);
+        pods.list
+            .extend(told.zip(preferred).map(|(pod, preferred)| stand(pod, preferred)));
         pods.list.sort_by_key(|pod| pod.uid);
     }
+}
+
+/// What a pod's annotations would say.
+fn asks(pod: &cast::Pod) -> Asks {
+    let spec = &pod.spec;
+    let may_grow = |max: Bytes| {
+        pod.containers
+            .iter()
+            .any(|container| matches!(container.limit, Limit::Bytes(limit) if limit < max))
+    };
+    Asks {
+        opted_out: spec.opted_out,
+        final_eviction: spec.final_eviction,
+        warning: spec.warning,
+        growth: spec.grow_max.is_some_and(may_grow),
+        preference: spec.preference,
+    }
+}
+
+/// Its own annotations and what the operator prefers, together.
+fn stand(pod: Pod, preferred: Standing) -> Pod {
+    let own = weigh(&pod, &[]);
+    let standing = Standing {
+        vetoed: own.vetoed || preferred.vetoed,
+        weight: own.weight.saturating_add(preferred.weight),
+    };
+    Pod { standing, ..pod }
 }
 
 /// What a node is told of all others: room for so much, or nowhere to go.

@@ -1,22 +1,24 @@
 //! What a scenario file means, once checked.
 
+use std::collections::BTreeSet;
+
 use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, Threshold};
-use forestall_decide::{Bytes, Limit, Lru, Mode, Moment, Owner, Policy, Preset, Rung, Rungs, Span, Victims};
+use forestall_decide::{Bytes, Lru, Mode, Moment, Policy, Preset, Rung, Rungs, Span, Victims};
 use serde_saphyr::Spanned;
 
 use super::Scenario;
 use super::load::containers;
+use super::pod::pods;
 use super::raw::{
-    RawFault, RawFaultKind, RawKubelet, RawLru, RawMode, RawNode, RawOwner, RawPlace, RawPod, RawPolicy,
-    RawPreset, RawScenario, RawVictims,
+    RawFault, RawFaultKind, RawKubelet, RawLru, RawMode, RawNode, RawPolicy, RawPreset, RawScenario,
+    RawVictims,
 };
 use super::text::Typed;
 use crate::error::SimError;
-use crate::spec::{Accounting, Fault, FaultKind, NodeSpec, PodSpec, World};
+use crate::spec::{Accounting, Fault, FaultKind, NodeSpec, World};
 
 /// More than the largest cluster that is supported has (5,000 nodes; 150,000 pods), with room.
 const NODES_MAX: usize = 20_000;
-const PODS_MAX: u64 = 2_000_000;
 
 /// A place in the file.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,26 @@ pub(super) fn at(place: Place, why: &str) -> SimError {
     SimError::Scenario(format!("{}:{}: {why}", place.0, place.1))
 }
 
+/// A name that nobody else has; `known` is whoever has one already.
+pub(super) fn unique<N: Ord>(
+    name: N,
+    known: &mut BTreeSet<N>,
+    typed: &Spanned<String>,
+    what: &str,
+) -> Result<(), SimError> {
+    if typed.value.is_empty() {
+        return Err(at(
+            Place::of(typed),
+            &format!("the name is empty; give the {what} one"),
+        ));
+    }
+    if !known.insert(name) {
+        let why = format!("a second {what} is named {:?}; name them apart", typed.value);
+        return Err(at(Place::of(typed), &why));
+    }
+    Ok(())
+}
+
 pub(super) fn inner<T>(typed: Typed<T>) -> T {
     typed.0
 }
@@ -45,24 +67,7 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
         ));
     }
     let nodes = nodes(raw)?;
-    let mut pods = Vec::with_capacity(raw.pods.len());
-    let mut copies = 0;
-    for one in &raw.pods {
-        let spec = pod(one, nodes.len())?;
-        let places = if spec.place == crate::spec::Place::Each {
-            u64::try_from(nodes.len()).unwrap_or(u64::MAX)
-        } else {
-            1
-        };
-        copies += u64::from(spec.count).saturating_mul(places);
-        if copies > PODS_MAX {
-            return Err(at(
-                Place::of(&one.containers),
-                "that makes more than 2,000,000 pods; make it fewer",
-            ));
-        }
-        pods.push(spec);
-    }
+    let pods = pods(raw, nodes.len())?;
     let world = World {
         title: raw.title.clone(),
         seed: raw.seed.unwrap_or(1),
@@ -142,6 +147,7 @@ fn set<T>(field: &mut T, value: Option<T>) {
 
 fn nodes(raw: &RawScenario) -> Result<Vec<NodeSpec>, SimError> {
     let mut nodes = Vec::new();
+    let mut names = BTreeSet::new();
     for one in &raw.nodes.value {
         let memory = one.memory.value.0;
         if memory < Bytes::mebi(64) {
@@ -154,10 +160,11 @@ fn nodes(raw: &RawScenario) -> Result<Vec<NodeSpec>, SimError> {
                 return Err(at(Place::of(&raw.nodes), "more than 20,000 nodes; make it fewer"));
             }
             let name = if count > 1 {
-                format!("{}-{number}", one.name)
+                format!("{}-{number}", one.name.value)
             } else {
-                one.name.clone()
+                one.name.value.clone()
             };
+            unique(name.clone(), &mut names, &one.name, "node")?;
             nodes.push(NodeSpec {
                 name: name.into(),
                 ..spec.clone()
@@ -193,8 +200,8 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
         }),
         kernel: raw.kernel.map(inner).unwrap_or_default(),
         agent: raw.agent.unwrap_or(true),
-        host: containers(&raw.host, place)?,
-        ..NodeSpec::plain(&raw.name, memory)
+        host: containers(&raw.host)?,
+        ..NodeSpec::plain(&raw.name.value, memory)
     })
 }
 
@@ -233,53 +240,6 @@ fn kubelet(raw: &RawKubelet, capacity: Bytes) -> KubeletConfig {
         pod_grace_max: raw.eviction_max_pod_grace.map_or(Span(0), inner),
         ..defaults
     }
-}
-
-fn pod(raw: &RawPod, nodes: usize) -> Result<PodSpec, SimError> {
-    let place = match &raw.node {
-        None => crate::spec::Place::Anywhere,
-        Some(typed) => match &typed.value {
-            RawPlace::Number(number) if (*number as usize) < nodes => crate::spec::Place::Node(*number),
-            RawPlace::Word(word) if word == "each" => crate::spec::Place::Each,
-            RawPlace::Word(word) if word == "anywhere" => crate::spec::Place::Anywhere,
-            RawPlace::Number(_) | RawPlace::Word(_) => {
-                return Err(at(
-                    Place::of(typed),
-                    &format!(
-                        "there is no such node; write 0 to {}, each or anywhere",
-                        nodes.saturating_sub(1)
-                    ),
-                ));
-            }
-        },
-    };
-    if raw.containers.value.is_empty() {
-        return Err(at(Place::of(&raw.containers), "a pod needs a container"));
-    }
-    let containers = containers(&raw.containers.value, Place::of(&raw.containers))?;
-    Ok(PodSpec {
-        namespace: raw
-            .namespace
-            .clone()
-            .unwrap_or_else(|| "default".to_owned())
-            .into(),
-        place,
-        count: raw.count.as_ref().map_or(1, |count| count.value),
-        start: Moment(0) + raw.start.map_or(Span(0), inner),
-        spread: raw.spread.map_or(Span(0), inner),
-        priority: raw.priority.unwrap_or(0),
-        owner: match raw.owner {
-            None | Some(RawOwner::Controller) => Owner::Controller,
-            Some(RawOwner::Daemonset) => Owner::DaemonSet,
-            Some(RawOwner::Nobody) => Owner::Nobody,
-        },
-        is_static: raw.is_static.unwrap_or(false),
-        opted_out: raw.opted_out.unwrap_or(false),
-        grace: raw.grace.map_or(Span::secs(30), inner),
-        term: raw.term.map_or(Span::secs(1), inner),
-        limit: raw.limit.map_or(Limit::Max, |limit| Limit::Bytes(limit.0)),
-        ..PodSpec::plain(&raw.name, containers)
-    })
 }
 
 fn fault(raw: &RawFault, nodes: usize) -> Result<Fault, SimError> {

@@ -1,9 +1,11 @@
 //! Workloads and containers of a scenario, checked.
 
+use std::collections::BTreeSet;
+
 use forestall_decide::{Limit, Span};
 use serde_saphyr::Spanned;
 
-use super::checked::{Place, at, inner};
+use super::checked::{Place, at, inner, unique};
 use super::raw::{RawContainer, RawLoad, RawPart};
 use crate::error::SimError;
 use crate::memory::Part;
@@ -13,15 +15,11 @@ use crate::spec::{ContainerSpec, Load};
 const INTERVAL_MIN: Span = Span::millis(1);
 
 /// The containers of a pod, or the processes of a host, whose names must differ so that they can be followed.
-pub(super) fn containers(raw: &[RawContainer], place: Place) -> Result<Vec<ContainerSpec>, SimError> {
+pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, SimError> {
     let mut specs = Vec::with_capacity(raw.len());
-    for (index, one) in raw.iter().enumerate() {
-        if raw.iter().take(index).any(|other| other.name == one.name) {
-            return Err(at(
-                place,
-                &format!("two containers are named {:?}; name them apart", one.name),
-            ));
-        }
+    let mut names = BTreeSet::new();
+    for one in raw {
+        unique(&*one.name.value, &mut names, &one.name, "container")?;
         let load = match &one.load {
             Some(load) => check_load(load, raw)?,
             None => Load::Steady,
@@ -39,7 +37,7 @@ pub(super) fn containers(raw: &[RawContainer], place: Place) -> Result<Vec<Conta
             restarts: one.restarts.unwrap_or(true),
             volume: one.volume.unwrap_or(false),
             jitter_permille: one.jitter.map_or(0, |jitter| jitter.0.0),
-            ..ContainerSpec::plain(&one.name)
+            ..ContainerSpec::plain(&one.name.value)
         });
     }
     refuse_circles(raw, &specs)?;
@@ -59,7 +57,7 @@ fn refuse_circles(raw: &[RawContainer], specs: &[ContainerSpec]) -> Result<(), S
         if let (Load::Follow { .. }, Some(load)) = (next, &one.load) {
             let why = format!(
                 "{:?} follows itself in a circle; let one of them have a load of its own",
-                one.name
+                one.name.value
             );
             let place = match &load.value {
                 RawLoad::Follow(follow) => Place::of(&follow.container),
@@ -140,12 +138,15 @@ fn check_load(raw: &Spanned<RawLoad>, all: &[RawContainer]) -> Result<Load, SimE
         }
         RawLoad::Follow(follow) => {
             let name = &follow.container.value;
-            let of = all.iter().position(|other| other.name == *name).ok_or_else(|| {
-                at(
-                    Place::of(&follow.container),
-                    &format!("there is no container {name:?} here to follow"),
-                )
-            })?;
+            let of = all
+                .iter()
+                .position(|other| other.name.value == *name)
+                .ok_or_else(|| {
+                    at(
+                        Place::of(&follow.container),
+                        &format!("there is no container {name:?} here to follow"),
+                    )
+                })?;
             Load::Follow {
                 of,
                 permille: follow.share.0.0,

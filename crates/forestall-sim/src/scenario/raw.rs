@@ -1,5 +1,7 @@
 //! A scenario file as typed: every field that there is, and no other.
 
+use std::collections::BTreeMap;
+
 use forestall_decide::{Bytes, BytesPerSecond, Rung, Span};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -43,6 +45,22 @@ pub(super) struct RawPolicy {
     pub(super) cache: Option<Typed<Permille>>,
     #[serde(default)]
     pub(super) rungs: RawRungs,
+    #[serde(default)]
+    pub(super) preferences: Vec<Spanned<RawPreference>>,
+}
+
+/// Whom the operator spares, or prefers to see go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawPreference {
+    #[serde(default)]
+    pub(super) namespaces: Vec<String>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) priority_classes: Vec<String>,
+    pub(super) never: Option<bool>,
+    pub(super) weight: Option<i32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -99,7 +117,7 @@ pub(super) enum RawVictims {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawNode {
-    pub(super) name: String,
+    pub(super) name: Spanned<String>,
     pub(super) count: Option<Spanned<u32>>,
     pub(super) memory: Spanned<Typed<Bytes>>,
     pub(super) cpus: Option<u32>,
@@ -140,7 +158,7 @@ pub(super) struct RawKubelet {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawPod {
-    pub(super) name: String,
+    pub(super) name: Spanned<String>,
     pub(super) namespace: Option<String>,
     pub(super) node: Option<Spanned<RawPlace>>,
     pub(super) count: Option<Spanned<u32>>,
@@ -150,7 +168,14 @@ pub(super) struct RawPod {
     pub(super) owner: Option<RawOwner>,
     #[serde(rename = "static")]
     pub(super) is_static: Option<bool>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) priority_class: Option<String>,
     pub(super) opted_out: Option<bool>,
+    pub(super) final_eviction: Option<bool>,
+    pub(super) before_oom: Option<Spanned<Typed<Span>>>,
+    pub(super) grow: Option<Spanned<Typed<Bytes>>>,
+    pub(super) preference: Option<i32>,
     pub(super) grace: Time,
     pub(super) term: Time,
     pub(super) limit: Size,
@@ -175,7 +200,7 @@ pub(super) enum RawOwner {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawContainer {
-    pub(super) name: String,
+    pub(super) name: Spanned<String>,
     pub(super) request: Size,
     pub(super) limit: Size,
     pub(super) base: Size,

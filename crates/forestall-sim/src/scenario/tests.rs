@@ -1,5 +1,7 @@
 //! Scenario files that are fine and ones that are refused, with the place where they are.
 
+use std::fmt::Write as _;
+
 use forestall_decide::{Bytes, Span};
 
 use super::*;
@@ -71,6 +73,76 @@ fn what_is_wrong_is_refused_at_its_place() {
         ("by: -20s", "takes: 20s", "21:11", "by"),
         ("evictionHard: 5%", "evictionHard: -5%", "8:21", "small"),
         ("kubeReserved: 512Mi", "kubeReserved: 5Gi", "5:13", "no memory"),
+        (
+            "    memory: 4Gi",
+            "    memroy: 4Gi",
+            "5:5",
+            "did you mean memory?",
+        ),
+        ("node: 0", "nodes: 0", "11:5", "did you mean node?"),
+        ("leak: {", "leek: {", "16:11", "did you mean leak?"),
+        (
+            "kind: clock-jump",
+            "kind: clock-jmup",
+            "21:11",
+            "did you mean clock-jump?",
+        ),
+        ("request: 64Mi", "request: .nan", "14:18", ".nan"),
+        ("request: 64Mi", "request: .inf", "14:18", ".inf"),
+        ("request: 64Mi", "request: 1e400", "14:18", "1e400"),
+        ("request: 64Mi", "request: [64Mi]", "14:18", "350Mi"),
+        ("share: 22%", "share: .nan", "19:44", "percentage"),
+        ("share: 22%", "share: -1%", "19:44", "percentage"),
+        ("share: 22%", "share: 1001%", "19:44", "percentage"),
+        ("duration: 10m", "duration: -10m", "2:11", "5m"),
+        ("duration: 10m", "duration: 10min", "2:11", "5m"),
+        ("duration: 10m", "duration: 800d", "2:11", "year"),
+        ("rate: 4Mi/s", "rate: -4Mi/s", "16:25", "negative"),
+        ("rate: 4Mi/s", "rate: 4Mi/m", "16:25", "16Mi/s"),
+        ("total: 1Gi", "total: -1Gi", "16:39", "negative"),
+        (
+            "node: 0",
+            "node: 0\n    count: -1",
+            "12:12",
+            "whole number from 0",
+        ),
+        (
+            "node: 0",
+            "node: 0\n    count: 1.5",
+            "12:12",
+            "whole number from 0",
+        ),
+        (
+            "node: 0",
+            "node: 0\n    priority: 9999999999",
+            "12:15",
+            "whole number from -2147483648",
+        ),
+        ("node: 0", "node: 0\n    static: yes", "12:13", "boolean"),
+        ("name: proxy", "name: app", "17:15", "container is named \"app\""),
+        ("name: proxy", "name: \"\"", "17:15", "empty"),
+        (
+            "node: 0",
+            "node: 0\n    grow: 64Mi",
+            "12:11",
+            "no container has a limit",
+        ),
+        ("node: 0", "node: 0\n    beforeOom: 0s", "12:16", "takes time"),
+        ("node: 0", "node: 0\n    beforeOom: 5", "12:16", "5m"),
+        ("title: two pods", "title: two pods\ntitle: again", "2:1", "title"),
+        (
+            "title: two pods",
+            "title: two pods\npolicy: { preferences: [{ never: true, weight: 3 }] }",
+            "2:25",
+            "either",
+        ),
+        (
+            "title: two pods",
+            "title: two pods\npolicy: { preferences: [{ labels: { a: b } }] }",
+            "2:25",
+            "either",
+        ),
+        ("title: two pods", "title: two pods\n\tabout: a", "1:8", "tab"),
     ] {
         let error = refused(from, to);
         assert!(
@@ -99,4 +171,79 @@ fn nothing_is_no_scenario() {
         assert!(error.starts_with("1:1"), "{error}");
     }
     assert!(parse_scenario("- a\n- b\n").is_err());
+}
+
+#[test]
+fn names_are_given_once() {
+    let node = "  - name: worker\n    memory: 4Gi\n";
+    let error = refused("pods:\n", &format!("{node}pods:\n"));
+    assert!(
+        error.starts_with("9:11: ") && error.contains("\"worker\""),
+        "{error}"
+    );
+    let pod = "  - name: app\n    containers: [{ name: a }]\n";
+    let error = refused("faults:\n", &format!("{pod}faults:\n"));
+    assert!(
+        error.starts_with("20:11: ") && error.contains("\"app\""),
+        "{error}"
+    );
+    // In a namespace of its own it is another one.
+    let elsewhere = pod.replace("containers", "namespace: b\n    containers");
+    let text = FINE.replace("faults:\n", &format!("{elsewhere}faults:\n"));
+    assert!(parse_scenario(&text).is_ok());
+    // Copies count: worker-1 is the second of two.
+    let twice = FINE.replace("name: worker\n", "name: worker\n    count: 2\n");
+    let error = parse_scenario(&twice.replace(
+        "pods:\n",
+        &format!("{}pods:\n", node.replace("worker", "worker-1")),
+    ))
+    .expect_err("named twice")
+    .to_string();
+    assert!(error.starts_with("10:11: "), "{error}");
+}
+
+#[test]
+fn anchors_are_fine_as_long_as_little_comes_out_of_them() {
+    let text = |containers: usize, copies: usize| {
+        let mut text = "title: a\nduration: 5m\nnodes: [{ name: a, memory: 1Gi }]\npods:\n".to_owned();
+        text.push_str("  - name: p\n    containers: &all\n");
+        for index in 0..containers {
+            let _ = writeln!(text, "      - {{ name: c{index} }}");
+        }
+        for index in 0..copies {
+            let _ = writeln!(text, "  - {{ name: p{index}, containers: *all }}");
+        }
+        text
+    };
+    let world = parse_scenario(&text(3, 5)).expect("a few").world;
+    assert!(world.pods.len() == 6 && world.pods[5].containers.len() == 3);
+    // 300 × 3,000 containers out of some 100 KiB.
+    let error = parse_scenario(&text(300, 3000)).expect_err("a bomb").to_string();
+    let place = error
+        .split(':')
+        .take(2)
+        .all(|number| number.parse::<u64>().is_ok());
+    assert!(place && error.contains("too much"), "{error}");
+}
+
+#[test]
+fn a_pod_says_what_its_annotations_would() {
+    let asking = FINE
+        .replace(
+            "    node: 0\n",
+            "    node: 0\n    beforeOom: 5s\n    grow: 2Gi\n    finalEviction: true\n    preference: -7\n    \
+             labels: { tier: batch }\n    priorityClass: low\n",
+        )
+        .replace("request: 64Mi", "limit: 1Gi")
+        .replace(
+            "title: two pods\n",
+            "title: two pods\npolicy:\n  preferences:\n    - { labels: { tier: batch }, weight: 10 }\n    \
+             - { priorityClasses: [high], never: true }\n    - { namespaces: [default], weight: -3 }\n",
+        );
+    let scenario = parse_scenario(&asking).expect("fine");
+    let pod = &scenario.world.pods[0];
+    assert_eq!(pod.warning, Some(Span::secs(5)));
+    assert_eq!(pod.grow_max, Some(Bytes::mebi(2048)));
+    assert!(pod.final_eviction && pod.preference == -7 && &*pod.priority_class == "low");
+    assert_eq!((pod.preferred.vetoed, pod.preferred.weight), (false, 7));
 }

@@ -1,0 +1,160 @@
+//! Pods of a scenario, checked, and whom its operator spares or prefers to see go.
+
+use std::collections::BTreeSet;
+
+use forestall_decide::{Limit, Moment, Owner, Pod, Preference, Preferred, Span, weigh};
+use serde_saphyr::Spanned;
+
+use super::checked::{Place, at, inner, unique};
+use super::load::containers;
+use super::raw::{RawOwner, RawPlace, RawPod, RawPreference, RawScenario};
+use crate::error::SimError;
+use crate::spec::{ContainerSpec, Place as Where, PodSpec};
+
+/// More than the largest cluster that is supported has (150,000), with room.
+const PODS_MAX: u64 = 2_000_000;
+
+pub(super) fn pods(raw: &RawScenario, nodes: usize) -> Result<Vec<PodSpec>, SimError> {
+    let preferences = match &raw.policy {
+        Some(policy) => policy
+            .preferences
+            .iter()
+            .map(preference)
+            .collect::<Result<Vec<_>, _>>()?,
+        None => Vec::new(),
+    };
+    let mut pods = Vec::with_capacity(raw.pods.len());
+    let mut names = BTreeSet::new();
+    let mut copies = 0_u64;
+    for one in &raw.pods {
+        let mut spec = pod(one, nodes)?;
+        unique(
+            (spec.namespace.clone(), spec.name.clone()),
+            &mut names,
+            &one.name,
+            "pod of this namespace",
+        )?;
+        // What a pod's own annotations say is added when the agent is told of it.
+        let plain = Pod {
+            namespace: spec.namespace.clone(),
+            labels: spec.labels.clone(),
+            priority_class: spec.priority_class.clone(),
+            ..Pod::default()
+        };
+        spec.preferred = weigh(&plain, &preferences);
+        let places = if spec.place == Where::Each {
+            u64::try_from(nodes).unwrap_or(u64::MAX)
+        } else {
+            1
+        };
+        copies = copies.saturating_add(u64::from(spec.count).saturating_mul(places));
+        if copies > PODS_MAX {
+            return Err(at(
+                Place::of(&one.containers),
+                "that makes more than 2,000,000 pods; make it fewer",
+            ));
+        }
+        pods.push(spec);
+    }
+    Ok(pods)
+}
+
+fn preference(raw: &Spanned<RawPreference>) -> Result<Preference, SimError> {
+    let it = &raw.value;
+    let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    let verdict = match (it.never, it.weight) {
+        (Some(true), None) => Preferred::Never,
+        (None, Some(weight)) => Preferred::Weight(weight),
+        _ => {
+            return Err(at(
+                Place::of(raw),
+                "a preference says either never: true or a weight, such as weight: 10",
+            ));
+        }
+    };
+    Ok(Preference {
+        namespaces: boxed(&it.namespaces),
+        labels: it
+            .labels
+            .iter()
+            .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+            .collect(),
+        priority_classes: boxed(&it.priority_classes),
+        verdict,
+    })
+}
+
+fn pod(raw: &RawPod, nodes: usize) -> Result<PodSpec, SimError> {
+    let place = match &raw.node {
+        None => Where::Anywhere,
+        Some(typed) => match &typed.value {
+            RawPlace::Number(number) if (*number as usize) < nodes => Where::Node(*number),
+            RawPlace::Word(word) if word == "each" => Where::Each,
+            RawPlace::Word(word) if word == "anywhere" => Where::Anywhere,
+            RawPlace::Number(_) | RawPlace::Word(_) => {
+                return Err(at(
+                    Place::of(typed),
+                    &format!(
+                        "there is no such node; write 0 to {}, each or anywhere",
+                        nodes.saturating_sub(1)
+                    ),
+                ));
+            }
+        },
+    };
+    if raw.containers.value.is_empty() {
+        return Err(at(Place::of(&raw.containers), "a pod needs a container"));
+    }
+    let containers = containers(&raw.containers.value)?;
+    if let Some(grow) = &raw.grow {
+        let has_room =
+            |container: &ContainerSpec| container.limit.bytes().is_some_and(|limit| limit < grow.value.0);
+        if !containers.iter().any(has_room) {
+            return Err(at(
+                Place::of(grow),
+                "no container has a limit below this that could be raised to it",
+            ));
+        }
+    }
+    if let Some(warning) = &raw.before_oom
+        && warning.value.0 == Span(0)
+    {
+        return Err(at(
+            Place::of(warning),
+            "a warning takes time to be of use, such as 5s; leave it out for none",
+        ));
+    }
+    Ok(PodSpec {
+        namespace: raw
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".to_owned())
+            .into(),
+        place,
+        count: raw.count.as_ref().map_or(1, |count| count.value),
+        start: Moment(0) + raw.start.map_or(Span(0), inner),
+        spread: raw.spread.map_or(Span(0), inner),
+        priority: raw.priority.unwrap_or(0),
+        owner: match raw.owner {
+            None | Some(RawOwner::Controller) => Owner::Controller,
+            Some(RawOwner::Daemonset) => Owner::DaemonSet,
+            Some(RawOwner::Nobody) => Owner::Nobody,
+        },
+        is_static: raw.is_static.unwrap_or(false),
+        opted_out: raw.opted_out.unwrap_or(false),
+        labels: raw
+            .labels
+            .iter()
+            .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+            .collect(),
+        priority_class: raw.priority_class.as_deref().unwrap_or_default().into(),
+        final_eviction: raw.final_eviction.unwrap_or(false),
+        warning: raw.before_oom.as_ref().map(|warning| warning.value.0),
+        grow_max: raw.grow.as_ref().map(|grow| grow.value.0),
+        preference: raw.preference.unwrap_or(0),
+        grace: raw.grace.map_or(Span::secs(30), inner),
+        term: raw.term.map_or(Span::secs(1), inner),
+        limit: raw.limit.map_or(Limit::Max, |limit| Limit::Bytes(limit.0)),
+        ..PodSpec::plain(&raw.name.value, containers)
+    })
+}
