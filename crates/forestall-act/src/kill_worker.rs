@@ -275,6 +275,8 @@ fn after(flight: &mut Flight, refusal: Refusal, now: Moment) -> Option<(OutcomeK
 fn outcome_of(refusal: Refusal) -> (OutcomeKind, Note) {
     match refusal {
         Refusal::Gone => (OutcomeKind::Gone, Note::None),
+        // The one that was meant is not there any more, whoever it is now.
+        Refusal::Moved(pid) => (OutcomeKind::Gone, Note::Moved { pid }),
         Refusal::Vetoed(note) => (OutcomeKind::Vetoed, note),
         Refusal::Misplaced => (OutcomeKind::Failed(Errno::INVAL.raw_os_error()), Note::Misplaced),
         Refusal::ForeignProc => (OutcomeKind::Failed(Errno::XDEV.raw_os_error()), Note::ForeignProc),
@@ -285,7 +287,7 @@ fn outcome_of(refusal: Refusal) -> (OutcomeKind, Note) {
 fn is_same(victim: &Victim, place: &Place) -> bool {
     match (victim, place) {
         (Victim::Group(victim), Place::Cgroup(place)) => victim.id == place.id,
-        (Victim::Process { id, .. }, Place::Process(place)) => id == place,
+        (Victim::Process { id, .. }, Place::Process { id: place, .. }) => id == place,
         _ => false,
     }
 }

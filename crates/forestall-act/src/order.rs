@@ -37,7 +37,13 @@ pub enum Place {
     /// A cgroup and everything below it.
     Cgroup(CgroupPlace),
     /// One process outside `kubepods`.
-    Process(ProcessId),
+    Process {
+        /// Who.
+        id: ProcessId,
+        /// The cgroup it lived in when it was chosen, if that is followed. One that has moved out of it since is not touched,
+        /// nor is one whose cgroup was marked since.
+        home: Option<CgroupPlace>,
+    },
     /// The machine (`sysrq`).
     Node,
 }
@@ -83,6 +89,11 @@ pub enum Note {
     ProtectedGroup {
         /// Why it may not be touched.
         protection: Protection,
+    },
+    /// The target process lives in another cgroup than the one it was chosen from.
+    Moved {
+        /// Its process ID.
+        pid: u32,
     },
     /// The target is a cgroup that is never killed as a whole.
     NotAContainer,

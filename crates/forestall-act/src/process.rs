@@ -4,6 +4,10 @@
 //! fail, even when a new one has its number. A pidfd that is opened in between and confirmed by one more read through
 //! the directory is therefore the same process.
 
+mod home;
+
+pub(crate) use home::{names, names_a_pod};
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use forestall_decide::ProcessId;
@@ -15,6 +19,8 @@ use crate::file;
 
 /// `PF_KTHREAD` of `include/linux/sched.h`: the task never runs user code.
 const KERNEL_THREAD: u64 = 0x0020_0000;
+/// `PF_EXITING` of the same file: on its way out, and on cgroup v1 at home nowhere any more.
+const EXITING: u64 = 0x4;
 
 /// What the last check looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) id: ProcessId,
     pub(crate) parent: u32,
     pub(crate) kernel_thread: bool,
+    /// Its first thread has begun to exit.
+    pub(crate) exiting: bool,
     /// Dead and waiting for its parent; it holds no memory.
     pub(crate) zombie: bool,
     pub(crate) resident_pages: u64,
@@ -44,6 +52,7 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<Facts> {
     let name = text.get(open + 1..close)?;
     let rest = text.get(close + 1..)?.trim_ascii();
     let field = |number: usize| rest.split(|byte| *byte == b' ').nth(number - 3);
+    let flags = file::parse_number(field(9)?)?;
     let mut comm = [0; 16];
     let comm_length = name.len().min(comm.len());
     comm.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
@@ -53,7 +62,8 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<Facts> {
             start_ticks: file::parse_number(field(22)?)?,
         },
         parent: u32::try_from(file::parse_number(field(4)?)?).ok()?,
-        kernel_thread: file::parse_number(field(9)?)? & KERNEL_THREAD != 0,
+        kernel_thread: flags & KERNEL_THREAD != 0,
+        exiting: flags & EXITING != 0,
         // A leader that has ended shows as a zombie while its other threads live on, and then it can be signalled.
         zombie: matches!(field(3)?, b"Z" | b"X")
             && file::parse_number(field(20)?).is_none_or(|threads| threads <= 1),
@@ -87,6 +97,11 @@ impl ProcessDir {
             .ok()
             .and_then(|text| text.trim().parse().ok())
             .ok_or(Errno::INVAL)
+    }
+
+    /// Reads `cgroup`: where it lives in each hierarchy.
+    pub(crate) fn cgroup<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+        file::read_into(&self.0, c"cgroup", buffer)
     }
 
     /// Bytes that end with the process: anonymous memory, page tables and swap (`/proc/PID/status`). Shared memory is
@@ -140,6 +155,11 @@ pub(crate) fn own_pid(proc_root: BorrowedFd<'_>) -> Result<u32> {
 
 /// Opens a pidfd of exactly this process; `ESRCH` when it is gone or another one has its number.
 pub(crate) fn open_pidfd(proc_root: BorrowedFd<'_>, id: ProcessId) -> Result<OwnedFd> {
+    hold(proc_root, id).map(|(_, pidfd)| pidfd)
+}
+
+/// The same with its directory, to look at it once more before it is signalled.
+pub(crate) fn hold(proc_root: BorrowedFd<'_>, id: ProcessId) -> Result<(ProcessDir, OwnedFd)> {
     let directory = ProcessDir::open(proc_root, id.pid).map_err(gone)?;
     let pid = i32::try_from(id.pid)
         .ok()
@@ -147,7 +167,7 @@ pub(crate) fn open_pidfd(proc_root: BorrowedFd<'_>, id: ProcessId) -> Result<Own
         .ok_or(Errno::SRCH)?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
     if directory.facts().map_err(gone)?.id == id {
-        Ok(pidfd)
+        Ok((directory, pidfd))
     } else {
         Err(Errno::SRCH)
     }

@@ -1,12 +1,15 @@
 //! The hands of a kill: checks who the victim is and who lives in it, sends the signals, and looks at what is left.
 //! Before every signal the whole victim is checked again; one protected process among many, and nothing is sent.
 
+mod member;
+
 use std::os::fd::{AsFd, OwnedFd};
 
 use forestall_decide::{Bytes, GroupKind, ProcessId, Protection};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use self::member::{Members, is_at_home};
 use crate::group;
 use crate::kill::Seen;
 use crate::order::{CgroupPlace, Note, Place};
@@ -33,6 +36,8 @@ pub(crate) enum Victim {
         id: ProcessId,
         /// Its handle.
         pidfd: OwnedFd,
+        /// Where it lived when it was chosen.
+        home: Option<CgroupPlace>,
     },
 }
 
@@ -41,6 +46,8 @@ pub(crate) enum Victim {
 pub(crate) enum Refusal {
     /// It is gone, or somebody else has its number.
     Gone,
+    /// This process lives in another cgroup than the one it was chosen from.
+    Moved(u32),
     /// It may not be touched.
     Vetoed(Note),
     /// It makes no sense.
@@ -58,18 +65,17 @@ pub(crate) struct Hands {
     pids: Vec<u32>,
     /// Those of the last check that can still be signalled, with their resident pages.
     living: Vec<(ProcessId, u64)>,
+    /// Room for a second list.
+    members: Vec<u32>,
 }
 
 impl Hands {
     pub(crate) fn new(proc_root: OwnedFd) -> Self {
-        let (pids, living) = (
-            Vec::with_capacity(PROCESSES_PREPARED),
-            Vec::with_capacity(PROCESSES_PREPARED),
-        );
         Self {
             proc_root,
-            pids,
-            living,
+            pids: Vec::with_capacity(PROCESSES_PREPARED),
+            living: Vec::with_capacity(PROCESSES_PREPARED),
+            members: Vec::with_capacity(PROCESSES_PREPARED),
         }
     }
 
@@ -78,14 +84,19 @@ impl Hands {
     pub(crate) fn warm_up(&mut self) {
         self.pids.resize(PROCESSES_PREPARED, 0);
         self.living.resize(PROCESSES_PREPARED, (ProcessId::default(), 0));
+        self.members.resize(PROCESSES_PREPARED, 0);
         let own = process::own_pid(self.proc_root.as_fd())
             .and_then(|own| ProcessDir::open(self.proc_root.as_fd(), own)?.facts());
         if let Ok(own) = own {
             // Our own process is always refused.
-            let _ = self.seize(&Place::Process(own.id));
+            let _ = self.seize(&Place::Process {
+                id: own.id,
+                home: None,
+            });
         }
         self.pids.clear();
         self.living.clear();
+        self.members.clear();
     }
 
     /// The proc file system.
@@ -118,10 +129,14 @@ impl Hands {
                     lasting,
                 ))
             }
-            Place::Process(id) => {
+            Place::Process { id, home } => {
                 let pidfd = process::open_pidfd(self.proc_root.as_fd(), *id).map_err(lost)?;
-                self.check_process(*id)?;
-                let victim = Victim::Process { id: *id, pidfd };
+                self.check_process(*id, home.as_ref())?;
+                let victim = Victim::Process {
+                    id: *id,
+                    pidfd,
+                    home: home.clone(),
+                };
                 let current = self.own_bytes(*id);
                 Ok((
                     victim,
@@ -146,7 +161,7 @@ impl Hands {
                     current: group::current_bytes(place).map(Bytes),
                 }
             }
-            Victim::Process { id, pidfd } => {
+            Victim::Process { id, pidfd, .. } => {
                 let populated = !process::has_ended(pidfd).unwrap_or(false);
                 Seen {
                     populated,
@@ -161,10 +176,10 @@ impl Hands {
         match victim {
             Victim::Group(place) => {
                 self.check_group(place)?;
-                self.signal_all(Signal::TERM)
+                self.signal_all(place, Signal::TERM)
             }
-            Victim::Process { id, pidfd } => {
-                self.check_process(*id)?;
+            Victim::Process { id, pidfd, home } => {
+                self.check_process(*id, home.as_ref())?;
                 send(pidfd, Signal::TERM).map_err(lost)
             }
         }
@@ -179,8 +194,8 @@ impl Hands {
     ) -> Result<bool, Refusal> {
         let place = match victim {
             Victim::Group(place) => place,
-            Victim::Process { id, pidfd } => {
-                self.check_process(*id)?;
+            Victim::Process { id, pidfd, home } => {
+                self.check_process(*id, home.as_ref())?;
                 send(pidfd, Signal::KILL).map_err(lost)?;
                 if let Ok(pidfd) = pidfd.try_clone() {
                     release(pidfd);
@@ -202,7 +217,7 @@ impl Hands {
             Err(Errno::NODEV) => return Ok(false),
             // Not there (before 5.14, v1), or not writable: one after the other.
             Err(_) => {
-                self.signal_all(Signal::KILL)?;
+                self.signal_all(place, Signal::KILL)?;
                 true
             }
         };
@@ -243,20 +258,38 @@ impl Hands {
         OwnLine::read(self.proc_root.as_fd()).map_err(|_| Refusal::ForeignProc)
     }
 
-    fn check_process(&mut self, id: ProcessId) -> Result<(), Refusal> {
+    /// Identity, home, and whether it or its home may be touched.
+    fn check_process(&mut self, id: ProcessId, home: Option<&CgroupPlace>) -> Result<(), Refusal> {
         let own = self.own_line()?;
         match check(&self.proc_root, id.pid, &own, true)? {
-            Some(found) if found.id == id => Ok(()),
-            _ => Err(Refusal::Gone),
+            Some(found) if found.id == id => {}
+            _ => return Err(Refusal::Gone),
+        }
+        if let Some(home) = home {
+            check_marks(home)?;
+        }
+        // Last, so that the least time passes between this look and the signal.
+        let directory =
+            ProcessDir::open(self.proc_root.as_fd(), id.pid).map_err(|error| lost(process::gone(error)))?;
+        match is_at_home(&directory, id, home, &mut self.members) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Moved(id.pid)),
+            Err(error) => Err(lost(error)),
         }
     }
 
-    /// Sends a signal to everybody the last check found, each by a pidfd that is confirmed to be theirs.
-    fn signal_all(&self, signal: Signal) -> Result<(), Refusal> {
+    /// Sends a signal to everybody the last check found who still lives there, each by a pidfd that is confirmed to be theirs.
+    fn signal_all(&mut self, place: &CgroupPlace, signal: Signal) -> Result<(), Refusal> {
         let (mut reached, mut refused) = (0_usize, None);
+        let mut members = Members::of(place, &mut self.members);
         for (id, _) in &self.living {
-            let result =
-                process::open_pidfd(self.proc_root.as_fd(), *id).and_then(|pidfd| send(&pidfd, signal));
+            let result = process::hold(self.proc_root.as_fd(), *id).and_then(|(directory, pidfd)| {
+                if members.hold(&directory, id.pid)? {
+                    send(&pidfd, signal)
+                } else {
+                    Err(Errno::SRCH)
+                }
+            });
             match result {
                 Ok(()) => reached += 1,
                 Err(Errno::SRCH) => {}
@@ -323,4 +356,45 @@ fn lost(error: Errno) -> Refusal {
 )]
 fn send(pidfd: impl AsFd, signal: Signal) -> Result<(), Errno> {
     rustix::process::pidfd_send_signal(pidfd, signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::CgroupVersion;
+    use forestall_decide::{GroupId, Qos};
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command};
+    use std::sync::Arc;
+
+    fn child() -> Child {
+        Command::new("sleep").arg("60").spawn().expect("a child")
+    }
+
+    #[test]
+    fn who_leaves_between_the_check_and_the_signal_gets_none() {
+        let (mut stays, mut leaves) = (child(), child());
+        let root = tempfile::tempdir().expect("a directory");
+        let list = root.path().join("cgroup.procs");
+        fs::write(&list, format!("{}\n{}\n", stays.id(), leaves.id())).expect("a file");
+        let dir = fs::File::open(root.path()).expect("a directory");
+        let place = CgroupPlace {
+            id: GroupId(dir.metadata().expect("its inode").ino()),
+            dir: Arc::new(dir.into()),
+            kind: GroupKind::Container(Qos::Burstable),
+            path: root.path().into(),
+            version: CgroupVersion::V2,
+        };
+        let mut hands = Hands::new(fs::File::open("/proc").expect("/proc").into());
+        assert_eq!(hands.check_group(&place), Ok(()));
+        assert_eq!(hands.living.len(), 2);
+        fs::write(&list, format!("{}\n", stays.id())).expect("a file");
+        assert_eq!(hands.signal_all(&place, Signal::KILL), Ok(()));
+        assert_eq!(stays.wait().expect("our own child").signal(), Some(9));
+        assert_eq!(leaves.try_wait().expect("our own child"), None, "it lives");
+        leaves.kill().expect("our own child");
+        leaves.wait().expect("our own child");
+    }
 }

@@ -45,6 +45,10 @@ fn id_of(pid: u32) -> ProcessId {
     facts.expect("a living process").id
 }
 
+fn process_at(id: ProcessId, home: Option<CgroupPlace>) -> Place {
+    Place::Process { id, home }
+}
+
 fn order(id: u64, grace: Span, place: Place) -> Order {
     Order {
         action: Action {
@@ -83,7 +87,7 @@ fn signal_of(child: &mut Child) -> Option<i32> {
 #[test]
 fn a_child_that_heeds_term_ends_by_term() {
     let (handle, mut child) = (start(), child(":"));
-    let place = Place::Process(id_of(child.id()));
+    let place = process_at(id_of(child.id()), None);
     assert_eq!(handle.submit(order(1, Span::secs(10), place)), Ok(()));
     let (report, progress) = wait_for(&handle, 1);
     assert_eq!((report.outcome.kind, progress), (OutcomeKind::Done, true));
@@ -94,7 +98,7 @@ fn a_child_that_heeds_term_ends_by_term() {
 #[test]
 fn a_child_that_ignores_term_is_killed_when_its_grace_is_over() {
     let (handle, mut child) = (start(), child("trap '' TERM"));
-    let place = Place::Process(id_of(child.id()));
+    let place = process_at(id_of(child.id()), None);
     assert_eq!(handle.submit(order(1, Span::millis(50), place)), Ok(()));
     let (report, progress) = wait_for(&handle, 1);
     assert_eq!((report.outcome.kind, progress), (OutcomeKind::Done, true));
@@ -105,7 +109,7 @@ fn a_child_that_ignores_term_is_killed_when_its_grace_is_over() {
 #[test]
 fn an_escalation_kills_at_once_and_answers_both_orders() {
     let (handle, mut child) = (start(), child("trap '' TERM"));
-    let place = Place::Process(id_of(child.id()));
+    let place = process_at(id_of(child.id()), None);
     // Its grace is longer than the test's patience.
     let mut first = order(1, Span::secs(600), place);
     first.action.deadline = Span::secs(600);
@@ -126,7 +130,7 @@ fn an_escalation_kills_at_once_and_answers_both_orders() {
 #[test]
 fn what_is_called_off_is_not_carried_further() {
     let (handle, mut child) = (start(), child("trap '' TERM"));
-    let mut first = order(1, Span::secs(600), Place::Process(id_of(child.id())));
+    let mut first = order(1, Span::secs(600), process_at(id_of(child.id()), None));
     first.action.deadline = Span::secs(600);
     assert_eq!(handle.submit(first), Ok(()));
     let until = Instant::now() + PATIENCE;
@@ -140,7 +144,7 @@ fn what_is_called_off_is_not_carried_further() {
     assert_eq!(wait_for(&handle, 1).0.outcome.kind, called_off);
     assert!(child.try_wait().expect("our own child").is_none());
     // What is ordered afterwards is carried out.
-    let again = order(2, Span::default(), Place::Process(id_of(child.id())));
+    let again = order(2, Span::default(), process_at(id_of(child.id()), None));
     assert_eq!(handle.submit(again), Ok(()));
     assert_eq!(wait_for(&handle, 2).0.outcome.kind, OutcomeKind::Done);
     assert_eq!(signal_of(&mut child), Some(9));
@@ -162,7 +166,7 @@ fn nobody_is_signalled_by_a_number_of_another_pid_namespace() {
         ..ActConfig::default()
     })
     .expect("three threads");
-    let victim = Place::Process(id_of(child.id()));
+    let victim = process_at(id_of(child.id()), None);
     assert_eq!(handle.submit(order(1, Span::default(), victim)), Ok(()));
     let report = wait_for(&handle, 1).0;
     // EXDEV is 18 on every machine.
@@ -181,7 +185,7 @@ fn another_start_time_is_gone_and_the_child_lives() {
     let mut id = id_of(child.id());
     id.start_ticks += 1;
     assert_eq!(
-        handle.submit(order(1, Span::default(), Place::Process(id))),
+        handle.submit(order(1, Span::default(), process_at(id, None))),
         Ok(())
     );
     assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Gone);
@@ -195,7 +199,7 @@ fn the_agent_itself_is_never_signalled() {
     let handle = start();
     let own = id_of(std::process::id());
     assert_eq!(
-        handle.submit(order(1, Span::default(), Place::Process(own))),
+        handle.submit(order(1, Span::default(), process_at(own, None))),
         Ok(())
     );
     let report = wait_for(&handle, 1).0;
@@ -223,7 +227,7 @@ fn orders_without_sense_are_answered() {
 #[test]
 fn a_rung_without_a_hand_never_reaches_the_one_that_kills() {
     let (handle, mut child) = (start(), child(":"));
-    let place = Place::Process(id_of(child.id()));
+    let place = process_at(id_of(child.id()), None);
     for rung in [Rung::Brake, Rung::Warn, Rung::Grow, Rung::Evict] {
         let mut order = order(1, Span::default(), place.clone());
         order.action.rung = rung;
@@ -351,7 +355,7 @@ fn several_kills_are_on_their_way_at_once() {
     let handle = start();
     let mut children: Vec<Child> = (0..4).map(|_| child("trap '' TERM")).collect();
     for (number, child) in (1..).zip(&children) {
-        let place = Place::Process(id_of(child.id()));
+        let place = process_at(id_of(child.id()), None);
         assert_eq!(handle.submit(order(number, Span::millis(100), place)), Ok(()));
     }
     let mut done = Vec::new();
@@ -386,7 +390,7 @@ fn a_full_queue_says_so_at_once() {
     assert_eq!(answers.last(), Some(&Err(Rejected::Busy)));
     // A kill is not held up by it.
     let mut child = child(":");
-    let kill = order(2, Span::default(), Place::Process(id_of(child.id())));
+    let kill = order(2, Span::default(), process_at(id_of(child.id()), None));
     assert_eq!(handle.submit(kill), Ok(()));
     assert_eq!(wait_for(&handle, 2).0.outcome.kind, OutcomeKind::Done);
     assert_eq!(signal_of(&mut child), Some(9));
@@ -436,7 +440,7 @@ fn sysrq_writes_its_letter_or_says_why_not() {
     let trigger = proc_root.path().join("sysrq-trigger");
     fs::write(&trigger, "").expect("a file");
     let misplaced = Order {
-        place: Place::Process(ProcessId::default()),
+        place: process_at(ProcessId::default(), None),
         ..sysrq.clone()
     };
     assert_eq!(handle.submit(misplaced), Ok(()));

@@ -11,13 +11,22 @@ use super::shared::Names;
 pub(crate) fn place_order(action: &Action, sensor: &Sensor) -> Option<Order> {
     let place = match action.target {
         Target::Node => Place::Node,
-        Target::Process(id) => Place::Process(id),
+        Target::Process(id) => Place::Process {
+            id,
+            home: find_home(id, sensor),
+        },
         Target::Group(id) => Place::Cgroup(find_place(id, sensor)?),
     };
     Some(Order {
         action: *action,
         place,
     })
+}
+
+/// Where the last sample saw the process. A home that is not followed any more is none.
+fn find_home(id: ProcessId, sensor: &Sensor) -> Option<CgroupPlace> {
+    let process = sensor.last().processes.iter().find(|process| process.id == id)?;
+    find_place(process.group?, sensor)
 }
 
 fn find_place(id: GroupId, sensor: &Sensor) -> Option<CgroupPlace> {

@@ -80,3 +80,77 @@ fn a_pause_process_alone_is_spared_and_who_only_took_its_name_is_not() {
     assert_eq!(handle.submit(kill), Ok(()));
     assert_eq!(signal_of(&mut child), Some(9));
 }
+
+#[test]
+fn a_process_is_ended_as_a_member_of_the_cgroup_it_lives_in() {
+    let (handle, mut child) = (start(), child(":"));
+    let home = tempfile::tempdir().expect("a directory");
+    // Where /proc/PID/cgroup shows another path than the directory's, the kernel's list tells.
+    let place = fake_group(home.path(), &[child.id()], CgroupVersion::V2);
+    let kill = order(1, Span::default(), process_at(id_of(child.id()), Some(place)));
+    assert_eq!(handle.submit(kill), Ok(()));
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Done);
+    assert_eq!(signal_of(&mut child), Some(9));
+}
+
+#[test]
+fn a_process_that_has_moved_is_not_signalled_as_a_member_of_its_old_cgroup() {
+    let (handle, child) = (start(), child(":"));
+    for version in [CgroupVersion::V1, CgroupVersion::V2] {
+        let home = tempfile::tempdir().expect("a directory");
+        let place = fake_group(home.path(), &[1], version);
+        let kill = order(1, Span::default(), process_at(id_of(child.id()), Some(place)));
+        assert_eq!(handle.submit(kill), Ok(()));
+        let report = wait_for(&handle, 1).0;
+        let moved = Note::Moved { pid: child.id() };
+        assert_eq!((report.outcome.kind, report.note), (OutcomeKind::Gone, moved));
+    }
+    assert_lives(child);
+}
+
+#[test]
+fn a_process_that_moves_after_term_is_not_killed() {
+    let (handle, child) = (start(), child("trap '' TERM"));
+    let home = tempfile::tempdir().expect("a directory");
+    let place = fake_group(home.path(), &[child.id()], CgroupVersion::V2);
+    let mut first = order(
+        1,
+        Span::secs(600),
+        process_at(id_of(child.id()), Some(place.clone())),
+    );
+    first.action.deadline = Span::secs(600);
+    assert_eq!(handle.submit(first.clone()), Ok(()));
+    let until = Instant::now() + PATIENCE;
+    while handle.take_outcome().is_none() {
+        assert!(Instant::now() < until, "TERM was never sent");
+        wait_for_report(&handle);
+    }
+    fs::write(home.path().join("cgroup.procs"), "").expect("a file");
+    (first.action.id, first.action.escalate) = (ActionId(2), true);
+    assert_eq!(handle.submit(first), Ok(()));
+    let moved = Note::Moved { pid: child.id() };
+    assert_eq!(wait_for(&handle, 2).0.note, moved);
+    assert_lives(child);
+}
+
+#[test]
+fn a_process_whose_home_was_marked_since_is_spared() {
+    let (handle, child) = (start(), child(":"));
+    for (name, value, protection) in [
+        ("user.delegate", &b"1"[..], Protection::Delegated),
+        ("user.forestall", b"never", Protection::OptedOut),
+    ] {
+        let home = tempfile::tempdir().expect("a directory");
+        let place = CgroupPlace {
+            kind: GroupKind::Host,
+            ..fake_group(home.path(), &[child.id()], CgroupVersion::V2)
+        };
+        mark(home.path(), name, value);
+        let kill = order(1, Span::default(), process_at(id_of(child.id()), Some(place)));
+        assert_eq!(handle.submit(kill), Ok(()));
+        let report = wait_for(&handle, 1).0;
+        let spared = Note::ProtectedGroup { protection };
+        assert_eq!((report.outcome.kind, report.note), (OutcomeKind::Vetoed, spared));
+    }
+    assert_lives(child);
+}
