@@ -16,7 +16,13 @@ const ANCESTORS_MAX: usize = 64;
 
 /// The names of node agents as `comm` shows them, cut at 15 bytes. A name is the process's own choice, so this only
 /// ever protects; it never chooses a victim.
-const NODE_AGENTS: [&[u8]; 30] = [
+///
+/// The sources of the names are the programs themselves: file names of the packages of kubelet distributions, container
+/// runtimes (`runc:[…` is what runc's init calls itself until it becomes the container: runc,
+/// `libcontainer/nsenter/nsexec.c`), CNI agents, managers of system containers (lxd, incusd and the lxcfs they all read
+/// through), ways in (sshd, dropbear, login), buses, and udev and logind where they come without systemd (eudev, elogind). The
+/// machine of a sandboxed pod (qemu, cloud-hypervisor, firecracker) and its virtiofsd are not among them: they are that pod.
+const NODE_AGENTS: [&[u8]; 39] = [
     b"aws-k8s-agent",
     b"bird",
     b"bird6",
@@ -30,33 +36,43 @@ const NODE_AGENTS: [&[u8]; 30] = [
     b"dbus-broker-lau",
     b"dbus-daemon",
     b"dockerd",
+    b"dropbear",
+    b"elogind",
+    b"elogind-daemon",
     b"etcd",
+    b"incusd",
     b"init",
     b"k0s",
     b"k3s",
     b"k3s-agent",
     b"k3s-server",
+    b"kata-monitor",
+    b"kata-runtime",
     b"kube-proxy",
     b"kube-router",
     b"kubelet",
     b"kubelite",
     b"login",
+    b"lxcfs",
+    b"lxd",
     b"ovs-vswitchd",
     b"ovsdb-server",
     b"rke2",
     b"runc",
     b"sshd",
+    b"udevd",
     b"youki",
 ];
 
 /// Families of names: systemd's own daemons (`systemd-journal`, `systemd-udevd`, …), shims, sessions of sshd, CNI agents.
-const NODE_AGENT_PREFIXES: [&[u8]; 9] = [
+const NODE_AGENT_PREFIXES: [&[u8]; 10] = [
     b"(sd-",
     b"antrea-",
     b"calico",
     b"cilium",
     b"containerd-shim",
     b"flannel",
+    b"runc:[",
     b"sshd-",
     b"systemd",
     b"weave",
@@ -210,6 +226,23 @@ mod tests {
             "sshd-session",
             "login",
             "etcd",
+            "udevd",
+            "elogind",
+            "elogind-daemon",
+            "lxcfs",
+            "lxd",
+            "incusd",
+            "dropbear",
+            "runc",
+            "runc:[1:CHILD]",
+            "runc:[2:INIT]",
+            "crun",
+            "conmon",
+            "conmonrs",
+            "kata-runtime",
+            "kata-monitor",
+            // What `containerd-shim-kata-v2` is cut to.
+            "containerd-shim",
         ] {
             let agent = facts(u32::MAX, comm, 0);
             assert_eq!(
@@ -219,9 +252,39 @@ mod tests {
             );
             assert_eq!(protection_of(&agent, 0, &own, false), None, "{comm}");
         }
-        assert_eq!(
-            protection_of(&facts(u32::MAX, "kubeletter", 0), 0, &own, true),
-            None
-        );
+        // The last ones are the machine of a sandboxed pod and what serves it: they are that pod, and end with it.
+        for comm in [
+            "kubeletter",
+            "runcible",
+            "lxdm",
+            "qemu-system-x86",
+            "cloud-hyperviso",
+            "firecracker",
+            "virtiofsd",
+        ] {
+            assert_eq!(
+                protection_of(&facts(u32::MAX, comm, 0), 0, &own, true),
+                None,
+                "{comm}"
+            );
+        }
+    }
+    #[test]
+    fn the_names_are_those_that_the_sensor_knows() {
+        let sensor = include_str!("../../forestall-sense/src/agents.rs");
+        for (table, known) in [
+            ("const NAMES:", &NODE_AGENTS[..]),
+            ("const PREFIXES:", &NODE_AGENT_PREFIXES[..]),
+        ] {
+            let start = sensor.find(table).expect("the table");
+            let text = sensor[start..].split("\n];").next().expect("its end");
+            let names: Vec<&[u8]> = text
+                .split("b\"")
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next())
+                .map(str::as_bytes)
+                .collect();
+            assert_eq!(names, known, "{table}");
+        }
     }
 }

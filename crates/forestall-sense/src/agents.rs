@@ -6,7 +6,14 @@
 /// At or below this `oom_score_adj` somebody has asked for the process to be spared.
 pub(crate) const OOM_SCORE_ADJ_SPARED: i32 = -900;
 
-const NAMES: [&[u8]; 30] = [
+/// Names as a whole.
+///
+/// The sources of the names are the programs themselves: file names of the packages of kubelet distributions, container
+/// runtimes (`runc:[…` is what runc's init calls itself until it becomes the container: runc,
+/// `libcontainer/nsenter/nsexec.c`), CNI agents, managers of system containers (lxd, incusd and the lxcfs they all read
+/// through), ways in (sshd, dropbear, login), buses, and udev and logind where they come without systemd (eudev, elogind). The
+/// machine of a sandboxed pod (qemu, cloud-hypervisor, firecracker) and its virtiofsd are not among them: they are that pod.
+const NAMES: [&[u8]; 39] = [
     b"aws-k8s-agent",
     b"bird",
     b"bird6",
@@ -20,33 +27,43 @@ const NAMES: [&[u8]; 30] = [
     b"dbus-broker-lau",
     b"dbus-daemon",
     b"dockerd",
+    b"dropbear",
+    b"elogind",
+    b"elogind-daemon",
     b"etcd",
+    b"incusd",
     b"init",
     b"k0s",
     b"k3s",
     b"k3s-agent",
     b"k3s-server",
+    b"kata-monitor",
+    b"kata-runtime",
     b"kube-proxy",
     b"kube-router",
     b"kubelet",
     b"kubelite",
     b"login",
+    b"lxcfs",
+    b"lxd",
     b"ovs-vswitchd",
     b"ovsdb-server",
     b"rke2",
     b"runc",
     b"sshd",
+    b"udevd",
     b"youki",
 ];
 
 /// Families: systemd's daemons (`systemd-journal`, `systemd-oomd`), shims, sessions of sshd, CNI agents.
-const PREFIXES: [&[u8]; 9] = [
+const PREFIXES: [&[u8]; 10] = [
     b"(sd-",
     b"antrea-",
     b"calico",
     b"cilium",
     b"containerd-shim",
     b"flannel",
+    b"runc:[",
     b"sshd-",
     b"systemd",
     b"weave",
@@ -94,11 +111,33 @@ mod tests {
             "calico-node",
             "cilium-agent",
             "flanneld",
+            "udevd",
+            "elogind",
+            "elogind-daemon",
+            "lxcfs",
+            "lxd",
+            "incusd",
+            "dropbear",
+            "runc:[1:CHILD]",
+            "runc:[2:INIT]",
+            "conmonrs",
+            "kata-runtime",
+            "kata-monitor",
+            "containerd-shim-kata-v2",
         ] {
             let cut = comm.as_bytes().get(..15).unwrap_or(comm.as_bytes());
             assert!(is_node_agent(cut), "{comm}");
         }
-        for comm in ["postgres", "java", "", "kubelet2", "mysystemd"] {
+        for comm in [
+            "postgres",
+            "java",
+            "",
+            "kubelet2",
+            "mysystemd",
+            "runcible",
+            "qemu-system-x86_64",
+            "virtiofsd",
+        ] {
             assert!(!is_node_agent(comm.as_bytes()), "{comm}");
         }
     }
