@@ -6,6 +6,7 @@
 use crate::decision::{AlarmEvent, AlarmVerdict, Confidence, WallKind, WallReading};
 use crate::history::Wall;
 use crate::input::GroupId;
+use crate::rule::{Rule, holds};
 use crate::units::{Moment, Span};
 
 /// A wall further away than this in median time raises no alarm.
@@ -71,10 +72,13 @@ impl Alarms {
                 let reached = reached.contains(&(alarm.wall, alarm.scope));
                 let verdict = match (alarm.intervened, reached) {
                     (false, true) => Some(AlarmVerdict::True),
+                    (true, true) if !holds(Rule::HonestScore) => Some(AlarmVerdict::True),
                     (true, true) => Some(AlarmVerdict::Intervened),
                     (true, false) if acted(alarm.scope) => None,
                     (true, false) => (!scarce || age > alarm.horizon).then_some(AlarmVerdict::Intervened),
-                    (false, false) => (age > alarm.horizon).then_some(AlarmVerdict::False),
+                    (false, false) => {
+                        (age > alarm.horizon && holds(Rule::Horizon)).then_some(AlarmVerdict::False)
+                    }
                 };
                 if verdict.is_some() {
                     alarm.resolved = true;
@@ -124,7 +128,9 @@ impl Alarms {
             let mut of_wall = readings
                 .iter()
                 .filter(|reading| (reading.wall, reading.scope) == (*wall, *scope));
-            if let (false, false, Some(reading)) = (alarmed, told, of_wall.next()) {
+            if let (false, false, Some(reading)) = (alarmed, told, of_wall.next())
+                && holds(Rule::Misses)
+            {
                 out.push(AlarmEvent {
                     reading: *reading,
                     verdict: Some(AlarmVerdict::Missed),

@@ -10,7 +10,7 @@ use crate::effect::Effects;
 use crate::flight::Flights;
 use crate::history::{History, Wall};
 use crate::input::{GroupKind, GroupSample, Input, Outcome, OutcomeKind, Sample};
-use crate::kill::is_too_large;
+use crate::kill::{is_too_large, kills_at};
 use crate::kubelet::KubeletConfig;
 use crate::ladder::{Order, covers};
 use crate::pace::next_look;
@@ -18,6 +18,7 @@ use crate::pods::{PodUid, Pods};
 use crate::policy::{Policy, Preset};
 use crate::preset::judge_preset;
 use crate::repeat::Repeats;
+use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
 use crate::wall::{Hard, noise, read_walls};
@@ -195,7 +196,7 @@ impl Engine {
         read_walls(sample, &self.history, hard, &mut self.readings);
         let share = self.culprit_share(now);
         for reading in &mut self.readings {
-            let harmful = matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods);
+            let harmful = kills_at(reading.wall);
             let band = reading
                 .limit
                 .bytes()
@@ -296,7 +297,7 @@ impl Engine {
     fn culprit_share(&self, now: Moment) -> u64 {
         const KNOWN_PERMILLE: u64 = 500;
         let dominant = self.policy.culprit_share_permille;
-        if self.pods.is_fresh(now) {
+        if self.pods.is_fresh(now) || !holds(Rule::Modesty) {
             dominant.min(KNOWN_PERMILLE)
         } else {
             dominant

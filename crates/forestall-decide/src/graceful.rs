@@ -10,6 +10,7 @@ use crate::decision::{
 use crate::engine::Engine;
 use crate::input::{GroupId, GroupSample, Sample};
 use crate::ladder::Order;
+use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::{Candidate, candidate, may_evict, may_touch, rank};
@@ -53,7 +54,7 @@ fn is_sure_enough(rung: Rung, reading: &WallReading) -> bool {
         Rung::Warn | Rung::Grow => Confidence::Low,
         _ => Confidence::High,
     };
-    reading.confidence >= least
+    reading.confidence >= least || !holds(Rule::Confirmation)
 }
 
 impl Engine {
@@ -69,13 +70,15 @@ impl Engine {
             return;
         }
         match reading.wall {
-            WallKind::Kernel | WallKind::Kubepods => match reading.culprit {
-                Some(culprit) => {
-                    let step = self.ease_or_evict(now, sample, reading, culprit.target, kill_is_due);
-                    self.take(now, sample, step);
+            WallKind::Kernel | WallKind::Kubepods => {
+                match reading.culprit.filter(|_| holds(Rule::CulpritFirst)) {
+                    Some(culprit) => {
+                        let step = self.ease_or_evict(now, sample, reading, culprit.target, kill_is_due);
+                        self.take(now, sample, step);
+                    }
+                    None => self.evict_ranked(now, sample, reading, kill_is_due),
                 }
-                None => self.evict_ranked(now, sample, reading, kill_is_due),
-            },
+            }
             WallKind::KubeletNode | WallKind::KubeletAllocatable => {
                 self.evict_before_kubelet(now, sample, reading);
             }
@@ -88,7 +91,7 @@ impl Engine {
 
     /// A container that was killed twice within ten minutes leaks wherever it starts: its pod goes (rule 7).
     pub(crate) fn evict_repeaters(&mut self, now: Moment, sample: &Sample) {
-        if !self.policy.rungs.has(Rung::Evict) || !self.pods.is_fresh(now) {
+        if !self.policy.rungs.has(Rung::Evict) || !self.pods.is_fresh(now) || !holds(Rule::SecondKill) {
             return;
         }
         let mut nth = 0;
@@ -151,13 +154,14 @@ impl Engine {
     fn is_due(&self, rung: Rung, reading: &WallReading, takes: Span, takes_in_all: Span) -> bool {
         self.policy.rungs.has(rung)
             && is_sure_enough(rung, reading)
-            && reading.runway.p50 <= takes_in_all.times(2)
+            && (reading.runway.p50 <= takes_in_all.times(2) || !holds(Rule::LastMoment))
             && takes <= reading.runway.p10
     }
 
     /// What a warning takes; nothing where the pod has not asked for one.
     fn warning_takes(&self, it: &Candidate<'_>) -> Span {
-        let asked = it.pod.asks.warning;
+        let unasked = (!holds(Rule::WarningAsked)).then_some(Span::secs(1));
+        let asked = it.pod.asks.warning.or(unasked);
         asked.map_or(Span(0), |asked| asked + self.effects.p90(Rung::Warn))
     }
 
@@ -189,7 +193,7 @@ impl Engine {
             return;
         };
         let cache_will_do = active_file(sample, reading.scope) >= reading.growth_fast.over(takes.times(2));
-        if !is_sure_enough(Rung::Evict, &by_kernel) || cache_will_do {
+        if (!is_sure_enough(Rung::Evict, &by_kernel) || cache_will_do) && holds(Rule::CacheFirst) {
             return;
         }
         let culprit = by_kernel
@@ -237,7 +241,7 @@ impl Engine {
                     let pass = |why| Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why));
                     if done {
                         pass(WhyNot::OthersFirst)
-                    } else if it.freed_by_eviction() < needed {
+                    } else if it.freed_by_eviction() < needed && holds(Rule::FreesEnough) {
                         pass(WhyNot::FreesTooLittle)
                     } else {
                         self.judge_evict(now, sample, reading, &it, rule)
@@ -311,7 +315,11 @@ impl Engine {
             rung: Rung::Brake,
             target: culprit,
             bytes: group.current + size.permille(BRAKE_ROOM_PERMILLE),
-            grace: BRAKE_MAX,
+            grace: if holds(Rule::BrakeEnds) {
+                BRAKE_MAX
+            } else {
+                BRAKE_MAX.times(10)
+            },
         };
         let evidence = Evidence {
             reading: *reading,
@@ -345,13 +353,13 @@ impl Engine {
         let of_node = |other: &&WallReading| matches!(other.wall, WallKind::Kernel | WallKind::Kubepods);
         let mut walls = self.readings.iter().filter(of_node);
         let pass = |why| Some(Step::PassOver(reading.pass_over(Rung::Grow, target, why)));
-        if !it.pod.asks.growth {
+        if !it.pod.asks.growth && holds(Rule::GrowthAsked) {
             return pass(WhyNot::NotAsked);
         }
-        if !self.pods.cluster.api {
+        if !self.pods.cluster.api && holds(Rule::ApiAway) {
             return pass(WhyNot::ApiAway);
         }
-        if walls.any(|wall| wall.distance.0 / GROWTH_ROOM < added.0) {
+        if walls.any(|wall| wall.distance.0 / GROWTH_ROOM < added.0) && holds(Rule::RoomToGrow) {
             return pass(WhyNot::NoRoom);
         }
         let order = Order {

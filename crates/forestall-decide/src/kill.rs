@@ -11,6 +11,7 @@ use crate::decision::{Confidence, RefusalReason, Target, WallKind, WallReading};
 use crate::history::{History, Scope};
 use crate::input::{GroupKind, GroupSample, NodeSample, Sample};
 use crate::policy::Policy;
+use crate::rule::{Rule, holds};
 use crate::units::{Bytes, Span};
 use crate::wall::noise;
 
@@ -62,6 +63,15 @@ pub(crate) fn is_imminent(
         && track.is_at_new_high()
 }
 
+/// Whether anybody may be killed at such a wall.
+pub(crate) fn kills_at(wall: WallKind) -> bool {
+    match wall {
+        WallKind::Kernel | WallKind::Kubepods => true,
+        WallKind::KubeletNode | WallKind::KubeletAllocatable => !holds(Rule::KubeletsWall),
+        WallKind::Pod | WallKind::Container => !holds(Rule::OwnLimit),
+    }
+}
+
 /// Whether a kill is due at this wall.
 pub(crate) fn judge_kill(
     reading: &WallReading,
@@ -71,7 +81,7 @@ pub(crate) fn judge_kill(
     effect: Span,
     stalls_are_ours: bool,
 ) -> Option<Due> {
-    if !matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods) {
+    if !kills_at(reading.wall) {
         return None;
     }
     let scope = history.scope(reading.scope)?;
@@ -91,13 +101,14 @@ pub(crate) fn judge_kill(
         });
     }
     let with_term = (policy.term_grace + effect).times(2);
-    if reading.confidence == Confidence::High
+    let confirmed = |least| reading.confidence >= least || !holds(Rule::Confirmation);
+    if confirmed(Confidence::High)
         && reading.runway.p50 <= with_term
-        && reading.distance <= size.permille(TERM_BAND_PERMILLE)
+        && (reading.distance <= size.permille(TERM_BAND_PERMILLE) || !holds(Rule::LastMoment))
     {
         return due("last-moment");
     }
-    if reading.confidence >= Confidence::Low
+    if confirmed(Confidence::Low)
         && reading.distance <= floor(sample, scope, size)
         && reading.runway.p50 < Span::secs(60)
         && scope.unreclaimable.is_at_new_high()
@@ -156,7 +167,8 @@ pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, Ref
                 .iter()
                 .find(|process| process.id == id)
                 .ok_or(RefusalReason::NothingToKill)?;
-            process.protection.map_or(Ok(process.unreclaimable), |why| {
+            let protection = process.protection.filter(|_| holds(Rule::Protected));
+            protection.map_or(Ok(process.unreclaimable), |why| {
                 Err(RefusalReason::Protected(why))
             })
         }
@@ -165,7 +177,7 @@ pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, Ref
             let Some(group) = found.and_then(|index| sample.groups.get(index)) else {
                 return Err(RefusalReason::NothingToKill);
             };
-            if let Some(why) = group.protection {
+            if let Some(why) = group.protection.filter(|_| holds(Rule::Protected)) {
                 return Err(RefusalReason::Protected(why));
             }
             if is_too_large(group, &sample.node) {
@@ -178,8 +190,8 @@ pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, Ref
             let killable = match group.kind {
                 GroupKind::Container(_) => true,
                 // A pod whose processes live right in it; one with containers is never killed as a whole.
-                GroupKind::Pod(_) => !has_children,
-                GroupKind::Kubepods | GroupKind::Qos(_) | GroupKind::Host => false,
+                GroupKind::Pod(_) => !has_children || !holds(Rule::Smallest),
+                GroupKind::Kubepods | GroupKind::Qos(_) | GroupKind::Host => !holds(Rule::Smallest),
             };
             if killable && group.populated {
                 // Shmem may lie in a directory that outlives the container, so it is not counted on.

@@ -14,6 +14,7 @@ use crate::member::stands_for_its_group;
 use crate::policy::{Mode, Policy, Victims};
 use crate::preset::lowest_priority;
 use crate::reclaim::judge_reclaim;
+use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::tree::{is_within, lineage};
 use crate::units::{Bytes, Moment, Span};
@@ -101,6 +102,7 @@ impl Engine {
                 .last_eased_at
                 .is_some_and(|at| now.since(at) <= Span::secs(1));
         let effect = self.time_to_effect(sample);
+        let ours = ours && holds(Rule::OwnStalls);
         judge_kill(reading, sample, &self.history, &self.policy, effect, ours)
     }
 
@@ -124,6 +126,7 @@ impl Engine {
         if self
             .kernel_killed_at
             .is_some_and(|at| now.since(at) <= self.policy.kill_cooldown)
+            && holds(Rule::KernelsVictim)
         {
             return self.refuse(RefusalReason::KernelKilled, evidence);
         }
@@ -135,7 +138,7 @@ impl Engine {
             Err(reason) => return self.refuse(reason, evidence),
         };
         let in_flight = self.flights.endings(now).next().is_some();
-        let settled = !in_flight && !self.flights.has_just_killed(now);
+        let settled = !in_flight && !self.flights.has_just_killed(now) || !holds(Rule::OneAtATime);
         // One at a time, unless the runway cannot wait and it is somebody else who grows now. Who merely stands for a cgroup
         // was not seen to grow: the effect of the one before has to be known.
         let stands_in = reading.culprit.is_some_and(|culprit| {
@@ -171,7 +174,7 @@ impl Engine {
         sample: &Sample,
         reading: &WallReading,
     ) -> Result<Target, RefusalReason> {
-        if let Some(culprit) = reading.culprit {
+        if let Some(culprit) = reading.culprit.filter(|_| holds(Rule::CulpritFirst)) {
             return self.spare(sample, &culprit);
         }
         match self.policy.victims {
@@ -185,7 +188,7 @@ impl Engine {
 
     /// The culprit, unless it may not be touched. What is known of its pod counts however old it is.
     fn spare(&self, sample: &Sample, culprit: &Culprit) -> Result<Target, RefusalReason> {
-        if let Some(why) = culprit.protection {
+        if let Some(why) = culprit.protection.filter(|_| holds(Rule::Protected)) {
             return Err(RefusalReason::Protected(why));
         }
         match self
@@ -219,7 +222,9 @@ impl Engine {
             let why = match (may_touch(&it), container) {
                 (Err(why), _) => why,
                 (Ok(()), None) => WhyNot::Unseen,
-                (Ok(()), Some(group)) if group.anon < needed => WhyNot::FreesTooLittle,
+                (Ok(()), Some(group)) if group.anon < needed && holds(Rule::FreesEnough) => {
+                    WhyNot::FreesTooLittle
+                }
                 (Ok(()), Some(_)) if chosen.is_some() => WhyNot::OthersFirst,
                 (Ok(()), Some(group)) => {
                     chosen = Some(Target::Group(group.id));
@@ -238,7 +243,9 @@ impl Engine {
             return false;
         };
         let coming = on_its_way(sample, &self.pods, reading.scope, now);
-        coming > Bytes::ZERO && reading.distance + coming >= size.permille(2 * ROOM_PERMILLE)
+        coming > Bytes::ZERO
+            && reading.distance + coming >= size.permille(2 * ROOM_PERMILLE)
+            && holds(Rule::OnItsWay)
     }
 
     /// A kill that still waits after TERM is finished at once when the wall comes too near. True while a kill is in

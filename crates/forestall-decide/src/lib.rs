@@ -28,6 +28,7 @@ mod preference;
 mod preset;
 mod reclaim;
 mod repeat;
+mod rule;
 mod rung;
 mod swap;
 mod tree;
@@ -49,5 +50,8 @@ pub use pace::next_glance;
 pub use pods::{Asks, CRITICAL_PRIORITY, Cluster, Elsewhere, Origin, Owner, Pod, PodContainer, PodUid, Pods};
 pub use policy::{Mode, Policy, Preset, Victims};
 pub use preference::{Preference, Preferred, Standing, weigh};
+pub use rule::Rule;
+#[cfg(feature = "mutations")]
+pub use rule::without;
 pub use rung::{Rung, Rungs};
 pub use units::{Bytes, BytesPerSecond, Limit, Moment, Span};

@@ -3,6 +3,7 @@
 use crate::decision::{WallKind, WallReading};
 use crate::input::Sample;
 use crate::policy::Policy;
+use crate::rule::{Rule, holds};
 use crate::units::{Bytes, BytesPerSecond, Span};
 
 /// Looks fit so many times into the shortest runway.
@@ -26,6 +27,9 @@ pub fn next_glance(distance: Bytes, policy: &Policy) -> Span {
 
 /// A part of the time in which so much is filled.
 fn sight(distance: Bytes, fastest: BytesPerSecond) -> Span {
+    if !holds(Rule::Sight) {
+        return Span::FOREVER;
+    }
     Span(Span::to_cover(distance, fastest).0 / LOOKS_PER_RUNWAY)
 }
 

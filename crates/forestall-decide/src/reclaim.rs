@@ -9,6 +9,7 @@ use crate::decision::{Target, WallKind, WallReading};
 use crate::flight::Flights;
 use crate::input::{GroupId, GroupKind, GroupSample, Protection, Sample};
 use crate::pods::Pods;
+use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Span};
 
@@ -38,7 +39,7 @@ pub(crate) fn judge_reclaim(
     let size = reading.limit.bytes()?;
     match reading.wall {
         WallKind::KubeletNode | WallKind::KubeletAllocatable => {
-            if leak_is_near {
+            if leak_is_near && holds(Rule::NoHiding) {
                 return None;
             }
             // At least as much room as its threshold keeps for itself.
@@ -64,7 +65,8 @@ pub(crate) fn judge_reclaim(
 /// Whoever opted out is left alone altogether, its cache too.
 fn has_opted_out(sample: &Sample, pods: &Pods, group: &GroupSample) -> bool {
     let owner = pods.owning(sample, Target::Group(group.id));
-    group.protection == Some(Protection::OptedOut) || owner.is_some_and(|it| it.pod.standing.vetoed)
+    let by_pod = owner.is_some_and(|it| it.pod.standing.vetoed);
+    (group.protection == Some(Protection::OptedOut) || by_pod) && holds(Rule::OptedOutCache)
 }
 
 /// The leaf below `scope` that holds most of what is asked for and may be asked.

@@ -10,6 +10,7 @@ use crate::flight::Flights;
 use crate::input::{GroupId, GroupSample, Protection, Sample};
 use crate::pods::{Elsewhere, Owner, Pod, Pods};
 use crate::policy::Victims;
+use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::tree::{children, is_within};
 use crate::units::{Bytes, Moment, Span};
@@ -42,7 +43,8 @@ impl<'a> Candidate<'a> {
     /// The container that a kill would end: the one that holds most.
     pub(crate) fn largest_container(&self, sample: &'a Sample) -> Option<&'a GroupSample> {
         children(sample, self.index)
-            .filter(|group| group.leaf && group.populated && group.protection.is_none())
+            .filter(|group| group.leaf && group.populated)
+            .filter(|group| group.protection.is_none() || !holds(Rule::Protected))
             .max_by_key(|group| (group.unreclaimable(), Reverse(group.id)))
     }
 
@@ -113,21 +115,21 @@ pub(crate) fn candidate<'a>(sample: &'a Sample, pods: &'a Pods, place: u32) -> O
 /// Whether a pod may be touched at all, however old the news of it are (rule 5).
 pub(crate) fn may_touch(it: &Candidate<'_>) -> Result<(), WhyNot> {
     let pod = it.pod;
-    match it.group.protection {
+    match it.group.protection.filter(|_| holds(Rule::Protected)) {
         Some(Protection::StaticPod) => return Err(WhyNot::Critical),
         Some(why) => return Err(WhyNot::Protected(why)),
         None => {}
     }
-    if pod.standing.vetoed {
+    if pod.standing.vetoed && holds(Rule::OptOut) {
         return Err(WhyNot::OptedOut);
     }
-    if pod.is_critical() {
+    if pod.is_critical() && holds(Rule::Critical) {
         return Err(WhyNot::Critical);
     }
     match pod.owner {
-        Owner::DaemonSet => Err(WhyNot::DaemonSet),
-        Owner::Nobody if !pod.asks.final_eviction => Err(WhyNot::NobodyBringsItBack),
-        Owner::Nobody | Owner::Controller => Ok(()),
+        Owner::DaemonSet if holds(Rule::DaemonSet) => Err(WhyNot::DaemonSet),
+        Owner::Nobody if !pod.asks.final_eviction && holds(Rule::Naked) => Err(WhyNot::NobodyBringsItBack),
+        Owner::Nobody | Owner::Controller | Owner::DaemonSet => Ok(()),
     }
 }
 
@@ -145,19 +147,20 @@ pub(crate) fn may_evict(
     if pod.terminating_since.is_some() {
         return Err(WhyNot::Terminating);
     }
-    if !cluster.api {
+    if !cluster.api && holds(Rule::ApiAway) {
         return Err(WhyNot::ApiAway);
     }
     let target = it.target();
-    if flights.is_blocked(target) {
+    if flights.is_blocked(target) && holds(Rule::Blocked) {
         return Err(WhyNot::Blocked);
     }
-    if flights.concerns(Rung::Evict, target) {
+    if flights.concerns(Rung::Evict, target) && (holds(Rule::Blocked) || !flights.is_blocked(target)) {
         return Err(WhyNot::Tried);
     }
     if cluster
         .eviction_tokens
         .is_some_and(|tokens| flights.evictions_since(pods.told_at) >= tokens as usize)
+        && holds(Rule::Token)
     {
         return Err(WhyNot::NoToken);
     }
@@ -166,10 +169,10 @@ pub(crate) fn may_evict(
         Elsewhere::Room(bytes) => pod.request <= bytes,
         Elsewhere::Nowhere => false,
     };
-    if !has_place {
+    if !has_place && holds(Rule::PlaceToGo) {
         return Err(WhyNot::NowhereToGo);
     }
-    if pod.grace + effect > runway {
+    if pod.grace + effect > runway && holds(Rule::GraceFits) {
         return Err(WhyNot::GraceTooLong);
     }
     Ok(())

@@ -1,0 +1,131 @@
+//! The rules that keep the ladder harmless, by name, so that a test can take one of them away and see who notices.
+//!
+//! An engine asks `holds` where it keeps a rule. Without the feature `mutations` the answer is always yes and costs nothing.
+//! What it refuses to do: be configured. No policy, no file and no input can take a rule away.
+
+macro_rules! rules {
+    ($($(#[doc = $says:literal])+ $name:ident,)+) => {
+        /// A rule that the engine keeps.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Rule {
+            $($(#[doc = $says])+ $name,)+
+        }
+
+        impl Rule {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+rules! {
+    /// At a pod's or container's own limit nobody is killed.
+    OwnLimit,
+    /// At the kubelet's walls nobody is killed, whatever was refused there.
+    KubeletsWall,
+    /// The next look comes within a quarter of the time in which memory could be filled.
+    Sight,
+    /// While an easing of ours runs, and a second after, stalls confirm nothing.
+    OwnStalls,
+    /// What a sample says is protected is not touched.
+    Protected,
+    /// A pod that opted out, or that the operator spares, is not touched.
+    OptOut,
+    /// Nor is its page cache.
+    OptedOutCache,
+    /// Static, mirror and critical pods are not touched.
+    Critical,
+    /// A DaemonSet's pod is not touched: it comes straight back.
+    DaemonSet,
+    /// A pod that nobody brings back is not touched unless it agreed.
+    Naked,
+    /// Without news of the pods only a dominant culprit is acted upon.
+    Modesty,
+    /// A kill is of one container or process.
+    Smallest,
+    /// Whoever was killed twice within ten minutes is evicted.
+    SecondKill,
+    /// One ending at a time, unless the runway cannot wait.
+    OneAtATime,
+    /// Nobody ends while terminating pods give back enough.
+    OnItsWay,
+    /// After a kill by the kernel its victim's memory is waited for.
+    KernelsVictim,
+    /// No eviction without a token of the cluster's budget.
+    Token,
+    /// A disruption budget that refused is not asked again at once.
+    Blocked,
+    /// Nothing is asked of an API server that is away.
+    ApiAway,
+    /// No eviction of what has nowhere to go.
+    PlaceToGo,
+    /// No eviction whose grace period does not fit.
+    GraceFits,
+    /// A brake is bounded in time.
+    BrakeEnds,
+    /// No reclaim against a kubelet wall while a certain leak is near.
+    NoHiding,
+    /// An alarm that was acted upon is never counted as right.
+    HonestScore,
+    /// An alarm's horizon is fixed, and at its end there is a verdict.
+    Horizon,
+    /// Whoever ended without an alarm is a miss.
+    Misses,
+    /// Nobody ends on one signal.
+    Confirmation,
+    /// Nobody ends before the last moment that fits.
+    LastMoment,
+    /// The culprit goes first.
+    CulpritFirst,
+    /// Where nobody is the culprit, only such a one goes as frees enough.
+    FreesEnough,
+    /// Nobody is evicted while page cache alone would do.
+    CacheFirst,
+    /// No limit is raised unless the pod asks for it.
+    GrowthAsked,
+    /// Nobody is warned who has not asked for it.
+    WarningAsked,
+    /// No limit is raised where the node has no room.
+    RoomToGrow,
+}
+
+#[cfg(not(feature = "mutations"))]
+pub(crate) const fn holds(_: Rule) -> bool {
+    true
+}
+
+#[cfg(feature = "mutations")]
+mod mutation {
+    use core::cell::Cell;
+
+    use super::Rule;
+
+    thread_local! {
+        /// The rule that engines on this thread do not keep.
+        static BROKEN: Cell<Option<Rule>> = const { Cell::new(None) };
+    }
+
+    /// Puts back what was there, also when a test panics.
+    struct Until(Option<Rule>);
+
+    impl Drop for Until {
+        fn drop(&mut self) {
+            BROKEN.set(self.0);
+        }
+    }
+
+    /// Runs something while no engine on this thread keeps `rule`. For tests alone.
+    pub fn without<R>(rule: Rule, run: impl FnOnce() -> R) -> R {
+        let _until = Until(BROKEN.replace(Some(rule)));
+        run()
+    }
+
+    pub(crate) fn holds(rule: Rule) -> bool {
+        BROKEN.get() != Some(rule)
+    }
+}
+
+#[cfg(feature = "mutations")]
+pub(crate) use mutation::holds;
+#[cfg(feature = "mutations")]
+pub use mutation::without;
