@@ -4,11 +4,17 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use crate::limit::{limit_behind, thread_limit};
+
 /// Why the act threads could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
     /// The proc file system cannot be opened.
-    #[error("cannot open {path}: {errno}; mount proc there or set the proc root", path = path.display())]
+    #[error(
+        "cannot open {path}: {errno}; {remedy}",
+        path = path.display(),
+        remedy = limit_behind(*errno).unwrap_or("mount proc there or set the proc root")
+    )]
     ProcRoot {
         /// Where it was looked for.
         path: PathBuf,
@@ -16,10 +22,13 @@ pub enum ActError {
         errno: Errno,
     },
     /// No eventfd could be made.
-    #[error("cannot make an eventfd: {0}; raise the limit of open files (RLIMIT_NOFILE)")]
+    #[error(
+        "cannot make an eventfd: {0}; {remedy}",
+        remedy = limit_behind(*.0).unwrap_or("the kernel has to offer eventfd(2), and a seccomp filter to let it pass")
+    )]
     Eventfd(Errno),
     /// A thread could not be started.
-    #[error("cannot start the thread {name}: {source}; raise the limits of processes and memory")]
+    #[error("cannot start the thread {name}: {source}; {remedy}", remedy = thread_limit(source))]
     Thread {
         /// Its name.
         name: &'static str,
@@ -27,7 +36,13 @@ pub enum ActError {
         source: std::io::Error,
     },
     /// The journal of dips cannot be read or kept.
-    #[error("cannot use the journal {path}: {source}; make the state directory writable", path = path.display())]
+    #[error(
+        "cannot use the journal {path}: {source}; {remedy}",
+        path = path.display(),
+        remedy = Errno::from_io_error(source)
+            .and_then(limit_behind)
+            .unwrap_or("make the state directory writable")
+    )]
     Journal {
         /// The file or directory.
         path: PathBuf,

@@ -21,6 +21,7 @@ mod file;
 mod group;
 mod kill;
 mod kill_worker;
+mod limit;
 mod order;
 mod process;
 mod protect;
@@ -40,6 +41,7 @@ pub use actor::{ActConfig, Actor, ActorHandle};
 pub use code::give_back_code;
 pub use dip::{DipEnd, Recovered, recover_dips};
 pub use error::ActError;
+pub use limit::limit_behind;
 pub use order::{CgroupPlace, CgroupVersion, Note, Order, Place, ReclaimEnd, Rejected, Report};
 pub use protect::{
     Shielded, lock_memory, lower_first_thread, raise_first_thread, shield_from_oom_killer,

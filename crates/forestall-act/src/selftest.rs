@@ -11,6 +11,7 @@ use rustix::path::DecInt;
 use rustix::process::{Pid, Resource};
 
 use crate::file;
+use crate::limit::untried;
 use crate::order::CgroupVersion;
 use crate::process::{self, ProcessDir};
 use crate::release::{Release, release_memory};
@@ -47,12 +48,6 @@ pub struct Right {
 
 /// Exercises every right.
 pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
-    let right = |name, cost, tried: Result<()>| Right {
-        name,
-        works: tried.is_ok(),
-        errno: tried.err(),
-        cost,
-    };
     let on_group = |name: &'static std::ffi::CStr, try_it: fn(OwnedFd) -> Result<()>| match test.group {
         Some((dir, CgroupVersion::V2)) => file::open_write(dir, name).and_then(try_it),
         Some((_, CgroupVersion::V1)) => Err(Errno::OPNOTSUPP),
@@ -123,7 +118,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
         ),
         right(
             "lock_memory",
-            "under thrashing the agent's own pages may have to be read back from disk (CAP_IPC_LOCK)",
+            "under thrashing the agent's own pages may have to be read back from disk: give CAP_IPC_LOCK, or raise RLIMIT_MEMLOCK to unlimited (LimitMEMLOCK=infinity of the unit, ulimit -l)",
             may_lock(test.proc_root),
         ),
         right(
@@ -137,6 +132,16 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
             try_oom_score_adj(test.proc_root),
         ),
     ]
+}
+
+/// What became of the try. Where a limit kept it from being made at all, that is what has to be told.
+fn right(name: &'static str, cost: &'static str, tried: Result<()>) -> Right {
+    Right {
+        name,
+        works: tried.is_ok(),
+        errno: tried.err(),
+        cost: tried.err().and_then(untried).unwrap_or(cost),
+    }
 }
 
 fn open_own_pidfd(proc_root: BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -283,6 +288,20 @@ mod tests {
             fs::read(group.path().join("memory.high")).expect("the file"),
             b"max"
         );
+    }
+
+    #[test]
+    fn what_a_limit_kept_from_being_tried_names_the_limit() {
+        let untried = right("pidfd", "kill is impossible", Err(Errno::MFILE));
+        assert!(!untried.works);
+        assert!(untried.cost.contains("RLIMIT_NOFILE"), "{}", untried.cost);
+        let tried = right("pidfd", "kill is impossible", Err(Errno::NOSYS));
+        assert_eq!(tried.cost, "kill is impossible");
+        // Whether or not memory may be locked here, the cost of not locking it names the limit.
+        let _alone = ALONE.lock();
+        let proc_root = File::open("/proc").expect("/proc");
+        let lock = find(&test(&proc_root, None), "lock_memory");
+        assert!(lock.cost.contains("RLIMIT_MEMLOCK"), "{}", lock.cost);
     }
 
     #[test]
