@@ -53,10 +53,6 @@ pub(crate) fn start(settings: &Settings, nice: i32) -> anyhow::Result<Started> {
     let proc_root = root.join("proc");
     let mut notes = Vec::new();
     raise_open_files();
-    let own_proc = open_directory(&proc_root)?;
-    // What was needed so far is needed no more; what is tried and used from here on is to stay in memory. A kernel that does
-    // not do it leaves the process larger, and that is all.
-    let _ = give_back_code(own_proc.as_fd());
     let config = SenseConfig {
         prefix: root.clone(),
         proc_root: proc_root.clone(),
@@ -89,6 +85,10 @@ pub(crate) fn start(settings: &Settings, nice: i32) -> anyhow::Result<Started> {
         .or_else(|| sensor.roster().iter().next());
     let group = tried.map(|member| (Arc::clone(&member.handle), act_version(member.version)));
     let swaps = sensor.last().node.swap_total > Bytes::ZERO;
+    let own_proc = open_directory(&proc_root)?;
+    // What was needed so far is needed no more; what is tried and used from here on is to stay in memory. A kernel that does
+    // not do it leaves the process larger, and that is all.
+    let _ = give_back_code(own_proc.as_fd());
     let mut ground = Ground::new(root, own_proc, group, swaps, nice);
     // Before the guard's priority is raised, which the threads would inherit.
     let actor = Actor::start(&ActConfig {

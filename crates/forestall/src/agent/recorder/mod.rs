@@ -66,7 +66,8 @@ pub(crate) fn start(
     let ring = Ring::open(&setup.directory, setup.keep, setup.size_bytes_max)?;
     let sample = sensor.last();
     // Room for twice of what is there; more is made when it is needed.
-    let (tap, intake) = tap::open((sample.groups.len() * 2).max(256), 512);
+    let room = |there: usize| (there * 2).max(64);
+    let (tap, intake) = tap::open(room(sample.groups.len()), room(sample.processes.len()));
     let origin = Origin {
         run: unix_micros(),
         node: setup.node.as_str().into(),
