@@ -87,7 +87,12 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 OutcomeKind::Failed(_) => Level::Error,
             };
             let errno = match outcome.kind {
-                OutcomeKind::Failed(errno) => format!(", {}", std::io::Error::from_raw_os_error(errno)),
+                OutcomeKind::Failed(errno) => {
+                    let said = std::io::Error::from_raw_os_error(errno);
+                    let remedy =
+                        rustix::io::Errno::from_io_error(&said).and_then(forestall_act::limit_behind);
+                    remedy.map_or_else(|| format!(", {said}"), |remedy| format!(", {said}: {remedy}"))
+                }
                 _ => String::new(),
             };
             let sentence = format!(

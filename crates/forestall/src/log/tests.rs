@@ -212,6 +212,26 @@ fn an_action_and_a_refusal_say_why() {
 }
 
 #[test]
+fn an_outcome_that_a_limit_is_behind_names_the_limit() {
+    let mut ends = shared::open().expect("an eventfd");
+    let outcome = Outcome {
+        action: ActionId(3),
+        rung: Rung::Kill,
+        // EMFILE is 24 on every machine.
+        kind: OutcomeKind::Failed(24),
+        freed: Bytes::ZERO,
+        took: Span::millis(4),
+    };
+    ends.post.outcome(clock::now(), &outcome);
+    let event = ends.inbox.take().expect("one");
+    let line = json(&said(Style::Json, |logger| logger.event(&event, clock::now())));
+    assert!(
+        line["message"].as_str().is_some_and(|said| said.contains("RLIMIT_NOFILE")),
+        "{line}"
+    );
+}
+
+#[test]
 fn an_outcome_says_what_the_system_said() {
     let mut ends = shared::open().expect("an eventfd");
     let kind = OutcomeKind::Failed(1);
