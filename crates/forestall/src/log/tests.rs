@@ -226,7 +226,9 @@ fn an_outcome_that_a_limit_is_behind_names_the_limit() {
     let event = ends.inbox.take().expect("one");
     let line = json(&said(Style::Json, |logger| logger.event(&event, clock::now())));
     assert!(
-        line["message"].as_str().is_some_and(|said| said.contains("RLIMIT_NOFILE")),
+        line["message"]
+            .as_str()
+            .is_some_and(|said| said.contains("RLIMIT_NOFILE")),
         "{line}"
     );
 }
