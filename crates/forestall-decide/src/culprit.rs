@@ -66,7 +66,7 @@ fn dominant(
         if !is_within(sample, index, scope) {
             continue;
         }
-        let Some(track) = history.group(group.id).map(|found| &found.unreclaimable) else {
+        let Some(track) = history.at(index).map(|found| &found.unreclaimable) else {
             continue;
         };
         if group.parent.is_none() {
@@ -81,12 +81,15 @@ fn dominant(
         } else if !is_root_of(group, scope) || group.kind == GroupKind::Host {
             // What a parent holds beyond its children: memory of containers that are gone (a memory-backed
             // directory), or of processes that live in the parent itself.
-            let own = still_rising(track, window)
-                .0
-                .min(own_rise(sample, history, index, window));
+            let rising = still_rising(track, window);
+            let own = if rising == Bytes::ZERO {
+                Bytes::ZERO
+            } else {
+                rising.min(Bytes(own_rise(sample, history, index, window)))
+            };
             count(Grower {
                 target: Target::Group(group.id),
-                grown: Bytes(own),
+                grown: own,
                 protection: group.protection,
             });
         }
@@ -123,6 +126,9 @@ fn dominant(
 
 /// Growth in the window, or nothing if its last quarter went at less than a quarter of the even pace: it has stopped.
 fn still_rising(track: &Track, window: Span) -> Bytes {
+    if track.is_flat() {
+        return Bytes::ZERO;
+    }
     let (rise, over) = track.rise(window);
     let (late, late_over) = track.rise(Span(window.0 / 4));
     let (Ok(rise), Ok(late)) = (u64::try_from(rise), u64::try_from(late)) else {

@@ -279,6 +279,8 @@ pub enum Ignored {
     ClockBack(Span),
     /// A sample without a machine: it has no memory at all.
     NoMachine,
+    /// The cgroup's number stands in the sample twice: the second one has no history and no wall.
+    Repeated(GroupId),
     /// The cgroup holds more than the machine and its swap have; it is never acted upon.
     TooLarge(GroupId),
     /// An outcome of an action that is not known, or not any more.

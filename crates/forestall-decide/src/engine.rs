@@ -9,7 +9,7 @@ use crate::decision::{
 use crate::effect::Effects;
 use crate::flight::Flights;
 use crate::history::{History, Wall};
-use crate::input::{GroupKind, GroupSample, Input, Outcome, OutcomeKind, Sample};
+use crate::input::{GroupKind, Input, Outcome, OutcomeKind, Sample};
 use crate::kill::{is_too_large, kills_at};
 use crate::kubelet::KubeletConfig;
 use crate::ladder::{Order, covers};
@@ -21,6 +21,7 @@ use crate::repeat::Repeats;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
+use crate::victim::Ranked;
 use crate::wall::{Hard, noise, read_walls};
 
 /// Culprits are looked for when a wall is nearer than this; until then nobody has done anything.
@@ -59,7 +60,7 @@ pub struct Engine {
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) passed_over: Vec<PassedOver>,
     ignored: Vec<Ignored>,
-    pub(crate) ranked: Vec<u32>,
+    pub(crate) ranked: Vec<Ranked>,
 }
 
 impl Engine {
@@ -183,6 +184,11 @@ impl Engine {
         self.looks = self.looks.wrapping_add(1);
         self.looked_at = Some(now);
         self.reached.clear();
+        self.history.align(sample);
+        if self.history.roster.has_repeated() {
+            let repeated = self.history.roster.repeated();
+            self.ignored.extend(repeated.map(Ignored::Repeated));
+        }
         self.note_kernel_kills(now, sample);
         self.note_kubelet_evictions(sample);
         self.history.push(now, sample);
@@ -268,11 +274,12 @@ impl Engine {
         if fresh > explained {
             self.kernel_killed_at = Some(now);
             self.reached.push((WallKind::Kernel, None));
-            let kubepods = |group: &&GroupSample| group.kind == GroupKind::Kubepods;
-            let hit = sample.groups.iter().filter(kubepods);
-            let hit = hit.filter(|group| self.history.fresh_kills(group) > 0);
+            let history = &self.history;
+            let kubepods = history.roster.kubepods.iter().map(|at| *at as usize);
+            let hit = kubepods.filter_map(|at| Some((at, sample.groups.get(at)?)));
+            let hit = hit.filter(|(at, group)| history.fresh_kills(*at, group) > 0);
             self.reached
-                .extend(hit.map(|group| (WallKind::Kubepods, Some(group.id))));
+                .extend(hit.map(|(_, group)| (WallKind::Kubepods, Some(group.id))));
         }
         self.kernel_kills = Some(kills);
     }

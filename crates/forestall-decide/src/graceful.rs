@@ -227,6 +227,7 @@ impl Engine {
     ) {
         rank(
             sample,
+            &self.history.roster,
             &self.pods,
             reading.scope,
             self.policy.victims,
@@ -234,9 +235,9 @@ impl Engine {
         );
         let mut done = false;
         for nth in 0..self.ranked.len() {
-            let place = self.ranked.get(nth).copied();
-            let step = place
-                .and_then(|place| candidate(sample, &self.pods, place))
+            let ranked = self.ranked.get(nth).copied();
+            let step = ranked
+                .and_then(|ranked| candidate(sample, &self.history.roster, &self.pods, ranked.place))
                 .map(|it| {
                     let pass = |why| Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why));
                     if done {
@@ -331,6 +332,10 @@ impl Engine {
 
     /// At a pod's or container's own limit: more room if it asks for it and the node has it; else a warning.
     fn help(&self, sample: &Sample, reading: &WallReading, scope: GroupId) -> Option<Step> {
+        let helps = [Rung::Grow, Rung::Warn];
+        if !helps.iter().any(|rung| self.policy.rungs.has(*rung)) {
+            return None;
+        }
         let it = self.pods.owning(sample, Target::Group(scope))?;
         let grow = self.effects.p90(Rung::Grow);
         let warn = self.warning_takes(&it);

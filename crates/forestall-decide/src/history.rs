@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use crate::decision::WallKind;
 use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
+use crate::ring::Lapse;
+use crate::roster::Roster;
 use crate::tree::lineage;
-use crate::units::{Bytes, Moment, Span};
-use crate::window::{Rise, Track, WINDOWS};
+use crate::units::{Bytes, Moment};
+use crate::window::{Track, WINDOWS};
 
 /// A wall: which, and whose limit.
 pub(crate) type Wall = (WallKind, Option<GroupId>);
@@ -19,50 +21,32 @@ pub(crate) type Wall = (WallKind, Option<GroupId>);
 pub(crate) struct Scope {
     /// Memory that reclaim cannot free, swap in use included.
     pub(crate) unreclaimable: Track,
-    filled: Rise,
-    stall: Stalls,
+    filled: Lapse,
+    stall: Lapse<Stall>,
     /// Only for what the kubelet has a wall at, or may have to end somebody in.
     shared: Option<Box<Shared>>,
-    oom_kills: u64,
     first_seen: Option<Moment>,
-    last_seen: Moment,
 }
 
 /// What matters only where many share a limit.
 #[derive(Clone, Debug)]
 struct Shared {
     working_set: Track,
-    stall: Stalls,
+    stall: Lapse<Stall>,
 }
 
-/// `some` and `full` stall time within a second, as bytes are tracked: only differences matter.
-#[derive(Clone, Copy, Debug)]
-struct Stalls {
-    some: Rise,
-    full: Rise,
-}
-
-impl Stalls {
-    fn within(window: Span) -> Self {
-        Self {
-            some: Rise::within(window),
-            full: Rise::within(window),
-        }
-    }
-
-    fn push(&mut self, now: Moment, stall: Stall) {
-        self.some.push(now, Bytes(stall.some_micros));
-        self.full.push(now, Bytes(stall.full_micros));
-    }
-
-    /// The share of the window in which some, and in which all, tasks waited; permille.
-    fn permille(&self) -> (u64, u64) {
-        let share = |track: &Rise| {
-            let (rise, over) = track.rise();
-            rise.permille_of(Bytes(over.0)).min(1000)
+/// The share of a window in which some, and in which all, tasks waited; permille.
+fn stalled(stall: &Lapse<Stall>) -> (u64, u64) {
+    stall.ends().map_or((0, 0), |(from, to, over)| {
+        let share = |from: u64, to: u64| {
+            let waited = Bytes(to.saturating_sub(from));
+            waited.permille_of(Bytes(over.0)).min(1000)
         };
-        (share(&self.some), share(&self.full))
-    }
+        (
+            share(from.some_micros, to.some_micros),
+            share(from.full_micros, to.full_micros),
+        )
+    })
 }
 
 impl Scope {
@@ -70,16 +54,14 @@ impl Scope {
     fn new(is_shared: bool) -> Self {
         let shared = || Shared {
             working_set: Track::default(),
-            stall: Stalls::within(WINDOWS[1]),
+            stall: Lapse::within(WINDOWS[1]),
         };
         Self {
             unreclaimable: Track::default(),
-            filled: Rise::within(WINDOWS[2]),
-            stall: Stalls::within(WINDOWS[0]),
+            filled: Lapse::within(WINDOWS[2]),
+            stall: Lapse::within(WINDOWS[0]),
             shared: is_shared.then(|| Box::new(shared())),
-            oom_kills: 0,
             first_seen: None,
-            last_seen: Moment::default(),
         }
     }
 
@@ -96,7 +78,6 @@ impl Scope {
             }
         }
         self.first_seen.get_or_insert(now);
-        self.last_seen = now;
     }
 
     /// The kubelet's working set; where the kubelet has no wall, nothing is remembered of it.
@@ -110,7 +91,7 @@ impl Scope {
         if self.first_seen > since {
             self.unreclaimable.latest()
         } else {
-            self.filled.rise().0
+            self.filled.ends().map_or(Bytes::ZERO, |(from, to, _)| to - from)
         }
     }
 
@@ -121,12 +102,12 @@ impl Scope {
 
     /// The share of the last second in which some, and in which all, tasks waited for memory; permille.
     pub(crate) fn stalled_permille(&self) -> (u64, u64) {
-        self.stall.permille()
+        stalled(&self.stall)
     }
 
     /// The share of the last ten seconds in which all tasks waited; nothing where no limit is shared.
     pub(crate) fn stalled_long_permille(&self) -> u64 {
-        self.shared.as_ref().map_or(0, |shared| shared.stall.permille().1)
+        self.shared.as_ref().map_or(0, |shared| stalled(&shared.stall).1)
     }
 
     fn restart(&mut self) {
@@ -142,7 +123,11 @@ impl Scope {
 pub(crate) struct History {
     pub(crate) node: Scope,
     pub(crate) swap_used: Track,
-    groups: BTreeMap<GroupId, Scope>,
+    pub(crate) roster: Roster,
+    /// By slot.
+    groups: Vec<Scope>,
+    /// The kernel's kills in each of them as of the last sample.
+    oom_kills: Vec<u64>,
     processes: BTreeMap<ProcessId, ProcessTrack>,
 }
 
@@ -157,27 +142,46 @@ impl Default for History {
         Self {
             node: Scope::new(true),
             swap_used: Track::default(),
-            groups: BTreeMap::new(),
+            roster: Roster::default(),
+            groups: Vec::new(),
+            oom_kills: Vec::new(),
             processes: BTreeMap::new(),
         }
     }
 }
 
 impl History {
-    /// Takes one sample. Allocates only for what is new.
+    /// Makes room for the groups of a sample that is about to be taken in. Whoever is not in it is forgotten.
+    pub(crate) fn align(&mut self, sample: &Sample) {
+        let (groups, oom_kills) = (&mut self.groups, &mut self.oom_kills);
+        self.roster.align(sample, |slot, kind| {
+            let is_shared = matches!(kind, GroupKind::Kubepods | GroupKind::Qos(_));
+            let slot = slot as usize;
+            if slot >= groups.len() {
+                groups.resize_with(slot + 1, || Scope::new(false));
+                oom_kills.resize(slot + 1, 0);
+            }
+            if let (Some(scope), Some(kills)) = (groups.get_mut(slot), oom_kills.get_mut(slot)) {
+                *scope = Scope::new(is_shared);
+                *kills = u64::MAX;
+            }
+        });
+    }
+
+    /// Takes one sample that the histories are aligned with. Allocates only for what is new.
     pub(crate) fn push(&mut self, now: Moment, sample: &Sample) {
         let node = &sample.node;
         self.node
             .push(now, node.unreclaimable(), node.kubelet_working_set(), node.stall);
         self.swap_used.push(now, node.swap_total - node.swap_free);
-        for group in &sample.groups {
-            let is_shared = matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
-            let scope = self
-                .groups
-                .entry(group.id)
-                .or_insert_with(|| Scope::new(is_shared));
-            scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
-            scope.oom_kills = group.oom_kills;
+        for (at, group) in sample.groups.iter().enumerate() {
+            let Some(slot) = self.roster.slot(at) else {
+                continue;
+            };
+            if let (Some(scope), Some(kills)) = (self.groups.get_mut(slot), self.oom_kills.get_mut(slot)) {
+                scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
+                *kills = group.oom_kills;
+            }
         }
         for process in &sample.processes {
             let known = self.processes.entry(process.id).or_default();
@@ -186,9 +190,6 @@ impl History {
                 known.track.push(process.read_at, process.unreclaimable);
                 known.last_seen = process.read_at;
             }
-        }
-        if self.groups.len() > sample.groups.len() {
-            self.groups.retain(|_, scope| scope.last_seen == now);
         }
         if self.processes.len() > sample.processes.len() {
             let seen = |id: &ProcessId| sample.processes.iter().any(|process| process.id == *id);
@@ -199,13 +200,14 @@ impl History {
     /// The kernel's kills since the sample before that a limit below `kubepods` explains: the victim's container, or its
     /// pod, stood near its own limit. Those walls are put into `reached`. To be asked before the sample is taken in.
     pub(crate) fn kills_by_own_limit(&self, sample: &Sample, reached: &mut Vec<Wall>) -> u64 {
-        let mut explained = 0;
-        let leaves = sample.groups.iter().enumerate().filter(|(_, group)| group.leaf);
-        for (index, group) in leaves {
-            let fresh = self.fresh_kills(group);
-            let near = lineage(sample, index).find(|above| self.stood_near_its_limit(above));
-            if let (1.., Some(above)) = (fresh, near) {
-                explained += fresh;
+        let mut explained = 0_u64;
+        for (at, group) in sample.groups.iter().enumerate().filter(|(_, group)| group.leaf) {
+            let fresh = self.fresh_kills(at, group);
+            if fresh == 0 {
+                continue;
+            }
+            if let Some(above) = lineage(sample, at).find(|above| self.stood_near_its_limit(above)) {
+                explained = explained.saturating_add(fresh);
                 let kind = match above.kind {
                     GroupKind::Pod(_) => WallKind::Pod,
                     _ => WallKind::Container,
@@ -216,10 +218,10 @@ impl History {
         explained
     }
 
-    /// The kernel's kills in a cgroup since the sample before.
-    pub(crate) fn fresh_kills(&self, group: &GroupSample) -> u64 {
-        self.group(group.id)
-            .map_or(0, |known| group.oom_kills.saturating_sub(known.oom_kills))
+    /// The kernel's kills since the sample before in the group at this place.
+    pub(crate) fn fresh_kills(&self, at: usize, group: &GroupSample) -> u64 {
+        let known = self.roster.slot(at).and_then(|slot| self.oom_kills.get(slot));
+        known.map_or(0, |known| group.oom_kills.saturating_sub(*known))
     }
 
     fn stood_near_its_limit(&self, group: &GroupSample) -> bool {
@@ -227,7 +229,8 @@ impl History {
         /// little older than the kill.
         const NEAR_PERMILLE: u64 = 750;
         let own = !matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
-        let held = self.group(group.id).map(|known| known.unreclaimable.latest());
+        let known = self.group(group.id).filter(|known| known.first_seen.is_some());
+        let held = known.map(|known| known.unreclaimable.latest());
         own && group
             .limit
             .bytes()
@@ -235,8 +238,14 @@ impl History {
             .is_some_and(|(limit, held)| held >= limit.permille(NEAR_PERMILLE))
     }
 
+    /// The history of the group at this place in the sample; none of one whose number stood there before.
+    pub(crate) fn at(&self, at: usize) -> Option<&Scope> {
+        self.groups.get(self.roster.slot(at)?)
+    }
+
+    /// The history of the cgroup with this number.
     pub(crate) fn group(&self, id: GroupId) -> Option<&Scope> {
-        self.groups.get(&id)
+        self.at(self.roster.place(id)?)
     }
 
     /// The history of a wall's scope: a cgroup's, or the machine's.
@@ -251,6 +260,6 @@ impl History {
     /// After a kill that worked, growth before it says nothing about growth after it.
     pub(crate) fn restart_growth(&mut self) {
         self.node.restart();
-        self.groups.values_mut().for_each(Scope::restart);
+        self.groups.iter_mut().for_each(Scope::restart);
     }
 }

@@ -9,7 +9,7 @@ use crate::decision::{
 };
 use crate::engine::Engine;
 use crate::input::{GroupId, GroupKind, Sample};
-use crate::kill::{Due, check_target, is_imminent, judge_kill, time_to_effect};
+use crate::kill::{Due, check_target, is_imminent, judge_kill, kills_at, time_to_effect};
 use crate::member::stands_for_its_group;
 use crate::policy::{Mode, Policy, Victims};
 use crate::preset::lowest_priority;
@@ -45,7 +45,8 @@ impl Engine {
         });
         self.evict_repeaters(now, sample);
         for index in 0..self.readings.len() {
-            let Some(reading) = self.readings.get(index).copied() else {
+            let found = self.readings.get(index);
+            let Some(reading) = found.filter(|reading| may_be_due(reading)).copied() else {
                 continue;
             };
             let kill = self.judge_kill(now, sample, &reading);
@@ -207,6 +208,7 @@ impl Engine {
         let needed = size.permille(ROOM_PERMILLE) - reading.distance;
         rank(
             sample,
+            &self.history.roster,
             &self.pods,
             reading.scope,
             self.policy.victims,
@@ -216,7 +218,7 @@ impl Engine {
         for it in self
             .ranked
             .iter()
-            .filter_map(|place| candidate(sample, &self.pods, *place))
+            .filter_map(|ranked| candidate(sample, &self.history.roster, &self.pods, ranked.place))
         {
             let container = it.largest_container(sample);
             let why = match (may_touch(&it), container) {
@@ -320,6 +322,14 @@ impl Engine {
     pub(crate) fn refuse(&mut self, reason: RefusalReason, evidence: Evidence) {
         self.refusals.push(crate::decision::Refusal { reason, evidence });
     }
+}
+
+/// At a pod's or container's own limit there is nothing that does not need some growth; of such walls there are hundreds, and
+/// nearly all of them are calm.
+fn may_be_due(reading: &WallReading) -> bool {
+    let own = matches!(reading.wall, WallKind::Pod | WallKind::Container);
+    let certain = reading.confidence > Confidence::None || !holds(Rule::Confirmation);
+    !own || certain || kills_at(reading.wall)
 }
 
 fn deadline(rung: Rung, runway: Span, effect: Span, policy: &Policy) -> Span {

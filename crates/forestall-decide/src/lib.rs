@@ -28,6 +28,8 @@ mod preference;
 mod preset;
 mod reclaim;
 mod repeat;
+mod ring;
+mod roster;
 mod rule;
 mod rung;
 mod swap;

@@ -8,20 +8,18 @@ use crate::input::{GroupSample, Sample};
 use crate::tree::{is_within, lineage};
 use crate::units::Bytes;
 
-/// What swap can still take of the memory in `scope` (`None`: the machine). Swap in memory (zram) frees only part of
+/// What swap can still take of the memory of the group at this place of the sample (`None`: the machine). Swap in memory (zram) frees only part of
 /// what it takes: half is reckoned with, the ratio that zram's own documentation plans with (2:1).
-pub(crate) fn swap_room(sample: &Sample, scope: Option<&GroupSample>) -> Bytes {
+pub(crate) fn swap_room(sample: &Sample, place: Option<usize>) -> Bytes {
     let node = &sample.node;
     if node.swap_free == Bytes::ZERO {
         return Bytes::ZERO;
     }
+    let scope = place.and_then(|place| sample.groups.get(place));
     let anon = scope.map_or(node.anon - node.unevictable, movable);
     let id = scope.map(|scope| scope.id);
     // Everything below stands right behind. A parent's own processes are few and counted as free to move.
-    let first = id.map_or(Some(0), |id| {
-        sample.groups.iter().position(|group| group.id == id)
-    });
-    let stuck = (first.unwrap_or(sample.groups.len())..sample.groups.len())
+    let stuck = (place.unwrap_or(0)..sample.groups.len())
         .take_while(|index| is_within(sample, *index, id))
         .filter_map(|index| Some((index, sample.groups.get(index).filter(|group| group.leaf)?)))
         .map(|(index, leaf)| movable(leaf) - allowed(sample, index))
@@ -90,10 +88,7 @@ mod tests {
     /// The room of the machine and that of `kubepods`, MiB.
     fn rooms(sample: &Sample) -> (u64, u64) {
         let mebi = |bytes: Bytes| bytes.0 >> 20;
-        (
-            mebi(swap_room(sample, None)),
-            mebi(swap_room(sample, sample.groups.first())),
-        )
+        (mebi(swap_room(sample, None)), mebi(swap_room(sample, Some(0))))
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub(crate) const fn wide_ratio(value: u64, times: u64, over: u64) -> u64 {
     if over == 0 {
         return 0;
     }
+    // Nearly every product fits into 64 bits, and a division of 128 takes many times as long.
+    if let Some(product) = value.checked_mul(times) {
+        return product / over;
+    }
     let wide = (value as u128 * times as u128) / over as u128;
     if wide > u64::MAX as u128 {
         u64::MAX

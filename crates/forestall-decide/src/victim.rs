@@ -10,6 +10,7 @@ use crate::flight::Flights;
 use crate::input::{GroupId, GroupSample, Protection, Sample};
 use crate::pods::{Elsewhere, Owner, Pod, Pods};
 use crate::policy::Victims;
+use crate::roster::Roster;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::tree::{children, is_within};
@@ -50,7 +51,7 @@ impl<'a> Candidate<'a> {
 
     /// Smaller goes first. The kubelet's comparator (k/k `pkg/kubelet/eviction/helpers.go`, `rankMemoryPressure`), behind
     /// what the operator prefers.
-    fn order(&self, victims: Victims) -> (Reverse<i32>, i64, i64, Reverse<i64>, pods::PodUid) {
+    fn order(&self, victims: Victims) -> Order {
         let used = self.group.working_set();
         let within = i64::from(used <= self.pod.request);
         let excess = signed(used).saturating_sub(signed(self.pod.request));
@@ -61,6 +62,16 @@ impl<'a> Candidate<'a> {
             Victims::Priority => (weight, priority, within, Reverse(signed(used)), self.pod.uid),
         }
     }
+}
+
+/// What pods are ranked by.
+type Order = (Reverse<i32>, i64, i64, Reverse<i64>, pods::PodUid);
+
+/// A pod's rank, reckoned once, and its place in `pods.list`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ranked {
+    order: Order,
+    pub(crate) place: u32,
 }
 
 fn signed(bytes: Bytes) -> i64 {
@@ -89,25 +100,35 @@ fn position(sample: &Sample, id: GroupId) -> Option<usize> {
     sample.groups.iter().position(|group| group.id == id)
 }
 
-/// Fills `order` with the places in `pods.list` of all pods within `scope`, those that go first in front.
+/// Fills `ranked` with all pods within `scope`, those that go first in front.
 pub(crate) fn rank(
     sample: &Sample,
+    roster: &Roster,
     pods: &Pods,
     scope: Option<GroupId>,
     victims: Victims,
-    order: &mut Vec<u32>,
+    ranked: &mut Vec<Ranked>,
 ) {
-    order.clear();
-    let seen = |place: &u32| candidate(sample, pods, *place);
+    ranked.clear();
     let places = 0..u32::try_from(pods.list.len()).unwrap_or(u32::MAX);
-    order.extend(places.filter(|place| seen(place).is_some_and(|it| is_within(sample, it.index, scope))));
-    order.sort_unstable_by_key(|place| seen(place).map(|it| it.order(victims)));
+    let seen = places.filter_map(|place| Some((candidate(sample, roster, pods, place)?, place)));
+    let within = seen.filter(|(it, _)| is_within(sample, it.index, scope));
+    ranked.extend(within.map(|(it, place)| Ranked {
+        order: it.order(victims),
+        place,
+    }));
+    ranked.sort_unstable_by_key(|ranked| ranked.order);
 }
 
 /// The pod at this place, if it is seen in the sample.
-pub(crate) fn candidate<'a>(sample: &'a Sample, pods: &'a Pods, place: u32) -> Option<Candidate<'a>> {
+pub(crate) fn candidate<'a>(
+    sample: &'a Sample,
+    roster: &Roster,
+    pods: &'a Pods,
+    place: u32,
+) -> Option<Candidate<'a>> {
     let pod = pods.list.get(place as usize)?;
-    let index = position(sample, pod.group?)?;
+    let index = roster.place(pod.group?)?;
     let group = sample.groups.get(index)?;
     Some(Candidate { pod, group, index })
 }

@@ -3,7 +3,7 @@
 use crate::decision::{WallKind, WallReading};
 use crate::forecast::forecast;
 use crate::history::{History, Scope};
-use crate::input::{GroupKind, GroupSample, NodeSample, Sample};
+use crate::input::{GroupId, GroupSample, NodeSample, Sample};
 use crate::kubelet::{KubeletConfig, Signal};
 use crate::policy::Policy;
 use crate::swap::swap_room;
@@ -47,65 +47,50 @@ impl Hard {
     }
 }
 
-/// Reads all walls into `out`, in order of kind and then of the sample.
+/// Reads all walls into `out`, in order of kind and then of the sample, which the history is aligned with.
 pub(crate) fn read_walls(sample: &Sample, history: &History, hard: Hard, out: &mut Vec<WallReading>) {
+    let roster = &history.roster;
+    let limits = |kind, places: &[u32], out: &mut Vec<WallReading>| {
+        for at in places {
+            read_limit(kind, *at as usize, sample, history, out);
+        }
+    };
     out.clear();
-    out.push(read_kernel(sample, history));
-    let kubepods = sample
-        .groups
-        .iter()
-        .filter(|group| group.kind == GroupKind::Kubepods);
+    read_kernel(sample, history, out);
     // A limit on a QoS level kills across its pods as the one on `kubepods` does.
-    let shared = |group: &&GroupSample| matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
-    for group in sample.groups.iter().filter(shared) {
-        out.extend(read_limit(WallKind::Kubepods, group, sample, history));
-    }
+    limits(WallKind::Kubepods, &roster.shared, out);
     if sample.node.kubelet_present {
-        out.extend(read_kubelet_node(&sample.node, history, hard));
-        for group in kubepods {
-            out.extend(read_kubelet_allocatable(group, sample, history, hard));
+        read_kubelet_node(&sample.node, history, hard, out);
+        for at in &roster.kubepods {
+            read_kubelet_allocatable(*at as usize, sample, history, hard, out);
         }
     }
-    for (kind, belongs) in [
-        (WallKind::Pod, is_pod as fn(&GroupSample) -> bool),
-        (WallKind::Container, is_container),
-    ] {
-        for group in sample.groups.iter().filter(|group| belongs(group)) {
-            out.extend(read_limit(kind, group, sample, history));
-        }
-    }
-}
-
-fn is_pod(group: &GroupSample) -> bool {
-    matches!(group.kind, GroupKind::Pod(_))
-}
-
-/// Containers, and off Kubernetes the services and scopes that have a limit of their own.
-fn is_container(group: &GroupSample) -> bool {
-    matches!(group.kind, GroupKind::Container(_) | GroupKind::Host)
+    limits(WallKind::Pod, &roster.pods, out);
+    limits(WallKind::Container, &roster.containers, out);
 }
 
 /// The machine: MemAvailable (mm/page_alloc.c `si_mem_available`) and what swap can still take, less what MemAvailable
 /// counts though `memory.min` keeps it.
-fn read_kernel(sample: &Sample, history: &History) -> WallReading {
+fn read_kernel(sample: &Sample, history: &History, out: &mut Vec<WallReading>) {
     let node = &sample.node;
     let distance = (node.available - kept_cache(sample)) + swap_room(sample, None);
-    let limit = Limit::Bytes(node.total);
-    reading(
-        WallKind::Kernel,
-        None,
-        limit,
+    let wall = Wall {
+        kind: WallKind::Kernel,
+        scope: None,
+        limit: node.total,
         distance,
-        &history.node,
-        &history.node.unreclaimable,
-        noise(node),
-    )
+    };
+    out.push(wall.read(&history.node, &history.node.unreclaimable, noise(node)));
 }
 
 /// Page cache that reclaim must not take: of every cgroup whose `memory.min` holds all the way up, so much of it as its
 /// other memory does not use up (mm/memcontrol.c, `mem_cgroup_calculate_protection`).
 fn kept_cache(sample: &Sample) -> Bytes {
     let kept = |(index, group): (usize, &GroupSample)| {
+        // What keeps nothing itself is kept by nobody above it.
+        if group.min == Bytes::ZERO {
+            return Bytes::ZERO;
+        }
         let least = lineage(sample, index).map(|above| above.min).min();
         let other = group.current - group.reclaimable();
         (least.unwrap_or_default() - other).min(group.active_file + group.inactive_file)
@@ -117,90 +102,94 @@ fn kept_cache(sample: &Sample) -> Bytes {
 /// A cgroup's own limit: reached when what reclaim cannot free fills it.
 fn read_limit(
     kind: WallKind,
-    group: &GroupSample,
+    at: usize,
     sample: &Sample,
     history: &History,
-) -> Option<WallReading> {
+    out: &mut Vec<WallReading>,
+) -> Option<()> {
+    let group = sample.groups.get(at)?;
     let limit = group.limit.bytes()?;
     // A limit above the machine's memory cannot be reached before the machine's own wall.
     if limit >= sample.node.total {
         return None;
     }
-    let distance = (limit - (group.current - group.reclaimable())) + swap_room(sample, Some(group));
-    let scope = history.group(group.id)?;
-    Some(reading(
+    let scope = history.at(at)?;
+    let wall = Wall {
         kind,
-        Some(group),
-        group.limit,
-        distance,
-        scope,
-        &scope.unreclaimable,
-        noise(&sample.node),
-    ))
+        scope: Some(group.id),
+        limit,
+        distance: (limit - (group.current - group.reclaimable())) + swap_room(sample, Some(at)),
+    };
+    out.push(wall.read(scope, &scope.unreclaimable, noise(&sample.node)));
+    Some(())
 }
 
 /// The kubelet's `memory.available`: capacity less the root's working set, against the threshold
 /// (pkg/kubelet/eviction/helpers.go).
-fn read_kubelet_node(node: &NodeSample, history: &History, hard: Hard) -> Option<WallReading> {
+fn read_kubelet_node(
+    node: &NodeSample,
+    history: &History,
+    hard: Hard,
+    out: &mut Vec<WallReading>,
+) -> Option<()> {
     let limit = node.total - hard.node?;
-    let distance = limit - node.kubelet_working_set();
-    Some(reading(
-        WallKind::KubeletNode,
-        None,
-        Limit::Bytes(limit),
-        distance,
-        &history.node,
-        history.node.working_set()?,
-        noise(node),
-    ))
+    let wall = Wall {
+        kind: WallKind::KubeletNode,
+        scope: None,
+        limit,
+        distance: limit - node.kubelet_working_set(),
+    };
+    out.push(wall.read(&history.node, history.node.working_set()?, noise(node)));
+    Some(())
 }
 
 /// The kubelet's `allocatableMemory.available`: the limit of `kubepods` less its working set, against the same
 /// threshold.
 fn read_kubelet_allocatable(
-    group: &GroupSample,
+    at: usize,
     sample: &Sample,
     history: &History,
     hard: Hard,
-) -> Option<WallReading> {
+    out: &mut Vec<WallReading>,
+) -> Option<()> {
+    let group = sample.groups.get(at)?;
     let limit = group.limit.bytes()? - hard.allocatable?;
-    let distance = limit - group.working_set();
-    let scope = history.group(group.id)?;
-    let kind = WallKind::KubeletAllocatable;
-    Some(reading(
-        kind,
-        Some(group),
-        Limit::Bytes(limit),
-        distance,
-        scope,
-        scope.working_set()?,
-        noise(&sample.node),
-    ))
+    let scope = history.at(at)?;
+    let wall = Wall {
+        kind: WallKind::KubeletAllocatable,
+        scope: Some(group.id),
+        limit,
+        distance: limit - group.working_set(),
+    };
+    out.push(wall.read(scope, scope.working_set()?, noise(&sample.node)));
+    Some(())
 }
 
-fn reading(
-    wall: WallKind,
-    group: Option<&GroupSample>,
-    limit: Limit,
+/// What is known of a wall before its history is asked.
+struct Wall {
+    kind: WallKind,
+    scope: Option<GroupId>,
+    limit: Bytes,
     distance: Bytes,
-    scope: &Scope,
-    track: &Track,
-    noise: Bytes,
-) -> WallReading {
-    let seen = forecast(track, distance, noise);
-    let (some, full) = scope.stalled_permille();
-    WallReading {
-        wall,
-        scope: group.map(|group| group.id),
-        limit,
-        distance,
-        growth: seen.growth,
-        growth_fast: seen.growth_fast,
-        runway: seen.runway,
-        stall_some_permille: some,
-        stall_full_permille: full,
-        confidence: seen.confidence,
-        culprit: None,
-        alarmed: false,
+}
+
+impl Wall {
+    fn read(&self, scope: &Scope, track: &Track, noise: Bytes) -> WallReading {
+        let seen = forecast(track, self.distance, noise);
+        let (some, full) = scope.stalled_permille();
+        WallReading {
+            wall: self.kind,
+            scope: self.scope,
+            limit: Limit::Bytes(self.limit),
+            distance: self.distance,
+            growth: seen.growth,
+            growth_fast: seen.growth_fast,
+            runway: seen.runway,
+            stall_some_permille: some,
+            stall_full_permille: full,
+            confidence: seen.confidence,
+            culprit: None,
+            alarmed: false,
+        }
     }
 }

@@ -1,122 +1,19 @@
 //! What is remembered of one counter: three rings of points, about 1, 10 and 60 s long, all of fixed size.
 //!
-//! A ring takes a point only when its spacing has passed, so that any tick rate fills it evenly; the newest value is
-//! kept apart as the tip and always counts. Nothing is smoothed here: memory that reclaim cannot free has no outliers.
+//! The newest value is kept apart as the tip and always counts. Nothing is smoothed here: memory that reclaim cannot free has no
+//! outliers.
 
+use crate::ring::{Head, POINTS, Point, Points};
 use crate::units::{Bytes, BytesPerSecond, Moment, Span, wide_ratio};
 
-/// Points in one ring.
-const POINTS: usize = 16;
 /// Pairs among the points of a ring and the tip.
 const PAIRS: usize = (POINTS + 1) * POINTS / 2;
 
 /// The three windows, shortest first.
 pub(crate) const WINDOWS: [Span; 3] = [Span::secs(1), Span::secs(10), Span::secs(60)];
-
-/// One value at one moment.
-#[derive(Clone, Copy, Debug, Default)]
-struct Point {
-    at: Moment,
-    value: Bytes,
-}
-
-/// Evenly spaced points of one window.
-#[derive(Clone, Copy, Debug)]
-struct Ring {
-    width: Span,
-    points: [Point; POINTS],
-    next: usize,
-    len: usize,
-}
-
-impl Ring {
-    const fn new(width: Span) -> Self {
-        Self {
-            width,
-            points: [Point {
-                at: Moment(0),
-                value: Bytes::ZERO,
-            }; POINTS],
-            next: 0,
-            len: 0,
-        }
-    }
-
-    fn newest(&self) -> Option<Point> {
-        (self.len > 0).then(|| self.points[(self.next + POINTS - 1) % POINTS])
-    }
-
-    fn push(&mut self, point: Point) {
-        let spacing = Span(self.width.0 / POINTS as u64);
-        if self
-            .newest()
-            .is_some_and(|newest| point.at.since(newest.at) < spacing)
-        {
-            return;
-        }
-        self.points[self.next] = point;
-        self.next = (self.next + 1) % POINTS;
-        self.len = (self.len + 1).min(POINTS);
-    }
-
-    /// Oldest first.
-    fn iter(&self) -> impl Iterator<Item = Point> + '_ {
-        (0..self.len).map(move |offset| self.points[(self.next + POINTS - self.len + offset) % POINTS])
-    }
-
-    /// The first of the points that `within` gives; points stand in the order of time, so that it is found at once where
-    /// the ring is not much longer than `age`.
-    fn first_within(&self, tip: Point, age: Span) -> Option<Point> {
-        let mut found = None;
-        for point in self.iter().take_while(|point| point.at < tip.at) {
-            found = Some(point);
-            if tip.at.since(point.at) <= age {
-                break;
-            }
-        }
-        found
-    }
-
-    /// The points no older than `age`, or the youngest one older than that if it is all there is before the tip.
-    fn within(&self, tip: Point, age: Span) -> impl Iterator<Item = Point> + '_ {
-        let first_young = self.iter().filter(|point| point.at < tip.at).count();
-        let too_old = self.iter().filter(|point| tip.at.since(point.at) > age).count();
-        let skip = too_old.min(first_young.saturating_sub(1));
-        self.iter().skip(skip).filter(move |point| point.at < tip.at)
-    }
-}
-
-/// How much a counter rose within one window: a single ring, kept over restarts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rise {
-    ring: Ring,
-    tip: Point,
-}
-
-impl Rise {
-    pub(crate) fn within(window: Span) -> Self {
-        Self {
-            ring: Ring::new(window),
-            tip: Point::default(),
-        }
-    }
-
-    pub(crate) fn push(&mut self, at: Moment, value: Bytes) {
-        if at < self.tip.at {
-            *self = Self::within(self.ring.width);
-        }
-        self.tip = Point { at, value };
-        self.ring.push(self.tip);
-    }
-
-    /// What it rose by and over which time; nothing where it fell.
-    pub(crate) fn rise(&self) -> (Bytes, Span) {
-        let from = self.ring.first_within(self.tip, self.ring.width);
-        from.map_or((Bytes::ZERO, Span(0)), |from| {
-            (self.tip.value - from.value, self.tip.at.since(from.at))
-        })
-    }
-}
+/// The longest of them, and how far apart its points are.
+const LONGEST: Span = WINDOWS[WINDOWS.len() - 1];
+const LONGEST_SPACING: Span = Span(LONGEST.0 / POINTS as u64);
 
 /// Slopes of a window: a low, a middle and a high one. Negative where the counter falls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,26 +26,27 @@ pub(crate) struct Slopes {
     pub(crate) fast: i64,
 }
 
-/// The history of one counter.
+/// The history of one counter. What every look touches stands first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Track {
-    rings: [Ring; WINDOWS.len()],
     tip: Point,
     before_tip: Option<Point>,
+    /// Since when the value is what it is.
+    changed_at: Moment,
+    heads: [Head; WINDOWS.len()],
     seen: bool,
+    points: [Points; WINDOWS.len()],
 }
 
 impl Default for Track {
     fn default() -> Self {
         Self {
-            rings: [
-                Ring::new(WINDOWS[0]),
-                Ring::new(WINDOWS[1]),
-                Ring::new(WINDOWS[2]),
-            ],
             tip: Point::default(),
             before_tip: None,
+            changed_at: Moment::default(),
+            heads: [Head::default(); WINDOWS.len()],
             seen: false,
+            points: [[Point::default(); POINTS]; WINDOWS.len()],
         }
     }
 }
@@ -161,12 +59,22 @@ impl Track {
         if self.seen && at <= self.tip.at {
             *self = Self::default();
         }
+        if !self.seen || value != self.tip.value {
+            self.changed_at = at;
+        }
         self.before_tip = self.seen.then_some(self.tip);
         self.tip = point;
         self.seen = true;
-        for ring in &mut self.rings {
-            ring.push(point);
+        for ((width, head), points) in WINDOWS.iter().zip(&mut self.heads).zip(&mut self.points) {
+            head.push(*width, points, point);
         }
+    }
+
+    /// Nothing that is remembered differs from the present value: it has been the same for the longest window, and for longer
+    /// than any look that a ring may have left out.
+    pub(crate) fn is_flat(&self) -> bool {
+        let before = self.before_tip.map_or(Moment::default(), |before| before.at);
+        self.tip.at.since(self.changed_at) >= LONGEST && before.since(self.changed_at) >= LONGEST_SPACING
     }
 
     /// Forgets everything but the present value: growth before an event says nothing about growth after it.
@@ -184,12 +92,10 @@ impl Track {
 
     /// How much the counter rose within the last `age` (or since it is known), and over which time that was.
     pub(crate) fn rise(&self, age: Span) -> (i64, Span) {
-        let ring = self
-            .rings
-            .iter()
-            .find(|ring| ring.width >= age)
-            .unwrap_or(&self.rings[WINDOWS.len() - 1]);
-        let from = ring.first_within(self.tip, age).or(self.before_tip);
+        let at = WINDOWS.iter().position(|width| *width >= age);
+        let at = at.unwrap_or(WINDOWS.len() - 1);
+        let from = self.heads[at].first_within(&self.points[at], self.tip.at, age);
+        let from = from.or(self.before_tip);
         from.map_or((0, Span(0)), |from| {
             (signed(from.value, self.tip.value), self.tip.at.since(from.at))
         })
@@ -216,19 +122,20 @@ impl Track {
 
     /// The value stands above everything seen in the last 10 s: it is growing into new ground and not swinging.
     pub(crate) fn is_at_new_high(&self) -> bool {
-        self.rings[1]
-            .within(self.tip, WINDOWS[1])
-            .all(|point| point.value < self.tip.value)
-            && self.rings[0]
-                .within(self.tip, WINDOWS[0])
-                .all(|point| point.value < self.tip.value)
+        self.window(1).all(|point| point.value < self.tip.value)
+            && self.window(0).all(|point| point.value < self.tip.value)
+    }
+
+    /// The points of one window before the tip (0, 1, 2 as in `WINDOWS`), oldest first.
+    fn window(&self, at: usize) -> impl Iterator<Item = Point> + '_ {
+        self.heads[at].within(&self.points[at], self.tip.at, WINDOWS[at])
     }
 
     /// The largest rise between two neighbouring points of the 10 s window: how much it jumps by itself.
     pub(crate) fn jump_max(&self) -> Bytes {
         let mut last = None;
         let mut jump = Bytes::ZERO;
-        for point in self.rings[1].within(self.tip, WINDOWS[1]) {
+        for point in self.window(1) {
             if let Some(last) = last {
                 jump = jump.max(point.value - last);
             }
@@ -240,6 +147,9 @@ impl Track {
     /// End-to-end speed of the fastest window; cheap, for walls that are far away.
     pub(crate) fn speed_rough(&self) -> BytesPerSecond {
         let mut speed = BytesPerSecond(0);
+        if self.is_flat() {
+            return speed;
+        }
         for width in WINDOWS {
             let (rise, over) = self.rise(width);
             if let Ok(rise) = u64::try_from(rise) {
@@ -251,10 +161,12 @@ impl Track {
 
     /// Theil–Sen slopes of one window (0, 1, 2 as in `WINDOWS`); `None` before two points are known.
     pub(crate) fn slopes(&self, window: usize) -> Option<Slopes> {
-        let ring = self.rings.get(window)?;
+        if window >= WINDOWS.len() {
+            return None;
+        }
         let mut points = [Point::default(); POINTS + 1];
         let mut count = 0;
-        for point in ring.within(self.tip, ring.width) {
+        for point in self.window(window) {
             points[count] = point;
             count += 1;
         }
