@@ -11,6 +11,7 @@ mod kubelet;
 mod launch;
 mod machine;
 mod node;
+mod recording;
 mod reporter;
 mod resident;
 mod swap;

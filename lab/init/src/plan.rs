@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Where the guest finds its plan.
 pub const PATH: &str = "/plan.json";
 
+/// Where an agent that records does so, and nobody else puts anything.
+pub const RECORDINGS: &str = "/run/forestall/recordings";
+
 /// Thousandths of the guest's `MemTotal`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Share(pub u32);
@@ -58,6 +61,9 @@ pub struct Plan {
     pub services: Vec<Service>,
     /// The agent, if it runs.
     pub agent: Option<Agent>,
+    /// Whether the agent records into [`RECORDINGS`], and the guest sends the recording at the end.
+    #[serde(default)]
+    pub recorded: bool,
     /// How long after the culprits the agent starts; before them where it is `None`.
     pub agent_late_millis: Option<u64>,
     /// Between the start of the bystanders (and the agent) and that of the culprits.

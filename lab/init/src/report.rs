@@ -124,6 +124,11 @@ pub enum Report {
         /// The agent's memory that is locked (`VmLck`), bytes.
         agent_locked_bytes: u64,
     },
+    /// A piece of the agent's recording; the pieces come in order, one file behind the other.
+    Recording {
+        /// Its bytes as pairs of hex digits.
+        hex: String,
+    },
     /// The run is over.
     Ended {
         /// When.

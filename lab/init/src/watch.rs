@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use crate::machine;
 use crate::node::{self, Node};
+use crate::recording;
 use crate::resident::How;
 
 /// Between two looks.
@@ -55,6 +56,9 @@ pub(crate) fn run(mut node: Node) -> Result<()> {
     let at_millis = machine::now_millis();
     bid_farewell(&mut node);
     node.reporter.flush();
+    if node.plan.recorded {
+        recording::send(&node.reporter)?;
+    }
     node.reporter.send(&Report::Ended {
         at_millis,
         why,

@@ -47,6 +47,7 @@ pub(super) fn node(dice: &mut Dice, scenario: &str, seed: u64) -> Plan {
         pods: pods.to_vec(),
         services: vec![daemon("sshd", 3), daemon("systemd-journal", 6)],
         agent: Some(agent),
+        recorded: false,
         agent_late_millis: None,
         calm_millis: u64::from(dice.between(3000, 6000)),
         deadline_millis: 60_000,

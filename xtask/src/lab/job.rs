@@ -5,6 +5,7 @@ use forestall_lab_init::plan::Hierarchy;
 use super::guest::{self, Outcome, Parts};
 use super::kernels::Image;
 use super::options::Options;
+use super::recording;
 use super::results::{Results, Run};
 use super::scenario::Scenario;
 use super::verdict::{self, Story};
@@ -102,7 +103,8 @@ impl Job<'_> {
             .plan(self.seed, &options.agent_args, options.full_caps);
         plan.hierarchy = self.hierarchy;
         if !self.with_agent {
-            plan.agent = None;
+            plan.agent = plan.agent.filter(|_| options.record.is_some());
+            recording::watch_only(&mut plan);
         }
         if plan.zram.is_some() && !self.image.has_module("zram") {
             let skipped = Some("this kernel has no module zram".to_owned());
@@ -117,6 +119,9 @@ impl Job<'_> {
         let (outcome, retried) = boot(&label, || {
             guest::run(parts, self.image, &plan, memory_mib, &label)
         })?;
+        if let Some(folder) = options.record.as_deref().filter(|_| plan.recorded) {
+            recording::keep(&outcome.reports, folder, &label)?;
+        }
         let mut story = Story::of(&plan, &outcome.reports);
         if !outcome.came_up() {
             story.unable = Some("the guest did not boot, twice".to_owned());

@@ -26,6 +26,7 @@ mod kernels;
 mod matrix;
 mod options;
 pub(crate) mod reaction;
+mod recording;
 mod results;
 mod scenario;
 mod trial;
@@ -83,7 +84,9 @@ fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
     let agent = match &options.binary {
         Some(binary) => Some(binary.clone()),
         // A trial is the init's own.
-        None if options.with && !options.tries_rights => Some(build("forestall", &target)?),
+        None if (options.with || options.record.is_some()) && !options.tries_rights => {
+            Some(build("forestall", &target)?)
+        }
         None => None,
     };
     let parts = Parts {
@@ -92,6 +95,7 @@ fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
         qemu,
         folder,
         logs: options.keep_logs.clone(),
+        counted_clock: options.counted_clock,
     };
 
     let mut results = match &options.into {

@@ -26,6 +26,8 @@ usage: cargo xtask lab [OPTION…] [SCENARIO…]
   --full-caps         the agent keeps every capability, not only the one that is shipped
   --binary FILE       a static forestall to use instead of building one
   --jobs N            guests at a time, 1 (default) or 2
+  --record DIR        in runs without the agent one that only watches and records, and its recording there; no --into
+  --counted-clock     a guest's clock counts its instructions, so that other work on this machine does not slow it down
   --keep-logs DIR     keep every guest's console, reports and plan there
   --into FILE         add to the results that FILE holds, and leave out the runs that it has (those with the agent: of the
                       same commit); an interrupted call goes on where it was (default: a new target/lab/results.json)
@@ -52,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) full_caps: bool,
     pub(crate) binary: Option<PathBuf>,
     pub(crate) jobs: usize,
+    pub(crate) record: Option<PathBuf>,
+    pub(crate) counted_clock: bool,
     pub(crate) keep_logs: Option<PathBuf>,
     pub(crate) into: Option<PathBuf>,
     pub(crate) write: bool,
@@ -81,6 +85,8 @@ impl Options {
             full_caps: false,
             binary: None,
             jobs: 1,
+            record: None,
+            counted_clock: false,
             keep_logs: None,
             into: None,
             write: false,
@@ -113,6 +119,8 @@ impl Options {
                 "--full-caps" => options.full_caps = true,
                 "--binary" => options.binary = Some(value()?.into()),
                 "--jobs" => options.jobs = number(&arg, &value()?)?,
+                "--record" => options.record = Some(value()?.into()),
+                "--counted-clock" => options.counted_clock = true,
                 "--into" => options.into = Some(value()?.into()),
                 "--write" => options.write = true,
                 "--keep-logs" => options.keep_logs = Some(value()?.into()),
@@ -124,6 +132,9 @@ impl Options {
         }
         if !options.with && !options.without {
             bail!("--only-with and --only-without leave nothing to run");
+        }
+        if options.into.is_some() && (options.record.is_some() || options.counted_clock) {
+            bail!("--into keeps runs of the lab as it is: neither --record nor --counted-clock");
         }
         if options.tries_rights && (smoke || !options.scenarios.is_empty()) {
             bail!("--try rights tells no story: give it no scenario and no --smoke");
@@ -230,5 +241,7 @@ mod tests {
         assert!(parse(&["--hierarchy", "v3"]).is_err());
         assert!(parse(&["--try", "luck"]).is_err());
         assert!(parse(&["--try", "rights", "burst"]).is_err());
+        assert!(parse(&["--into", "x", "--record", "y"]).is_err());
+        assert!(parse(&["--into", "x", "--counted-clock"]).is_err());
     }
 }

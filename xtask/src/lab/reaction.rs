@@ -43,6 +43,7 @@ pub(crate) fn measure(binary: &Path, rounds: u32) -> Result<Thrash> {
         qemu: super::emulator()?,
         folder,
         logs: None,
+        counted_clock: false,
     };
     let kernel = Kernel::named(KERNEL).with_context(|| format!("no kernel is called {KERNEL}"))?;
     let image = kernel.fetch()?;

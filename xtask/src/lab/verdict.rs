@@ -120,6 +120,7 @@ impl Story {
                 | Report::Triggers { .. }
                 | Report::Right { .. }
                 | Report::Reacted { .. }
+                | Report::Recording { .. }
                 | Report::Thrashed { .. } => {}
             }
         }
