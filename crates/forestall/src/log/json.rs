@@ -371,7 +371,7 @@ impl IgnoredBody {
             back_millis: None,
         };
         match ignored.what {
-            Ignored::TooLarge(id) => Self {
+            Ignored::TooLarge(id) | Ignored::Repeated(id) => Self {
                 target: Some(TargetBody::new(Target::Group(id))),
                 ..none
             },

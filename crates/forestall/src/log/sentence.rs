@@ -164,6 +164,10 @@ fn ignored(ignored: &Unbelieved, target: &str) -> String {
             "ignored: a look at a machine that has no memory at all; is its proc file system mounted?"
                 .to_owned()
         }
+        Ignored::Repeated(_) => format!(
+            "ignored: {target}, whose number stands in one look more than once ({count} such in all); it has no history \
+             and no wall"
+        ),
         Ignored::TooLarge(_) if count > 1 => format!(
             "ignored: {target} and {} more, because each holds more than the machine and its swap have; none of them is \
              acted upon",

@@ -478,6 +478,7 @@ fn an_input_that_was_not_believed_is_said_in_words_and_in_fields() {
     for ignored in [
         Ignored::SameMoment,
         Ignored::NoMachine,
+        Ignored::Repeated(GroupId(1)),
         Ignored::TooLarge(GroupId(1)),
         Ignored::UnknownAction(ActionId(77)),
         Ignored::PodsWithoutUid(2),

@@ -117,6 +117,8 @@ pub(crate) enum IgnoredKind {
     ClockBack,
     /// A machine without memory.
     NoMachine,
+    /// A cgroup's number that stands in a sample twice.
+    Repeated,
     /// A cgroup that holds more than the machine has.
     TooLarge,
     /// The outcome of an action that nobody knows.
@@ -127,10 +129,11 @@ pub(crate) enum IgnoredKind {
 
 impl IgnoredKind {
     /// All of them, in the order of the counters.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::SameMoment,
         Self::ClockBack,
         Self::NoMachine,
+        Self::Repeated,
         Self::TooLarge,
         Self::UnknownAction,
         Self::PodWithoutUid,
@@ -142,6 +145,7 @@ impl IgnoredKind {
             Ignored::SameMoment => Self::SameMoment,
             Ignored::ClockBack(_) => Self::ClockBack,
             Ignored::NoMachine => Self::NoMachine,
+            Ignored::Repeated(_) => Self::Repeated,
             Ignored::TooLarge(_) => Self::TooLarge,
             Ignored::UnknownAction(_) => Self::UnknownAction,
             Ignored::PodsWithoutUid(_) => Self::PodWithoutUid,
@@ -154,6 +158,7 @@ impl IgnoredKind {
             Self::SameMoment => "same-moment",
             Self::ClockBack => "clock-back",
             Self::NoMachine => "no-machine",
+            Self::Repeated => "repeated",
             Self::TooLarge => "too-large",
             Self::UnknownAction => "unknown-action",
             Self::PodWithoutUid => "pod-without-uid",

@@ -180,7 +180,7 @@ impl Post {
                 let first = ignored.iter().find(|it| IgnoredKind::of(**it) == kind);
                 let Some(first) = first.copied() else { return };
                 let name = match first {
-                    Ignored::TooLarge(id) => group_name(Some(id), names),
+                    Ignored::TooLarge(id) | Ignored::Repeated(id) => group_name(Some(id), names),
                     _ => Name::NONE,
                 };
                 let event = Unbelieved {
@@ -252,7 +252,7 @@ fn weight(ignored: Ignored) -> u32 {
 
 fn print_ignored(ignored: Ignored) -> u64 {
     match ignored {
-        Ignored::TooLarge(id) => mix(id.0),
+        Ignored::TooLarge(id) | Ignored::Repeated(id) => mix(id.0),
         Ignored::UnknownAction(id) => mix(id.0),
         Ignored::PodsWithoutUid(count) => mix(u64::from(count)),
         // By how much the clock went back is another number each time.
