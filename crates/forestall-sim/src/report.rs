@@ -87,6 +87,7 @@ impl World {
             curves: Curves::default(),
         };
         let mut watch = Watch::begin(self, &mut running, nodes);
+        watch.look(&running, &report.tally, Moment(0));
         let is_watched = |node: u32| nodes.is_empty() || nodes.contains(&node);
         loop {
             let goes_on = running.go_on(&mut |event| {

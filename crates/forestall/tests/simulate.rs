@@ -48,6 +48,7 @@ fn the_answer_is_the_same_every_time_and_holds_no_progress() {
     for args in [
         vec![path, "--compare"],
         vec![path, "-o", "json"],
+        vec![path, "--compare", "-o", "html"],
         vec!["random", "--seed", "2"],
     ] {
         let (first, second) = (run(&args), run(&args));
@@ -104,4 +105,214 @@ fn what_is_no_scenario_is_usage_and_says_where() {
         assert_eq!(run(&args).status.code(), Some(2), "{args:?}");
     }
     assert_eq!(run(&["nothing-here.yaml"]).status.code(), Some(1));
+}
+
+/// A scenario whose every name tries to get out of the page, or to forge a line of it.
+const HOSTILE: &str = r#"
+title: "</title><script>alert(1)</script>"
+about: "<img src=x onerror=alert(2)> \x1b[2J \u202e"
+reproduces: ["</li></ul><b>"]
+doesNotHold: ["\" onload=\"alert(3)"]
+duration: 6m
+nodes:
+  - { name: "a\"><script>", memory: 1000Mi, kubelet: { evictionHard: 100Mi } }
+  - { name: b, memory: 1000Mi }
+pods:
+  - name: "</svg><style>*{display:none}</style>"
+    node: 0
+    containers:
+      - { name: "'><i>", load: { leak: { rate: 10Mi/s } } }
+  - name: away
+    node: 1
+    containers:
+      - { name: app, limit: 64Mi, load: { leak: { rate: 10Mi/s } } }
+faults:
+  - { kind: kubelet-away, from: 1m, for: 30s }
+"#;
+
+fn page(scenario: &str, args: &[&str]) -> String {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = file(dir.path(), scenario);
+    let mut all = vec![path.to_str().expect("text"), "-o", "html"];
+    all.extend(args);
+    let output = run(&all);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+/// Every element's name in the page, its attributes, and whether each is closed by its own end.
+fn elements(page: &str) -> Vec<(&str, &str)> {
+    const VOID: [&str; 2] = ["!DOCTYPE", "meta"];
+    let (mut all, mut open) = (Vec::new(), Vec::new());
+    let mut rest = page;
+    while let Some((_, tail)) = rest.split_once('<') {
+        let (tag, tail) = tail.split_once('>').expect("a tag ends");
+        assert!(!tag.contains('<'), "{tag}");
+        rest = tail;
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "closed in order");
+            continue;
+        }
+        let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
+        if !VOID.contains(&name) && !attributes.ends_with('/') {
+            open.push(name);
+        }
+        all.push((name, attributes));
+    }
+    assert!(open.is_empty(), "{open:?} stay open");
+    all
+}
+
+fn attribute<'a>(attributes: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = attributes.split_once(&format!("{name}=\""))?;
+    rest.split('"').next()
+}
+
+#[test]
+fn nothing_from_outside_gets_out_of_its_place_in_the_page() {
+    let page = page(HOSTILE, &["--compare"]);
+    let known = [
+        "!DOCTYPE",
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "main",
+        "header",
+        "footer",
+        "section",
+        "article",
+        "h1",
+        "h2",
+        "h3",
+        "p",
+        "div",
+        "span",
+        "ul",
+        "li",
+        "dl",
+        "dt",
+        "dd",
+        "details",
+        "summary",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "figure",
+        "figcaption",
+        "svg",
+        "desc",
+        "path",
+        "rect",
+        "a",
+    ];
+    for (name, attributes) in elements(&page) {
+        assert!(known.contains(&name), "{name}");
+        assert!(!attributes.contains(" on"), "{attributes}");
+    }
+    // Written out, it is all there.
+    assert!(page.contains("&lt;/svg&gt;&lt;style&gt;") && page.contains("\\x1b[2J"));
+    assert!(!page.contains(['\u{1b}', '\u{202e}']));
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_every_mark_leads_to_its_row() {
+    let page = page(HOSTILE, &["--compare"]);
+    for foreign in ["http:", "https:", "src=\"", "@import", "url(", "<script"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    let elements = elements(&page);
+    let mut ids: Vec<&str> = elements
+        .iter()
+        .filter_map(|(_, attributes)| attribute(attributes, " id").or_else(|| attribute(attributes, "id")))
+        .collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "an id is given once");
+    let links: Vec<&str> = elements
+        .iter()
+        .filter(|(name, _)| *name == "a")
+        .filter_map(|(_, attributes)| attribute(attributes, "href"))
+        .collect();
+    assert!(!links.is_empty());
+    for link in links {
+        let target = link.strip_prefix('#').expect("within the page");
+        assert!(ids.contains(&target), "{link}");
+    }
+    // Each chart is named and described for those who do not see it.
+    for (_, attributes) in elements.iter().filter(|(name, _)| *name == "svg") {
+        let named = attribute(attributes, "aria-labelledby");
+        let hidden = attributes.contains("aria-hidden=\"true\"");
+        assert!(hidden || named.is_some_and(|named| named.split(' ').all(|id| ids.contains(&id))));
+    }
+    for said in [
+        "kubelet evicts below 100 MiB",
+        "fault: kubelet-away",
+        "no agent",
+        "prefers-color-scheme: dark",
+        "@media print",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    // 1000 MiB are used up after 100 s, and the kubelet is away then: the container's own line at 64 MiB is met after 6.4 s.
+    assert!(page.contains("<td class=\"number\">6.400</td>"));
+}
+
+#[test]
+fn curves_are_in_the_json_with_a_version_of_their_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = file(dir.path(), LEAK);
+    let path = path.to_str().expect("text");
+    let json = |args: &[&str]| -> serde_json::Value {
+        let mut all = vec![path, "-o", "json"];
+        all.extend(args);
+        serde_json::from_slice(&run(&all).stdout).expect("JSON")
+    };
+    let answer = json(&[]);
+    let curves = &answer["runs"][0]["curves"];
+    assert_eq!(curves["version"], 1);
+    let node = &curves["nodes"][0];
+    assert_eq!((&node["node"], &node["name"]), (&0.into(), &"worker".into()));
+    assert_eq!(node["memory_bytes"], 1_048_576_000_u64);
+    let length = |field: &str| node[field].as_array().map(Vec::len);
+    let moments = length("at_micros").expect("moments");
+    assert!((2..=2010).contains(&moments), "{moments}");
+    for field in [
+        "kernel_available_bytes",
+        "kubelet_available_bytes",
+        "pods_working_set_bytes",
+        "pods_charged_bytes",
+    ] {
+        assert_eq!(length(field), Some(moments), "{field}");
+    }
+    assert_eq!(node["pods"][0]["name"], "leak");
+    // The first and the last moment are the run's own.
+    assert_eq!(node["at_micros"][0], 0);
+    assert_eq!(node["at_micros"][moments - 1], 300_000_000);
+    // Many seeds have no curve.
+    assert!(json(&["--seeds", "1..2"])["runs"][1]["curves"].is_null());
+}
+
+#[test]
+fn a_page_shows_one_seed() {
+    let output = run(&["random", "-o", "html", "--seeds", "1..2"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("one seed"),
+        "{}",
+        text(&output.stderr)
+    );
+    let page = page_of_seed("random", "7");
+    elements(&page);
+}
+
+fn page_of_seed(source: &str, seed: &str) -> String {
+    let output = run(&[source, "-o", "html", "--seed", seed, "--checkers"]);
+    text(&output.stdout).to_owned()
 }

@@ -1,9 +1,14 @@
 //! The answer for programs. Fields may be added; none changes its meaning within a version.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use forestall_decide::Span;
+use forestall_decide::kubelet::Signal;
+use forestall_sim::{CurveRow, Curves, NodeCurve, World};
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::Run;
 use super::source::Source;
@@ -44,6 +49,48 @@ struct RunOut {
     violations: Vec<ViolationOut>,
     events: Vec<EventOut>,
     events_left_out: u64,
+    curves: Option<CurvesOut>,
+}
+
+/// Memory over time. Has a version of its own, because pictures want other figures sooner than scripts do.
+#[derive(Serialize)]
+struct CurvesOut {
+    version: u32,
+    nodes: Vec<CurveOut>,
+    fleet: Vec<FleetOut>,
+}
+
+/// One node's curves as columns: the nth figure of each belongs to the nth moment. Of two equal moments the first is before
+/// what happened then, the second after it.
+#[derive(Serialize)]
+struct CurveOut {
+    node: u32,
+    name: String,
+    memory_bytes: u64,
+    kubepods_limit_bytes: Option<u64>,
+    eviction_hard_bytes: Option<u64>,
+    at_micros: Vec<u64>,
+    kernel_available_bytes: Vec<u64>,
+    kubelet_available_bytes: Vec<Option<u64>>,
+    pods_working_set_bytes: Vec<u64>,
+    pods_charged_bytes: Vec<u64>,
+    pods: Vec<KindOut>,
+}
+
+#[derive(Serialize)]
+struct KindOut {
+    name: String,
+    working_set_bytes: Vec<u64>,
+}
+
+#[derive(Serialize)]
+struct FleetOut {
+    at_micros: u64,
+    available_lowest_bytes: u64,
+    available_median_bytes: u64,
+    available_highest_bytes: u64,
+    kernel_available_lowest_bytes: u64,
+    deaths: u64,
 }
 
 #[derive(Serialize)]
@@ -62,7 +109,7 @@ struct EventOut {
 }
 
 /// The JSON, whole.
-pub(super) fn render(source: &Source, runs: &[Run]) -> anyhow::Result<String> {
+pub(super) fn render(source: &Source, world: &World, runs: &[Run]) -> anyhow::Result<String> {
     let scenario = source.scenario();
     let answer = Answer {
         kind: "simulation",
@@ -70,14 +117,16 @@ pub(super) fn render(source: &Source, runs: &[Run]) -> anyhow::Result<String> {
         title: source.title(),
         reproduces: scenario.map_or(&[], |scenario| &scenario.reproduces),
         does_not_hold: scenario.map_or(&[], |scenario| &scenario.does_not_hold),
-        runs: runs.iter().map(run_out).collect(),
+        runs: runs.iter().map(|run| run_out(world, run)).collect(),
     };
-    let mut text = serde_json::to_string_pretty(&answer)?;
-    text.push('\n');
-    Ok(text)
+    let mut bytes = Vec::new();
+    let mut writer = Serializer::with_formatter(&mut bytes, Shallow::default());
+    answer.serialize(&mut writer)?;
+    bytes.push(b'\n');
+    Ok(String::from_utf8(bytes)?)
 }
 
-fn run_out(run: &Run) -> RunOut {
+fn run_out(world: &World, run: &Run) -> RunOut {
     let tally = &run.report.tally;
     let kills = tally
         .kernel_kills
@@ -130,5 +179,136 @@ fn run_out(run: &Run) -> RunOut {
             })
             .collect(),
         events_left_out: run.report.events_left_out,
+        curves: curves_out(world, &run.report.curves),
+    }
+}
+
+/// Nothing where nobody was watched.
+fn curves_out(world: &World, curves: &Curves) -> Option<CurvesOut> {
+    let fleet = curves.fleet.iter().map(|row| FleetOut {
+        at_micros: row.at.0,
+        available_lowest_bytes: row.lowest.0,
+        available_median_bytes: row.median.0,
+        available_highest_bytes: row.highest.0,
+        kernel_available_lowest_bytes: row.kernel_lowest.0,
+        deaths: row.deaths,
+    });
+    (!curves.nodes.is_empty()).then(|| CurvesOut {
+        version: 1,
+        nodes: curves.nodes.iter().map(|curve| curve_out(world, curve)).collect(),
+        fleet: fleet.collect(),
+    })
+}
+
+fn curve_out(world: &World, curve: &NodeCurve) -> CurveOut {
+    let spec = world.nodes.get(curve.node as usize);
+    let kubelet = spec.and_then(|spec| spec.kubelet.as_ref());
+    let column = |of: fn(&CurveRow) -> u64| curve.rows.iter().map(of).collect();
+    let kind = |kind: usize, name: &str| KindOut {
+        name: name.to_owned(),
+        working_set_bytes: curve
+            .rows
+            .iter()
+            .map(|row| row.by_kind.get(kind).map_or(0, |bytes| bytes.0))
+            .collect(),
+    };
+    CurveOut {
+        node: curve.node,
+        name: spec.map(|spec| spec.name.to_string()).unwrap_or_default(),
+        memory_bytes: spec.map_or(0, |spec| spec.memory.0),
+        kubepods_limit_bytes: kubelet
+            .filter(|config| config.enforces_pods)
+            .map(|config| config.kubepods_limit().0),
+        eviction_hard_bytes: kubelet.map(|config| config.hard(Signal::MemoryAvailable).0),
+        at_micros: column(|row| row.at.0),
+        kernel_available_bytes: column(|row| row.kernel_available.0),
+        kubelet_available_bytes: curve
+            .rows
+            .iter()
+            .map(|row| row.kubelet_available.map(|bytes| bytes.0))
+            .collect(),
+        pods_working_set_bytes: column(|row| row.pods_working_set.0),
+        pods_charged_bytes: column(|row| row.pods_charged.0),
+        pods: curve
+            .kinds
+            .iter()
+            .enumerate()
+            .map(|(index, name)| kind(index, name))
+            .collect(),
+    }
+}
+
+/// Pretty down to a curve's own fields; their thousands of figures stand in one line each.
+#[derive(Default)]
+struct Shallow {
+    pretty: PrettyFormatter<'static>,
+    depth: usize,
+}
+
+/// runs, a run, its curves, their nodes, a node.
+const PRETTY_DEPTH: usize = 6;
+
+impl Shallow {
+    fn enter(&mut self) -> bool {
+        self.depth += 1;
+        self.depth <= PRETTY_DEPTH
+    }
+
+    fn leave(&mut self) -> bool {
+        self.depth = self.depth.saturating_sub(1);
+        self.depth < PRETTY_DEPTH
+    }
+
+    fn is_pretty(&self) -> bool {
+        self.depth <= PRETTY_DEPTH
+    }
+}
+
+/// Hands a call on to the pretty formatter, or, deeper down, to the compact one.
+macro_rules! either {
+    ($self:ident, $pretty:expr, $call:ident($($argument:expr),*)) => {
+        if $pretty { $self.pretty.$call($($argument),*) } else { CompactFormatter.$call($($argument),*) }
+    };
+}
+
+impl Formatter for Shallow {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        let pretty = self.enter();
+        either!(self, pretty, begin_array(out))
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        let pretty = self.leave();
+        either!(self, pretty, end_array(out))
+    }
+
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        either!(self, self.is_pretty(), begin_array_value(out, first))
+    }
+
+    fn end_array_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        either!(self, self.is_pretty(), end_array_value(out))
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        let pretty = self.enter();
+        either!(self, pretty, begin_object(out))
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        let pretty = self.leave();
+        either!(self, pretty, end_object(out))
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        either!(self, self.is_pretty(), begin_object_key(out, first))
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        either!(self, self.is_pretty(), begin_object_value(out))
+    }
+
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        either!(self, self.is_pretty(), end_object_value(out))
     }
 }

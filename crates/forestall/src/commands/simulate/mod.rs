@@ -4,6 +4,7 @@
 //! says on stderr how far it is where somebody is there to read it.
 
 mod json;
+mod page;
 mod source;
 mod table;
 mod timeline;
@@ -20,6 +21,12 @@ use crate::exit::Exit;
 
 /// Facts that are kept for the time line of one run.
 const FACTS: usize = 200;
+/// A page tells those of a few nodes out of all, so that more are kept.
+const FACTS_FOR_PAGE: usize = 50_000;
+/// Up to so many nodes are all watched; of more, those are on which most die, and that takes a second run.
+const WATCHED_AT_ONCE: usize = 64;
+/// So many nodes have curves of their own on a page and in JSON.
+const CURVES_MAX: usize = 4;
 
 /// Arguments of `simulate`.
 #[derive(Args, Debug)]
@@ -57,6 +64,8 @@ enum Output {
     Text,
     /// For programs
     Json,
+    /// One self-contained page with the curve of memory; with --compare without and with agents side by side
+    Html,
 }
 
 /// One way to run the world.
@@ -94,9 +103,20 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
         }
     });
     let single = seeds.first == seeds.last;
+    if !single && args.output == Output::Html {
+        let _ = writeln!(
+            io::stderr(),
+            "forestall: a page shows one seed; leave --seeds out, or name the seed with --seed"
+        );
+        return Ok(Exit::Usage);
+    }
     let options = RunOptions {
         checkers: args.checkers,
-        keep: if single { FACTS } else { 0 },
+        keep: match args.output {
+            Output::Html => FACTS_FOR_PAGE,
+            _ if single => FACTS,
+            _ => 0,
+        },
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         ..RunOptions::default()
     };
@@ -105,8 +125,9 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
     for seed in seeds.first..=seeds.last {
         for variant in &variants {
             let world = source.world(seed, variant.policy);
+            let watched = watch_at_first(&world, single && args.output != Output::Text);
             progress.begin(seed, variant.name);
-            let report = run_one(&world, options, &mut progress)?;
+            let report = run_one(&world, &watched, options, &mut progress)?;
             runs.push(Run {
                 seed,
                 variant: variant.name,
@@ -114,20 +135,67 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
             });
         }
     }
+    let world = source.world(seeds.first, None);
+    let shown = worst(&world, &runs);
+    if args.output == Output::Html && world.nodes.len() > WATCHED_AT_ONCE {
+        progress.runs = progress.runs.saturating_mul(2);
+        for (run, variant) in runs.iter_mut().zip(&variants) {
+            progress.begin(run.seed, "the curves");
+            let world = source.world(run.seed, variant.policy);
+            run.report = run_one(&world, &shown, options, &mut progress)?;
+        }
+    }
+    for run in &mut runs {
+        run.report
+            .curves
+            .nodes
+            .retain(|curve| shown.contains(&curve.node));
+    }
     progress.end();
     let text = match args.output {
         Output::Text => table::render(&source, &runs, args.checkers),
-        Output::Json => json::render(&source, &runs)?,
+        Output::Json => json::render(&source, &world, &runs)?,
+        Output::Html => page::render(&source, &world, &runs, &shown, args.checkers),
     };
     super::print(text.as_bytes())?;
     let broken = runs.iter().any(|run| !run.report.violations.is_empty());
     Ok(if broken { Exit::Findings } else { Exit::Clean })
 }
 
-fn run_one(world: &World, options: RunOptions, progress: &mut Progress) -> anyhow::Result<Report> {
-    let duration = world.duration;
-    let report = world.run(options, &mut |now| progress.tell(now, Moment(0) + duration))?;
+fn run_one(
+    world: &World,
+    watched: &[u32],
+    options: RunOptions,
+    progress: &mut Progress,
+) -> anyhow::Result<Report> {
+    let end = Moment(0) + world.duration;
+    let report = world.run_and_watch(options, watched, &mut |now| progress.tell(now, end))?;
     Ok(report)
+}
+
+/// All nodes, where curves are wanted and the nodes are few.
+fn watch_at_first(world: &World, wanted: bool) -> Vec<u32> {
+    if wanted && world.nodes.len() <= WATCHED_AT_ONCE {
+        (0..).take(world.nodes.len()).collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// The nodes on which most died in all runs together, in order of their numbers.
+fn worst(world: &World, runs: &[Run]) -> Vec<u32> {
+    let deaths = |node: u32| -> u64 {
+        let of = |run: &Run| run.report.tally.by_node.get(&node).copied().unwrap_or(0);
+        runs.iter().map(of).sum()
+    };
+    let mut nodes: Vec<(u64, u32)> = (0..)
+        .take(world.nodes.len())
+        .map(|node| (deaths(node), node))
+        .collect();
+    nodes.sort_by_key(|(deaths, node)| (std::cmp::Reverse(*deaths), *node));
+    let mut shown: Vec<u32> = nodes.into_iter().take(CURVES_MAX).map(|(_, node)| node).collect();
+    shown.sort_unstable();
+    shown
 }
 
 fn variants(args: &SimulateArgs, source: &Source) -> anyhow::Result<Vec<Variant>> {

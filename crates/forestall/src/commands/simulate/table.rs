@@ -11,7 +11,7 @@ use super::timeline::{seconds, sentence};
 use crate::log::escape;
 
 /// One row of the table: its name, and the figure of one run.
-type Row = (&'static str, fn(&Tally) -> String);
+pub(super) type Row = (&'static str, fn(&Tally) -> String);
 
 fn killed(tally: &Tally, wall: WallKind) -> String {
     tally.kernel_kills.get(&wall).copied().unwrap_or(0).to_string()
@@ -25,7 +25,7 @@ fn duration(span: Option<Span>) -> String {
     span.map_or_else(|| "-".to_owned(), |span| span.to_string())
 }
 
-const ROWS: [Row; 20] = [
+pub(super) const ROWS: [Row; 21] = [
     ("evictions by the kubelet", |tally| tally.evictions.to_string()),
     ("  for page cache alone", |tally| {
         tally.evictions_for_cache.to_string()
@@ -52,6 +52,7 @@ const ROWS: [Row; 20] = [
     ("alarms", |tally| tally.alarms.to_string()),
     ("  true", |tally| scored(tally, AlarmVerdict::True)),
     ("  false", |tally| scored(tally, AlarmVerdict::False)),
+    ("  acted upon", |tally| scored(tally, AlarmVerdict::Intervened)),
     ("deaths without alarm", |tally| tally.missed.to_string()),
     ("lead of alarms, median", |tally| duration(tally.lead_median())),
 ];
