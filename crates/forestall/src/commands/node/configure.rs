@@ -115,8 +115,8 @@ impl Configured {
         })
     }
 
-    /// What a node reports as allocatable is its capacity less reservations and hard threshold, so that the reservation
-    /// follows where nothing else says it.
+    /// What a node reports as allocatable is its capacity less reservations, hard threshold and huge pages, so that the
+    /// reservation follows where nothing else says it.
     pub(crate) fn infer_from_allocatable(&mut self, allocatable: Bytes) {
         if self.knows_reservations {
             return;
@@ -130,7 +130,7 @@ impl Configured {
     /// is known, what is missing up to the capacity must have been reserved.
     pub(crate) fn reconcile(&mut self, limit: Bytes, source: &str) {
         if !self.knows_reservations {
-            self.config.kube_reserved = self.config.capacity - self.config.hugepages - limit;
+            self.config.kube_reserved = self.config.capacity - limit;
             self.inferred(&format!("capacity less {source}"));
             return;
         }
@@ -151,7 +151,7 @@ impl Configured {
             Some(Limit::Bytes(limit)) => {
                 let mut held = self.config.clone();
                 held.system_reserved = Bytes::ZERO;
-                held.kube_reserved = held.capacity - held.hugepages - limit;
+                held.kube_reserved = held.capacity - limit;
                 self.thresholds.set(&mut held)?;
                 self.config.thresholds = held.thresholds;
                 Ok(())
@@ -221,6 +221,41 @@ mod tests {
         let mut free = node("25%");
         free.config.enforces_pods = false;
         assert_eq!(thresholds(free, None), (Bytes::mebi(250), Bytes::ZERO));
+    }
+
+    /// 8192 MiB with 2048 in huge pages, which the kernel's limit of 6692 MiB on `kubepods` knows nothing of: 1500 are
+    /// reserved, a quarter of the limit is 1673, and 8192 − 1500 − 100 − 2048 = 4544 are promised.
+    #[test]
+    fn huge_pages_are_no_reservation() {
+        let node = || Configured::bare(Bytes::mebi(8192), Bytes::mebi(2048));
+        let mut inferred = node();
+        inferred.apply(Settings::default()).expect("it fits");
+        inferred.reconcile(Bytes::mebi(6692), "the kernel");
+        assert_eq!(inferred.config.kube_reserved, Bytes::mebi(1500));
+        assert_eq!(inferred.config.kubepods_limit(), Bytes::mebi(6692));
+
+        let settings = |hard: &str| Settings {
+            kube_reserved: Some(Told::by("a test", 1500 << 20)),
+            eviction_hard: Some(Told::by("a test", Threshold::read(hard).expect("a threshold"))),
+            ..Settings::default()
+        };
+        let mut said = node();
+        said.apply(settings("25%")).expect("it fits");
+        said.reconcile(Bytes::mebi(6692), "the kernel");
+        assert!(said.notes.is_empty(), "they agree: {:?}", said.notes);
+        assert_eq!(
+            thresholds(said, Some(Limit::Bytes(Bytes::mebi(6692)))),
+            (Bytes::mebi(2048), Bytes::mebi(1673))
+        );
+
+        let mut told = node();
+        told.apply(Settings {
+            kube_reserved: None,
+            ..settings("100Mi")
+        })
+        .expect("it fits");
+        told.infer_from_allocatable(Bytes::mebi(4544));
+        assert_eq!(told.config.kube_reserved, Bytes::mebi(1500));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! The model is the kubelet's own (`forestall_decide::kubelet`), where nothing can go below nothing; here figures that do
 //! not fit are refused, because a kubelet would not start with them. From its code: `kubepods` is limited to capacity less
-//! reservations, **without** the eviction threshold (`pkg/kubelet/cm/node_container_manager_linux.go`); allocatable is that
-//! less the hard threshold.
+//! reservations, **without** the eviction threshold and the huge pages (`getNodeAllocatableAbsoluteImpl`,
+//! `pkg/kubelet/cm/node_container_manager_linux.go`); allocatable is that less the hard threshold and the huge pages
+//! (`MachineInfo`, `pkg/kubelet/nodestatus/setters.go`). What it refuses to start with counts no huge pages either
+//! (`validateNodeAllocatable`).
 
 use forestall_decide::Limit;
 use forestall_decide::kubelet::{KubeletConfig, Signal};
@@ -22,7 +24,7 @@ pub(crate) struct Division {
     pub(crate) kube_reserved_bytes: u64,
     /// Reserved for the operating system's.
     pub(crate) system_reserved_bytes: u64,
-    /// Set aside as huge pages, which pods ask for apart.
+    /// Set aside as huge pages, which pods ask for apart: off allocatable, and not off the limit.
     pub(crate) hugepages_bytes: u64,
     /// The hard eviction threshold on the node; 0 where there is none.
     pub(crate) eviction_hard_bytes: u64,
@@ -39,17 +41,20 @@ impl Division {
     /// figures do not fit, and what to do.
     pub(crate) fn of(config: &KubeletConfig, kernel: Option<Limit>) -> Result<Self, String> {
         let capacity = config.capacity.0;
-        let reserved = config
-            .kube_reserved
-            .0
-            .saturating_add(config.system_reserved.0)
-            .saturating_add(config.hugepages.0);
+        let reserved = config.kube_reserved.0.saturating_add(config.system_reserved.0);
         let left = capacity.checked_sub(reserved).ok_or_else(|| {
             format!(
                 "reservations of {reserved} bytes exceed the capacity of {capacity} bytes: reserve less, or give the \
                  capacity of the node that they are meant for"
             )
         })?;
+        if config.hugepages.0 > capacity {
+            return Err(format!(
+                "huge pages of {} bytes exceed the capacity of {capacity} bytes, of which they are a part: give both of \
+                 the same node",
+                config.hugepages.0
+            ));
+        }
         let hard = config.hard(Signal::MemoryAvailable).0;
         if hard > left {
             return Err(format!(
@@ -119,6 +124,33 @@ pub(crate) mod tests {
         // 1000Mi = 1024000Ki: 5443304 − 1024000 = 4419304.
         assert_eq!(division.allocatable_bytes, 4_419_304 << 10);
         assert_eq!(division.kubepods_limit_bytes, Some(5_573_943_296));
+    }
+
+    /// 8192 MiB with 1000 + 500 reserved and 2048 in huge pages: `kubepods` is limited to 8192 − 1500 = 6692, and of these
+    /// 6692 − 100 − 2048 = 4544 are promised.
+    #[test]
+    fn huge_pages_are_taken_from_what_is_promised_and_not_from_the_limit() {
+        let config = KubeletConfig {
+            capacity: Bytes::mebi(8192),
+            kube_reserved: Bytes::mebi(1000),
+            system_reserved: Bytes::mebi(500),
+            hugepages: Bytes::mebi(2048),
+            ..KubeletConfig::default()
+        };
+        let division = Division::of(&config, None).expect("it fits");
+        assert_eq!(division.kubepods_limit_bytes, Some(6692 << 20));
+        assert_eq!(division.allocatable_bytes, 4544 << 20);
+        assert_eq!(division.hugepages_bytes, 2048 << 20);
+        // With 6650 in huge pages nothing is left to promise, and a kubelet starts all the same: its check leaves them out.
+        let full = KubeletConfig {
+            hugepages: Bytes::mebi(6650),
+            ..config
+        };
+        let division = Division::of(&full, None).expect("it fits");
+        assert_eq!(
+            (division.kubepods_limit_bytes, division.allocatable_bytes),
+            (Some(6692 << 20), 0)
+        );
     }
 
     #[test]

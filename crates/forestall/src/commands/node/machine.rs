@@ -167,7 +167,7 @@ pub(crate) struct Machine {
     pub(crate) pods: Option<Pods>,
     /// `MemTotal`.
     pub(crate) total: u64,
-    /// Huge pages, which the kubelet takes off what pods may use.
+    /// Huge pages, which the kubelet takes off what it promises to pods.
     pub(crate) hugetlb: u64,
     /// Why no cgroup could be read.
     pub(crate) cgroups_hidden: Option<String>,

@@ -172,15 +172,6 @@ impl Report {
                 &origins.system_reserved,
             ),
         ];
-        if division.hugepages_bytes > 0 {
-            let source = origins.hugepages.as_deref().unwrap_or_default();
-            lines.push(line(
-                "- huge pages",
-                Some(division.hugepages_bytes),
-                false,
-                source,
-            ));
-        }
         let source = origins.kubepods_limit.as_deref().unwrap_or_default();
         lines.push(line(
             "= kubepods limit",
@@ -195,6 +186,15 @@ impl Report {
             false,
             source,
         ));
+        if division.hugepages_bytes > 0 {
+            let source = origins.hugepages.as_deref().unwrap_or_default();
+            lines.push(line(
+                "- huge pages",
+                Some(division.hugepages_bytes),
+                false,
+                source,
+            ));
+        }
         lines.push(line("= allocatable", Some(division.allocatable_bytes), true, ""));
         if let Some(bytes) = division.eviction_soft_bytes {
             let source = origins.eviction_soft.as_deref().unwrap_or_default();
