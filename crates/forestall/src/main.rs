@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod input;
 mod log;
 mod systemd;
 mod talk;

@@ -253,6 +253,53 @@ fn a_cut_holds_what_lies_between() {
 }
 
 #[test]
+fn a_cut_of_nothing_says_where_the_trace_lies() {
+    let directory = TempDir::new().expect("a directory");
+    let trace = write_trace(&directory);
+    let later = directory.path().join("later.ftr");
+    let cut = |flags: &[&str]| {
+        let mut args = vec!["trace", "cut", text(&trace), "-o", text(&later)];
+        args.extend_from_slice(flags);
+        let refused = forestall(&args);
+        assert!(!later.exists() && refused.stdout.is_empty(), "{flags:?}");
+        let error = String::from_utf8(refused.stderr).expect("text");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        (refused.status.code(), error)
+    };
+    let (code, error) = cut(&["--from", "5m"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("--from is after the end of the trace, which lies between 2026-11-21T10:00:00.000Z and 2026-11-21T10:00:"),
+        "{error}"
+    );
+    let (_, error) = cut(&["--from", "2027-01-01T00:00:00Z"]);
+    assert!(error.contains("--from is after the end of the trace"), "{error}");
+    let (_, error) = cut(&["--to", "2020-01-01T00:00:00Z"]);
+    assert!(
+        error.contains("--to is not after the beginning of the trace"),
+        "{error}"
+    );
+    let (_, error) = cut(&["--to", "0s"]);
+    assert!(
+        error.contains("--to is not after the beginning of the trace"),
+        "{error}"
+    );
+    // Typed the wrong way round: before anything is read where both are of a kind, and else as soon as the beginning is.
+    for (from, to) in [
+        ("8s", "5s"),
+        ("5s", "5s"),
+        ("2026-11-21T10:00:08Z", "2026-11-21T10:00:05Z"),
+        ("8s", "2026-11-21T10:00:05Z"),
+    ] {
+        let (_, error) = cut(&["--from", from, "--to", to]);
+        assert!(
+            error.contains("--from is not before --to: nothing lies between them"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn without_names_the_decisions_are_the_same_and_no_name_is_left() {
     let directory = TempDir::new().expect("a directory");
     let trace = write_trace(&directory);
@@ -294,7 +341,7 @@ fn damage_is_said_and_what_is_no_trace_is_refused() {
     std::fs::write(&damaged, &bytes).expect("a file");
     for (path, word) in [
         (damaged.as_path(), "newer forestall"),
-        (Path::new("/dev/null"), "no regular file"),
+        (Path::new("/dev/null"), "not a regular file"),
     ] {
         let output = forestall(&["trace", "info", text(path)]);
         assert_eq!(output.status.code(), Some(1));

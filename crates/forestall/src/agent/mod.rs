@@ -52,6 +52,8 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     // The guard raises its priority at start, and threads inherit it; the talk thread goes back to what was given.
     let nice = rustix::process::getpriority_process(None).unwrap_or(0);
     let started = start::start(&settings, nice)?;
+    // Everything is reckoned from it: one that cannot be true is told here and not acted upon.
+    crate::commands::free::read_meminfo(&settings.root)?;
     if let Some((rung, why)) = started
         .degraded
         .iter()

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use crate::input;
+
 /// Their names as `/proc/PID/comm` shows them (at most 15 bytes).
 const KILLERS: [&str; 5] = ["systemd-oomd", "earlyoom", "nohang", "bustd", "oomd"];
 
@@ -21,7 +23,7 @@ pub(crate) fn find_neighbours(proc_root: &Path) -> Vec<&'static str> {
         if !is_process {
             continue;
         }
-        let Ok(comm) = std::fs::read(entry.path().join("comm")) else {
+        let Ok(comm) = input::read_system(&entry.path().join("comm")) else {
             continue;
         };
         let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);

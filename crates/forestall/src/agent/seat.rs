@@ -6,13 +6,15 @@
 //! whoever is called `forestall` and holds such a lock enforces. What it refuses to do: wait.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, flock};
 use rustix::io::Errno;
+
+use crate::input;
 
 /// The lock's file in the agent's own directory.
 const LOCK_FILE: &str = "enforce.lock";
@@ -89,11 +91,10 @@ impl Seat {
     }
 
     fn read_holder(&self) -> Holder {
-        let mut text = String::new();
-        let read = File::open(self.state_dir.join(LOCK_FILE))
-            .and_then(|file| file.take(32).read_to_string(&mut text));
+        let read = input::read_system(&self.state_dir.join(LOCK_FILE));
+        let text = read.ok().and_then(|text| String::from_utf8(text).ok());
         Holder {
-            pid: read.ok().and_then(|_| text.trim().parse().ok()),
+            pid: text.and_then(|text| text.trim().parse().ok()),
         }
     }
 
@@ -101,11 +102,11 @@ impl Seat {
     fn find_other(&self) -> Result<(), Holder> {
         let own = own_pid(&self.proc_root);
         // Without the file, agents that share the directory still find each other.
-        let locks = std::fs::read(self.proc_root.join("locks")).unwrap_or_default();
+        let locks = input::read_system(&self.proc_root.join("locks")).unwrap_or_default();
         let is_agent = |pid: u32| {
             let place = self.proc_root.join(pid.to_string());
             let owner = std::fs::metadata(&place).map(|place| place.uid());
-            let comm = std::fs::read(place.join("comm"));
+            let comm = input::read_system(&place.join("comm"));
             owner.is_ok_and(may_disarm) && comm.is_ok_and(|comm| comm.trim_ascii_end() == COMM)
         };
         match lockers(&locks).find(|pid| *pid != own && is_agent(*pid)) {

@@ -153,10 +153,21 @@ impl Settings {
             beside: raw.beside.unwrap_or(false),
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),
-            root: raw.root.clone().unwrap_or_else(|| PathBuf::from("/")),
+            root: check_root(raw.root.as_ref())?,
             recorder: Recorder::check(&raw.recorder)?,
             record: None,
         })
+    }
+}
+
+/// Where the machine is. No path at all would be wherever the agent happens to be started.
+fn check_root(root: Option<&PathBuf>) -> Result<PathBuf, Invalid> {
+    match root {
+        Some(root) if root.as_os_str().is_empty() => Err(Invalid::new(
+            "root: is empty; write / for this machine, or where the host's / is mounted",
+        )),
+        Some(root) => Ok(root.clone()),
+        None => Ok(PathBuf::from("/")),
     }
 }
 

@@ -14,19 +14,20 @@ pub(crate) mod render;
 mod tests;
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
-
-use rustix::fs::{Mode as FileMode, OFlags};
 
 pub(crate) use self::checked::Settings;
 pub(crate) use self::listen::Listen;
 use self::raw::Raw;
 use crate::agent::AgentArgs;
+use crate::input::{self, Wanted};
 
-/// No configuration is nearly this large; what is, is some other file.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// A configuration as a file.
+const CONFIGURATION: Wanted = Wanted {
+    what: "configuration",
+    bytes_max: 1 << 20,
+    may_flow: false,
+};
 
 /// A configuration that cannot be used; the message is complete.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,12 +47,32 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// The settings that the flags and the file they name result in.
+/// The settings that the flags and the file they name result in. The agent reads that file again when it is told to, so that
+/// it must be there then.
 pub(crate) fn load(args: &AgentArgs) -> Result<Settings, Invalid> {
-    let mut raw = match &args.config {
-        Some(path) => read_file(path)?,
+    let raw = match &args.config {
+        Some(path) => read_file(path, &CONFIGURATION)?,
         None => Raw::default(),
     };
+    check(raw, args)
+}
+
+/// The settings of a file that is looked at once, which may therefore come through a pipe.
+pub(crate) fn load_once(path: &Path) -> Result<Settings, Invalid> {
+    let wanted = Wanted {
+        may_flow: true,
+        ..CONFIGURATION
+    };
+    check(
+        read_file(path, &wanted)?,
+        &AgentArgs {
+            config: Some(path.to_owned()),
+            ..AgentArgs::default()
+        },
+    )
+}
+
+fn check(mut raw: Raw, args: &AgentArgs) -> Result<Settings, Invalid> {
     raw.override_by(args);
     let mut settings = Settings::check(&raw).map_err(|wrong| match &args.config {
         Some(path) => Invalid(format!("{}: {wrong}", path.display())),
@@ -62,43 +83,8 @@ pub(crate) fn load(args: &AgentArgs) -> Result<Settings, Invalid> {
     Ok(settings)
 }
 
-fn read_file(path: &Path) -> Result<Raw, Invalid> {
-    let wrong = |why: &str| Invalid(format!("{}: {why}", path.display()));
-    // Not blocking, so that a FIFO without a writer is refused instead of waited for.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, FileMode::empty()).map_err(|errno| {
-        wrong(&format!(
-            "cannot open the configuration: {}",
-            std::io::Error::from(errno)
-        ))
-    })?;
-    let file = File::from(file);
-    let about = file
-        .metadata()
-        .map_err(|error| wrong(&format!("cannot look at the configuration: {error}")))?;
-    if about.is_dir() {
-        return Err(wrong("is a directory; name the file in it"));
-    }
-    if !about.is_file() {
-        return Err(wrong("is not a regular file; write the configuration to one"));
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| wrong(&format!("cannot read the configuration: {error}")))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(
-            "is larger than 1MiB, which no configuration is; name the right file",
-        ));
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let valid = error
-            .as_bytes()
-            .get(..error.utf8_error().valid_up_to())
-            .unwrap_or_default();
-        let line = valid.split(|byte| *byte == b'\n').count();
-        wrong(&format!("line {line} is not UTF-8; save the file as UTF-8"))
-    })?;
+fn read_file(path: &Path, wanted: &Wanted) -> Result<Raw, Invalid> {
+    let text = input::read_text(path, wanted).map_err(|error| Invalid(error.to_string()))?;
     parse(&text).map_err(|Invalid(why)| Invalid(format!("{}:{why}", path.display())))
 }
 
@@ -116,13 +102,16 @@ fn parse(text: &str) -> Result<Raw, Invalid> {
         strict_booleans: true,
         merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let said = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
-        let Some(at) = error.location() else {
-            return Invalid(format!(" {said}"));
-        };
-        // The place stands in front, where editors and compilers' output have it; once is enough.
-        let said = said.replace(&format!(" at line {}, column {}", at.line(), at.column()), "");
-        Invalid(format!("{}:{}: {said}", at.line(), at.column()))
-    })
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| Invalid(say_where(&error)))
+}
+
+/// What is wrong with a YAML text, on one line; it starts with `LINE:COLUMN: ` or a space, to stand behind the file's name.
+pub(crate) fn say_where(error: &serde_saphyr::Error) -> String {
+    let said = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    let Some(at) = error.location() else {
+        return format!(" {said}");
+    };
+    // The place stands in front, where editors and compilers' output have it; once is enough.
+    let said = said.replace(&format!(" at line {}, column {}", at.line(), at.column()), "");
+    format!("{}:{}: {said}", at.line(), at.column())
 }

@@ -69,6 +69,7 @@ fn errors_name_line_and_column_and_what_to_write() {
         ("listen: everywhere\n", "1:9: ", "127.0.0.1:9090"),
         ("beside: yes\n", "1:9: ", "bool"),
         ("mode: shadow\nmode: enforce\n", "2:1: ", "mode"),
+        ("root: \"\"\n", "root: ", "write / for this machine"),
         ("mode: [shadow\n", "", ""),
         ("- a\n- b\n", "1:1: ", ""),
         ("kubeletEvictionHard: [1Mi]\n", "1:22: ", "expected string"),

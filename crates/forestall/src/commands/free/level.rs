@@ -1,11 +1,11 @@
 //! One cgroup's memory: its limit and what counts against it. Reads, and judges nothing.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use forestall_kernel::parse::{Limit, MemoryStat, unsigned};
 
 use super::locate::{Place, Version};
+use crate::input;
 
 /// A cgroup with its figures, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,16 +32,16 @@ impl Level {
     /// Reads the cgroup at `dir`. Files that are absent leave their figure out.
     pub(crate) fn read(dir: &Path, version: Version) -> Self {
         let number = |name: &str| {
-            fs::read(dir.join(name))
+            input::read_system(&dir.join(name))
                 .ok()
                 .and_then(|content| unsigned(&content))
         };
         let limit = |name: &str| {
-            fs::read(dir.join(name))
+            input::read_system(&dir.join(name))
                 .ok()
                 .and_then(|content| Limit::parse(&content))
         };
-        let stat = fs::read(dir.join("memory.stat")).unwrap_or_default();
+        let stat = input::read_system(&dir.join("memory.stat")).unwrap_or_default();
         match version {
             Version::V1 => {
                 let stat = MemoryStat::parse_v1(&stat);

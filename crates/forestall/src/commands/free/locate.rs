@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use forestall_kernel::parse::{Mount, memberships, memory_path, mounts, unescape};
 
+use crate::input;
+
 /// Most directories looked into when a cgroup has to be searched for.
 const SEARCHED_MAX: usize = 20_000;
 
@@ -65,10 +67,11 @@ pub(crate) enum Located {
 pub(crate) fn locate(root: &Path, pid: Option<u32>) -> anyhow::Result<Located> {
     let process = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
     let membership = root.join("proc").join(&process).join("cgroup");
-    let membership = fs::read(&membership)
+    let membership = input::read_system(&membership)
         .with_context(|| format!("cannot read {}; is there such a process?", membership.display()))?;
     let mountinfo = root.join("proc/self/mountinfo");
-    let mountinfo = fs::read(&mountinfo).with_context(|| format!("cannot read {}", mountinfo.display()))?;
+    let mountinfo =
+        input::read_system(&mountinfo).with_context(|| format!("cannot read {}", mountinfo.display()))?;
 
     let version = if memberships(&membership).any(|line| line.has_controller(b"memory")) {
         Version::V1
@@ -197,8 +200,11 @@ fn search(top: &Path, pid: u32) -> Option<PathBuf> {
         if looked > SEARCHED_MAX {
             return None;
         }
-        let listed = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        if listed.lines().any(|line| line.trim().parse() == Ok(pid)) {
+        let listed = input::read_system(&dir.join("cgroup.procs")).unwrap_or_default();
+        if String::from_utf8_lossy(&listed)
+            .lines()
+            .any(|line| line.trim().parse() == Ok(pid))
+        {
             return Some(dir);
         }
         let Ok(entries) = fs::read_dir(&dir) else { continue };

@@ -9,7 +9,6 @@ pub(crate) mod report;
 pub(crate) mod shown;
 mod table;
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +21,7 @@ use self::locate::Located;
 use self::report::Report;
 use self::table::Unit;
 use crate::exit::Exit;
+use crate::input;
 
 /// Arguments of `free`.
 #[derive(Args, Debug)]
@@ -111,13 +111,15 @@ pub(crate) fn survey(root: &Path, pid: Option<u32>) -> anyhow::Result<(Report, b
 /// `/proc/meminfo` below `root`.
 pub(crate) fn read_meminfo(root: &Path) -> anyhow::Result<Meminfo> {
     let path = root.join("proc/meminfo");
-    let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let content = input::read_system(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let meminfo = Meminfo::parse(&content);
+    let path = path.display();
     if meminfo.total == 0 {
-        bail!(
-            "{} has no MemTotal; is a proc file system mounted there?",
-            path.display()
-        );
+        bail!("{path} has no MemTotal that can be read; is a proc file system mounted there?");
+    }
+    // Where the kernel's kB come to more than 64 bits of bytes hold, what was read stops there.
+    if meminfo.total == u64::MAX {
+        bail!("MemTotal in {path} is 16 EiB or more, which no machine has; is the file damaged?");
     }
     Ok(meminfo)
 }

@@ -54,6 +54,7 @@ impl Threshold {
 
     /// Takes what the kubelet would take, and refuses what would stop it from starting.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
+        refuse_nan(text)?;
         match kubelet::parse_threshold(text) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(error) => Err(error.to_string()),
@@ -64,6 +65,26 @@ impl Threshold {
     pub(crate) fn text(&self) -> &str {
         &self.0
     }
+}
+
+/// A minimum reclaim as the kubelet reads it. More than there is can be asked for there, and never be had.
+pub(crate) fn read_min_reclaim(text: &str) -> Result<String, String> {
+    refuse_nan(text)?;
+    kubelet::parse_min_reclaim(text).map_err(|error| error.to_string())?;
+    if text.ends_with('%') {
+        // The bounds are the same, but for nothing at all.
+        kubelet::parse_threshold(text).map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
+}
+
+/// What a kubelet takes for a number and is none: whatever is left, it is neither less nor more than that.
+fn refuse_nan(text: &str) -> Result<(), String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    if number.eq_ignore_ascii_case("nan") {
+        return Err(format!("{text:?} is no number; write a percentage such as 5%"));
+    }
+    Ok(())
 }
 
 /// A threshold: `750Mi`, `5%`, or a list as `--eviction-hard` takes it, of which `memory.available` counts.
@@ -152,6 +173,24 @@ mod tests {
         assert_eq!((text("0%"), text("100%")), ("0%".to_owned(), "100%".to_owned()));
         for bad in ["nodefs.available<10%", "101%", "-1%", "inf%", "%", "0", "lots"] {
             assert!(parse_threshold(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// A kubelet starts with it, and nothing is ever below it or not.
+    #[test]
+    fn no_number_is_no_threshold() {
+        for nan in ["NaN%", "nan%", "NAN%", "memory.available<NaN%"] {
+            let error = parse_threshold(nan).expect_err(nan);
+            assert!(
+                error.contains("is no number; write a percentage such as 5%"),
+                "{error}"
+            );
+        }
+        for wrong in ["NaN%", "inf%", "+Infinity%", "101%", "1e30%"] {
+            assert!(read_min_reclaim(wrong).is_err(), "{wrong}");
+        }
+        for right in ["5%", "100%", "0", "500Mi"] {
+            assert_eq!(read_min_reclaim(right).as_deref(), Ok(right));
         }
     }
 }

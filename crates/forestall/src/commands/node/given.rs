@@ -55,7 +55,7 @@ pub(crate) struct GivenArgs {
     /// Explain what `kubectl top node` shows for this use of the node, such as 838124Ki or 5.70Gi
     #[arg(long, value_name = "USAGE", value_parser = parse_quantity, conflicts_with = "node_used")]
     top: Option<u64>,
-    /// The kubelet's configuration, or what its configz answered, instead of the usual places
+    /// The kubelet's configuration, or what its configz answered, instead of the usual places; - is stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) kubelet_config: Option<PathBuf>,
 }

@@ -8,16 +8,15 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-use anyhow::Context;
 
 use self::configuration::Configuration;
 use self::flags::Flags;
 use super::setting::Settings;
 use crate::commands::free::shown;
+use crate::input::{self, Unreadable, Wanted};
 
 /// Where kubelets keep their configuration: kubeadm and AKS, Amazon Linux 2023 and 2, GKE.
 const CONFIG_FILES: [&str; 4] = [
@@ -34,8 +33,12 @@ const FLAG_FILES: [&str; 3] = [
     "etc/sysconfig/kubelet",
 ];
 
-/// Most that is read of a file; a `configz` has about ten thousand bytes.
-const BYTES_MAX: u64 = 4 << 20;
+/// A kubelet's configuration as a file. Drop-ins and the files with flags are of the same kind.
+const CONFIGURATION: Wanted = Wanted {
+    what: "kubelet's configuration",
+    bytes_max: 4 << 20,
+    may_flow: false,
+};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,8 +57,11 @@ impl Found {
         let mut found = Self::default();
         let mut configuration = Configuration::default();
         if let Some(path) = file {
-            let text = read_bounded(path, BYTES_MAX)
-                .with_context(|| format!("cannot read {}", shown::path(path)))?;
+            let wanted = Wanted {
+                may_flow: true,
+                ..CONFIGURATION
+            };
+            let text = read_lossy(path, &wanted)?;
             found.lay(&mut configuration, path, &text)?;
             found.settings = told(configuration.raw())?;
             return Ok(found);
@@ -122,7 +128,7 @@ impl Found {
     /// The text of a file that may be missing, and may be closed to us, as kubeadm writes its own: the limit that the
     /// kernel holds says most of it then.
     fn try_read(&mut self, path: &Path) -> anyhow::Result<Option<String>> {
-        match read_bounded(path, BYTES_MAX) {
+        match read_lossy(path, &CONFIGURATION) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -132,7 +138,7 @@ impl Found {
                 ));
                 Ok(None)
             }
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", shown::path(path))),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -157,9 +163,8 @@ fn drop_ins(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// A file as text, at most so many bytes of it; what is no UTF-8 is replaced, because no setting needs it.
-fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max).read_to_end(&mut bytes)?;
+/// A file as text; what is no UTF-8 is replaced, because no setting needs it.
+fn read_lossy(path: &Path, wanted: &Wanted) -> Result<String, Unreadable> {
+    let bytes = input::read(path, wanted)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -1,18 +1,20 @@
 //! Where a world comes from: a scenario file, or a seed alone; and the policy that comes from a configuration file.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use forestall_decide::{Mode, Policy};
 use forestall_sim::{Scenario, World, parse_scenario, swarm};
 
 use crate::agent::AgentArgs;
 use crate::config;
+use crate::input::{self, Wanted};
 
-/// No scenario is nearly this large; what is, is some other file.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+/// A scenario as a file.
+const SCENARIO: Wanted = Wanted {
+    what: "scenario",
+    bytes_max: 4 << 20,
+    may_flow: true,
+};
 /// The word for random worlds.
 const RANDOM: &str = "random";
 /// More runs than this are a mistake in the range.
@@ -58,18 +60,7 @@ impl Source {
         if path.as_os_str() == RANDOM && !path.exists() {
             return Ok(Ok(Self::Random));
         }
-        let file =
-            File::open(path).with_context(|| format!("cannot open the scenario {}", path.display()))?;
-        let mut text = String::new();
-        file.take(FILE_BYTES_MAX + 1)
-            .read_to_string(&mut text)
-            .with_context(|| format!("cannot read the scenario {}", path.display()))?;
-        if text.len() as u64 > FILE_BYTES_MAX {
-            return Ok(Err(format!(
-                "{}: is larger than 4MiB, which no scenario is",
-                path.display()
-            )));
-        }
+        let text = input::read_text(path, &SCENARIO)?;
         let scenario = parse_scenario(&text).map_err(|error| format!("{}:{error}", path.display()));
         Ok(scenario.map(|scenario| Self::File(Box::new(scenario))))
     }

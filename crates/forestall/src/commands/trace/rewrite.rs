@@ -13,6 +13,7 @@ use forestall_decide::kubelet::KubeletConfig;
 use forestall_decide::{GroupId, Input, Moment, Pods, Policy, ProcessId, Sample};
 use forestall_trace::{Encoder, Item, Names, Origin, Reader};
 
+use super::date::write_date;
 use super::pseudonym::Pseudonyms;
 use super::source::{Source, When};
 use crate::exit::Exit;
@@ -24,6 +25,34 @@ pub(super) struct Rewrite {
     pub(super) from: Option<When>,
     pub(super) to: Option<When>,
     pub(super) anonymous: bool,
+}
+
+impl Rewrite {
+    /// Refuses bounds that nothing can lie between, in a trace that begins then.
+    fn check_order(&self, begins: u64) -> anyhow::Result<()> {
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from.unix_micros(begins) >= to.unix_micros(begins)
+        {
+            bail!("--from is not before --to: nothing lies between them");
+        }
+        Ok(())
+    }
+
+    /// Why nothing of a trace that has inputs between these moments is left.
+    fn why_nothing(&self, begins: u64, ends: u64) -> String {
+        let lies = format!(
+            "the trace, which lies between {} and {}",
+            write_date(begins),
+            write_date(ends)
+        );
+        if self.from.is_some_and(|from| from.is_after(ends, begins)) {
+            format!("--from is after the end of {lies}")
+        } else if self.to.is_some_and(|to| to.unix_micros(begins) <= begins) {
+            format!("--to is not after the beginning of {lies}")
+        } else {
+            format!("nothing was recorded between --from and --to in {lies}")
+        }
+    }
 }
 
 /// What an engine holds besides samples, as of the last input read.
@@ -66,7 +95,13 @@ pub(super) fn run(path: &Path, output: &Path, rewrite: &Rewrite) -> anyhow::Resu
             // It was made by us a moment ago and holds nothing of use.
             let _ = std::fs::remove_file(output);
         })
-        .with_context(|| format!("{shown}: cannot be written"))?;
+        .map_err(|error| {
+            if error.is::<std::io::Error>() {
+                error.context(format!("{shown}: cannot be written"))
+            } else {
+                error
+            }
+        })?;
     let missing = if lost > 0 {
         format!("; {lost} of a newer program could not be copied")
     } else {
@@ -86,12 +121,13 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
         pseudonyms: rewrite.anonymous.then(Pseudonyms::default),
         ..Copier::default()
     };
-    let mut begins = None;
+    let (mut begins, mut ends) = (None, None);
     while reader.advance() {
         let Some(item) = reader.item() else { break };
         match item {
             Item::Begin(begin) => {
-                begins.get_or_insert(reader.unix_micros(begin.at));
+                let begins = *begins.get_or_insert(reader.unix_micros(begin.at));
+                rewrite.check_order(begins)?;
                 copier.encoder = None;
                 copier.known = Known {
                     began: Some(begin.at),
@@ -102,7 +138,8 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
             }
             Item::Input(at, recorded) => {
                 let unix = reader.unix_micros(at);
-                let begins = begins.unwrap_or(unix);
+                let begins = *begins.get_or_insert(unix);
+                ends = ends.max(Some(unix));
                 let early = rewrite.from.is_some_and(|from| from.is_after(unix, begins));
                 if early {
                     copier.known.began = None;
@@ -123,7 +160,10 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
         copier.out.clear();
     }
     if copier.inputs == 0 {
-        bail!("nothing was recorded between --from and --to");
+        let Some((begins, ends)) = begins.zip(ends) else {
+            bail!("the trace holds no input");
+        };
+        bail!("{}", rewrite.why_nothing(begins, ends));
     }
     Ok((copier.inputs, copier.lost))
 }

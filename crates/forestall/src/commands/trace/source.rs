@@ -1,7 +1,5 @@
 //! Where a trace comes from: one file, or the segments of a recorder in the order in which they were written.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -9,14 +7,19 @@ use forestall_decide::Span;
 use forestall_trace::Reader;
 
 use crate::config::quantity;
+use crate::input::{self, Wanted};
 use crate::log::escape;
 
 use super::date::parse_date;
 
 /// How the files of a recorder end.
 pub(crate) const EXTENSION: &str = "ftr";
-/// A file larger than this is no trace that anybody recorded.
-const FILE_BYTES_MAX: u64 = 4 << 30;
+/// A trace as a file. It is kept whole in memory and may be large, so that it does not come through a pipe.
+const TRACE: Wanted = Wanted {
+    what: "trace",
+    bytes_max: 4 << 30,
+    may_flow: false,
+};
 
 /// A trace in memory.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl Source {
         let shown = escape::text(&path.display().to_string());
         let about = std::fs::metadata(path).with_context(|| format!("{shown}: cannot be read"))?;
         if !about.is_dir() {
-            let bytes = read_file(path)?;
+            let bytes = input::read(path, &TRACE)?;
             Reader::open(&bytes).with_context(|| shown)?;
             return Ok(Self {
                 bytes,
@@ -48,7 +51,7 @@ impl Source {
             notes: Vec::new(),
         };
         for segment in segments(path)? {
-            let bytes = read_file(&segment)?;
+            let bytes = input::read(&segment, &TRACE)?;
             match Reader::open(&bytes) {
                 Ok(_) => {
                     source.files += 1;
@@ -81,23 +84,6 @@ impl Source {
     }
 }
 
-fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let shown = || escape::text(&path.display().to_string());
-    let file = File::open(path).with_context(|| format!("{}: cannot be opened", shown()))?;
-    let about = file.metadata().with_context(shown)?;
-    if !about.is_file() {
-        bail!("{}: is no regular file; name the trace", shown());
-    }
-    if about.len() > FILE_BYTES_MAX {
-        bail!("{}: is larger than 4GiB, which no trace is", shown());
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("{}: cannot be read", shown()))?;
-    Ok(bytes)
-}
-
 /// The segments of a directory. Their names sort as they were written.
 pub(crate) fn segments(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let shown = || escape::text(&directory.display().to_string());
@@ -124,9 +110,14 @@ pub(crate) enum When {
 impl When {
     /// True if `unix_micros` is before it, in a trace that begins at `begins`.
     pub(crate) const fn is_after(self, unix_micros: u64, begins: u64) -> bool {
+        unix_micros < self.unix_micros(begins)
+    }
+
+    /// By the wall clock, in a trace that begins at `begins`.
+    pub(crate) const fn unix_micros(self, begins: u64) -> u64 {
         match self {
-            Self::After(span) => unix_micros < begins.saturating_add(span.0),
-            Self::At(at) => unix_micros < at,
+            Self::After(span) => begins.saturating_add(span.0),
+            Self::At(at) => at,
         }
     }
 }

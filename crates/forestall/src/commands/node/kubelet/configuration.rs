@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::super::setting::Told;
 use super::raw::Raw;
+use crate::config::say_where;
 
 /// The files of one configuration, each with its name, the later over the earlier.
 #[derive(Debug, Default)]
@@ -18,12 +19,15 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// Lays one more file over those before it.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
-        let read: Value = serde_saphyr::from_str(text).map_err(|error| format!("{name}: {error}"))?;
+        let options = serde_saphyr::options! { with_snippet: false };
+        let read: Value = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| format!("{name}:{}", say_where(&error)))?;
         // `configz` wraps all of it.
         let document = match read.get("kubeletconfig") {
             Some(inner) => inner.clone(),
             None => read,
         };
+        check_maps(name, &document)?;
         merge(&mut self.merged, &document);
         self.documents.push((name.to_owned(), document));
         Ok(())
@@ -76,12 +80,44 @@ impl Configuration {
     }
 }
 
-/// A quantity may be written as a number in YAML.
+/// A figure as text. Of what is no figure the text says so when it is read as one.
 fn scalar(value: &Value) -> Option<String> {
     match value {
+        Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
+        other => Some(other.to_string().chars().take(64).collect()),
+    }
+}
+
+/// Refuses what a kubelet would not start with because it is no map, and what would pass here as nothing said.
+fn check_maps(name: &str, document: &Value) -> Result<(), String> {
+    const MAPS: [&str; 6] = [
+        "kubeReserved",
+        "systemReserved",
+        "evictionHard",
+        "evictionSoft",
+        "evictionSoftGracePeriod",
+        "evictionMinimumReclaim",
+    ];
+    let is_map = |value: &Value| value.is_object() || value.is_null();
+    if !is_map(document) {
+        return Err(format!(
+            "{name}: it is no map; name a kubelet's configuration, or what its configz answered"
+        ));
+    }
+    let wrong = MAPS
+        .iter()
+        .find(|key| document.get(**key).is_some_and(|value| !is_map(value)));
+    match wrong {
+        Some(key) => Err(format!(
+            "{name}: {key} is no map; write it as {key}: {{{}: 100Mi}}",
+            if key.ends_with("Reserved") {
+                "memory"
+            } else {
+                "memory.available"
+            }
+        )),
+        None => Ok(()),
     }
 }
 

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::flags::Flags;
-
-/// Most of a command line that is read; the kernel's own bound is larger, a kubelet's flags are a few thousand bytes.
-const BYTES_MAX: u64 = 1 << 20;
+use crate::input;
 
 /// The flags of the kubelet that runs below `root`, the one with the lowest number of several; `None` where there is none
 /// or its flags are not shown to us.
@@ -18,11 +16,12 @@ pub(crate) fn running(root: &Path) -> Option<(u32, Flags)> {
     numbers.sort_unstable();
     numbers.into_iter().find_map(|number| {
         let dir = root.join("proc").join(number.to_string());
-        let comm = fs::read(dir.join("comm")).ok()?;
+        let comm = input::read_system(&dir.join("comm")).ok()?;
         if comm.trim_ascii_end() != b"kubelet" {
             return None;
         }
-        let line = super::read_bounded(&dir.join("cmdline"), BYTES_MAX).ok()?;
+        let line = input::read_system(&dir.join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line);
         let words = line.split('\0').filter(|word| !word.is_empty());
         let flags = Flags::of_words(words);
         // A script may bear the name, too; only one with flags of a kubelet says anything.

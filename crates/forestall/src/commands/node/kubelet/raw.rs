@@ -1,9 +1,9 @@
 //! A kubelet's settings as text, however they were written down, and what they mean once read.
 
 use forestall_decide::Span;
-use forestall_decide::kubelet::{Nanobytes, Quantity, parse_min_reclaim};
+use forestall_decide::kubelet::{Nanobytes, Quantity};
 
-use super::super::amount::Threshold;
+use super::super::amount::{Threshold, read_min_reclaim};
 use super::super::setting::{Settings, Told, parse_duration};
 
 /// Texts and where each stood; a threshold of `None` is one that was switched off.
@@ -41,10 +41,7 @@ impl Raw {
             Some(text) => Threshold::read(text),
             None => Ok(Threshold::off()),
         };
-        let min_reclaim = |text: &String| match parse_min_reclaim(text) {
-            Ok(_) => Ok(text.clone()),
-            Err(error) => Err(error.to_string()),
-        };
+        let min_reclaim = |text: &String| read_min_reclaim(text);
         Ok(Settings {
             kube_reserved: read("kube-reserved", self.kube_reserved, |text| reservation(text))?,
             system_reserved: read("system-reserved", self.system_reserved, |text| reservation(text))?,

@@ -209,7 +209,7 @@ fn nonsense_is_an_error_with_its_place_and_no_zero() {
     let root = Root::of(&[("etc/default/kubelet", "X=--system-reserved=memory=plenty\n")]);
     assert!(root.error().contains("--system-reserved in "), "{}", root.error());
     let root = Root::of(&[("var/lib/kubelet/config.yaml", "kubeReserved: [\n")]);
-    assert!(root.error().contains("config.yaml: "), "{}", root.error());
+    assert!(root.error().contains("config.yaml:1:15: "), "{}", root.error());
 }
 
 #[test]

@@ -1,0 +1,226 @@
+//! The one way in for files that somebody names: opened without ever waiting for it, looked at, and read up to a bound.
+//!
+//! Who types a path may hit a directory, a device, a socket, or a FIFO that nobody writes to; each gets an answer and none
+//! a command that hangs. Text that is read once may also come through a pipe (`<(…)`, `/dev/stdin`, `-`): there it waits
+//! for a writer that is there, and not for one that is silent for long. What it refuses to do: guess what was meant.
+
+use std::fmt;
+use std::fs::{File, FileType};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::log::escape;
+
+/// A writer that says nothing for so long is not waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// No file of a machine that is read here is nearly this large.
+const SYSTEM_BYTES_MAX: u64 = 16 << 20;
+
+/// What is wanted of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// What it should hold, for messages: `configuration`.
+    pub(crate) what: &'static str,
+    /// One that is larger is some other file.
+    pub(crate) bytes_max: u64,
+    /// A pipe will do: it is read once and never again.
+    pub(crate) may_flow: bool,
+}
+
+/// Why a file was not read; the message is complete and names the file.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    path: PathBuf,
+    why: String,
+    kind: ErrorKind,
+}
+
+impl Unreadable {
+    /// What kind of error it was; [`ErrorKind::InvalidInput`] where the file is of the wrong kind or size.
+    pub(crate) const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = escape::text(&self.path.display().to_string());
+        write!(out, "{path}: {}", self.why)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// Reads all of a file that was named on the command line, or found where such a file is looked for.
+pub(crate) fn read(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Unreadable> {
+    read_within(path, wanted, PATIENCE).map_err(|(kind, why)| Unreadable {
+        path: path.to_owned(),
+        why,
+        kind,
+    })
+}
+
+/// The same as text.
+pub(crate) fn read_text(path: &Path, wanted: &Wanted) -> Result<String, Unreadable> {
+    String::from_utf8(read(path, wanted)?).map_err(|error| {
+        let valid = error
+            .as_bytes()
+            .get(..error.utf8_error().valid_up_to())
+            .unwrap_or_default();
+        let line = valid.split(|byte| *byte == b'\n').count();
+        Unreadable {
+            path: path.to_owned(),
+            why: format!("line {line} is not UTF-8; save the file as UTF-8"),
+            kind: ErrorKind::InvalidData,
+        }
+    })
+}
+
+/// Reads a file of a machine, below its `/proc` or `/sys`, or below what stands for them: a tree that somebody copied may
+/// hold anything.
+pub(crate) fn read_system(path: &Path) -> io::Result<Vec<u8>> {
+    let wanted = Wanted {
+        what: "figures",
+        bytes_max: SYSTEM_BYTES_MAX,
+        may_flow: false,
+    };
+    read_within(path, &wanted, PATIENCE).map_err(|(kind, why)| io::Error::new(kind, why))
+}
+
+fn read_within(path: &Path, wanted: &Wanted, patience: Duration) -> Result<Vec<u8>, (ErrorKind, String)> {
+    if wanted.may_flow && path.as_os_str() == "-" {
+        // A descriptor of its own; its flags are shared with whoever started us, and stay as they are.
+        let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+        let file = file.map_err(|error| (error.kind(), format!("cannot read stdin: {error}")))?;
+        return read_open(file, wanted, patience, false);
+    }
+    // Not blocking, so that a FIFO without a writer is no reason to wait; no terminal becomes ours by being looked at.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
+        let error = io::Error::from(errno);
+        // A socket can be looked at and not opened.
+        let about = std::fs::metadata(path).ok().filter(|_| errno == Errno::NXIO);
+        match about.and_then(|about| refuse_kind(about.file_type(), wanted)) {
+            Some(why) => (ErrorKind::InvalidInput, why),
+            None => (error.kind(), format!("cannot open the {}: {error}", wanted.what)),
+        }
+    })?;
+    read_open(File::from(file), wanted, patience, true)
+}
+
+fn read_open(
+    file: File,
+    wanted: &Wanted,
+    patience: Duration,
+    is_nonblocking: bool,
+) -> Result<Vec<u8>, (ErrorKind, String)> {
+    let failed = |error: io::Error| (error.kind(), format!("cannot read the {}: {error}", wanted.what));
+    let about = file.metadata().map_err(failed)?;
+    let kind = about.file_type();
+    if let Some(why) = refuse_kind(kind, wanted) {
+        return Err((ErrorKind::InvalidInput, why));
+    }
+    let mut bytes = Vec::new();
+    if kind.is_file() {
+        file.take(wanted.bytes_max + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    } else {
+        drain(file, wanted, patience, is_nonblocking, &mut bytes)?;
+    }
+    if bytes.len() as u64 > wanted.bytes_max {
+        let why = format!(
+            "is larger than {}, which no {} is; name the right file",
+            size(wanted.bytes_max),
+            wanted.what
+        );
+        return Err((ErrorKind::InvalidInput, why));
+    }
+    Ok(bytes)
+}
+
+/// Reads what a writer on the other end has to say.
+fn drain(
+    mut pipe: File,
+    wanted: &Wanted,
+    patience: Duration,
+    is_nonblocking: bool,
+    bytes: &mut Vec<u8>,
+) -> Result<(), (ErrorKind, String)> {
+    let what = wanted.what;
+    let mut chunk = [0; 16 << 10];
+    // Without a writer a FIFO says at once that it is at its end; asked whether there is something to read, it would wait.
+    let mut waits = !is_nonblocking;
+    while bytes.len() as u64 <= wanted.bytes_max {
+        if waits && !is_readable(pipe.as_fd(), patience) {
+            let secs = patience.as_secs();
+            let why = format!("nothing came out of it for {secs} s; is the {what} still being written?");
+            return Err((ErrorKind::TimedOut, why));
+        }
+        match pipe.read(&mut chunk) {
+            Ok(0) if bytes.is_empty() => {
+                let why = format!(
+                    "nothing is in this pipe and nobody writes to it; name the file with the {what}, or start its writer first"
+                );
+                return Err((ErrorKind::UnexpectedEof, why));
+            }
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => waits = true,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err((error.kind(), format!("cannot read the {what}: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+fn is_readable(pipe: BorrowedFd<'_>, patience: Duration) -> bool {
+    let timeout = Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(patience.subsec_nanos()),
+    };
+    // Where polling fails, reading says why.
+    poll(
+        &mut [PollFd::from_borrowed_fd(pipe, PollFlags::IN)],
+        Some(&timeout),
+    ) != Ok(0)
+}
+
+/// Why a file of this kind is not read; `None` where it is.
+fn refuse_kind(kind: FileType, wanted: &Wanted) -> Option<String> {
+    let what = wanted.what;
+    if kind.is_file() || (wanted.may_flow && kind.is_fifo()) {
+        return None;
+    }
+    let is = if kind.is_dir() {
+        return Some("is a directory; name the file in it".to_owned());
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    Some(format!(
+        "is {is}, not a regular file; write the {what} to a file and name that"
+    ))
+}
+
+/// A bound as people read it; all bounds are whole mebibytes.
+fn size(bytes: u64) -> String {
+    if bytes >= 1 << 30 {
+        format!("{}GiB", bytes >> 30)
+    } else {
+        format!("{}MiB", bytes >> 20)
+    }
+}
+
+#[cfg(test)]
+mod tests;
