@@ -1,5 +1,6 @@
 //! The thread that reclaims: every write here may be held up inside the kernel for as long as reclaim takes, so nothing
-//! else runs on it. It refuses to touch a cgroup where reclaim would swap.
+//! else runs on it. It refuses to touch a cgroup where reclaim would swap, or that somebody has opted out, which is asked for
+//! before every step.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread;
 
-use forestall_decide::{Bytes, Moment, OutcomeKind, Span};
+use forestall_decide::{Bytes, Moment, OutcomeKind, Protection, Span};
 use rustix::io::Errno;
 
 use crate::actor::{Shared, Stamped};
@@ -78,6 +79,9 @@ impl ReclaimWorker {
         if !group::is_the_ordered_one(place) {
             return end(OutcomeKind::Gone, Bytes::ZERO, Note::None);
         }
+        if let Some((kind, note)) = spared(place) {
+            return end(kind, Bytes::ZERO, note);
+        }
         let means = match self.choose_means(place) {
             Ok(means) => means,
             Err((errno, ended)) => {
@@ -91,6 +95,9 @@ impl ReclaimWorker {
             let now = clock::now();
             match reclaim.next(now, self.view(stamped, place), book) {
                 Next::Step(step) => {
+                    if let Some((kind, note)) = spared(place) {
+                        return end(kind, reclaim.freed(), note);
+                    }
                     let did = self.step(place, &means, step);
                     let view = self.view(stamped, place);
                     reclaim.stepped(clock::now(), step, did, view, book);
@@ -197,6 +204,18 @@ impl ReclaimWorker {
             let _ = journal.strike(dip.group());
         }
         restored.and(did)
+    }
+}
+
+/// How the reclaim ends where somebody has opted out the cgroup; one that cannot be asked is left alone as well.
+fn spared(place: &CgroupPlace) -> Option<(OutcomeKind, Note)> {
+    match group::has_opted_out(place) {
+        Ok(false) => None,
+        Ok(true) => {
+            let protection = Protection::OptedOut;
+            Some((OutcomeKind::Vetoed, Note::ProtectedGroup { protection }))
+        }
+        Err(error) => Some((OutcomeKind::Failed(error.raw_os_error()), Note::None)),
     }
 }
 

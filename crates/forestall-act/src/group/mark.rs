@@ -1,5 +1,6 @@
 //! The marks by which somebody spares a cgroup: attributes of its directory, which may be set at any moment. The engine's
-//! knowledge of them may be a minute old, so they are read once more, through the handle that is held, right before a signal.
+//! knowledge of them may be a minute old, so they are read once more, through the handle that is held, right before a signal and
+//! before every step of a reclaim.
 //!
 //! A mark is read as the kernel shows it to this process. `trusted.*` is shown with `CAP_SYS_ADMIN` only (`xattr(7)`), and to
 //! everybody else looks as if it were not set; forestall is not given that right, so a mark that is to hold belongs in
@@ -17,11 +18,33 @@ use crate::order::CgroupPlace;
 /// Levels that are climbed; a container lies five below the root of its hierarchy, a nested one a few more.
 const LEVELS_MAX: usize = 64;
 
-/// How somebody has marked the cgroup, or one above it. The root of the hierarchy is not looked at: whoever started a nested
-/// machine may have marked that for its own purposes.
+/// How somebody has marked the cgroup, or one above it, so that nobody in it may be ended. The root of the hierarchy is not
+/// looked at: whoever started a nested machine may have marked that for its own purposes.
 pub(crate) fn mark_of(place: &CgroupPlace) -> Result<Option<Protection>> {
     // runc asks systemd for Delegate=yes on every container's scope, so below kubepods that mark says nothing.
     let is_host = place.kind == GroupKind::Host;
+    find_upwards(place, |dir| {
+        if is_opted_out(dir)? {
+            return Ok(Some(Protection::OptedOut));
+        }
+        let is_delegated =
+            is_host && (is_set(dir, c"user.delegate", b"1")? || is_set(dir, c"trusted.delegate", b"1")?);
+        Ok(is_delegated.then_some(Protection::Delegated))
+    })
+}
+
+/// Whether somebody has opted out the cgroup, or one above it. Nothing else keeps reclaim away: whoever is given a part of
+/// the hierarchy (Delegate=yes) was not promised his cache.
+pub(crate) fn has_opted_out(place: &CgroupPlace) -> Result<bool> {
+    let found = find_upwards(place, |dir| Ok(is_opted_out(dir)?.then_some(())));
+    found.map(|found| found.is_some())
+}
+
+/// What `look` finds first on the way from the cgroup up to the root of the hierarchy, which is not looked at.
+fn find_upwards<T>(
+    place: &CgroupPlace,
+    look: impl Fn(BorrowedFd<'_>) -> Result<Option<T>>,
+) -> Result<Option<T>> {
     let mut below: Option<OwnedFd> = None;
     for _ in 0..LEVELS_MAX {
         let dir = below.as_ref().map_or(place.dir.as_fd(), AsFd::as_fd);
@@ -32,11 +55,8 @@ pub(crate) fn mark_of(place: &CgroupPlace) -> Result<Option<Protection>> {
             Err(Errno::ACCESS | Errno::PERM | Errno::NOENT) => None,
             Err(error) => return Err(error),
         };
-        if is_set(dir, c"user.forestall", b"never")? || is_set(dir, c"trusted.forestall", b"never")? {
-            return Ok(Some(Protection::OptedOut));
-        }
-        if is_host && (is_set(dir, c"user.delegate", b"1")? || is_set(dir, c"trusted.delegate", b"1")?) {
-            return Ok(Some(Protection::Delegated));
+        if let Some(found) = look(dir)? {
+            return Ok(Some(found));
         }
         match above {
             Some(above) => below = Some(above),
@@ -53,6 +73,11 @@ fn open_above(dir: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     let (here, there) = (rustix::fs::fstat(dir)?, rustix::fs::fstat(&above)?);
     let is_root = here.st_dev != there.st_dev || here.st_ino == there.st_ino;
     Ok((!is_root).then_some(above))
+}
+
+/// Opting out is done under either name.
+fn is_opted_out(dir: BorrowedFd<'_>) -> Result<bool> {
+    Ok(is_set(dir, c"user.forestall", b"never")? || is_set(dir, c"trusted.forestall", b"never")?)
 }
 
 /// Whether the attribute begins with `value`. One that is absent, or that this kernel or our rights do not show, is not set;

@@ -154,3 +154,84 @@ fn a_process_whose_home_was_marked_since_is_spared() {
     }
     assert_lives(child);
 }
+
+/// An order to reclaim one step.
+fn reclaim_from(place: CgroupPlace) -> Order {
+    let mut reclaim = order(1, Span::default(), Place::Cgroup(place));
+    (reclaim.action.rung, reclaim.action.bytes) = (Rung::Reclaim, Bytes::mebi(16));
+    reclaim
+}
+
+#[test]
+fn nothing_is_reclaimed_from_a_cgroup_that_was_opted_out_since() {
+    let state = tempfile::tempdir().expect("a directory");
+    let config = ActConfig {
+        state_dir: Some(state.path().into()),
+        ..ActConfig::default()
+    };
+    let handle = Actor::start(&config).expect("three threads");
+    let opted_out = Note::ProtectedGroup {
+        protection: Protection::OptedOut,
+    };
+    // By memory.reclaim, and by a dip where there is none.
+    for file in ["memory.reclaim", "memory.high"] {
+        let pod = tempfile::tempdir().expect("a directory");
+        let container = pod.path().join("c1");
+        fs::create_dir(&container).expect("a directory");
+        let place = fake_group(&container, &[], CgroupVersion::V2);
+        fs::write(container.join(file), "99999744").expect("a file");
+        mark(pod.path(), "user.forestall", b"never");
+        assert_eq!(handle.submit(reclaim_from(place)), Ok(()));
+        let report = wait_for(&handle, 1).0;
+        assert_eq!(
+            (report.outcome.kind, report.note),
+            (OutcomeKind::Vetoed, opted_out)
+        );
+        assert_eq!(fs::read(container.join(file)).expect("the file"), b"99999744");
+    }
+    assert!(!state.path().join("dips").exists(), "a dip was written down");
+}
+
+#[test]
+fn opting_out_ends_a_reclaim_between_two_steps() {
+    let config = ActConfig {
+        reclaim_cpu_permille: 1000,
+        ..ActConfig::default()
+    };
+    let handle = Actor::start(&config).expect("three threads");
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[], CgroupVersion::V2);
+    let file = root.path().join("memory.reclaim");
+    fs::write(&file, "").expect("a file");
+    let mut endless = reclaim_from(place);
+    (endless.action.bytes, endless.action.deadline) = (Bytes(1 << 60), Span::secs(600));
+    assert_eq!(handle.submit(endless), Ok(()));
+    let until = Instant::now() + PATIENCE;
+    while fs::read(&file).expect("the file").is_empty() {
+        assert!(Instant::now() < until, "nothing was ever reclaimed");
+        thread::yield_now();
+    }
+    mark(root.path(), "user.forestall", b"never");
+    let report = wait_for(&handle, 1).0;
+    let opted_out = Note::ProtectedGroup {
+        protection: Protection::OptedOut,
+    };
+    assert_eq!(
+        (report.outcome.kind, report.note),
+        (OutcomeKind::Vetoed, opted_out)
+    );
+    assert!(report.outcome.freed >= Bytes::mebi(16), "what it got is told");
+}
+
+#[test]
+fn a_delegated_cgroup_gives_its_cache_back() {
+    let (handle, unit) = (start(), tempfile::tempdir().expect("a directory"));
+    let place = CgroupPlace {
+        kind: GroupKind::Host,
+        ..fake_group(unit.path(), &[], CgroupVersion::V2)
+    };
+    fs::write(unit.path().join("memory.reclaim"), "").expect("a file");
+    mark(unit.path(), "user.delegate", b"1");
+    assert_eq!(handle.submit(reclaim_from(place)), Ok(()));
+    assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Done);
+}
