@@ -18,6 +18,8 @@ use rustix::io::Errno;
 
 use crate::log::escape;
 
+/// What stands for the input that is there already.
+const STDIN: &str = "-";
 /// A writer that says nothing for so long is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// No file of a machine that is read here is nearly this large.
@@ -47,11 +49,20 @@ impl Unreadable {
     pub(crate) const fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// It could be opened, and holds what cannot be meant.
+    pub(crate) const fn is_about_content(&self) -> bool {
+        matches!(self.kind, ErrorKind::InvalidData | ErrorKind::InvalidInput)
+    }
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = escape::text(&self.path.display().to_string());
+        let path = if self.path.as_os_str() == STDIN {
+            "stdin".to_owned()
+        } else {
+            escape::text(&self.path.display().to_string())
+        };
         write!(out, "{path}: {}", self.why)
     }
 }
@@ -60,10 +71,13 @@ impl std::error::Error for Unreadable {}
 
 /// Reads all of a file that was named on the command line, or found where such a file is looked for.
 pub(crate) fn read(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Unreadable> {
-    read_within(path, wanted, PATIENCE).map_err(|(kind, why)| Unreadable {
+    read_within(path, wanted, PATIENCE).map_err(|failure| Unreadable {
         path: path.to_owned(),
-        why,
-        kind,
+        kind: failure.kind(),
+        why: match failure {
+            Failure::System(error) => format!("cannot read the {}: {error}", wanted.what),
+            Failure::Refused(_, why) => why,
+        },
     })
 }
 
@@ -91,25 +105,48 @@ pub(crate) fn read_system(path: &Path) -> io::Result<Vec<u8>> {
         bytes_max: SYSTEM_BYTES_MAX,
         may_flow: false,
     };
-    read_within(path, &wanted, PATIENCE).map_err(|(kind, why)| io::Error::new(kind, why))
+    read_within(path, &wanted, PATIENCE).map_err(|failure| match failure {
+        Failure::System(error) => error,
+        Failure::Refused(kind, why) => io::Error::new(kind, why),
+    })
 }
 
-fn read_within(path: &Path, wanted: &Wanted, patience: Duration) -> Result<Vec<u8>, (ErrorKind, String)> {
-    if wanted.may_flow && path.as_os_str() == "-" {
+/// Why nothing came of it: the system said so, or we do.
+#[derive(Debug)]
+enum Failure {
+    System(io::Error),
+    Refused(ErrorKind, String),
+}
+
+impl Failure {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::System(error) => error.kind(),
+            Self::Refused(kind, _) => *kind,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+fn read_within(path: &Path, wanted: &Wanted, patience: Duration) -> Result<Vec<u8>, Failure> {
+    if wanted.may_flow && path.as_os_str() == STDIN {
         // A descriptor of its own; its flags are shared with whoever started us, and stay as they are.
-        let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
-        let file = file.map_err(|error| (error.kind(), format!("cannot read stdin: {error}")))?;
+        let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         return read_open(file, wanted, patience, false);
     }
     // Not blocking, so that a FIFO without a writer is no reason to wait; no terminal becomes ours by being looked at.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
-        let error = io::Error::from(errno);
         // A socket can be looked at and not opened.
         let about = std::fs::metadata(path).ok().filter(|_| errno == Errno::NXIO);
         match about.and_then(|about| refuse_kind(about.file_type(), wanted)) {
-            Some(why) => (ErrorKind::InvalidInput, why),
-            None => (error.kind(), format!("cannot open the {}: {error}", wanted.what)),
+            Some(why) => Failure::Refused(ErrorKind::InvalidInput, why),
+            None => Failure::System(errno.into()),
         }
     })?;
     read_open(File::from(file), wanted, patience, true)
@@ -120,18 +157,14 @@ fn read_open(
     wanted: &Wanted,
     patience: Duration,
     is_nonblocking: bool,
-) -> Result<Vec<u8>, (ErrorKind, String)> {
-    let failed = |error: io::Error| (error.kind(), format!("cannot read the {}: {error}", wanted.what));
-    let about = file.metadata().map_err(failed)?;
-    let kind = about.file_type();
+) -> Result<Vec<u8>, Failure> {
+    let kind = file.metadata()?.file_type();
     if let Some(why) = refuse_kind(kind, wanted) {
-        return Err((ErrorKind::InvalidInput, why));
+        return Err(Failure::Refused(ErrorKind::InvalidInput, why));
     }
     let mut bytes = Vec::new();
     if kind.is_file() {
-        file.take(wanted.bytes_max + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
+        file.take(wanted.bytes_max + 1).read_to_end(&mut bytes)?;
     } else {
         drain(file, wanted, patience, is_nonblocking, &mut bytes)?;
     }
@@ -141,7 +174,7 @@ fn read_open(
             size(wanted.bytes_max),
             wanted.what
         );
-        return Err((ErrorKind::InvalidInput, why));
+        return Err(Failure::Refused(ErrorKind::InvalidInput, why));
     }
     Ok(bytes)
 }
@@ -153,7 +186,7 @@ fn drain(
     patience: Duration,
     is_nonblocking: bool,
     bytes: &mut Vec<u8>,
-) -> Result<(), (ErrorKind, String)> {
+) -> Result<(), Failure> {
     let what = wanted.what;
     let mut chunk = [0; 16 << 10];
     // Without a writer a FIFO says at once that it is at its end; asked whether there is something to read, it would wait.
@@ -162,20 +195,20 @@ fn drain(
         if waits && !is_readable(pipe.as_fd(), patience) {
             let secs = patience.as_secs();
             let why = format!("nothing came out of it for {secs} s; is the {what} still being written?");
-            return Err((ErrorKind::TimedOut, why));
+            return Err(Failure::Refused(ErrorKind::TimedOut, why));
         }
         match pipe.read(&mut chunk) {
             Ok(0) if bytes.is_empty() => {
                 let why = format!(
                     "nothing is in this pipe and nobody writes to it; name the file with the {what}, or start its writer first"
                 );
-                return Err((ErrorKind::UnexpectedEof, why));
+                return Err(Failure::Refused(ErrorKind::UnexpectedEof, why));
             }
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => waits = true,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err((error.kind(), format!("cannot read the {what}: {error}"))),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

@@ -324,3 +324,94 @@ fn more_memory_than_can_be_counted_is_told() {
         }
     }
 }
+
+#[test]
+fn figures_of_different_nodes_are_told() {
+    for (args, what) in [
+        (["--capacity", "0"], "a node without memory"),
+        (["--from", "capacity=0"], "a node without memory"),
+        (
+            ["--from", "capacity=1Gi,allocatable=9Gi"],
+            "allocatable of 9663676416 bytes exceeds the capacity of 1073741824 bytes",
+        ),
+        (
+            ["--from", "capacity=1Gi,hugepages=2Gi"],
+            "huge pages of 2147483648 bytes exceed the capacity",
+        ),
+    ] {
+        let answer = run(&["node", args[0], args[1]]);
+        assert_eq!((answer.status, answer.out.as_str()), (Some(1), ""), "{args:?}");
+        assert!(answer.err.contains(what), "{args:?}: {}", answer.err);
+    }
+    // More in use than there is: shown, because it was asked for, and said.
+    for used in [["--top", "100Gi"], ["--node-used", "9Gi"], ["--pods-used", "9Gi"]] {
+        let answer = run(&["node", "--capacity", "8Gi", used[0], used[1]]);
+        assert_eq!(answer.status, Some(0), "{}", answer.err);
+        assert!(
+            answer
+                .out
+                .contains("more is in use than the node has: was it read on another node?"),
+            "{}",
+            answer.out
+        );
+    }
+    let answer = run(&["node", "--capacity", "8Gi", "--node-used", "8Gi"]);
+    assert!(!answer.out.contains("more is in use"), "{}", answer.out);
+}
+
+#[test]
+fn an_error_is_said_once_and_stdin_by_its_name() {
+    let answer = run(&["check-config", "-"]);
+    assert!(
+        answer.err.starts_with("forestall: stdin: is a device"),
+        "{}",
+        answer.err
+    );
+    let answer = run(&["free", "--root", "/nowhere"]);
+    assert_eq!(
+        answer.err,
+        "forestall: cannot read /nowhere/proc/meminfo: No such file or directory (os error 2)\n"
+    );
+    let place = Place::new();
+    let scenario = place.write("scenario.yaml", "title: \u{fffd}");
+    std::fs::write(&scenario, b"title: \xff\n").expect("a file");
+    assert_eq!(
+        run(&["simulate", text(&scenario)]).status,
+        Some(2),
+        "a text that is none is wrong usage"
+    );
+}
+
+/// Recordings of two machines in one directory, whose files sort against the order of time.
+#[test]
+fn a_directory_in_which_time_goes_back_is_told() {
+    let traces = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces"));
+    let place = Place::new();
+    // The plateau was recorded after the leak.
+    for (name, trace) in [
+        ("1.ftr", "lab-healthy-plateau.ftr"),
+        ("2.ftr", "lab-leak-container.ftr"),
+    ] {
+        std::fs::copy(traces.join(trace), place.0.path().join(name)).expect("it is kept here");
+    }
+    let begins = |trace: &str| {
+        let answer = run(&["trace", "info", text(&traces.join(trace)), "-o", "json"]);
+        let info: serde_json::Value = serde_json::from_str(&answer.out).expect("JSON");
+        info["begins"].as_str().expect("a date").to_owned()
+    };
+    let (plateau, leak) = (
+        begins("lab-healthy-plateau.ftr"),
+        begins("lab-leak-container.ftr"),
+    );
+    assert!(leak < plateau, "{leak} {plateau}");
+    let answer = run(&["trace", "info", text(place.0.path()), "-o", "json"]);
+    let info: serde_json::Value = serde_json::from_str(&answer.out).expect("JSON");
+    assert_eq!(answer.status, Some(4));
+    assert_eq!(info["begins"], leak);
+    assert!(
+        info["lasts_micros"].as_u64().is_some_and(|micros| micros > 0),
+        "{info}"
+    );
+    let note = info["notes"][0].as_str().expect("a note");
+    assert!(note.contains("goes back") && note.contains(&leak), "{note}");
+}

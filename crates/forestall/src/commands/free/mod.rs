@@ -9,7 +9,6 @@ pub(crate) mod report;
 pub(crate) mod shown;
 mod table;
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -90,7 +89,7 @@ pub(crate) fn run(args: &FreeArgs) -> anyhow::Result<Exit> {
             table::table(&report, unit, args.wide || args.output == Output::Wide)
         }
     };
-    io::stdout().lock().write_all(text.as_bytes())?;
+    super::print(text.as_bytes())?;
     Ok(if complete { Exit::Clean } else { Exit::Stale })
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use anyhow::bail;
 use forestall_decide::{Bytes, Limit};
 
 use super::configure::Configured;
@@ -80,6 +81,15 @@ impl Known {
         };
         let measured = machine.as_ref().map(|machine| machine.total);
         let capacity = given.capacity.or(measured).unwrap_or(0);
+        if capacity == 0 {
+            bail!("a node without memory is none: give the capacity that `kubectl describe node` shows");
+        }
+        if let Some(allocatable) = given.allocatable.filter(|allocatable| *allocatable > capacity) {
+            bail!(
+                "allocatable of {allocatable} bytes exceeds the capacity of {capacity} bytes, of which it is a part: give \
+                 both of the same node"
+            );
+        }
         let preset = given.provider.map(|rule| {
             let machine = provider::Machine {
                 capacity,
@@ -204,6 +214,10 @@ impl Known {
                         .to_owned(),
                 );
             }
+        }
+        let given = [self.given.node_used, self.given.pods_used];
+        if given.iter().flatten().any(|used| *used > self.capacity) {
+            remarks.push("more is in use than the node has: was it read on another node?".to_owned());
         }
         let reckoned = division.allocatable_bytes;
         if let Some(reported) = self.given.allocatable.filter(|reported| *reported != reckoned) {

@@ -60,7 +60,11 @@ impl Source {
         if path.as_os_str() == RANDOM && !path.exists() {
             return Ok(Ok(Self::Random));
         }
-        let text = input::read_text(path, &SCENARIO)?;
+        let text = match input::read_text(path, &SCENARIO) {
+            Ok(text) => text,
+            Err(error) if error.is_about_content() => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
         let scenario = parse_scenario(&text).map_err(|error| format!("{}:{error}", path.display()));
         Ok(scenario.map(|scenario| Self::File(Box::new(scenario))))
     }

@@ -13,6 +13,9 @@ use super::source::Source;
 use crate::exit::Exit;
 use crate::log::escape;
 
+/// A clock that is set corrects itself by less than this.
+const BACK_MICROS: u64 = 60_000_000;
+
 /// What is counted. Fields may be added, none changes its meaning within a version.
 #[derive(Debug, Default, Serialize)]
 struct Info {
@@ -84,7 +87,8 @@ fn count(source: &Source) -> anyhow::Result<Info> {
         ..Info::default()
     };
     let (mut begun, mut looked, mut kills) = (None, None, None);
-    let mut ends = None;
+    let mut ends: Option<u64> = None;
+    let mut told_back = false;
     let mut named = BTreeSet::new();
     while reader.advance() {
         let Some(item) = reader.item() else { break };
@@ -95,11 +99,21 @@ fn count(source: &Source) -> anyhow::Result<Info> {
                     Cause::Gap => info.gaps += 1,
                 }
                 let unix = reader.unix_micros(begin.at);
-                begun.get_or_insert(unix);
+                if let Some(before) = ends.filter(|before| unix.saturating_add(BACK_MICROS) < *before)
+                    && !told_back
+                {
+                    told_back = true;
+                    info.notes.push(format!(
+                        "time goes back from {} to {}: are these files of one recording, in their order?",
+                        write_date(before),
+                        write_date(unix)
+                    ));
+                }
+                begun = Some(begun.map_or(unix, |begun: u64| begun.min(unix)));
                 (looked, kills) = (None, None);
             }
             Item::Input(at, recorded) => {
-                ends = Some(reader.unix_micros(at));
+                ends = ends.max(Some(reader.unix_micros(at)));
                 match recorded {
                     Input::Outcome(_) => info.outcomes += 1,
                     Input::Policy(_) => info.policies += 1,
