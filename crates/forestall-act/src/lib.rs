@@ -42,7 +42,7 @@ pub use code::give_back_code;
 pub use dip::{DipEnd, Recovered, recover_dips};
 pub use error::ActError;
 pub use limit::limit_behind;
-pub use order::{CgroupPlace, CgroupVersion, Note, Order, Place, ReclaimEnd, Rejected, Report};
+pub use order::{CgroupPlace, CgroupVersion, Note, Order, Place, ProcessName, ReclaimEnd, Rejected, Report};
 pub use protect::{
     Shielded, lock_memory, lower_first_thread, raise_first_thread, shield_from_oom_killer,
     unshield_from_oom_killer,

@@ -71,6 +71,37 @@ pub enum Rejected {
     NoHand,
 }
 
+/// The name of a process (`comm`), at most 16 bytes of its own choosing: to be escaped before it is shown. Held inline, so that
+/// telling it allocates nothing.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessName {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl ProcessName {
+    /// As much of `name` as there is room for.
+    pub fn new(name: &[u8]) -> Self {
+        let mut kept = Self::default();
+        for (to, from) in kept.bytes.iter_mut().zip(name) {
+            *to = *from;
+            kept.length += 1;
+        }
+        kept
+    }
+
+    /// The bytes, unescaped; none where the name is not known.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for ProcessName {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "\"{}\"", self.as_bytes().escape_ascii())
+    }
+}
+
 /// Why an outcome is what it is, where its kind alone does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Note {
@@ -81,6 +112,8 @@ pub enum Note {
     Protected {
         /// Its process ID; 0 is one of another PID namespace, which cannot be checked.
         pid: u32,
+        /// What it calls itself.
+        name: ProcessName,
         /// Why it may not be touched.
         protection: Protection,
     },

@@ -16,6 +16,7 @@ use rustix::path::DecInt;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::file;
+use crate::order::ProcessName;
 
 /// `PF_KTHREAD` of `include/linux/sched.h`: the task never runs user code.
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -33,15 +34,8 @@ pub(crate) struct Facts {
     /// Dead and waiting for its parent; it holds no memory.
     pub(crate) zombie: bool,
     pub(crate) resident_pages: u64,
-    comm: [u8; 16],
-    comm_length: usize,
-}
-
-impl Facts {
-    /// The name, at most 15 bytes, chosen by the process itself.
-    pub(crate) fn comm(&self) -> &[u8] {
-        self.comm.get(..self.comm_length).unwrap_or_default()
-    }
+    /// Chosen by the process itself.
+    pub(crate) name: ProcessName,
 }
 
 /// Reads `/proc/PID/stat` (`proc(5)`). The name may hold spaces and parentheses, so it ends at the *last* one.
@@ -53,9 +47,6 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<Facts> {
     let rest = text.get(close + 1..)?.trim_ascii();
     let field = |number: usize| rest.split(|byte| *byte == b' ').nth(number - 3);
     let flags = file::parse_number(field(9)?)?;
-    let mut comm = [0; 16];
-    let comm_length = name.len().min(comm.len());
-    comm.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
     Some(Facts {
         id: ProcessId {
             pid,
@@ -68,8 +59,7 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<Facts> {
         zombie: matches!(field(3)?, b"Z" | b"X")
             && file::parse_number(field(20)?).is_none_or(|threads| threads <= 1),
         resident_pages: file::parse_number(field(24)?).unwrap_or(0),
-        comm,
-        comm_length,
+        name: ProcessName::new(name),
     })
 }
 
@@ -207,7 +197,7 @@ mod tests {
                 start_ticks: 4711
             }
         );
-        assert_eq!(facts.comm(), b"a) b (c");
+        assert_eq!(facts.name.as_bytes(), b"a) b (c");
         assert_eq!((facts.parent, facts.resident_pages), (12, 250));
         assert!(!facts.kernel_thread && !facts.zombie);
     }

@@ -122,7 +122,7 @@ pub(crate) fn protection_of(
     if oom_score_adj <= OOM_SCORE_ADJ_SPARED {
         return Some(Protection::OomScoreAdj);
     }
-    if node_agents && is_node_agent(facts.comm()) {
+    if node_agents && is_node_agent(facts.name.as_bytes()) {
         return Some(Protection::NodeAgent);
     }
     None

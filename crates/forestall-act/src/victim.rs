@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use self::member::{Members, is_at_home};
 use crate::group;
 use crate::kill::Seen;
-use crate::order::{CgroupPlace, Note, Place};
+use crate::order::{CgroupPlace, Note, Place, ProcessName};
 use crate::process::{self, Facts, ProcessDir};
 use crate::veto::{OwnLine, protection_of};
 
@@ -245,6 +245,7 @@ impl Hands {
             if self.pids.len() == 1 && is_pause(&facts, place) {
                 return Err(Refusal::Vetoed(Note::Protected {
                     pid: *pid,
+                    name: facts.name,
                     protection: Protection::Pause,
                 }));
             }
@@ -310,16 +311,22 @@ impl Hands {
 
 /// Checks one process. `None`: it is gone or a zombie, so there is nothing to signal.
 fn check(proc_root: &OwnedFd, pid: u32, own: &OwnLine, node_agents: bool) -> Result<Option<Facts>, Refusal> {
-    let protected = |protection| Refusal::Vetoed(Note::Protected { pid, protection });
+    let protected = |name, protection| {
+        Refusal::Vetoed(Note::Protected {
+            pid,
+            name,
+            protection,
+        })
+    };
     if pid == 0 {
         // It lives in a PID namespace that is not ours, so that nobody can say who it is.
-        return Err(protected(Protection::Essential));
+        return Err(protected(ProcessName::default(), Protection::Essential));
     }
     let seen = ProcessDir::open(proc_root.as_fd(), pid)
         .and_then(|directory| Ok((directory.facts()?, directory.oom_score_adj()?)));
     match seen.map_err(process::gone) {
         Ok((facts, oom_score_adj)) => match protection_of(&facts, oom_score_adj, own, node_agents) {
-            Some(protection) => Err(protected(protection)),
+            Some(protection) => Err(protected(facts.name, protection)),
             None if facts.zombie => Ok(None),
             None => Ok(Some(facts)),
         },
@@ -339,7 +346,8 @@ fn check_marks(place: &CgroupPlace) -> Result<(), Refusal> {
 /// Whether this, alone in its cgroup, is what holds a pod's namespaces open. A name is the process's own choice, so one that
 /// has grown is somebody who took it.
 fn is_pause(facts: &Facts, place: &CgroupPlace) -> bool {
-    facts.comm() == b"pause" && group::current_bytes(place).is_none_or(|bytes| bytes <= PAUSE_BYTES_MAX)
+    facts.name.as_bytes() == b"pause"
+        && group::current_bytes(place).is_none_or(|bytes| bytes <= PAUSE_BYTES_MAX)
 }
 
 fn lost(error: Errno) -> Refusal {

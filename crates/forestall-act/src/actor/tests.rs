@@ -5,7 +5,7 @@ mod reclaim;
 
 use super::*;
 use crate::kill::tests::action;
-use crate::order::{CgroupPlace, CgroupVersion, Place, ReclaimEnd};
+use crate::order::{CgroupPlace, CgroupVersion, Place, ProcessName, ReclaimEnd};
 use crate::process::ProcessDir;
 use forestall_decide::{ActionId, GroupId, GroupKind, Moment, ProcessId, Protection, Qos};
 use std::fs;
@@ -43,6 +43,11 @@ fn id_of(pid: u32) -> ProcessId {
     let proc_root = fs::File::open("/proc").expect("/proc");
     let facts = ProcessDir::open(proc_root.as_fd(), pid).and_then(|dir| dir.facts());
     facts.expect("a living process").id
+}
+
+/// The name of this test program.
+fn own_name() -> ProcessName {
+    ProcessName::new(fs::read("/proc/self/comm").expect("/proc").trim_ascii_end())
 }
 
 fn process_at(id: ProcessId, home: Option<CgroupPlace>) -> Place {
@@ -208,6 +213,7 @@ fn the_agent_itself_is_never_signalled() {
         report.note,
         Note::Protected {
             pid: own.pid,
+            name: own_name(),
             protection: Protection::Essential
         }
     );
@@ -291,6 +297,7 @@ fn one_protected_process_spares_the_whole_cgroup() {
         report.note,
         Note::Protected {
             pid: own,
+            name: own_name(),
             protection: Protection::Essential
         }
     );

@@ -3,7 +3,7 @@
 //!
 //! What it refuses to do: act (orders go to the act threads), speak (events go to the talk thread), or wait for either.
 
-use forestall_act::{ActorHandle, Rejected};
+use forestall_act::{ActorHandle, Note, Rejected};
 use forestall_decide::{
     Action, Bytes, Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, Target,
     WallKind, next_glance,
@@ -201,7 +201,7 @@ impl Guard {
 
     fn take_reports(&mut self, now: Moment) {
         while let Some(report) = self.actor.take_report() {
-            self.take_outcome(now, &report.outcome);
+            self.take_outcome(now, &report.outcome, report.note);
         }
     }
 
@@ -209,19 +209,19 @@ impl Guard {
     fn answer_lost(&mut self, at: Moment) {
         let mut lost = std::mem::take(&mut self.lost);
         for outcome in &lost {
-            self.take_outcome(at, outcome);
+            self.take_outcome(at, outcome, Note::None);
         }
         lost.clear();
         self.lost = lost;
     }
 
-    fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {
+    fn take_outcome(&mut self, now: Moment, outcome: &Outcome, note: Note) {
         let decision = self.engine.step(now, Input::Outcome(outcome));
         self.post.ignored(now, &decision, &SensorNames(&self.sensor));
         if let Some(tap) = &mut self.tap {
             tap.outcome(now, outcome);
         }
-        self.post.outcome(now, outcome);
+        self.post.outcome(now, outcome, note);
     }
 
     /// Tells the engine of the glances since it was asked last.

@@ -21,7 +21,7 @@
 //!     for outcome in actor {
 //!         let decision = engine.step(Input::Outcome(&outcome));
 //!         post.ignored(now, &decision, &sensor);
-//!         post.outcome(now, &outcome);
+//!         post.outcome(now, &outcome, note);
 //!     }
 //! }
 //! ```

@@ -3,12 +3,14 @@
 //! Fields are only ever added within a version. What is not known or not in sight is `null`, never −1 or a huge number.
 //! Names are escaped before they come here.
 
+use forestall_act::Note;
 use forestall_decide::{
     Action, Culprit, Evidence, Ignored, NodeSample, Outcome, OutcomeKind, Refusal, RefusalReason, Runway,
     Span, Target, WallReading,
 };
 use serde::Serialize;
 
+use super::note::NoteBody;
 use super::words;
 use crate::agent::shared::{IgnoredKind, Passed, Unbelieved};
 
@@ -123,6 +125,8 @@ pub(crate) struct OutcomeBody {
     rung: &'static str,
     outcome: &'static str,
     errno: Option<i32>,
+    #[serde(flatten)]
+    why: NoteBody,
     target_name: Option<String>,
     scope: Option<String>,
     freed_bytes: u64,
@@ -320,8 +324,8 @@ impl ActionBody {
 }
 
 impl OutcomeBody {
-    /// With the names its action had.
-    pub(crate) fn new(outcome: &Outcome, scope: &[u8], target: &[u8]) -> Self {
+    /// With the names its action had, and with what the act threads say of it.
+    pub(crate) fn new(outcome: &Outcome, note: Note, scope: &[u8], target: &[u8]) -> Self {
         let errno = match outcome.kind {
             OutcomeKind::Failed(errno) => Some(errno),
             _ => None,
@@ -331,6 +335,7 @@ impl OutcomeBody {
             rung: outcome.rung.label(),
             outcome: words::outcome(outcome.kind),
             errno,
+            why: NoteBody::new(note),
             target_name: name(target),
             scope: name(scope),
             freed_bytes: outcome.freed.0,

@@ -6,6 +6,7 @@
 
 pub(crate) mod escape;
 mod json;
+mod note;
 mod sentence;
 pub(crate) mod sink;
 #[cfg(test)]
@@ -191,14 +192,14 @@ impl Logger {
                 let body = IgnoredBody::new(ignored, target);
                 self.put(at, level, "ignored", mode, &text, body);
             }
-            EventKind::Outcome(outcome) => {
+            EventKind::Outcome(outcome, note) => {
                 self.put(
                     at,
                     level,
                     "outcome",
                     mode,
                     &text,
-                    OutcomeBody::new(outcome, scope, target),
+                    OutcomeBody::new(outcome, *note, scope, target),
                 );
             }
             EventKind::KernelKills(processes) => {

@@ -7,7 +7,7 @@ use forestall_decide::{
 };
 
 use super::json::PollBody;
-use super::{Level, escape, words};
+use super::{Level, escape, note, words};
 use crate::agent::shared::{AlarmStage, Event, EventKind, Passed, Row, Unbelieved};
 
 /// The event's gravity and sentence.
@@ -79,7 +79,7 @@ pub(super) fn of(event: &Event) -> (Level, String) {
         }
         EventKind::PassedOver(list) => (Level::Info, passed(list, scope)),
         EventKind::Ignored(what) => (Level::Warn, ignored(what, &target)),
-        EventKind::Outcome(outcome) => {
+        EventKind::Outcome(outcome, note) => {
             let target = aimed_at(outcome.rung, event.target.as_bytes());
             let level = match outcome.kind {
                 OutcomeKind::Progress | OutcomeKind::Done | OutcomeKind::Gone => Level::Info,
@@ -96,10 +96,11 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 _ => String::new(),
             };
             let sentence = format!(
-                "OUTCOME {}: {} {target}: {}{errno}, {} freed in {}",
+                "OUTCOME {}: {} {target}: {}{errno}{}, {} freed in {}",
                 outcome.action.0,
                 outcome.rung.label(),
                 words::outcome(outcome.kind),
+                note::sentence(*note),
                 outcome.freed,
                 fine(outcome.took)
             );

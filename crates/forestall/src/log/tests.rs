@@ -1,5 +1,6 @@
 use std::io::Read;
 
+use forestall_act::{Note, ReclaimEnd};
 use forestall_decide::{
     Action, ActionId, AlarmEvent, AlarmVerdict, Bytes, BytesPerSecond, Confidence, Culprit, Decision,
     Evidence, GroupId, Ignored, Limit, NodeSample, Outcome, OutcomeKind, PassedOver, Protection, Refusal,
@@ -222,7 +223,7 @@ fn an_outcome_that_a_limit_is_behind_names_the_limit() {
         freed: Bytes::ZERO,
         took: Span::millis(4),
     };
-    ends.post.outcome(clock::now(), &outcome);
+    ends.post.outcome(clock::now(), &outcome, Note::None);
     let event = ends.inbox.take().expect("one");
     let line = json(&said(Style::Json, |logger| logger.event(&event, clock::now())));
     assert!(
@@ -239,22 +240,26 @@ fn an_outcome_says_what_the_system_said() {
     let kind = OutcomeKind::Failed(1);
     let outcome = Outcome {
         action: ActionId(3),
-        rung: Rung::Kill,
+        rung: Rung::Reclaim,
         kind,
         freed: Bytes::ZERO,
         took: Span::millis(4),
     };
-    ends.post.outcome(clock::now(), &outcome);
+    ends.post.outcome(
+        clock::now(),
+        &outcome,
+        Note::ReclaimEnded(ReclaimEnd::Unsupported),
+    );
     let event = ends.inbox.take().expect("one");
     let line = json(&said(Style::Json, |logger| logger.event(&event, clock::now())));
     assert_eq!(
-        (&line["outcome"], &line["errno"], &line["level"]),
-        (&"failed".into(), &1.into(), &"error".into())
+        (&line["outcome"], &line["errno"], &line["note"]),
+        (&"failed".into(), &1.into(), &"reclaim-unsupported".into())
     );
     assert!(
-        line["message"]
-            .as_str()
-            .is_some_and(|said| said.contains("Operation not permitted")),
+        line["message"].as_str().is_some_and(
+            |said| said.contains("Operation not permitted (os error 1), there is no way to reclaim here")
+        ),
         "{line}"
     );
 }

@@ -71,6 +71,7 @@ fn a_pause_process_alone_is_spared_and_who_only_took_its_name_is_not() {
     let report = wait_for(&handle, 1).0;
     let pause = Note::Protected {
         pid: child.id(),
+        name: ProcessName::new(b"pause"),
         protection: Protection::Pause,
     };
     assert_eq!((report.outcome.kind, report.note), (OutcomeKind::Vetoed, pause));

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use forestall_act::Note;
 use forestall_decide::{
     Action, ActionId, AlarmEvent, Ignored, Mode, Moment, NodeSample, Outcome, Refusal, Rung, Target,
     WallKind, WhyNot,
@@ -89,8 +90,8 @@ pub(crate) enum EventKind {
     PassedOver(Passed),
     /// What of the inputs was not believed; the same set is sent once.
     Ignored(Unbelieved),
-    /// What became of an action.
-    Outcome(Outcome),
+    /// What became of an action, and why where its kind does not tell.
+    Outcome(Outcome, Note),
     /// The kernel's OOM killer has killed this many processes since the last look.
     KernelKills(u64),
     /// One poll under the preset `war-story-a`, which logs every one of them.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use forestall_act::Note;
 use forestall_decide::{
     Action, ActionId, Bytes, Decision, GroupId, Mode, Moment, NodeSample, Outcome, OutcomeKind, Policy,
     Preset, ProcessId, Refusal, RefusalReason, Rung, Sample, Span, Target, WallKind,
@@ -178,8 +179,8 @@ impl Post {
             .is_none_or(|copied| now.since(copied) >= SNAPSHOT_SPACING)
     }
 
-    /// Tells what became of an action. Its names are those it was published with.
-    pub(crate) fn outcome(&mut self, now: Moment, outcome: &Outcome) {
+    /// Tells what became of an action, and what the act threads say of it. Its names are those it was published with.
+    pub(crate) fn outcome(&mut self, now: Moment, outcome: &Outcome, note: Note) {
         let found = self
             .in_flight
             .iter_mut()
@@ -200,7 +201,7 @@ impl Post {
                 self.board.reacted(outcome.took);
             }
         }
-        self.send(now, &EventKind::Outcome(*outcome), scope, target);
+        self.send(now, &EventKind::Outcome(*outcome, note), scope, target);
     }
 
     /// Tells that something did not work and the guard goes on. Every one counts; the same one is told once a minute.

@@ -1,3 +1,4 @@
+use forestall_act::Note;
 use forestall_decide::{
     Action, ActionId, AlarmEvent, Bytes, BytesPerSecond, Confidence, Decision, Evidence, GroupId, Limit,
     Mode, Moment, NodeSample, Outcome, OutcomeKind, Policy, ProcessId, Refusal, RefusalReason, Rung, Runway,
@@ -220,10 +221,10 @@ fn an_outcome_has_the_names_of_its_action_and_counts_at_its_end() {
         freed: Bytes::mebi(1),
         took: Span(40_000),
     };
-    post.outcome(Moment(2), &outcome(OutcomeKind::Progress));
+    post.outcome(Moment(2), &outcome(OutcomeKind::Progress), Note::None);
     assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done, Mode::Enforce), 0);
-    post.outcome(Moment(3), &outcome(OutcomeKind::Done));
-    post.outcome(Moment(4), &outcome(OutcomeKind::Done));
+    post.outcome(Moment(3), &outcome(OutcomeKind::Done), Note::None);
+    post.outcome(Moment(4), &outcome(OutcomeKind::Done), Note::None);
     let targets: Vec<Vec<u8>> = drain(&inbox)
         .iter()
         .map(|event| event.target.as_bytes().to_vec())
