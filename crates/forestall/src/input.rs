@@ -16,8 +16,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::log::escape;
-
 /// What stands for the input that is there already.
 const STDIN: &str = "-";
 /// A writer that says nothing for so long is not waited for any longer.
@@ -36,7 +34,7 @@ pub(crate) struct Wanted {
     pub(crate) may_flow: bool,
 }
 
-/// Why a file was not read; the message is complete and names the file.
+/// Why a file was not read; the message is complete and names the file as it was named, unescaped.
 #[derive(Debug)]
 pub(crate) struct Unreadable {
     path: PathBuf,
@@ -58,12 +56,11 @@ impl Unreadable {
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.as_os_str() == STDIN {
-            "stdin".to_owned()
+        if self.path.as_os_str() == STDIN {
+            write!(out, "stdin: {}", self.why)
         } else {
-            escape::text(&self.path.display().to_string())
-        };
-        write!(out, "{path}: {}", self.why)
+            write!(out, "{}: {}", self.path.display(), self.why)
+        }
     }
 }
 

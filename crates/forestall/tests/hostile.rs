@@ -382,6 +382,49 @@ fn an_error_is_said_once_and_stdin_by_its_name() {
     );
 }
 
+/// A recorder takes old segments away while they are read, and nothing says that all of them are files.
+#[test]
+fn one_segment_that_cannot_be_read_is_left_out_and_named() {
+    let traces = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces"));
+    let place = Place::new();
+    std::fs::copy(
+        traces.join("lab-leak-container.ftr"),
+        place.0.path().join("1.ftr"),
+    )
+    .expect("it is kept here");
+    place.fifo("2.ftr");
+    std::os::unix::fs::symlink("/nowhere", place.0.path().join("3.ftr")).expect("a link");
+    let answer = run(&["trace", "info", text(place.0.path()), "-o", "json"]);
+    assert_eq!(answer.status, Some(4), "{}", answer.err);
+    let info: serde_json::Value = serde_json::from_str(&answer.out).expect("JSON");
+    assert_eq!(info["files"], 1);
+    let notes = info["notes"].as_array().expect("a list");
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    let notes = [notes[0].as_str(), notes[1].as_str()].map(|note| note.expect("text"));
+    assert!(
+        notes[0].contains("2.ftr: is a FIFO") && notes[0].ends_with("it is left out"),
+        "{notes:?}"
+    );
+    assert!(
+        notes[1].contains("3.ftr: cannot read the trace: No such file"),
+        "{notes:?}"
+    );
+}
+
+/// A name that would move a cursor is written out, once.
+#[test]
+fn a_hostile_name_is_escaped_once() {
+    for command in NAMED {
+        let answer = run(&named(command, "/nowhere/a\u{1b}[2J\\b"));
+        assert!(
+            answer.err.contains("/nowhere/a\\x1b[2J\\\\b"),
+            "{command:?}: {}",
+            answer.err
+        );
+        assert!(!answer.err.contains("\\\\x1b"), "{command:?}: {}", answer.err);
+    }
+}
+
 /// Recordings of two machines in one directory, whose files sort against the order of time.
 #[test]
 fn a_directory_in_which_time_goes_back_is_told() {

@@ -34,7 +34,7 @@ pub(crate) struct Source {
 impl Source {
     /// Reads a file, or every segment of a directory.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
-        let shown = escape::text(&path.display().to_string());
+        let shown = path.display().to_string();
         let about = std::fs::metadata(path).with_context(|| format!("{shown}: cannot be read"))?;
         if !about.is_dir() {
             let bytes = input::read(path, &TRACE)?;
@@ -51,18 +51,22 @@ impl Source {
             notes: Vec::new(),
         };
         for segment in segments(path)? {
-            let bytes = input::read(&segment, &TRACE)?;
-            match Reader::open(&bytes) {
-                Ok(_) => {
-                    source.files += 1;
-                    source.bytes.extend_from_slice(&bytes);
-                }
-                // The segment that was being begun when the machine failed; those before it are sound.
-                Err(error) => source.notes.push(format!(
-                    "{}: {error}; it is left out",
-                    escape::text(&segment.display().to_string())
-                )),
-            }
+            // The segment that was being begun when the machine failed, or one that the recorder has taken away since: the
+            // others are sound.
+            let left_out = match input::read(&segment, &TRACE) {
+                Err(error) => error.to_string(),
+                Ok(bytes) => match Reader::open(&bytes) {
+                    Ok(_) => {
+                        source.files += 1;
+                        source.bytes.extend_from_slice(&bytes);
+                        continue;
+                    }
+                    Err(error) => format!("{}: {error}", segment.display()),
+                },
+            };
+            source
+                .notes
+                .push(format!("{}; it is left out", escape::text(&left_out)));
         }
         if source.files == 0 {
             if let Some(note) = source.notes.first() {
@@ -86,7 +90,7 @@ impl Source {
 
 /// The segments of a directory. Their names sort as they were written.
 pub(crate) fn segments(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let shown = || escape::text(&directory.display().to_string());
+    let shown = || directory.display().to_string();
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).with_context(|| format!("{}: cannot be read", shown()))? {
         let path = entry.with_context(shown)?.path();
