@@ -37,7 +37,6 @@ pub(crate) struct Agent {
     pub(crate) due: Moment,
     /// Its looks are facts, too.
     pub(crate) watched: bool,
-    sample: Sample,
     pub(crate) flights: Vec<Flight>,
     clock_ahead_micros: i64,
     refused: Option<(RefusalReason, WallKind)>,
@@ -54,7 +53,6 @@ impl Agent {
             policy,
             due: first,
             watched: true,
-            sample: Sample::default(),
             flights: Vec::new(),
             clock_ahead_micros: 0,
             refused: None,
@@ -79,6 +77,11 @@ impl Agent {
         self.policy.mode == Mode::Enforce
             && self.policy.preset == Preset::Forestall
             && self.policy.rungs.has(Rung::Kill)
+    }
+
+    /// It may act so.
+    pub(crate) fn may(&self, rung: Rung) -> bool {
+        self.policy.mode == Mode::Enforce && self.policy.rungs.has(rung)
     }
 
     /// It is told something that orders nothing.
@@ -120,8 +123,8 @@ impl Node {
         self.told_at.is_some_and(|told| now.since(told) <= Span::secs(60))
     }
 
-    /// One look.
-    pub(crate) fn agent_looks(&mut self, now: Moment) {
+    /// One look. What is in `sample` does not matter: it is room to write to, shared by many nodes.
+    pub(crate) fn agent_looks(&mut self, now: Moment, sample: &mut Sample) {
         let Some(mut agent) = self.agent.take() else {
             return;
         };
@@ -131,12 +134,11 @@ impl Node {
             agent.due = now + agent.policy.tick_calm;
         } else {
             let clock = agent.clock(now);
-            let mut sample = core::mem::take(&mut agent.sample);
-            self.fill_sample(&mut sample, now, clock);
-            let decision = agent.engine.step(clock, Input::Sample(&sample));
+            self.fill_sample(sample, now, clock);
+            let decision = agent.engine.step(clock, Input::Sample(sample));
             agent.due = now + Span(decision.wake_in.0.max(1));
             if agent.watched {
-                let look = self.look(&agent.policy, decision.wake_in, &sample, now);
+                let look = self.look(&agent.policy, decision.wake_in, sample, now);
                 self.note(now, What::Looked(look));
             }
             self.take_decision(
@@ -146,7 +148,6 @@ impl Node {
                 &mut agent.orders,
                 now,
             );
-            agent.sample = sample;
             self.carry_out(&mut agent, now);
         }
         self.agent = Some(agent);

@@ -67,6 +67,11 @@ impl Effects {
         self.list.push((at, effect));
     }
 
+    /// What is under way, and when it is due; in no order.
+    pub(crate) fn list(&self) -> &[(Moment, Effect)] {
+        &self.list
+    }
+
     pub(crate) fn due(&self) -> Moment {
         self.list.iter().map(|(at, _)| *at).min().unwrap_or(NEVER)
     }

@@ -54,6 +54,11 @@ impl Kubelet {
         self.manager.pressure()
     }
 
+    /// It waits for nobody, and saw no threshold met at its last look.
+    pub(crate) fn is_calm(&self) -> bool {
+        !self.met && !self.is_pressed() && !self.manager.is_blocked()
+    }
+
     /// The first of its looks that is not before `moment`.
     fn look_from(&self, moment: Moment) -> Moment {
         let base = self.manager.wakes_at();

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod calm;
 mod cast;
 mod check;
 mod curve;
@@ -24,6 +25,7 @@ mod memory;
 mod node;
 mod random;
 mod report;
+mod rounds;
 mod sample;
 mod scenario;
 mod scheduler;

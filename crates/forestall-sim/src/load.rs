@@ -9,6 +9,8 @@ use crate::memory::{Memory, Part};
 use crate::random::Random;
 use crate::spec::Load;
 
+mod peak;
+
 /// Memory is touched at this speed where nothing else is said: two gibibytes a second, about one core clearing pages.
 const FILL: BytesPerSecond = BytesPerSecond(2 << 30);
 /// A reader whose cache lacks less than this share of its file has read it all (permille).

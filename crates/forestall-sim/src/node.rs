@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use forestall_decide::{Bytes, Elsewhere, GroupId, Moment, Protection};
+use forestall_decide::{Bytes, Elsewhere, GroupId, Moment, Protection, Sample};
 
 use crate::agent::Agent;
 use crate::cast::{Container, NEVER, Pod, State};
@@ -65,12 +65,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Lets everything happen that is due before `end`.
-    pub(crate) fn run_until(&mut self, end: Moment) {
+    /// Lets everything happen that is due before `end`. `sample` is room for what an agent sees.
+    pub(crate) fn run_until(&mut self, end: Moment, sample: &mut Sample) {
         while self.due < end && !self.lost {
             let now = self.due;
             self.record(now);
-            self.happen(now);
+            self.happen(now, sample);
             self.refresh(now);
             self.record(now);
         }
@@ -79,7 +79,7 @@ impl Node {
         }
     }
 
-    fn happen(&mut self, now: Moment) {
+    fn happen(&mut self, now: Moment, sample: &mut Sample) {
         if let Some(pod) = self.pods.iter().position(|pod| pod.due <= now) {
             self.turn_pod(pod, now);
         } else if self.kernel.contact <= now {
@@ -91,7 +91,7 @@ impl Node {
         } else if self.agent.as_ref().is_some_and(|agent| agent.tell_at <= now) {
             self.tell(now);
         } else if self.agent.as_ref().is_some_and(|agent| agent.due <= now) {
-            self.agent_looks(now);
+            self.agent_looks(now, sample);
         }
     }
 

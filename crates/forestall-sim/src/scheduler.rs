@@ -14,7 +14,7 @@ use crate::world::Running;
 /// A pod without a place is asked about again after this.
 const RETRY: Span = Span::secs(10);
 /// From one round to the next; agents are told of room on other nodes as often.
-const ROUND: Span = Span::secs(10);
+pub(crate) const ROUND: Span = Span::secs(10);
 /// The kubelet takes so many pods (`maxPods`).
 const PODS_MAX: usize = 110;
 
@@ -35,15 +35,10 @@ impl Running {
             return;
         }
         self.survey = round_after(now);
-        let room = |node: &Node| {
-            let pressed = node.kubelet.as_ref().is_some_and(Kubelet::is_pressed);
-            if pressed || node.lost {
-                Bytes::ZERO
-            } else {
-                allocatable(node) - requested(node)
-            }
-        };
         let rooms: Vec<Bytes> = self.nodes.iter().map(room).collect();
+        if rooms == self.rooms {
+            return;
+        }
         let first = rooms.iter().enumerate().max_by_key(|(_, room)| **room);
         let Some((widest, most)) = first.map(|(index, room)| (index, *room)) else {
             return;
@@ -54,6 +49,7 @@ impl Running {
             let room = if index == widest { second } else { most };
             node.elsewhere = crate::told::elsewhere(room);
         }
+        self.rooms = rooms;
     }
 
     fn api_is_away(&self, now: Moment) -> bool {
@@ -80,6 +76,7 @@ impl Running {
                 node.refresh(now);
                 self.dues[target] = node.due;
                 self.events.append(&mut node.events);
+                self.unsettle(target);
                 continue;
             }
             if !pod.announced {
@@ -119,6 +116,16 @@ impl Running {
             .filter(fits)
             .min_by_key(|node| (share(node), node.index))?;
         Some(found.index as usize)
+    }
+}
+
+/// What a node has to offer, as the agents of others are told.
+pub(crate) fn room(node: &Node) -> Bytes {
+    let pressed = node.kubelet.as_ref().is_some_and(Kubelet::is_pressed);
+    if pressed || node.lost {
+        Bytes::ZERO
+    } else {
+        allocatable(node) - requested(node)
     }
 }
 

@@ -1,12 +1,12 @@
 //! The whole: nodes that run by themselves for a while, and the scheduler between them.
 //!
 //! Nodes touch each other only through the scheduler, which works in rounds of ten seconds: what left a node is placed at the
-//! first round that is late enough. So each node may run alone from one round to the next, and the order in which they are
-//! visited changes nothing. It refuses to keep facts to itself: each goes to the one who watches, in order of time and node.
+//! first round that is late enough. So each node may run alone from one round to the next, or further (`rounds`), and the
+//! order in which they are visited changes nothing. It refuses to keep facts to itself: each goes to the one who watches, in order of time and node.
 
 use std::sync::Arc;
 
-use forestall_decide::{Moment, Span};
+use forestall_decide::{Bytes, Moment, Sample, Span};
 
 use crate::cast::NEVER;
 use crate::effect::Effect;
@@ -14,17 +14,15 @@ use crate::error::SimError;
 use crate::event::Event;
 use crate::node::Node;
 use crate::random::Random;
-use crate::scheduler::{Waiting, round_after, wait_for};
+use crate::scheduler::Waiting;
 use crate::spec::{Load, Place, PodSpec, World};
 use crate::start::start_node;
-
-/// Fewer nodes with something to do are not worth the start of threads.
-const WORTH_THREADS: usize = 500;
 
 /// How a world is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Every look of every kubelet is made, as by a clock: slow, and there to prove that skipping calm time changes nothing.
+    /// Every look of every kubelet is made, as by a clock, and at every round all nodes wait for each other: slow, and there to
+    /// prove that skipping calm time changes nothing.
     pub every_look: bool,
     /// The agents' looks are facts, too; what checkers need and nobody else.
     pub watch_looks: bool,
@@ -42,13 +40,24 @@ pub struct Running {
     copies: Vec<u32>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) faults: Vec<crate::spec::Fault>,
-    reschedule: Span,
-    threads: usize,
+    pub(crate) reschedule: Span,
+    /// At every round all nodes wait for each other.
+    pub(crate) every_round: bool,
+    /// Who has to wait for others at the next round; side by side, as `dues`.
+    pub(crate) restless: Vec<bool>,
+    /// Until then all others keep to themselves.
+    pub(crate) promised: Moment,
+    /// Who had something to do since the last time that all waited for each other.
+    pub(crate) visited: Vec<usize>,
+    /// Room for what an agent sees, for each thread.
+    pub(crate) samples: Vec<Sample>,
     now: Moment,
-    end: Moment,
+    pub(crate) end: Moment,
     pub(crate) events: Vec<Event>,
     /// When room is asked for next; never, where no agent would be told.
     pub(crate) survey: Moment,
+    /// What every node had to offer when that was asked last.
+    pub(crate) rooms: Vec<Bytes>,
 }
 
 impl World {
@@ -110,11 +119,16 @@ impl Running {
             waiting: Vec::new(),
             faults: world.faults.clone(),
             reschedule: Span(world.reschedule.0.max(1)),
-            threads: options.threads,
+            every_round: options.every_look,
+            restless: vec![true; world.nodes.len()],
+            promised: Moment(0),
+            visited: Vec::new(),
+            samples: vec![Sample::default(); options.threads.max(1)],
             now: Moment(0),
             end: Moment(0) + world.duration,
             events: Vec::new(),
             survey: if world.policy.is_some() { Moment(0) } else { NEVER },
+            rooms: Vec::new(),
         };
         for (index, spec) in world.nodes.iter().enumerate() {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
@@ -188,9 +202,7 @@ impl Running {
             self.now = self.end;
             return false;
         }
-        // Nothing that leaves a node from now on is placed before the next round.
-        let until = round_after(now).min(place.max(now)).min(self.end);
-        self.run_nodes(until);
+        let until = self.run_apart(now, place.max(now).min(self.end));
         if place <= until && place < self.end {
             self.place_all(place);
         }
@@ -200,43 +212,5 @@ impl Running {
         }
         self.now = until;
         true
-    }
-
-    /// Lets every node run alone until then.
-    fn run_nodes(&mut self, until: Moment) {
-        let run = |nodes: &mut [Node], dues: &mut [Moment]| {
-            for (node, due) in nodes.iter_mut().zip(dues) {
-                if *due < until {
-                    node.run_until(until);
-                    *due = node.due;
-                }
-            }
-        };
-        let due = self.dues.iter().enumerate().filter(|(_, due)| **due < until);
-        let busy: Vec<usize> = due.map(|(index, _)| index).collect();
-        if self.threads > 1 && busy.len() >= WORTH_THREADS {
-            let part = self.nodes.len().div_ceil(self.threads);
-            std::thread::scope(|scope| {
-                for (nodes, dues) in self.nodes.chunks_mut(part).zip(self.dues.chunks_mut(part)) {
-                    scope.spawn(move || run(nodes, dues));
-                }
-            });
-        } else {
-            for index in &busy {
-                run(
-                    core::slice::from_mut(&mut self.nodes[*index]),
-                    core::slice::from_mut(&mut self.dues[*index]),
-                );
-            }
-        }
-        for index in busy {
-            let node = &mut self.nodes[index];
-            let leavers = node
-                .leavers
-                .drain(..)
-                .map(|leaver| wait_for(leaver, self.reschedule));
-            self.waiting.extend(leavers);
-            self.events.append(&mut node.events);
-        }
     }
 }
