@@ -73,7 +73,7 @@ pub(crate) fn read(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Unreadable> 
         kind: failure.kind(),
         why: match failure {
             Failure::System(error) => format!("cannot read the {}: {error}", wanted.what),
-            Failure::Refused(_, why) => why,
+            Failure::Refused(_, why, advice) => format!("{why}; {advice}"),
         },
     })
 }
@@ -98,28 +98,29 @@ pub(crate) fn read_text(path: &Path, wanted: &Wanted) -> Result<String, Unreadab
 /// hold anything.
 pub(crate) fn read_system(path: &Path) -> io::Result<Vec<u8>> {
     let wanted = Wanted {
-        what: "figures",
+        what: "file of a machine",
         bytes_max: SYSTEM_BYTES_MAX,
         may_flow: false,
     };
     read_within(path, &wanted, PATIENCE).map_err(|failure| match failure {
         Failure::System(error) => error,
-        Failure::Refused(kind, why) => io::Error::new(kind, why),
+        // Nobody named it, so that there is no other name to give.
+        Failure::Refused(kind, why, _) => io::Error::new(kind, why),
     })
 }
 
-/// Why nothing came of it: the system said so, or we do.
+/// Why nothing came of it: the system said so, or we do, with what whoever named the file can do.
 #[derive(Debug)]
 enum Failure {
     System(io::Error),
-    Refused(ErrorKind, String),
+    Refused(ErrorKind, String, String),
 }
 
 impl Failure {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::System(error) => error.kind(),
-            Self::Refused(kind, _) => *kind,
+            Self::Refused(kind, ..) => *kind,
         }
     }
 }
@@ -142,7 +143,7 @@ fn read_within(path: &Path, wanted: &Wanted, patience: Duration) -> Result<Vec<u
         // A socket can be looked at and not opened.
         let about = std::fs::metadata(path).ok().filter(|_| errno == Errno::NXIO);
         match about.and_then(|about| refuse_kind(about.file_type(), wanted)) {
-            Some(why) => Failure::Refused(ErrorKind::InvalidInput, why),
+            Some(refusal) => refusal,
             None => Failure::System(errno.into()),
         }
     })?;
@@ -156,8 +157,8 @@ fn read_open(
     is_nonblocking: bool,
 ) -> Result<Vec<u8>, Failure> {
     let kind = file.metadata()?.file_type();
-    if let Some(why) = refuse_kind(kind, wanted) {
-        return Err(Failure::Refused(ErrorKind::InvalidInput, why));
+    if let Some(refusal) = refuse_kind(kind, wanted) {
+        return Err(refusal);
     }
     let mut bytes = Vec::new();
     if kind.is_file() {
@@ -167,11 +168,11 @@ fn read_open(
     }
     if bytes.len() as u64 > wanted.bytes_max {
         let why = format!(
-            "is larger than {}, which no {} is; name the right file",
+            "is larger than {}, which no {} is",
             size(wanted.bytes_max),
             wanted.what
         );
-        return Err(Failure::Refused(ErrorKind::InvalidInput, why));
+        return Err(refuse(ErrorKind::InvalidInput, &why, "name the right file"));
     }
     Ok(bytes)
 }
@@ -190,16 +191,15 @@ fn drain(
     let mut waits = !is_nonblocking;
     while bytes.len() as u64 <= wanted.bytes_max {
         if waits && !is_readable(pipe.as_fd(), patience) {
-            let secs = patience.as_secs();
-            let why = format!("nothing came out of it for {secs} s; is the {what} still being written?");
-            return Err(Failure::Refused(ErrorKind::TimedOut, why));
+            let why = format!("nothing came out of it for {} s", patience.as_secs());
+            let advice = format!("is the {what} still being written?");
+            return Err(refuse(ErrorKind::TimedOut, &why, &advice));
         }
         match pipe.read(&mut chunk) {
             Ok(0) if bytes.is_empty() => {
-                let why = format!(
-                    "nothing is in this pipe and nobody writes to it; name the file with the {what}, or start its writer first"
-                );
-                return Err(Failure::Refused(ErrorKind::UnexpectedEof, why));
+                let advice = format!("name the file with the {what}, or start its writer first");
+                let why = "nothing is in this pipe and nobody writes to it";
+                return Err(refuse(ErrorKind::UnexpectedEof, why, &advice));
             }
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
@@ -224,13 +224,13 @@ fn is_readable(pipe: BorrowedFd<'_>, patience: Duration) -> bool {
 }
 
 /// Why a file of this kind is not read; `None` where it is.
-fn refuse_kind(kind: FileType, wanted: &Wanted) -> Option<String> {
-    let what = wanted.what;
+fn refuse_kind(kind: FileType, wanted: &Wanted) -> Option<Failure> {
     if kind.is_file() || (wanted.may_flow && kind.is_fifo()) {
         return None;
     }
     let is = if kind.is_dir() {
-        return Some("is a directory; name the file in it".to_owned());
+        let advice = "name the file in it";
+        return Some(refuse(ErrorKind::InvalidInput, "is a directory", advice));
     } else if kind.is_fifo() {
         "a FIFO"
     } else if kind.is_socket() {
@@ -238,9 +238,13 @@ fn refuse_kind(kind: FileType, wanted: &Wanted) -> Option<String> {
     } else {
         "a device"
     };
-    Some(format!(
-        "is {is}, not a regular file; write the {what} to a file and name that"
-    ))
+    let advice = format!("write the {} to a file and name that", wanted.what);
+    let why = format!("is {is}, not a regular file");
+    Some(refuse(ErrorKind::InvalidInput, &why, &advice))
+}
+
+fn refuse(kind: ErrorKind, why: &str, advice: &str) -> Failure {
+    Failure::Refused(kind, why.to_owned(), advice.to_owned())
 }
 
 /// A bound as people read it; all bounds are whole mebibytes.

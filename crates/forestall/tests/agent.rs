@@ -247,6 +247,29 @@ fn a_threshold_that_this_machine_never_clears_is_wrong_usage() {
 }
 
 #[test]
+fn of_two_that_record_to_one_place_the_second_says_why_it_does_not() {
+    let machine = Machine::new(4_000_000);
+    let place = machine.path("recordings");
+    let flags = [
+        "--listen",
+        "none",
+        "--record",
+        place.to_str().expect("a path of letters"),
+    ];
+    let mut first = Agent::start(machine.command(&flags));
+    first.wait_for("ready");
+    let mut second = Agent::start(machine.command(&flags));
+    let said = second.wait_for("recorder");
+    let message = said["message"].as_str().expect("a message");
+    assert!(
+        message.contains("another agent records there; name another directory with --record"),
+        "{message}"
+    );
+    second.stop();
+    first.stop();
+}
+
+#[test]
 fn a_machine_that_is_none_is_an_error_that_names_the_file() {
     let nowhere = tempfile::tempdir().expect("a directory");
     let mut command = machine::forestall(&["agent", "--listen", "none", "--root"]);

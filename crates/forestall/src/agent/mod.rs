@@ -148,8 +148,13 @@ fn start_recorder(
     };
     recorder::start(&setup, &started.sensor, herald)
         .inspect_err(|error| {
+            let reason = if error.kind() == std::io::ErrorKind::WouldBlock {
+                "another agent records there; name another directory with --record".to_owned()
+            } else {
+                error.to_string()
+            };
             let why = format!(
-                "not recording, so no decision can be replayed: {}: {error}",
+                "not recording, so no decision can be replayed: {}: {reason}",
                 setup.directory.display()
             );
             logger.say(Level::Info, "recorder", &why);
