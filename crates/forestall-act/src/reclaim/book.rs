@@ -21,6 +21,8 @@ const GROUPS_MAX: usize = 64;
 /// The window in slots of one second.
 const SLOTS: usize = 10;
 const SLOT: Span = Span(WINDOW.0 / SLOTS as u64);
+/// Seconds remembered of a cgroup: the window, and what a burst that reaches into it has from before.
+const SLOTS_KEPT: usize = 2 * SLOTS;
 
 /// What one second of reclaim brought, and where the refault counter stood when it began.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,7 +37,29 @@ struct Page {
     group: GroupId,
     used_at: Moment,
     alone_until: Moment,
-    slots: [Slot; SLOTS],
+    slots: [Slot; SLOTS_KEPT],
+}
+
+impl Page {
+    /// What was freed in the window, and how much had been refaulted when that began. What comes back is not told apart by when it
+    /// was freed, so a burst counts as a whole as long as any of it is in the window.
+    fn recent(&self, now: Moment, refaulted: Bytes) -> (Bytes, Bytes) {
+        let at = |number: u64| {
+            let index = usize::try_from(number % SLOTS_KEPT as u64).unwrap_or(0);
+            let slot = self.slots.get(index);
+            slot.filter(|slot| slot.number == number && slot.freed > Bytes::ZERO)
+        };
+        let newest = slot_number(now);
+        let mut window = newest.saturating_sub(SLOTS as u64 - 1)..=newest;
+        let Some(mut first) = window.find_map(at) else {
+            return (Bytes::ZERO, refaulted);
+        };
+        while let Some(earlier) = at(first.number - 1) {
+            first = earlier;
+        }
+        let freed = (first.number..=newest).filter_map(at).map(|slot| slot.freed);
+        (freed.sum(), first.refaulted_before)
+    }
 }
 
 /// What the worker remembers between reclaims: each cgroup's last ten seconds, and its own processor time.
@@ -65,7 +89,7 @@ impl Book {
             group,
             used_at: now,
             alone_until: Moment(0),
-            slots: [Slot::default(); SLOTS],
+            slots: [Slot::default(); SLOTS_KEPT],
         };
         let index = match self.pages.iter().position(|page| page.group == group) {
             Some(index) => index,
@@ -96,16 +120,7 @@ impl Book {
         if now < page.alone_until {
             return Verdict::LeaveAlone;
         }
-        let oldest = slot_number(now).saturating_sub(SLOTS as u64 - 1);
-        let recent = || {
-            page.slots
-                .iter()
-                .filter(|slot| slot.number >= oldest && slot.freed > Bytes::ZERO)
-        };
-        let freed: Bytes = recent().map(|slot| slot.freed).sum();
-        let before = recent()
-            .min_by_key(|slot| slot.number)
-            .map_or(refaulted, |slot| slot.refaulted_before);
+        let (freed, before) = page.recent(now, refaulted);
         let came_back = refaulted - before;
         if came_back.0 > freed.0 / 2 {
             page.alone_until = now + LEFT_ALONE;
@@ -121,7 +136,7 @@ impl Book {
     pub(super) fn freed(&mut self, group: GroupId, now: Moment, freed: Bytes, refaulted: Bytes) {
         let number = slot_number(now);
         let Some(page) = self.page(group, now) else { return };
-        let index = usize::try_from(number % SLOTS as u64).unwrap_or(0);
+        let index = usize::try_from(number % SLOTS_KEPT as u64).unwrap_or(0);
         if let Some(slot) = page.slots.get_mut(index) {
             if slot.number != number {
                 *slot = Slot {
@@ -137,7 +152,7 @@ impl Book {
 
 /// Slots are numbered from 1, so that an empty one (0) never looks recent.
 fn slot_number(now: Moment) -> u64 {
-    now.0 / SLOT.0 + 1 + SLOTS as u64
+    now.0 / SLOT.0 + 1 + SLOTS_KEPT as u64
 }
 
 /// Processor time of the last ten seconds, in slots of one second.

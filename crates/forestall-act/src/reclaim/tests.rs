@@ -152,6 +152,28 @@ fn refaults_halve_the_step_above_a_quarter() {
 }
 
 #[test]
+fn a_burst_of_which_a_part_has_left_the_window_counts_as_a_whole() {
+    // 16 MiB at 0 s and 16 at 1 s; ten and a half seconds later only the second is in the window, and nobody knows which of
+    // them came back.
+    let judged = |refaulted| {
+        let mut book = Book::new(10);
+        for millis in [0, 1000] {
+            let mut burst = Reclaim::new(&order(16), GROUP, at(millis), calm());
+            burst.stepped(at(millis), STEP_MAX, full(STEP_MAX), calm(), &mut book);
+        }
+        let view = View {
+            refaulted: Bytes::mebi(refaulted),
+            ..calm()
+        };
+        Reclaim::new(&order(400), GROUP, at(10_500), view).next(at(10_500), view, &mut book)
+    };
+    assert_eq!(judged(8), Next::Step(STEP_MAX));
+    assert_eq!(judged(16), Next::Step(Bytes::mebi(8)));
+    let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
+    assert_eq!(judged(17), alone);
+}
+
+#[test]
 fn refaults_above_half_leave_the_cgroup_alone_for_five_minutes() {
     let mut book = Book::new(10);
     let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
