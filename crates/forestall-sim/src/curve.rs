@@ -255,6 +255,9 @@ impl Watch {
             }
             let mut recorder = node.recorder.take()?;
             recorder.close();
+            // A node is never seen empty: the run begins when what is there at first is there.
+            let at_first = recorder.rows.iter().take_while(|row| row.at == Moment(0)).count();
+            recorder.rows.drain(..at_first.saturating_sub(1));
             Some(NodeCurve {
                 node: node.index,
                 kinds: kinds.clone(),

@@ -149,3 +149,27 @@ fn what_the_files_say_is_what_the_published_figures_give() {
         }
     }
 }
+
+#[test]
+fn what_the_reference_shows_is_read() {
+    let path = folder().join("../docs/reference/scenario-format.md");
+    let text = std::fs::read_to_string(path).expect("the reference");
+    let blocks: Vec<&str> = text
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        // A part of a scenario is shown with what every scenario has.
+        let whole = if block.starts_with("title:") {
+            block.to_owned()
+        } else {
+            format!("title: a\nduration: 1m\nnodes: [{{ name: a, memory: 4Gi }}]\n{block}")
+        };
+        let world = parse_scenario(&whole)
+            .unwrap_or_else(|error| panic!("{error} in\n{whole}"))
+            .world;
+        assert_eq!(world.pods.len(), 1);
+    }
+}

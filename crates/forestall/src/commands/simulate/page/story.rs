@@ -135,9 +135,9 @@ impl<'a> Story<'a> {
         let mut left_out = 0;
         for event in events.iter().filter(|event| event.node == node) {
             let kind = Kind::of(&event.what);
-            // How a node was filled at first is in the scenario already.
-            let is_first = kind == Kind::Other && facts.is_empty();
-            if is_first {
+            // How a node was filled at first is in the scenario already; who comes after somebody died is news.
+            let is_start = matches!(event.what, What::PodStarted { .. });
+            if is_start && !facts.iter().any(|fact| fact.kind.is_death()) {
                 continue;
             }
             let told = facts.iter().filter(|fact| fact.row.is_some()).count();
@@ -296,7 +296,8 @@ impl<'a> Story<'a> {
             let name = if width < TOUCH * 2 { "" } else { name };
             let _ = write!(
                 out,
-                "<a class=\"bar {class}\" style=\"left:{};width:{}\" href=\"#{}\" title=\"{title}\">{name}</a>",
+                "<a class=\"bar {class}\" style=\"left:{};width:{}\" href=\"#{}\" \
+                 title=\"{title}\" aria-label=\"{title}\">{name}</a>",
                 scale.left(from),
                 percent(width, WIDTH),
                 self.href(row),
@@ -338,11 +339,11 @@ impl<'a> Story<'a> {
             };
             let _ = write!(
                 out,
-                "<a class=\"mark {}\" style=\"left:{}\" href=\"#{}\" title=\"{}\">{shown}</a>",
+                "<a class=\"mark {}\" style=\"left:{}\" href=\"#{}\" title=\"{told}\" aria-label=\"{told}\">{shown}</a>",
                 worst.class(),
                 scale.left(first.event.at),
                 self.href(first.row),
-                text(&told.join("; ")),
+                told = text(&told.join("; ")),
             );
         }
         out.push_str("</div>");
@@ -386,9 +387,10 @@ impl<'a> Story<'a> {
         }
         let _ = writeln!(
             out,
-            "<details id=\"{id}all\" open><summary>What happened, {} facts</summary>\n<div class=\"wide\"><table>\
+            "<details id=\"{id}all\" open><summary>What happened, {} {}</summary>\n<div class=\"wide\"><table>\
              <thead><tr><th scope=\"col\" class=\"number\">Second</th><th scope=\"col\">What</th></tr></thead>\n<tbody>",
-            self.facts.len()
+            self.facts.len(),
+            if self.facts.len() == 1 { "fact" } else { "facts" }
         );
         for fact in &self.facts {
             let Some(row) = fact.row else { continue };
