@@ -1,10 +1,11 @@
-//! `Engine::step` over 256 containers in 110 pods that Kubernetes knows: with hardly a change, with every figure changed, and
-//! with a wall so near that everybody is ranked. Criterion prints means of batches by the clock on the wall; the line
-//! before is the median and the p99 of single steps, in time on a processor.
+//! `Engine::step` over 256 containers in 110 pods that Kubernetes knows: with hardly a change, with every figure changed,
+//! with a wall so near that everybody is ranked, and with the kubelet's next step forecast as well. Criterion prints means of
+//! batches by the clock on the wall; the line before is the median and the p99 of single steps, in time on a processor.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use forestall_decide::kubelet::{ConfigSource, KubeletConfig};
 use forestall_decide::{
     Bytes, Engine, GroupId, GroupKind, GroupSample, Input, Limit, Mode, Moment, NodeSample, Owner, Pod,
     PodUid, Pods, Policy, Qos, Rung, Rungs, Sample, Span,
@@ -24,8 +25,8 @@ struct Node {
 }
 
 impl Node {
-    /// `left`: what is left of `kubepods`' limit.
-    fn new(left: Bytes) -> Self {
+    /// `left`: what is left of `kubepods`' limit. `kubelet`: there is one, and what it was told is known.
+    fn new(left: Bytes, kubelet: bool) -> Self {
         let policy = Policy {
             mode: Mode::Shadow,
             rungs: Rungs::of(&[Rung::Reclaim, Rung::Evict, Rung::Kill]),
@@ -37,6 +38,15 @@ impl Node {
             now: Moment(1_000_000),
             turn: 0,
         };
+        node.sample.node.kubelet_present = kubelet;
+        if kubelet {
+            let config = KubeletConfig {
+                source: ConfigSource::Configz,
+                capacity: node.sample.node.total,
+                ..KubeletConfig::default()
+            };
+            node.engine.step(node.now, Input::KubeletConfig(&config));
+        }
         let pods = pods();
         for _ in 0..700 {
             if node.turn.is_multiple_of(100) {
@@ -61,7 +71,7 @@ impl Node {
             group.current = group.anon + swing;
         }
         let decision = self.engine.step(self.now, Input::Sample(&self.sample));
-        black_box(decision.wake_in);
+        black_box((decision.wake_in, decision.kubelet));
     }
 }
 
@@ -147,12 +157,24 @@ fn cpu_nanos() -> i64 {
 
 fn measure(criterion: &mut Criterion) {
     let cases = [
-        ("few changes, walls far", Bytes::mebi(20_000), 3),
-        ("every figure changed, walls far", Bytes::mebi(20_000), 256),
-        ("every figure changed, a wall near", Bytes::mebi(60), 256),
+        ("few changes, walls far", Bytes::mebi(20_000), 3, false),
+        ("every figure changed, walls far", Bytes::mebi(20_000), 256, false),
+        ("every figure changed, a wall near", Bytes::mebi(60), 256, false),
+        (
+            "few changes, and the kubelet forecast",
+            Bytes::mebi(20_000),
+            3,
+            true,
+        ),
+        (
+            "every figure changed, the kubelet evicts",
+            Bytes::mebi(60),
+            256,
+            true,
+        ),
     ];
-    for (name, left, changed) in cases {
-        let mut node = Node::new(left);
+    for (name, left, changed, kubelet) in cases {
+        let mut node = Node::new(left, kubelet);
         let mut took: Vec<i64> = (0..10_000)
             .map(|_| {
                 let start = cpu_nanos();

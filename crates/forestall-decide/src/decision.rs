@@ -2,6 +2,7 @@
 //! wants to look again. Borrowed from the engine's own buffers, so that a steady tick allocates nothing.
 
 use crate::input::{GroupId, ProcessId, Protection};
+use crate::kubelet::KubeletForecast;
 use crate::rung::Rung;
 use crate::units::{Bytes, BytesPerSecond, Limit, Span};
 
@@ -304,6 +305,9 @@ pub struct Decision<'a> {
     pub passed_over: &'a [PassedOver],
     /// What of the input was not believed.
     pub ignored: &'a [Ignored],
+    /// What the kubelet is about to do. `None` unless the input was a sample, and where nobody told what the kubelet was
+    /// told.
+    pub kubelet: Option<&'a KubeletForecast>,
     /// Look again no later than this.
     pub wake_in: Span,
 }

@@ -8,6 +8,7 @@ use crate::decision::{
 };
 use crate::effect::Effects;
 use crate::flight::Flights;
+use crate::foresight::{Foresight, Known};
 use crate::history::{History, Wall};
 use crate::input::{GroupKind, Input, Outcome, OutcomeKind, Sample};
 use crate::kill::{is_too_large, kills_at};
@@ -43,6 +44,9 @@ pub struct Engine {
     pub(crate) flights: Flights,
     pub(crate) effects: Effects,
     pub(crate) repeats: Repeats,
+    foresight: Foresight,
+    /// The input was a sample, and it was believed.
+    has_looked: bool,
     kernel_kills: Option<u64>,
     kubelet_evictions: u64,
     /// Walls at which somebody ended since the sample before.
@@ -76,6 +80,8 @@ impl Engine {
             flights: Flights::default(),
             effects: Effects::default(),
             repeats: Repeats::default(),
+            foresight: Foresight::default(),
+            has_looked: false,
             kernel_kills: None,
             kubelet_evictions: 0,
             reached: Vec::new(),
@@ -109,10 +115,14 @@ impl Engine {
         self.refusals.clear();
         self.passed_over.clear();
         self.ignored.clear();
+        self.has_looked = false;
         match input {
             Input::Sample(sample) => self.take_sample(now, sample),
             Input::Pods(pods) => self.take_pods(pods),
-            Input::KubeletConfig(config) => self.kubelet.clone_from(config),
+            Input::KubeletConfig(config) => {
+                self.kubelet.clone_from(config);
+                self.foresight.configure(config);
+            }
             Input::Outcome(outcome) => self.take_outcome(now, outcome),
             Input::Policy(policy) => self.take_policy(policy),
         }
@@ -123,6 +133,7 @@ impl Engine {
             refusals: &self.refusals,
             passed_over: &self.passed_over,
             ignored: &self.ignored,
+            kubelet: self.foresight.forecast().filter(|_| self.has_looked),
             wake_in: self.wake_in,
         }
     }
@@ -135,6 +146,7 @@ impl Engine {
             let count = u32::try_from(dropped).unwrap_or(u32::MAX);
             self.ignored.push(Ignored::PodsWithoutUid(count));
         }
+        self.foresight.take_pods(&self.pods);
     }
 
     fn take_policy(&mut self, policy: &Policy) {
@@ -190,7 +202,7 @@ impl Engine {
             self.ignored.extend(repeated.map(Ignored::Repeated));
         }
         self.note_kernel_kills(now, sample);
-        self.note_kubelet_evictions(sample);
+        self.note_kubelet_evictions(now, sample);
         self.history.push(now, sample);
         if self.kernel_killed_at == Some(now) {
             // The victim's growth is over, whoever it was.
@@ -199,7 +211,7 @@ impl Engine {
         self.flights.prune(now, &self.policy);
         self.repeats.prune(now);
         let hard = Hard::of(&self.kubelet, &self.policy);
-        read_walls(sample, &self.history, hard, &mut self.readings);
+        let approach = read_walls(sample, &self.history, hard, &mut self.readings);
         let share = self.culprit_share(now);
         for reading in &mut self.readings {
             let harmful = kills_at(reading.wall);
@@ -217,6 +229,18 @@ impl Engine {
                     find_culprit(sample, &self.history, reading.scope, share, noise(&sample.node));
             }
         }
+        self.has_looked = true;
+        self.foresight.look(
+            now,
+            Known {
+                sample,
+                history: &self.history,
+                pods: &self.pods,
+                readings: &self.readings,
+                approach,
+                share,
+            },
+        );
         let flights = &self.flights;
         let acted = |scope| {
             flights
@@ -285,9 +309,10 @@ impl Engine {
     }
 
     /// Evictions by the kubelet that have become known since the last sample.
-    fn note_kubelet_evictions(&mut self, sample: &Sample) {
+    fn note_kubelet_evictions(&mut self, now: Moment, sample: &Sample) {
         let known = self.pods.kubelet_evictions;
         if known > self.kubelet_evictions {
+            self.foresight.note_eviction(now);
             self.reached.push((WallKind::KubeletNode, None));
             let kubepods = sample
                 .groups

@@ -1,6 +1,7 @@
 //! From the history of a counter and a distance to a runway with bounds, and how sure that is.
 
 use crate::decision::{Confidence, Runway};
+use crate::kubelet::Growth;
 use crate::units::{Bytes, BytesPerSecond, Span};
 use crate::window::{Track, WINDOWS};
 
@@ -10,10 +11,22 @@ const NEAR: Span = Span::secs(300);
 /// Growth towards a wall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forecast {
+    pub(crate) growth_slow: BytesPerSecond,
     pub(crate) growth: BytesPerSecond,
     pub(crate) growth_fast: BytesPerSecond,
     pub(crate) runway: Runway,
     pub(crate) confidence: Confidence,
+}
+
+impl Forecast {
+    /// The growth alone.
+    pub(crate) const fn as_growth(&self) -> Growth {
+        Growth {
+            slow: self.growth_slow,
+            middle: self.growth,
+            fast: self.growth_fast,
+        }
+    }
 }
 
 /// Forecasts when `distance` is used up. `noise` is what the counter may be off by (per-CPU batches).
@@ -25,6 +38,7 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
     if Span::to_cover(distance, rough) > NEAR {
         let runway = Span::to_cover(distance, rough);
         return Forecast {
+            growth_slow: BytesPerSecond(0),
             growth: rough,
             growth_fast: rough,
             runway: Runway {
@@ -63,17 +77,20 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
         _ if slowing => Confidence::Low,
         _ => Confidence::High,
     };
+    // Of nothing known, no growth is certain.
+    let growth_slow = if slow == i64::MAX {
+        BytesPerSecond(0)
+    } else {
+        rate(slow)
+    };
     Forecast {
+        growth_slow,
         growth,
         growth_fast,
         runway: Runway {
             p10: Span::to_cover(distance, growth_fast),
             p50: Span::to_cover(distance, growth),
-            p90: if slow == i64::MAX {
-                Span::FOREVER
-            } else {
-                Span::to_cover(distance, rate(slow))
-            },
+            p90: Span::to_cover(distance, growth_slow),
         },
         confidence,
     }

@@ -157,6 +157,11 @@ pub struct NodeSample {
     pub lru: Lru,
     /// A kubelet runs on this machine.
     pub kubelet_present: bool,
+    /// When the kubelet last showed life: used processor time, renewed its lease, wrote a line. 0: nobody listens.
+    pub kubelet_heard_at: Moment,
+    /// How much more memory the compressed pool of `zswap` may take before it writes to the swap device: its limit less what
+    /// it holds (`max_pool_percent` of `/sys/module/zswap/parameters`, `Zswap` of `/proc/meminfo`); 0 where it is off.
+    pub zswap_room: Bytes,
     /// Online processors.
     pub cpus: u32,
     /// How late the guard woke up against what it asked for; the scheduler's part in every reaction.

@@ -13,6 +13,7 @@ mod effect;
 mod engine;
 mod flight;
 mod forecast;
+mod foresight;
 mod graceful;
 mod history;
 mod input;

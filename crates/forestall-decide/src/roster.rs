@@ -26,6 +26,8 @@ pub(crate) struct Roster {
     free: Vec<u32>,
     /// So many slots were ever given out.
     slots: u32,
+    /// So many orders there have been.
+    order: u64,
     /// Where in the sample those stand whose limit kills across pods: `kubepods` and the QoS levels.
     pub(crate) shared: Vec<u32>,
     /// `kubepods` alone, …
@@ -46,6 +48,7 @@ impl Roster {
         if self.seats.len() == sample.groups.len() && self.seats.iter().zip(&sample.groups).all(same) {
             return;
         }
+        self.order = self.order.wrapping_add(1);
         self.before.clear();
         let old = self.by_id.iter();
         self.before.extend(old.map(|(id, at)| {
@@ -126,7 +129,18 @@ impl Roster {
         self.by_id.get(found).map(|(_, at)| *at as usize)
     }
 
-    /// The places in the sample whose number stood there before.
+    /// The number of the present order: where it is the same, everybody has its place.
+    pub(crate) const fn order(&self) -> u64 {
+        self.order
+    }
+
+    /// The number is that of something outside `kubepods`.
+    pub(crate) fn is_of_host(&self, id: GroupId) -> bool {
+        let seat = self.place(id).and_then(|at| self.seats.get(at));
+        seat.is_some_and(|seat| seat.kind == GroupKind::Host)
+    }
+
+    /// The numbers that stand in the sample more than once, once for each time too many.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = GroupId> {
         let without = self.seats.iter().filter(|seat| seat.slot.is_none());
         without.map(|seat| seat.id)

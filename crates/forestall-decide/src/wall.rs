@@ -1,10 +1,10 @@
 //! Where every wall stands: its limit, the distance as its own keeper counts it, and the forecast.
 
 use crate::decision::{WallKind, WallReading};
-use crate::forecast::forecast;
+use crate::forecast::{Forecast, forecast};
 use crate::history::{History, Scope};
 use crate::input::{GroupId, GroupSample, NodeSample, Sample};
-use crate::kubelet::{KubeletConfig, Signal};
+use crate::kubelet::{Growth, KubeletConfig, Signal, allocatable_available, memory_available};
 use crate::policy::Policy;
 use crate::swap::swap_room;
 use crate::tree::lineage;
@@ -48,7 +48,14 @@ impl Hard {
 }
 
 /// Reads all walls into `out`, in order of kind and then of the sample, which the history is aligned with.
-pub(crate) fn read_walls(sample: &Sample, history: &History, hard: Hard, out: &mut Vec<WallReading>) {
+/// Returns how fast the kubelet's walls are approached.
+pub(crate) fn read_walls(
+    sample: &Sample,
+    history: &History,
+    hard: Hard,
+    out: &mut Vec<WallReading>,
+) -> Approach {
+    let mut approach = Approach::default();
     let roster = &history.roster;
     let limits = |kind, places: &[u32], out: &mut Vec<WallReading>| {
         for at in places {
@@ -60,13 +67,22 @@ pub(crate) fn read_walls(sample: &Sample, history: &History, hard: Hard, out: &m
     // A limit on a QoS level kills across its pods as the one on `kubepods` does.
     limits(WallKind::Kubepods, &roster.shared, out);
     if sample.node.kubelet_present {
-        read_kubelet_node(&sample.node, history, hard, out);
+        approach.node = read_kubelet_node(&sample.node, history, hard, out);
         for at in &roster.kubepods {
-            read_kubelet_allocatable(*at as usize, sample, history, hard, out);
+            let seen = read_kubelet_allocatable(*at as usize, sample, history, hard, out);
+            approach.pods = approach.pods.or(seen);
         }
     }
     limits(WallKind::Pod, &roster.pods, out);
     limits(WallKind::Container, &roster.containers, out);
+    approach
+}
+
+/// Distance and growth at the kubelet's hard thresholds, where it has any.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Approach {
+    pub(crate) node: Option<(Bytes, Growth)>,
+    pub(crate) pods: Option<(Bytes, Growth)>,
 }
 
 /// The machine: MemAvailable (mm/page_alloc.c `si_mem_available`) and what swap can still take, less what MemAvailable
@@ -124,45 +140,46 @@ fn read_limit(
     Some(())
 }
 
-/// The kubelet's `memory.available`: capacity less the root's working set, against the threshold
+/// The kubelet's `memory.available` against its threshold
 /// (pkg/kubelet/eviction/helpers.go).
 fn read_kubelet_node(
     node: &NodeSample,
     history: &History,
     hard: Hard,
     out: &mut Vec<WallReading>,
-) -> Option<()> {
-    let limit = node.total - hard.node?;
+) -> Option<(Bytes, Growth)> {
+    let threshold = hard.node?;
     let wall = Wall {
         kind: WallKind::KubeletNode,
         scope: None,
-        limit,
-        distance: limit - node.kubelet_working_set(),
+        limit: node.total - threshold,
+        distance: memory_available(node) - threshold,
     };
-    out.push(wall.read(&history.node, history.node.working_set()?, noise(node)));
-    Some(())
+    let seen = forecast(history.node.working_set()?, wall.distance, noise(node));
+    out.push(wall.reading(&history.node, &seen));
+    Some((wall.distance, seen.as_growth()))
 }
 
-/// The kubelet's `allocatableMemory.available`: the limit of `kubepods` less its working set, against the same
-/// threshold.
+/// The kubelet's `allocatableMemory.available` against the same threshold.
 fn read_kubelet_allocatable(
     at: usize,
     sample: &Sample,
     history: &History,
     hard: Hard,
     out: &mut Vec<WallReading>,
-) -> Option<()> {
+) -> Option<(Bytes, Growth)> {
     let group = sample.groups.get(at)?;
-    let limit = group.limit.bytes()? - hard.allocatable?;
+    let (limit, threshold) = (group.limit.bytes()?, hard.allocatable?);
     let scope = history.at(at)?;
     let wall = Wall {
         kind: WallKind::KubeletAllocatable,
         scope: Some(group.id),
-        limit,
-        distance: limit - group.working_set(),
+        limit: limit - threshold,
+        distance: allocatable_available(limit, group) - threshold,
     };
-    out.push(wall.read(scope, scope.working_set()?, noise(&sample.node)));
-    Some(())
+    let seen = forecast(scope.working_set()?, wall.distance, noise(&sample.node));
+    out.push(wall.reading(scope, &seen));
+    Some((wall.distance, seen.as_growth()))
 }
 
 /// What is known of a wall before its history is asked.
@@ -175,7 +192,10 @@ struct Wall {
 
 impl Wall {
     fn read(&self, scope: &Scope, track: &Track, noise: Bytes) -> WallReading {
-        let seen = forecast(track, self.distance, noise);
+        self.reading(scope, &forecast(track, self.distance, noise))
+    }
+
+    fn reading(&self, scope: &Scope, seen: &Forecast) -> WallReading {
         let (some, full) = scope.stalled_permille();
         WallReading {
             wall: self.kind,

@@ -148,6 +148,7 @@ proptest! {
                 kubepods: Bounds::NEVER,
                 grower: Grower::Unknown,
                 pods: &views,
+                pods_known: true,
                 signs: Signs { present: true, heard_at: None },
             };
             let forecast = shadow.look(now, &outlook);

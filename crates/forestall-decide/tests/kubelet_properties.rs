@@ -188,6 +188,7 @@ proptest! {
                 kubepods: Bounds::PAST,
                 grower: Grower::Unknown,
                 pods: &pods,
+                pods_known: true,
                 signs: Signs { present: true, heard_at: heard_at.map(Moment) },
             };
             let forecast = shadow.look(Moment(now), &outlook);

@@ -9,10 +9,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use forestall_decide::kubelet::{
-    Bounds, Candidate, Grower, Growth, KubeletConfig, Manager, Observation, Outlook, PodOutlook, Reading,
-    Shadow, Signs, Verdict,
+    Bounds, Candidate, ConfigSource, Grower, Growth, KubeletConfig, Manager, Observation, Outlook,
+    PodOutlook, Reading, Shadow, Signs, Verdict,
 };
-use forestall_decide::{Bytes, BytesPerSecond, GroupId, Input, Limit, Moment, PodUid, Span};
+use forestall_decide::{Bytes, BytesPerSecond, GroupId, Input, Limit, Moment, Owner, PodUid, Span};
 use world::{MIB, World, enforcing};
 
 struct Counting;
@@ -42,27 +42,49 @@ static COUNTING: Counting = Counting;
 #[test]
 fn a_steady_look_allocates_nothing_calm_or_near_a_wall() {
     let mut world = World::new(65_536, 60_000);
+    world.kubelet = true;
     for id in 1..=256 {
+        world.pod(id).owner = Owner::DaemonSet;
         let container = world.container(id, 100);
         container.limit = Limit::Bytes(Bytes::mebi(200));
         container.rate = if id == 7 { MIB } else { 0 };
     }
     let mut engine = enforcing();
+    // The kubelet's next step is forecast as well, and its pods are ranked.
+    let mut config = KubeletConfig {
+        source: ConfigSource::Configz,
+        capacity: Bytes::mebi(65_536),
+        ..KubeletConfig::default()
+    };
+    // Of 65,536 MiB 25,620 are used.
+    for threshold in &mut config.thresholds {
+        threshold.value = Bytes::mebi(50_000);
+    }
+    engine.step(world.now, Input::KubeletConfig(&config));
+    world.tell_once(&mut engine);
     let mut sample = world.sample();
     let mut look = |engine: &mut forestall_decide::Engine, ticks: u64, grow: u64| {
+        let mut ranked = 0;
         for _ in 0..ticks {
             for group in sample.groups.iter_mut().filter(|group| group.id == GroupId(7)) {
                 group.current += Bytes(grow);
                 group.anon += Bytes(grow);
             }
             world.now = world.now + Span::millis(100);
-            engine.step(world.now, Input::Sample(&sample));
+            let decision = engine.step(world.now, Input::Sample(&sample));
+            ranked += usize::from(decision.kubelet.is_some_and(|seen| !seen.victims.is_empty()));
         }
+        ranked
     };
     // The first looks fill the tracks, raise the alarm of container 7 and size the answer's buffers.
     look(&mut engine, 300, MIB / 4);
     let before = ALLOCATIONS.get();
-    look(&mut engine, 500, MIB / 100);
+    // Within the minute in which the news of the pods are fresh.
+    assert_eq!(
+        look(&mut engine, 250, MIB / 100),
+        250,
+        "somebody is in sight at every look"
+    );
     assert_eq!(ALLOCATIONS.get() - before, 0);
 }
 
@@ -122,6 +144,7 @@ fn the_shadow_kubelet_looks_without_allocating_calm_or_near_an_eviction() {
                 kubepods: Bounds::PAST,
                 grower: Grower::Host,
                 pods: &outlooks,
+                pods_known: true,
                 signs: Signs::default(),
             },
         );

@@ -145,6 +145,8 @@ pub(crate) const NODE: &[Column<NodeSample>] = &[
         set: |row, value| u32::try_from(value).map(|cpus| row.cpus = cpus).is_ok(),
     },
     column!("stall_known", known stall),
+    column!("zswap_room_bytes", Bytes(zswap_room)),
+    column!("kubelet_heard_at_micros", Moment(kubelet_heard_at)),
 ];
 
 /// The index of a group's parent; a table that moves its rows moves these along.

@@ -71,7 +71,8 @@ impl KubeletForecast {
             (Unmended::NotTheGrower, grows),
             (Unmended::PerhapsNotTheGrower, perhaps),
             (Unmended::CacheAlone, left + cache >= wanted),
-            (Unmended::Nobody, self.victims.is_empty()),
+            (Unmended::VictimUnknown, !outlook.pods_known),
+            (Unmended::Nobody, outlook.pods_known && self.victims.is_empty()),
             (
                 Unmended::TooLittle,
                 !self.victims.is_empty() && left + self.frees_max < wanted,

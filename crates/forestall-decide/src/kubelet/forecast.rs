@@ -115,6 +115,8 @@ pub struct Outlook<'a> {
     pub grower: Grower,
     /// The active pods.
     pub pods: &'a [PodOutlook],
+    /// That is all of them; without news of the pods nobody knows whom it hits.
+    pub pods_known: bool,
     /// Whether the kubelet lives.
     pub signs: Signs,
 }
@@ -180,6 +182,8 @@ pub enum Unmended {
     PerhapsNotTheGrower,
     /// Without page cache that reclaim would give back the threshold would not be met: it evicts for cache alone.
     CacheAlone,
+    /// Nobody has told who the pods are: whom it evicts, and what that gives back, is not known.
+    VictimUnknown,
     /// Every pod is static, a mirror or critical, or there is none.
     Nobody,
     /// No possible victim gives back enough: it takes more than one.
@@ -195,6 +199,8 @@ pub struct KubeletForecast {
     pub state: KubeletState,
     /// Its MemoryPressure condition, as far as our samples tell: pods of best effort are turned away.
     pub pressure: bool,
+    /// It waits for a pod it has evicted, for so long at the most, and looks at nothing meanwhile. `None`: not that we know.
+    pub blocked: Option<Span>,
     /// The threshold that acts first; `None` where none is in sight.
     pub crossing: Option<Crossing>,
     /// Whom it may evict first then, in order of the outlook's pods. One: it is certain.

@@ -32,5 +32,6 @@ pub use request::{InitRequest, PodLevel, Requests};
 pub use shadow::Shadow;
 pub use share::Share;
 pub use signal::{Blind, Observation, Reading};
+pub(crate) use signal::{allocatable_available, memory_available};
 pub use thresholds::{ThresholdTexts, ThresholdsError};
 pub use value::{ThresholdValue, ValueError, parse_min_reclaim, parse_threshold};

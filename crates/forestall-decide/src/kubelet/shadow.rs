@@ -20,6 +20,8 @@ pub struct Shadow {
     config: KubeletConfig,
     met_since: Vec<Option<Moment>>,
     met_last: Option<Moment>,
+    /// When it was told to have evicted, and how long it may wait for that pod from then on.
+    evicted: Option<(Moment, Span)>,
     forecast: KubeletForecast,
 }
 
@@ -30,6 +32,7 @@ impl Shadow {
             met_since: vec![None; config.thresholds.len()],
             config,
             met_last: None,
+            evicted: None,
             forecast: KubeletForecast::default(),
         }
     }
@@ -44,14 +47,36 @@ impl Shadow {
         &self.forecast
     }
 
+    /// It has just evicted a pod, as Kubernetes tells: until that one is gone, or it has waited in vain, it looks at nothing.
+    pub fn note_eviction(&mut self, now: Moment) {
+        // For which threshold is not told: for the one that was to act first, or a hard one.
+        let hard = wait_for(GRACE_MIN) + CLEANUP_MAX;
+        let waits = self
+            .forecast
+            .crossing
+            .map_or(hard, |crossing| crossing.blocked_max);
+        self.evicted = Some((now, waits));
+    }
+
     /// Takes a sample's outlook and forecasts. Allocates only where there are more pods than ever.
     pub fn look(&mut self, now: Moment, outlook: &Outlook<'_>) -> &KubeletForecast {
+        self.watch(now, outlook, true)
+    }
+
+    /// The same, but the pods are ranked anew only where that `is_due`, or another threshold acts first than when they were
+    /// ranked: the kubelet's own figures of them are older than ten seconds often enough.
+    pub fn watch(&mut self, now: Moment, outlook: &Outlook<'_>, is_due: bool) -> &KubeletForecast {
         self.remember(now, outlook);
         let forecast = &mut self.forecast;
         forecast.state = judge(now, outlook.signs);
         forecast.pressure = self
             .met_last
             .is_some_and(|last| now.since(last) < self.config.pressure_transition);
+        forecast.blocked = self.evicted.and_then(|(at, waits)| {
+            let left = Span(waits.0.saturating_sub(now.since(at).0));
+            (left > Span(0)).then_some(left)
+        });
+        let blocked = forecast.blocked;
         let crossings =
             self.config
                 .thresholds
@@ -59,11 +84,15 @@ impl Shadow {
                 .zip(&self.met_since)
                 .filter_map(|(threshold, since)| {
                     let grace_max = self.config.pod_grace_max;
-                    cross(now, threshold, *since, outlook, forecast.state, grace_max)
+                    let crossing = cross(now, threshold, *since, outlook, forecast.state, grace_max)?;
+                    Some(held_up(crossing, blocked, forecast.state))
                 });
+        let ranked_for = forecast.crossing.map(|crossing| crossing.threshold);
         // The earliest by its middle; where both are not in sight at the median, by its earliest.
         forecast.crossing = crossings.min_by_key(|crossing| (crossing.acts.middle, crossing.acts.earliest));
-        forecast.find_victims(outlook);
+        if is_due || ranked_for != forecast.crossing.map(|crossing| crossing.threshold) {
+            forecast.find_victims(outlook);
+        }
         forecast.find_unmended(outlook);
         &self.forecast
     }
@@ -86,6 +115,7 @@ impl Shadow {
         if self.met_since.iter().any(Option::is_some) {
             self.met_last = Some(now);
         }
+        self.evicted = self.evicted.filter(|(at, _)| *at <= now);
         self.met_last = self.met_last.filter(|last| *last <= now);
     }
 }
@@ -176,6 +206,35 @@ fn block_max(threshold: &Threshold, outlook: &Outlook<'_>, pod_grace_max: Span) 
         pod_grace_max.min(graces.max().unwrap_or(Span(0)))
     };
     wait_for(grace) + CLEANUP_MAX
+}
+
+/// What it does while it waits for a pod comes after that. It looks again as soon as the pod is gone, which may be any moment,
+/// and at the latest when it has waited in vain.
+fn held_up(crossing: Crossing, blocked: Option<Span>, state: KubeletState) -> Crossing {
+    let able = matches!(state, KubeletState::Running | KubeletState::Starved);
+    let Some(left) = blocked.filter(|_| able) else {
+        return crossing;
+    };
+    let free = Bounds {
+        earliest: Span(0),
+        middle: Span(left.0 / 2),
+        latest: left + LOOK_TAKES_MAX,
+    };
+    let acts = if crossing.overdue {
+        // That is what it waited for.
+        delayed(free, state)
+    } else {
+        Bounds {
+            earliest: crossing.acts.earliest,
+            middle: crossing.acts.middle.max(free.middle),
+            latest: crossing.acts.latest.max(free.latest),
+        }
+    };
+    Crossing {
+        acts,
+        overdue: false,
+        ..crossing
+    }
 }
 
 fn delayed(acts: Bounds, state: KubeletState) -> Bounds {

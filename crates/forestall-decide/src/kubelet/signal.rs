@@ -40,37 +40,47 @@ impl Observation {
     }
 
     /// What the kubelet would observe if it looked at this sample.
-    ///
-    /// The root's usage is anonymous and file pages and nothing else: on cgroup v2 opencontainers/cgroups sums `anon` and
-    /// `file` of the root's `memory.stat` (`fs2/memory.go`), on v1 the kernel does the same for the root's
-    /// `memory.usage_in_bytes` (mm/memcontrol.c `mem_cgroup_usage`). `file` there is Cached + Buffers of `/proc/meminfo`
-    /// and what both count twice of the swap cache, so a machine that swaps reads a little more than is computed here.
-    /// `kubepods` is an ordinary cgroup: its usage holds kernel memory too.
     pub fn of_sample(sample: &Sample, at: Moment) -> Self {
-        let node = &sample.node;
-        let memory = (node.total > Bytes::ZERO).then(|| Reading {
-            available: node.total - node.kubelet_working_set(),
-            capacity: node.total,
-            at,
-        });
         let kubepods = sample
             .groups
             .iter()
             .find(|group| group.kind == GroupKind::Kubepods);
-        Self {
-            memory,
-            allocatable: kubepods.and_then(|group| read_allocatable(group, at)),
-        }
+        Self::of_machine(&sample.node, kubepods, at)
+    }
+
+    /// The same of a machine and its `kubepods`.
+    pub(crate) fn of_machine(node: &NodeSample, kubepods: Option<&GroupSample>, at: Moment) -> Self {
+        let memory = (node.total > Bytes::ZERO).then(|| Reading {
+            available: memory_available(node),
+            capacity: node.total,
+            at,
+        });
+        let allocatable = kubepods.and_then(|group| {
+            let capacity = group.limit.bytes().filter(|limit| *limit <= UNLIMITED_ABOVE)?;
+            Some(Reading {
+                available: allocatable_available(capacity, group),
+                capacity,
+                at,
+            })
+        });
+        Self { memory, allocatable }
     }
 }
 
-fn read_allocatable(kubepods: &GroupSample, at: Moment) -> Option<Reading> {
-    let capacity = kubepods.limit.bytes().filter(|limit| *limit <= UNLIMITED_ABOVE)?;
-    Some(Reading {
-        available: capacity - kubepods.working_set(),
-        capacity,
-        at,
-    })
+/// `memory.available`: what the root's working set leaves of the machine.
+///
+/// The root's usage is anonymous and file pages and nothing else: on cgroup v2 opencontainers/cgroups sums `anon` and
+/// `file` of the root's `memory.stat` (`fs2/memory.go`), on v1 the kernel does the same for the root's
+/// `memory.usage_in_bytes` (mm/memcontrol.c `mem_cgroup_usage`). `file` there is Cached + Buffers of `/proc/meminfo`
+/// and what both count twice of the swap cache, so a machine that swaps reads a little more than is computed here.
+pub(crate) fn memory_available(node: &NodeSample) -> Bytes {
+    node.total - node.kubelet_working_set()
+}
+
+/// `allocatableMemory.available`: what the working set of `kubepods` leaves of its limit. It is an ordinary cgroup: its usage
+/// holds kernel memory too.
+pub(crate) fn allocatable_available(limit: Bytes, kubepods: &GroupSample) -> Bytes {
+    limit - kubepods.working_set()
 }
 
 /// Memory that the kernel cannot give away and `memory.available` does not see.

@@ -311,6 +311,11 @@ impl World {
         }
     }
 
+    /// Tells the pods if ten seconds have passed since they were told last.
+    pub(crate) fn tell_in_time(&mut self, engine: &mut Engine) {
+        self.tell(engine);
+    }
+
     /// Tells the pods now.
     pub(crate) fn tell_once(&mut self, engine: &mut Engine) {
         self.told_at = None;

@@ -85,7 +85,8 @@ prop_compose! {
             swap_total: bytes(18), swap_free: bytes(19), swap_is_zram: switches.0, watermark_min: bytes(20),
             watermark_high: bytes(21), stall, refault_file_pages: figures[22], oom_kills: figures[23],
             lru: if switches.1 { forestall_decide::Lru::MultiGen } else { forestall_decide::Lru::Classic },
-            kubelet_present: switches.2, cpus, wake_late: Span(figures[25]), sample_cost: Span(figures[26]),
+            kubelet_present: switches.2, kubelet_heard_at: Moment(figures[24]),
+            zswap_room: bytes(24), cpus, wake_late: Span(figures[25]), sample_cost: Span(figures[26]),
         }
     }
 }

@@ -439,6 +439,7 @@ mod tests {
                 refusals: &[],
                 passed_over: &[],
                 ignored: &[],
+                kubelet: None,
                 wake_in,
             };
             calm_distance(&decision, &policy)

@@ -69,6 +69,7 @@ fn published() -> Ends {
         refusals: &[],
         passed_over: &[],
         ignored: &[],
+        kubelet: None,
         wake_in: Span::secs(1),
     };
     ends.post.publish(
@@ -273,6 +274,7 @@ fn a_guard_that_does_not_look_is_neither_healthy_nor_ready() {
         refusals: &[],
         passed_over: &[],
         ignored: &[],
+        kubelet: None,
         wake_in: Span(0),
     };
     // Its last look was at the machine's boot, which is more than the margin of five seconds ago.

@@ -71,6 +71,7 @@ fn outlook(node_over_mebi: u64, pods_over_mebi: u64, pods: &[PodOutlook]) -> Out
         kubepods: Bounds::NEVER,
         grower: Grower::Unknown,
         pods,
+        pods_known: true,
         signs: Signs {
             present: true,
             heard_at: None,

@@ -43,6 +43,7 @@ fn quiet(readings: &[WallReading]) -> Decision<'_> {
         refusals: &[],
         passed_over: &[],
         ignored: &[],
+        kubelet: None,
         wake_in: Span::secs(1),
     }
 }

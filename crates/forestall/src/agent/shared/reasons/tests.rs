@@ -29,6 +29,7 @@ fn quiet() -> Decision<'static> {
         refusals: &[],
         passed_over: &[],
         ignored: &[],
+        kubelet: None,
         wake_in: Span::secs(1),
     }
 }
