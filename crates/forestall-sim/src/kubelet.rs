@@ -8,13 +8,15 @@ use forestall_decide::kubelet::{
 };
 use forestall_decide::{Bytes, Moment, PodUid, Span, WallKind};
 
-use crate::cast::NEVER;
+use crate::cast::{Container, NEVER};
 use crate::event::What;
 use crate::memory::{Line, Part};
 use crate::node::{HOST, Node};
 use crate::spec::Accounting;
 
-/// How old the pods' own figures are that the ranking goes by: cAdvisor reads them every ten seconds and more.
+/// How old the pods' own figures are that the ranking goes by: cAdvisor reads them every ten seconds and more
+/// (`POD_FIGURES_AGE_MAX` of the shadow kubelet). The first are read as soon as there is a cgroup, so nobody is ever unknown:
+/// whoever is younger is known by what it used at its start.
 const FIGURES_AGE: Span = Span::secs(10);
 
 /// One node's kubelet.
@@ -192,15 +194,15 @@ impl Node {
     /// Every active pod with the figures that the kubelet has of it; in the order of the node's pods.
     fn candidates(&self, now: Moment) -> Vec<Candidate> {
         let then = Moment(now.0.saturating_sub(FIGURES_AGE.0));
+        let figures = |container: &Container| {
+            let (memory, at) = container.memory_at(then.max(container.started));
+            memory.sum(&Part::WORKING_SET, at)
+        };
         let candidate = |pod: &crate::cast::Pod| Candidate {
             uid: PodUid(u128::from(pod.id)),
             priority: pod.spec.priority,
             request: pod.request.into(),
-            working_set: pod
-                .containers
-                .iter()
-                .any(|container| container.started <= then)
-                .then(|| pod.used(&Part::WORKING_SET, then)),
+            working_set: Some(pod.containers.iter().map(figures).sum()),
             critical: pod.is_critical(),
             grace: pod.spec.grace,
         };

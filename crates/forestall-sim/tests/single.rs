@@ -124,6 +124,20 @@ fn a_slow_leak_is_evicted_at_the_first_look_below_the_threshold() {
 }
 
 #[test]
+fn a_pod_that_has_just_started_is_known_by_what_it_used_at_its_start_and_not_evicted_first() {
+    let mut world = world(100, vec![pod("leak", 0, leak(1)), pod("calm", 100, Load::Steady)]);
+    world.duration = Span::secs(720);
+    let before = evictions(&run(&world, Options::default()))[0].2;
+    // Five seconds before the kubelet looks, with nothing and then at 1 MiB/s: over its request, and by less than the leak.
+    let mut young = pod("young", 0, leak(1));
+    young.start = Moment((before - 5000) * 1000);
+    world.pods.push(young);
+    let events = run(&world, Options::default());
+    let (_, name, after) = evictions(&events)[0];
+    assert_eq!((name, after), ("leak-0", before));
+}
+
+#[test]
 fn a_container_at_its_own_limit_is_killed_there_and_starts_again() {
     let mut spec = pod("leak", 0, leak(100));
     spec.containers[0].limit = Limit::Bytes(Bytes::mebi(200));
