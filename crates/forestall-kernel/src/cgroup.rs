@@ -1,4 +1,4 @@
-//! Control groups: where the memory hierarchy is mounted, what a path says, one open cgroup, and the tree of those that
+//! Control groups: where the memory hierarchy is mounted, what a path says and from where it is told, one open cgroup, and the tree of those that
 //! are followed.
 //!
 //! It refuses to write: nothing here changes a limit or moves a process. It refuses, too, to interpret figures: files
@@ -8,8 +8,10 @@ mod dir;
 mod hierarchy;
 mod identity;
 mod tree;
+mod vantage;
 
 pub use dir::{CgroupDir, GroupFile};
 pub use hierarchy::{Hierarchy, HierarchyError, Layout, Version};
 pub use identity::{ContainerIdentity, Identity, PodIdentity, PodUid, Qos, Runtime};
 pub use tree::{Bounds, Look, Node, Tree};
+pub use vantage::{Home, Vantage};

@@ -1,5 +1,6 @@
 //! Who the machine and we ourselves cannot do without, and where they live.
 
+use forestall_kernel::cgroup::{Home, Vantage};
 use forestall_kernel::file::Buffer;
 use forestall_kernel::parse::memory_path;
 use forestall_kernel::proc::ProcRoot;
@@ -18,7 +19,8 @@ pub(crate) struct Essentials {
 
 impl Essentials {
     /// Reads the chain of parents of `own` and where each of them lives.
-    pub(crate) fn read(proc: &ProcRoot, own: u32, buffer: &mut Buffer) -> Self {
+    pub(crate) fn read(proc: &ProcRoot, own: u32, vantage: &Vantage, buffer: &mut Buffer) -> Self {
+        let mut room = Vec::new();
         let mut essentials = Self {
             own,
             pids: Vec::with_capacity(ANCESTORS_MAX),
@@ -30,9 +32,10 @@ impl Essentials {
             let Ok(content) = process.read(ProcessFile::Cgroup, buffer) else {
                 continue;
             };
-            // From within a cgroup namespace of our own our path is `/`, which says nothing of where that is.
-            if let Some(path) =
-                memory_path(content).filter(|path| path.len() > 1 && !path.starts_with(b"/.."))
+            let shown = memory_path(content).unwrap_or_default();
+            // The root holds everybody, so that living there says nothing.
+            if let Home::Inside(path) = vantage.find_home(shown, &mut room)
+                && path.len() > 1
             {
                 essentials.paths.push(path.into());
             }

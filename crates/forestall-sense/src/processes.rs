@@ -4,7 +4,8 @@
 //! seconds, and the large ones, whose `status` is held open, are read in every sample. When a wall is near, all are read.
 //! While every wall is far away only new processes are looked at at once, and the known ones within a minute.
 //! In a cgroup whose growth the followed processes do not explain, its first processes are followed however small they are.
-//! Kernel threads and the processes of pods are passed over: which those are is decided once for each process.
+//! Kernel threads, the processes of pods and those whose cgroup cannot be placed (another cgroup namespace) are passed over:
+//! which those are is decided once for each process.
 
 mod comm;
 mod suspects;
@@ -12,7 +13,7 @@ mod view;
 
 use forestall_decide::{Bytes, Moment, ProcessId, ProcessSample, Protection, Span};
 use forestall_kernel::Error as KernelError;
-use forestall_kernel::cgroup::Identity;
+use forestall_kernel::cgroup::{Home, Identity};
 use forestall_kernel::file::{Buffer, HeldFile};
 use forestall_kernel::parse::{ProcStatus, memory_path};
 use forestall_kernel::process::{Process, ProcessFile};
@@ -48,7 +49,7 @@ const LOOKS_PER_SECOND_MIN: u64 = 32;
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     id: ProcessId,
-    /// A kernel thread, or in `kubepods`.
+    /// A kernel thread, in `kubepods`, or where nobody can say.
     is_passed_over: bool,
     is_kernel_thread: bool,
     pass: u64,
@@ -91,6 +92,8 @@ pub(crate) struct ProcessReader {
     kubelet_last_pass: bool,
     kubelet_this_pass: bool,
     buffer: Buffer,
+    /// Room for a path that has to be put together.
+    path: Vec<u8>,
 }
 
 impl ProcessReader {
@@ -108,6 +111,7 @@ impl ProcessReader {
             kubelet_last_pass: false,
             kubelet_this_pass: false,
             buffer: Buffer::with_capacity(16 * 1024),
+            path: Vec::new(),
         }
     }
 
@@ -346,9 +350,17 @@ impl ProcessReader {
             _ if is_kernel_thread => true,
             _ => {
                 let content = alive.read(ProcessFile::Cgroup, &mut self.buffer)?;
-                let path = memory_path(content).unwrap_or_default();
-                group = view.home_of(path);
-                Identity::of_path(path).is_in_kubepods()
+                let shown = memory_path(content).unwrap_or_default();
+                let is_in_pod = |path: &[u8]| Identity::of_path(path).is_in_kubepods();
+                match view.vantage.find_home(shown, &mut self.path) {
+                    Home::Inside(path) => {
+                        group = view.home_of(path);
+                        is_in_pod(path) || is_in_pod(shown)
+                    }
+                    Home::Elsewhere(path) => is_in_pod(path),
+                    // It may be a pod's, and then it must not be blamed or ended as one of the host's.
+                    Home::Unknown => true,
+                }
             }
         };
         self.note_seen(Seen {

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use forestall_decide::{Bytes, Moment, NodeSample, ProcessId, Sample, Span};
 use forestall_kernel::Error as KernelError;
-use forestall_kernel::cgroup::{Bounds, GroupFile, Hierarchy, HierarchyError, Tree, Version};
+use forestall_kernel::cgroup::{Bounds, GroupFile, Hierarchy, HierarchyError, Tree, Vantage, Version};
 use forestall_kernel::file::Buffer;
+use forestall_kernel::parse::memory_path;
 use forestall_kernel::proc::ProcRoot;
+use forestall_kernel::process::ProcessFile;
 use rustix::process::{Resource, getrlimit};
 
 use crate::capabilities::Capabilities;
@@ -28,6 +30,14 @@ const MOUNTINFO_BYTES_MAX: usize = 32 * 1024 * 1024;
 const DESCRIPTORS_SPARE: u64 = 256;
 /// While every wall is far away and there are no pods, the host's kills and new cgroups are looked for this often.
 const SELDOM_EVERY: Span = Span::secs(60);
+/// PID 1 lives outside of what is mounted.
+const ONLY_A_PART: &str = "only a part of the cgroup hierarchy is mounted here, and PID 1 does not live in it: the cgroups of the \
+    machine's processes cannot be seen, and whose home cannot be placed is never blamed or signalled; mount the host's \
+    /sys/fs/cgroup here (hostPath), or start this container in the host's cgroup namespace (--cgroupns=host)";
+/// The rest of the machine is seen, and only what shares a part of our own path is not.
+const NO_STANDPOINT: &str = "this process has a cgroup namespace of its own and is in none of the followed cgroups: whoever \
+    lives near it cannot be placed, and is never blamed or signalled as one of the host's; start it in the host's cgroup \
+    namespace (--cgroupns=host), or in its container's own cgroup";
 /// A followed cgroup holds its directory and two files.
 const DESCRIPTORS_PER_GROUP: u64 = 3;
 
@@ -37,6 +47,7 @@ pub struct Sensor {
     proc: ProcRoot,
     node: NodeReader,
     groups: Option<GroupReader>,
+    vantage: Vantage,
     traits: TraitReader,
     processes: ProcessReader,
     sample: Sample,
@@ -69,8 +80,12 @@ impl Sensor {
             ..Capabilities::default()
         };
         let bounds = affordable(config, &mut capabilities);
+        let mut vantage = Vantage::new(b"/");
         let groups = match find_hierarchy(config, &proc) {
-            Ok(hierarchy) => open_groups(&hierarchy, bounds, &mut capabilities),
+            Ok(hierarchy) => {
+                vantage = Vantage::new(&hierarchy.mount_root);
+                open_groups(&hierarchy, bounds, &mut capabilities)
+            }
             Err(error) => {
                 capabilities
                     .notes
@@ -86,11 +101,15 @@ impl Sensor {
                     .to_owned(),
             );
         }
+        let tree = groups.as_ref().map(GroupReader::tree);
+        let said = take_stand(&mut vantage, tree, &proc, own, &mut buffer);
+        capabilities.notes.extend(said.map(str::to_owned));
         let mut sensor = Self {
-            traits: TraitReader::new(Essentials::read(&proc, own, &mut buffer)),
+            traits: TraitReader::new(Essentials::read(&proc, own, &vantage, &mut buffer)),
             proc,
             node,
             groups,
+            vantage,
             processes: ProcessReader::new(ProcessBounds {
                 count_max: config.processes_max,
                 share_permille: config.process_share_permille,
@@ -150,6 +169,7 @@ impl Sensor {
             let view = View {
                 proc: &self.proc,
                 tree: self.groups.as_ref().map(GroupReader::tree),
+                vantage: &self.vantage,
                 groups: &sample.groups,
                 essentials: self.traits.essentials(),
                 total: sample.node.total,
@@ -234,21 +254,54 @@ impl Sensor {
 }
 
 fn find_hierarchy(config: &SenseConfig, proc: &ProcRoot) -> Result<Hierarchy, HierarchyError> {
-    if let Some(root) = &config.cgroup_root {
-        return Hierarchy::at(root, config.trusting);
-    }
+    let Some(root) = &config.cgroup_root else {
+        return read_mountinfo(proc, |content| Hierarchy::find(content, &config.prefix))?;
+    };
+    let mut hierarchy = Hierarchy::at(root, config.trusting)?;
+    // Where nobody can say what is mounted there, it is taken for the whole hierarchy.
+    let _ = read_mountinfo(proc, |content| hierarchy.learn_mount_root(content));
+    Ok(hierarchy)
+}
+
+fn read_mountinfo<T>(proc: &ProcRoot, read: impl FnOnce(&[u8]) -> T) -> Result<T, KernelError> {
     let mountinfo = proc.mountinfo()?;
     let mut buffer = Buffer::with_capacity(128 * 1024);
     loop {
         match mountinfo.read_into(&mut buffer) {
-            Ok(content) => return Hierarchy::find(content, &config.prefix),
+            Ok(content) => return Ok(read(content)),
             // A machine with thousands of mounts has a mountinfo of megabytes.
             Err(KernelError::Truncated { capacity, .. }) if capacity < MOUNTINFO_BYTES_MAX => {
                 buffer.enlarge(capacity * 2);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Finds out from where the paths of processes are told. Returns what is to be said where they cannot all be placed.
+fn take_stand(
+    vantage: &mut Vantage,
+    tree: Option<&Tree>,
+    proc: &ProcRoot,
+    own: u32,
+    buffer: &mut Buffer,
+) -> Option<&'static str> {
+    let tree = tree?;
+    let mut shown = |pid: u32| -> Option<Vec<u8>> {
+        let process = proc.process(pid).ok()?;
+        let content = process.read(ProcessFile::Cgroup, buffer).ok()?;
+        memory_path(content).map(<[u8]>::to_vec)
+    };
+    let (first, own) = (shown(1), shown(own));
+    if vantage.lacks_standpoint()
+        && let Some(own) = own
+    {
+        vantage.find_standpoint(tree, &own, buffer);
+    }
+    if first.is_some_and(|first| !vantage.check_first(&first)) {
+        return Some(ONLY_A_PART);
+    }
+    vantage.lacks_standpoint().then_some(NO_STANDPOINT)
 }
 
 fn open_groups(

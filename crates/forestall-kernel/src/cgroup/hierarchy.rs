@@ -93,12 +93,32 @@ pub struct Hierarchy {
     /// v2: whether the root hands the memory controller down (`cgroup.subtree_control`); without that no cgroup below
     /// it has figures. Always so on v1.
     pub hands_down_memory: bool,
+    /// What of it is mounted there, as `mountinfo` shows it to this process, unescaped: `/` for all of it, unless this process
+    /// has a cgroup namespace of its own.
+    pub mount_root: Vec<u8>,
 }
 
 impl Hierarchy {
     /// Finds it among the mounts of `mountinfo`. Of several, the one at or right below `prefix` (`/`, or `/host` where the
     /// host's file systems are mounted there) with the shortest path.
     pub fn find(mountinfo: &[u8], prefix: &Path) -> Result<Self, HierarchyError> {
+        let mut found = Self::find_mounted(mountinfo, prefix)?;
+        found.learn_mount_root(mountinfo);
+        Ok(found)
+    }
+
+    /// Reads in `mountinfo` what is mounted at its root. Where that names no such mount, it stays as it is.
+    pub fn learn_mount_root(&mut self, mountinfo: &[u8]) {
+        // The last mount at a place hides those before it.
+        let mount = mounts(mountinfo)
+            .filter(|mount| point_of(mount) == self.root)
+            .last();
+        if let Some(mount) = mount {
+            self.mount_root = unescape(mount.root).collect();
+        }
+    }
+
+    fn find_mounted(mountinfo: &[u8], prefix: &Path) -> Result<Self, HierarchyError> {
         let nearest = |wanted: &dyn Fn(&Mount<'_>) -> bool| {
             mounts(mountinfo)
                 .filter(|mount| wanted(mount))
@@ -118,6 +138,7 @@ impl Hierarchy {
                 layout: Layout::Unified,
                 root,
                 hands_down_memory,
+                mount_root: b"/".to_vec(),
             });
         }
         match (legacy, unified) {
@@ -133,6 +154,7 @@ impl Hierarchy {
                     layout,
                     root,
                     hands_down_memory: true,
+                    mount_root: b"/".to_vec(),
                 })
             }
             (None, Some(path)) => Err(HierarchyError::NoMemoryController { path }),
@@ -148,6 +170,7 @@ impl Hierarchy {
             layout,
             root: root.to_path_buf(),
             hands_down_memory,
+            mount_root: b"/".to_vec(),
         };
         if root.join("cgroup.controllers").exists() {
             if !trusting {
@@ -327,6 +350,20 @@ mod tests {
                 found: "nfs4".into()
             }
         );
+    }
+
+    #[test]
+    fn what_is_mounted_is_told_by_the_last_mount_there() {
+        let dir = unified("memory\n", "memory\n");
+        let shown = dir.path().display();
+        let line = |root: &str| format!("47 46 0:28 {root} {shown} rw - cgroup2 cgroup2 rw\n");
+        let mut found = Hierarchy::at(dir.path(), true).expect("v2");
+        assert_eq!(found.mount_root, b"/");
+        // A container's own mount, and the machine's over it.
+        found.learn_mount_root(format!("{}{}", line("/"), line("/../../a\\040b")).as_bytes());
+        assert_eq!(found.mount_root, b"/../../a b");
+        found.learn_mount_root(b"1 1 0:1 / /elsewhere rw - cgroup2 cgroup2 rw\n");
+        assert_eq!(found.mount_root, b"/../../a b");
     }
 
     #[test]

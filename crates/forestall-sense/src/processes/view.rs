@@ -1,7 +1,7 @@
 //! What is known of the machine when its processes are looked at.
 
 use forestall_decide::{Bytes, GroupId, GroupSample, Moment};
-use forestall_kernel::cgroup::Tree;
+use forestall_kernel::cgroup::{Tree, Vantage};
 use forestall_kernel::proc::ProcRoot;
 
 use crate::essentials::{Essentials, is_at_or_below};
@@ -11,6 +11,7 @@ use crate::essentials::{Essentials, is_at_or_below};
 pub(crate) struct View<'a> {
     pub(crate) proc: &'a ProcRoot,
     pub(crate) tree: Option<&'a Tree>,
+    pub(crate) vantage: &'a Vantage,
     pub(crate) groups: &'a [GroupSample],
     pub(crate) essentials: &'a Essentials,
     pub(crate) total: Bytes,
@@ -20,7 +21,7 @@ pub(crate) struct View<'a> {
 }
 
 impl View<'_> {
-    /// The deepest followed cgroup that `path` is in; `None` for the root.
+    /// The deepest followed cgroup that `path`, from the root of the hierarchy, is in; `None` for the root.
     pub(super) fn home_of(&self, path: &[u8]) -> Option<GroupId> {
         self.tree?
             .nodes()

@@ -5,6 +5,7 @@ mod figures;
 #[path = "../fixture/mod.rs"]
 mod fixture;
 mod glances;
+mod namespace;
 mod opening;
 mod processes;
 mod protection;

@@ -47,6 +47,7 @@ impl Fixture {
             layout: Layout::Unified,
             root: self.dir.path().to_path_buf(),
             hands_down_memory: true,
+            mount_root: b"/".to_vec(),
         };
         Tree::open(&hierarchy, bounds).expect("opened")
     }
