@@ -155,7 +155,15 @@ fn slice(duration: Span) -> Span {
 
 impl Node {
     /// Writes down this moment, if anybody wants it.
+    #[inline]
     pub(crate) fn record(&mut self, now: Moment) {
+        // Asked before and after whatever happens on a node, and almost always in vain.
+        if self.recorder.is_some() {
+            self.record_row(now);
+        }
+    }
+
+    fn record_row(&mut self, now: Moment) {
         if let Some(mut recorder) = self.recorder.take() {
             recorder.see(self.row(recorder.kinds, now));
             self.recorder = Some(recorder);

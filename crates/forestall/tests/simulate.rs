@@ -316,3 +316,26 @@ fn page_of_seed(source: &str, seed: &str) -> String {
     let output = run(&[source, "-o", "html", "--seed", seed, "--checkers"]);
     text(&output.stdout).to_owned()
 }
+
+#[test]
+fn of_many_nodes_those_are_shown_on_which_somebody_died() {
+    // More than are watched at once, so that the curves take a second run.
+    let many = "\
+title: many
+duration: 3m
+nodes:
+  - { name: w, count: 70, memory: 1000Mi }
+pods:
+  - { name: leak, node: 66, owner: nobody, containers: [{ name: app, load: { leak: { rate: 10Mi/s } } }] }
+  - { name: calm, node: each, containers: [{ name: app, base: 50Mi }] }
+";
+    let page = page(many, &[]);
+    elements(&page);
+    assert!(page.contains("All 70 nodes") && page.contains("<h2 id=\"n66\">Node w-66</h2>"));
+    assert_eq!(
+        page.matches("<h2 id=\"n").count(),
+        1,
+        "nothing happens on the others"
+    );
+    assert!(page.contains("kubelet evicts leak-0"));
+}

@@ -182,20 +182,42 @@ fn watch_at_first(world: &World, wanted: bool) -> Vec<u32> {
     }
 }
 
-/// The nodes on which most died in all runs together, in order of their numbers.
+/// The nodes on which most died in all runs together, and of equals those that came lowest, in order of their numbers. Where
+/// anybody died, nodes without a death are shown only if there is room for all.
 fn worst(world: &World, runs: &[Run]) -> Vec<u32> {
-    let deaths = |node: u32| -> u64 {
-        let of = |run: &Run| run.report.tally.by_node.get(&node).copied().unwrap_or(0);
-        runs.iter().map(of).sum()
-    };
-    let mut nodes: Vec<(u64, u32)> = (0..)
+    let mut nodes: Vec<(u64, u64, u32)> = (0..)
         .take(world.nodes.len())
-        .map(|node| (deaths(node), node))
+        .map(|node| (deaths(runs, node), lowest(runs, node), node))
         .collect();
-    nodes.sort_by_key(|(deaths, node)| (std::cmp::Reverse(*deaths), *node));
-    let mut shown: Vec<u32> = nodes.into_iter().take(CURVES_MAX).map(|(_, node)| node).collect();
+    nodes.sort_by_key(|(deaths, lowest, node)| (std::cmp::Reverse(*deaths), *lowest, *node));
+    let calm = nodes.first().is_none_or(|(deaths, ..)| *deaths == 0);
+    if nodes.len() > CURVES_MAX && !calm {
+        nodes.retain(|(deaths, ..)| *deaths > 0);
+    }
+    let mut shown: Vec<u32> = nodes
+        .into_iter()
+        .take(CURVES_MAX)
+        .map(|(.., node)| node)
+        .collect();
     shown.sort_unstable();
     shown
+}
+
+/// How many died on a node, in all runs.
+fn deaths(runs: &[Run], node: u32) -> u64 {
+    let of = |run: &Run| run.report.tally.by_node.get(&node).copied().unwrap_or(0);
+    runs.iter().map(of).sum()
+}
+
+/// The least that was available on a node in any run, as far as it was watched.
+fn lowest(runs: &[Run], node: u32) -> u64 {
+    let rows = runs
+        .iter()
+        .flat_map(|run| &run.report.curves.nodes)
+        .filter(|curve| curve.node == node)
+        .flat_map(|curve| &curve.rows);
+    let seen = rows.map(|row| row.kubelet_available.unwrap_or(row.kernel_available).0);
+    seen.min().unwrap_or(u64::MAX)
 }
 
 fn variants(args: &SimulateArgs, source: &Source) -> anyhow::Result<Vec<Variant>> {

@@ -27,7 +27,7 @@ pub(super) fn section(out: &mut String, world: &World, shown: &[u32], runs: &[Ru
     if shown.len() < world.nodes.len() {
         let _ = writeln!(
             out,
-            "<p class=\"faint\">Below, {} of them have curves of their own: those on which most died, and of equals the first.</p>",
+            "<p class=\"faint\">Below, {} of them with curves of their own: where most died, and of equals those that came lowest.</p>",
             shown.len()
         );
     }
