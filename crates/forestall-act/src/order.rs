@@ -128,6 +128,11 @@ pub enum Note {
         /// Its process ID.
         pid: u32,
     },
+    /// The target process lives outside of our cgroup namespace, and its home is not known: it may be a pod's.
+    OutOfSight {
+        /// Its process ID.
+        pid: u32,
+    },
     /// The target is a cgroup that is never killed as a whole.
     NotAContainer,
     /// The action does not fit its place, such as a reclaim from a process.

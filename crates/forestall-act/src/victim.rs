@@ -9,7 +9,7 @@ use forestall_decide::{Bytes, GroupKind, ProcessId, Protection};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use self::member::{Members, is_at_home};
+use self::member::{Members, Whereabouts, find_process};
 use crate::group;
 use crate::kill::Seen;
 use crate::order::{CgroupPlace, Note, Place, ProcessName};
@@ -272,9 +272,10 @@ impl Hands {
         // Last, so that the least time passes between this look and the signal.
         let directory =
             ProcessDir::open(self.proc_root.as_fd(), id.pid).map_err(|error| lost(process::gone(error)))?;
-        match is_at_home(&directory, id, home, &mut self.members) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Refusal::Moved(id.pid)),
+        match find_process(&directory, id, home, &mut self.members) {
+            Ok(Whereabouts::AtHome) => Ok(()),
+            Ok(Whereabouts::Moved) => Err(Refusal::Moved(id.pid)),
+            Ok(Whereabouts::OutOfSight) => Err(Refusal::Vetoed(Note::OutOfSight { pid: id.pid })),
             Err(error) => Err(lost(error)),
         }
     }

@@ -30,6 +30,15 @@ pub(crate) fn names_a_pod(text: &[u8]) -> bool {
     whole_lines(text).any(|line| line.windows(8).any(|name| name == b"kubepods"))
 }
 
+/// Whether it lies outside of our cgroup namespace, so that what stands there does not say whose it is: the hierarchy that
+/// Whether in any hierarchy it lies outside of our cgroup namespace: then what stands there does not say whose it is.
+pub(crate) fn is_out_of_sight(text: &[u8]) -> bool {
+    whole_lines(text).any(|line| {
+        let path = line.splitn(3, |byte| *byte == b':').nth(2);
+        path.is_some_and(|path| is_at_or_below(path, b"/.."))
+    })
+}
+
 /// The path in the hierarchy whose controllers are meant.
 fn path_with(text: &[u8], is_meant: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
     whole_lines(text).find_map(|line| {
@@ -49,18 +58,20 @@ fn whole_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Whether `path`, without the steps up at its beginning, is a tail of `place` or lies below one. Of nothing but the root
 /// nothing can be said.
 fn begins_with_a_tail_of(path: &[u8], place: &[u8]) -> bool {
-    let is_at_or_below = |above: &[u8], path: &[u8]| {
-        path.strip_prefix(above)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-    };
     let mut path = path;
-    while is_at_or_below(b"/..", path) {
+    while is_at_or_below(path, b"/..") {
         path = path.get(3..).unwrap_or_default();
     }
     let slashes = place.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     slashes
         .filter_map(|(at, _)| place.get(at..))
-        .any(|tail| tail.len() > 1 && is_at_or_below(tail, path))
+        .any(|tail| tail.len() > 1 && is_at_or_below(path, tail))
+}
+
+/// Whether `path` is `above` or lies below it.
+fn is_at_or_below(path: &[u8], above: &[u8]) -> bool {
+    path.strip_prefix(above)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 #[cfg(test)]
@@ -133,6 +144,24 @@ mod tests {
     fn a_name_may_hold_colons() {
         let odd = place("/sys/fs/cgroup/system.slice/a:b::c.service", CgroupVersion::V2);
         assert!(is_in("0::/system.slice/a:b::c.service\n", &odd));
+    }
+
+    #[test]
+    fn what_lies_outside_of_the_namespace_is_out_of_sight() {
+        // A pod's, in the layout of cgroupfs, as the agent of another pod is shown it; and one of the root itself.
+        for away in ["0::/../../pod2/c2\n", "9:pids:/\n4:memory:/../..\n0::/\n"] {
+            assert!(is_out_of_sight(away.as_bytes()), "{away:?}");
+            assert!(!names_a_pod(away.as_bytes()), "{away:?}");
+        }
+        for here in [
+            "0::/system.slice/a.service\n",
+            "0::/..odd\n",
+            "0::/a/../b\n",
+            "0::/\n",
+            "",
+        ] {
+            assert!(!is_out_of_sight(here.as_bytes()), "{here:?}");
+        }
     }
 
     #[test]

@@ -51,26 +51,77 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Where a process is found that was chosen as one of the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// Where it was, or where that is unknown outside the pods.
+    AtHome,
+    /// In another cgroup, or in a pod's.
+    Moved,
+    /// Outside of our cgroup namespace, and its home is unknown: nobody can say whose it is.
+    OutOfSight,
+}
+
 /// Whether a process of the host still lives at `home`, or, where that is unknown, anywhere outside the pods. `ESRCH`: it is
 /// gone, or exits and has left its cgroup already.
-pub(super) fn is_at_home(
+pub(super) fn find_process(
     directory: &ProcessDir,
     id: ProcessId,
     home: Option<&CgroupPlace>,
     pids: &mut Vec<u32>,
-) -> Result<bool> {
+) -> Result<Whereabouts> {
     let mut buffer = [0; file::BUFFER_BYTES];
     let read = directory.cgroup(&mut buffer);
-    let is_there = match (read, home) {
-        (Ok(text), _) if process::names_a_pod(text) => false,
-        (_, Some(home)) => Members::of(home, pids).hold(directory, id.pid)?,
+    let found = match (read, home) {
+        (Ok(text), _) if process::names_a_pod(text) => Whereabouts::Moved,
+        (_, Some(home)) => {
+            if Members::of(home, pids).hold(directory, id.pid)? {
+                Whereabouts::AtHome
+            } else {
+                Whereabouts::Moved
+            }
+        }
+        (Ok(text), None) if process::is_out_of_sight(text) => Whereabouts::OutOfSight,
         // A kernel without cgroups has no such file; of a process that is gone there is none either, as is seen below.
-        (Ok(_) | Err(Errno::NOENT), None) => true,
+        (Ok(_) | Err(Errno::NOENT), None) => Whereabouts::AtHome,
         (Err(error), None) => return Err(process::gone(error)),
     };
     let now = directory.facts().map_err(process::gone)?;
-    if now.id != id || (!is_there && now.exiting) {
+    if now.id != id || (found != Whereabouts::AtHome && now.exiting) {
         return Err(Errno::SRCH);
     }
-    Ok(is_there)
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::fd::AsFd;
+
+    /// Where a process with this `/proc/PID/cgroup` is found whose home is unknown.
+    fn found(cgroup: &str) -> Result<Whereabouts> {
+        let proc_root = tempfile::tempdir().expect("a directory");
+        let dir = proc_root.path().join("77");
+        fs::create_dir(&dir).expect("a directory");
+        let stat = "77 (leak) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 9 1\n";
+        fs::write(dir.join("stat"), stat).expect("a file");
+        fs::write(dir.join("cgroup"), cgroup).expect("a file");
+        let proc_root = fs::File::open(proc_root.path()).expect("a directory");
+        let directory = ProcessDir::open(proc_root.as_fd(), 77).expect("a directory");
+        let id = ProcessId {
+            pid: 77,
+            start_ticks: 5,
+        };
+        find_process(&directory, id, None, &mut Vec::new())
+    }
+
+    #[test]
+    fn without_a_home_only_who_is_in_sight_and_in_no_pod_is_the_hosts() {
+        assert_eq!(found("0::/system.slice/a.service\n"), Ok(Whereabouts::AtHome));
+        assert_eq!(found("0::/\n"), Ok(Whereabouts::AtHome));
+        assert_eq!(found("0::/kubepods/burstable/pod2/c2\n"), Ok(Whereabouts::Moved));
+        // The same pod as another pod's agent is shown it.
+        assert_eq!(found("0::/../../pod2/c2\n"), Ok(Whereabouts::OutOfSight));
+    }
 }

@@ -40,7 +40,7 @@ impl NoteBody {
                 body.protection = Some(words::protection(protection));
             }
             Note::ProtectedGroup { protection } => body.protection = Some(words::protection(protection)),
-            Note::Moved { pid } => body.pid = Some(pid),
+            Note::Moved { pid } | Note::OutOfSight { pid } => body.pid = Some(pid),
             Note::TermRefused(errno) => body.term_errno = Some(errno),
             Note::None
             | Note::NotAContainer
@@ -59,6 +59,7 @@ const fn label(note: Note) -> Option<&'static str> {
         Note::Protected { .. } => "protected-process",
         Note::ProtectedGroup { .. } => "protected-cgroup",
         Note::Moved { .. } => "moved",
+        Note::OutOfSight { .. } => "out-of-sight",
         Note::NotAContainer => "not-a-container",
         Note::Misplaced => "misplaced",
         Note::ForeignProc => "foreign-proc",
@@ -96,6 +97,9 @@ pub(super) fn sentence(note: Note) -> String {
             format!("its cgroup or one above it is marked ({why})")
         }
         Note::Moved { pid } => format!("process {pid} lives in another cgroup by now"),
+        Note::OutOfSight { pid } => format!(
+            "process {pid} lives outside of this process's cgroup namespace, and nobody can say whose it is (--cgroupns=host)"
+        ),
         Note::NotAContainer => "it is no container, and nothing else is ended as a whole".to_owned(),
         Note::Misplaced => "that cannot be done to a target of this kind".to_owned(),
         Note::ForeignProc => {
