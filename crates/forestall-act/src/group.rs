@@ -40,6 +40,31 @@ fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<u32>, depth_left: usize) -> Resul
         Ok(()) | Err(Errno::OPNOTSUPP) => {}
         Err(error) => return Err(error),
     }
+    visit_children(dir, &mut |child| {
+        let depth_left = depth_left.checked_sub(1).ok_or(Errno::TOOBIG)?;
+        collect(child, pids, depth_left).map(drop)
+    })
+}
+
+/// Whether somebody has opted out a cgroup below this one: whatever is done to all of this one is done to that, too.
+pub(crate) fn has_opted_out_below(place: &CgroupPlace) -> Result<bool> {
+    fn look(dir: BorrowedFd<'_>, found: &mut bool, depth_left: usize) -> Result<bool> {
+        visit_children(dir, &mut |child| {
+            let depth_left = depth_left.checked_sub(1).ok_or(Errno::TOOBIG)?;
+            *found = *found || mark::is_opted_out(child)?;
+            if *found {
+                return Ok(());
+            }
+            look(child, found, depth_left).map(drop)
+        })
+    }
+    let mut found = false;
+    look(place.dir.as_fd(), &mut found, DEPTH_MAX)?;
+    Ok(found)
+}
+
+/// Hands every cgroup right below to `visit`; one that is removed meanwhile is none. Returns whether there is any.
+fn visit_children(dir: BorrowedFd<'_>, visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<()>) -> Result<bool> {
     let mut buffer = [MaybeUninit::uninit(); 2048];
     let mut entries = RawDir::new(file::open_dir(dir, c".")?, &mut buffer);
     let mut has_children = false;
@@ -50,13 +75,10 @@ fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<u32>, depth_left: usize) -> Resul
             continue;
         }
         has_children = true;
-        if depth_left == 0 {
-            return Err(Errno::TOOBIG);
-        }
         match file::open_dir(dir, name) {
-            Ok(child) => match collect(child.as_fd(), pids, depth_left - 1) {
+            Ok(child) => match visit(child.as_fd()) {
                 // Removed while it was being looked at: nobody was in it.
-                Ok(_) | Err(Errno::NOENT | Errno::NODEV) => {}
+                Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
                 Err(error) => return Err(error),
             },
             Err(Errno::NOENT) => {}

@@ -133,6 +133,11 @@ pub enum Note {
         /// Its process ID.
         pid: u32,
     },
+    /// Proc hides this process of the target's (`hidepid=`, `proc(5)`), so that nobody can say who it is.
+    Hidden {
+        /// Its process ID.
+        pid: u32,
+    },
     /// The target is a cgroup that is never killed as a whole.
     NotAContainer,
     /// The action does not fit its place, such as a reclaim from a process.

@@ -163,6 +163,12 @@ pub(crate) fn hold(proc_root: BorrowedFd<'_>, id: ProcessId) -> Result<(ProcessD
     }
 }
 
+/// Whether the system calls know a process of this number, whatever proc says.
+pub(crate) fn exists(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).is_ok())
+}
+
 /// A process that vanished shows as a missing directory or as `ESRCH`, depending on when it did.
 pub(crate) fn gone(error: Errno) -> Errno {
     if error == Errno::NOENT { Errno::SRCH } else { error }

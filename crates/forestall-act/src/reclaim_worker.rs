@@ -207,14 +207,17 @@ impl ReclaimWorker {
     }
 }
 
-/// How the reclaim ends where somebody has opted out the cgroup; one that cannot be asked is left alone as well.
+/// How the reclaim ends where somebody has opted out the cgroup, one above it or one below; one that cannot be asked is left alone as well.
 fn spared(place: &CgroupPlace) -> Option<(OutcomeKind, Note)> {
-    match group::has_opted_out(place) {
+    let is_spared =
+        group::has_opted_out(place).and_then(|is_spared| Ok(is_spared || group::has_opted_out_below(place)?));
+    match is_spared {
         Ok(false) => None,
         Ok(true) => {
             let protection = Protection::OptedOut;
             Some((OutcomeKind::Vetoed, Note::ProtectedGroup { protection }))
         }
+        Err(Errno::NOENT | Errno::NODEV) => Some((OutcomeKind::Gone, Note::None)),
         Err(error) => Some((OutcomeKind::Failed(error.raw_os_error()), Note::None)),
     }
 }

@@ -252,7 +252,12 @@ impl Hands {
             self.living.push((facts.id, facts.resident_pages));
         }
         // Last, so that the least time passes between this look and the signal.
-        check_marks(place)
+        check_marks(place)?;
+        if has_children && group::has_opted_out_below(place).map_err(lost)? {
+            let protection = Protection::OptedOut;
+            return Err(Refusal::Vetoed(Note::ProtectedGroup { protection }));
+        }
+        Ok(())
     }
 
     fn own_line(&self) -> Result<OwnLine, Refusal> {
@@ -323,9 +328,20 @@ fn check(proc_root: &OwnedFd, pid: u32, own: &OwnLine, node_agents: bool) -> Res
         // It lives in a PID namespace that is not ours, so that nobody can say who it is.
         return Err(protected(ProcessName::default(), Protection::Essential));
     }
-    let seen = ProcessDir::open(proc_root.as_fd(), pid)
-        .and_then(|directory| Ok((directory.facts()?, directory.oom_score_adj()?)));
-    match seen.map_err(process::gone) {
+    let look = || {
+        ProcessDir::open(proc_root.as_fd(), pid)
+            .and_then(|directory| Ok((directory.facts()?, directory.oom_score_adj()?)))
+            .map_err(process::gone)
+    };
+    let mut seen = look();
+    if seen == Err(Errno::SRCH) && process::exists(pid) {
+        // Looked at once more: the number may have been given to somebody else in between.
+        seen = look();
+        if seen == Err(Errno::SRCH) && process::exists(pid) {
+            return Err(Refusal::Vetoed(Note::Hidden { pid }));
+        }
+    }
+    match seen {
         Ok((facts, oom_score_adj)) => match protection_of(&facts, oom_score_adj, own, node_agents) {
             Some(protection) => Err(protected(facts.name, protection)),
             None if facts.zombie => Ok(None),

@@ -76,7 +76,7 @@ fn open_above(dir: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
 }
 
 /// Opting out is done under either name.
-fn is_opted_out(dir: BorrowedFd<'_>) -> Result<bool> {
+pub(super) fn is_opted_out(dir: BorrowedFd<'_>) -> Result<bool> {
     Ok(is_set(dir, c"user.forestall", b"never")? || is_set(dir, c"trusted.forestall", b"never")?)
 }
 

@@ -40,7 +40,7 @@ impl NoteBody {
                 body.protection = Some(words::protection(protection));
             }
             Note::ProtectedGroup { protection } => body.protection = Some(words::protection(protection)),
-            Note::Moved { pid } | Note::OutOfSight { pid } => body.pid = Some(pid),
+            Note::Moved { pid } | Note::OutOfSight { pid } | Note::Hidden { pid } => body.pid = Some(pid),
             Note::TermRefused(errno) => body.term_errno = Some(errno),
             Note::None
             | Note::NotAContainer
@@ -60,6 +60,7 @@ const fn label(note: Note) -> Option<&'static str> {
         Note::ProtectedGroup { .. } => "protected-cgroup",
         Note::Moved { .. } => "moved",
         Note::OutOfSight { .. } => "out-of-sight",
+        Note::Hidden { .. } => "hidden",
         Note::NotAContainer => "not-a-container",
         Note::Misplaced => "misplaced",
         Note::ForeignProc => "foreign-proc",
@@ -100,6 +101,7 @@ pub(super) fn sentence(note: Note) -> String {
         Note::OutOfSight { pid } => format!(
             "process {pid} lives outside of this process's cgroup namespace, and nobody can say whose it is (--cgroupns=host)"
         ),
+        Note::Hidden { pid } => format!("proc hides process {pid} (hidepid), and nobody can say who it is"),
         Note::NotAContainer => "it is no container, and nothing else is ended as a whole".to_owned(),
         Note::Misplaced => "that cannot be done to a target of this kind".to_owned(),
         Note::ForeignProc => {

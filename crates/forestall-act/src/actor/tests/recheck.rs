@@ -236,3 +236,68 @@ fn a_delegated_cgroup_gives_its_cache_back() {
     assert_eq!(handle.submit(reclaim_from(place)), Ok(()));
     assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Done);
 }
+
+#[test]
+fn what_was_opted_out_within_a_container_spares_the_container() {
+    let (handle, child) = (start(), child(":"));
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[], CgroupVersion::V2);
+    let inner = root.path().join("a/b");
+    fs::create_dir_all(&inner).expect("directories");
+    fs::write(root.path().join("a/cgroup.procs"), "").expect("a file");
+    fs::write(inner.join("cgroup.procs"), format!("{}\n", child.id())).expect("a file");
+    for file in ["cgroup.kill", "memory.reclaim"] {
+        fs::write(root.path().join(file), "").expect("a file");
+    }
+    mark(&inner, "user.forestall", b"never");
+    let kill = order(1, Span::default(), Place::Cgroup(place.clone()));
+    for (id, mut order) in [(1, kill), (2, reclaim_from(place))] {
+        order.action.id = ActionId(id);
+        assert_eq!(handle.submit(order), Ok(()));
+        let report = wait_for(&handle, id).0;
+        let opted_out = Note::ProtectedGroup {
+            protection: Protection::OptedOut,
+        };
+        assert_eq!(
+            (report.outcome.kind, report.note),
+            (OutcomeKind::Vetoed, opted_out)
+        );
+    }
+    for file in ["cgroup.kill", "memory.reclaim"] {
+        assert_eq!(fs::read(root.path().join(file)).expect("the file"), b"");
+    }
+    assert_lives(child);
+}
+
+#[test]
+fn whom_proc_hides_is_not_taken_for_gone() {
+    let child = child(":");
+    // A proc file system that knows this process alone, as one mounted with hidepid=2 does (proc(5)).
+    let proc_root = tempfile::tempdir().expect("a directory");
+    let own = std::process::id().to_string();
+    let dir = proc_root.path().join(&own);
+    fs::create_dir(&dir).expect("a directory");
+    std::os::unix::fs::symlink(&own, proc_root.path().join("self")).expect("a link");
+    for file in ["status", "stat"] {
+        fs::write(
+            dir.join(file),
+            fs::read(Path::new("/proc/self").join(file)).expect("/proc"),
+        )
+        .expect("a file");
+    }
+    let config = ActConfig {
+        proc_root: proc_root.path().into(),
+        ..ActConfig::default()
+    };
+    let handle = Actor::start(&config).expect("three threads");
+    let root = tempfile::tempdir().expect("a directory");
+    let place = fake_group(root.path(), &[child.id()], CgroupVersion::V2);
+    fs::write(root.path().join("cgroup.kill"), "").expect("a file");
+    let kill = order(1, Span::default(), Place::Cgroup(place));
+    assert_eq!(handle.submit(kill), Ok(()));
+    let report = wait_for(&handle, 1).0;
+    let hidden = Note::Hidden { pid: child.id() };
+    assert_eq!((report.outcome.kind, report.note), (OutcomeKind::Vetoed, hidden));
+    assert_eq!(fs::read(root.path().join("cgroup.kill")).expect("the file"), b"");
+    assert_lives(child);
+}
