@@ -45,11 +45,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn time_a_day(release: &Path) -> Result<()> {
+/// Makes up a day of a full node, as a trace that is to be removed again.
+pub(crate) fn make_a_day() -> Result<PathBuf> {
     let example = ["-p", "forestall-trace", "--release", "--example", "synthetic"];
     let writer = build(&example, "release/examples", "synthetic")?;
     let trace = shell::target_directory()?.join("day.ftr");
     shell::run(Command::new(writer).arg(&trace).args([PODS, SECONDS]))?;
+    Ok(trace)
+}
+
+fn time_a_day(release: &Path) -> Result<()> {
+    let trace = make_a_day()?;
     let size = std::fs::metadata(&trace)
         .context("looking at the made-up trace")?
         .len();
@@ -63,7 +69,8 @@ fn time_a_day(release: &Path) -> Result<()> {
     std::fs::remove_file(&trace).with_context(|| format!("removing {}", trace.display()))
 }
 
-fn build(arguments: &[&str], folder: &str, name: &str) -> Result<PathBuf> {
+/// Builds something and says where it lies.
+pub(crate) fn build(arguments: &[&str], folder: &str, name: &str) -> Result<PathBuf> {
     let arguments: Vec<&str> = std::iter::once("build")
         .chain(arguments.iter().copied())
         .collect();

@@ -20,7 +20,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Span::secs(hours.parse::<u64>()? * 3600),
         policy,
     );
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // The promise is about two processors.
+    let threads = std::thread::available_parallelism()
+        .map_or(1, std::num::NonZero::get)
+        .min(2);
     let options = RunOptions {
         threads,
         ..RunOptions::default()

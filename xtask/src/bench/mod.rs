@@ -12,6 +12,7 @@ use anyhow::Result;
 use crate::budget;
 
 mod daemon;
+mod fleet;
 mod floor;
 mod guard;
 mod idle;
@@ -31,22 +32,12 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Measures everything that this machine allows, or with `--only` some rows of it; `--write` keeps the figures.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let wanted = Wanted::parse(arguments)?;
-    let binary = budget::build_static()?;
     let mut report = Report::of_this_machine()?;
-    if wanted.measures(Measurement::Idle) {
-        idle::measure(&binary, &mut report)?;
+    if wanted.measures(Measurement::Fleet) {
+        fleet::measure(&mut report)?;
     }
-    if wanted.measures(Measurement::Guard) {
-        guard::measure(&binary, &mut report)?;
-    }
-    if wanted.measures(Measurement::Look) {
-        look::measure(&mut report)?;
-    }
-    if wanted.measures(Measurement::Reaction) {
-        reaction::measure(&binary, &mut report)?;
-    }
-    if wanted.measures(Measurement::Thrash) {
-        thrash::measure(&binary, &mut report);
+    if wanted.measures_the_binary() {
+        measure_the_binary(&wanted, &mut report)?;
     }
     report.keep_rows(|row| wanted.shows(row));
     println!("{}", report.render());
@@ -58,4 +49,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What is measured of the binary that ships.
+fn measure_the_binary(wanted: &Wanted, report: &mut Report) -> Result<()> {
+    let binary = budget::build_static()?;
+    if wanted.measures(Measurement::Replay) {
+        fleet::measure_replay(&binary, report)?;
+    }
+    if wanted.measures(Measurement::Idle) {
+        idle::measure(&binary, report)?;
+    }
+    if wanted.measures(Measurement::Guard) {
+        guard::measure(&binary, report)?;
+    }
+    if wanted.measures(Measurement::Look) {
+        look::measure(report)?;
+    }
+    if wanted.measures(Measurement::Reaction) {
+        reaction::measure(&binary, report)?;
+    }
+    if wanted.measures(Measurement::Thrash) {
+        thrash::measure(&binary, report);
+    }
+    Ok(())
 }

@@ -133,6 +133,34 @@ impl Report {
         });
     }
 
+    /// A piece of work against its ceiling: how long it took, and how much of the processors. Where it took too long only for
+    /// want of processors, of which it can use `threads` at once, this machine was not calm.
+    pub(super) fn work(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        wall: Duration,
+        cpu: Duration,
+        threads: u32,
+        wall_max: Duration,
+    ) {
+        self.rows.push(Row {
+            name,
+            what: what.to_owned(),
+            measured: format!("{:.1} s", wall.as_secs_f64()),
+            beside: format!("{:.1} s of a processor", cpu.as_secs_f64()),
+            figure: format!("{:.1} s", wall.as_secs_f64()),
+            target: format!("≤ {wall_max:?}"),
+            verdict: if wall <= wall_max {
+                Verdict::Pass
+            } else if cpu <= wall_max * threads {
+                Verdict::Disturbed
+            } else {
+                Verdict::Fail
+            },
+        });
+    }
+
     /// A time that no target is about.
     pub(super) fn told(&mut self, name: &'static str, what: &str, ours: Duration, theirs: Duration) {
         self.rows.push(Row {
@@ -302,6 +330,27 @@ mod tests {
         assert!(text.contains("| PASS |") && met, "{text}");
         // A figure that would pass is no pass either where the machine was busy.
         assert!(of(12, 16).0.contains("| disturbed |"));
+    }
+
+    #[test]
+    fn work_that_had_to_wait_for_processors_has_no_verdict_and_too_much_work_has() {
+        let verdict = |wall, cpu, threads| {
+            let mut report = empty();
+            let seconds = Duration::from_secs;
+            report.work(
+                "fleet-engine",
+                "x",
+                seconds(wall),
+                seconds(cpu),
+                threads,
+                seconds(60),
+            );
+            report.render()
+        };
+        assert!(verdict(60, 120, 2).contains("| PASS |"));
+        assert!(verdict(61, 120, 2).contains("| disturbed |"));
+        assert!(verdict(61, 121, 2).contains("| FAIL |"));
+        assert!(verdict(61, 61, 1).contains("| FAIL |"));
     }
 
     #[test]

@@ -11,10 +11,12 @@ pub(super) enum Measurement {
     Look,
     Reaction,
     Thrash,
+    Fleet,
+    Replay,
 }
 
 /// Every row, in the order of the table.
-const ALL: [(&str, Measurement); 9] = [
+const ALL: [(&str, Measurement); 14] = [
     ("binary-size", Measurement::Idle),
     ("rss", Measurement::Idle),
     ("idle-cpu", Measurement::Idle),
@@ -24,6 +26,11 @@ const ALL: [(&str, Measurement); 9] = [
     ("reaction-p99", Measurement::Reaction),
     ("reaction-longest", Measurement::Reaction),
     ("reaction-thrash", Measurement::Thrash),
+    ("fleet-kubelet", Measurement::Fleet),
+    ("fleet-engine", Measurement::Fleet),
+    ("fleet-linear", Measurement::Fleet),
+    ("fleet-rss", Measurement::Fleet),
+    ("replay-day", Measurement::Replay),
 ];
 
 /// What a run is asked for.
@@ -71,6 +78,14 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Whether anything is asked for that the shipped binary has to be built for.
+    pub(super) fn measures_the_binary(&self) -> bool {
+        ALL.iter()
+            .any(|(row, from)| *from != Measurement::Fleet && self.shows(row))
+    }
+}
+
 fn row_named(name: &str) -> Result<&'static str> {
     let names = ALL.map(|(row, _)| row);
     match names.into_iter().find(|row| *row == name) {
@@ -103,6 +118,8 @@ mod tests {
         assert!(wanted.measures(Measurement::Thrash) && wanted.measures(Measurement::Idle));
         assert!(!wanted.measures(Measurement::Reaction) && !wanted.measures(Measurement::Guard));
         assert!(wanted.shows("rss") && !wanted.shows("idle-cpu"));
+        assert!(wanted.measures_the_binary());
+        assert!(!parse(&["--only", "fleet-engine"]).unwrap().measures_the_binary());
     }
 
     #[test]
