@@ -6,7 +6,7 @@
 
 mod home;
 
-pub(crate) use home::{is_out_of_sight, names, names_a_pod};
+pub(crate) use home::{is_out_of_sight, names, names_a_pod, path_below};
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

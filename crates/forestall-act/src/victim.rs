@@ -9,7 +9,7 @@ use forestall_decide::{Bytes, GroupKind, ProcessId, Protection};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use self::member::{Members, Whereabouts, find_process};
+use self::member::{Members, Whereabouts, cgroup_of, find_process};
 use crate::group;
 use crate::kill::Seen;
 use crate::order::{CgroupPlace, Note, Place, ProcessName};
@@ -271,12 +271,12 @@ impl Hands {
             Some(found) if found.id == id => {}
             _ => return Err(Refusal::Gone),
         }
-        if let Some(home) = home {
-            check_marks(home)?;
-        }
-        // Last, so that the least time passes between this look and the signal.
         let directory =
             ProcessDir::open(self.proc_root.as_fd(), id.pid).map_err(|error| lost(process::gone(error)))?;
+        if let Some(home) = home {
+            check_marks(cgroup_of(&directory, home).as_ref().unwrap_or(home))?;
+        }
+        // Last, so that the least time passes between this look and the signal.
         match find_process(&directory, id, home, &mut self.members) {
             Ok(Whereabouts::AtHome) => Ok(()),
             Ok(Whereabouts::Moved) => Err(Refusal::Moved(id.pid)),

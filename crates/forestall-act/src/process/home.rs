@@ -13,6 +13,12 @@ use crate::order::{CgroupPlace, CgroupVersion};
 
 /// Whether this `/proc/PID/cgroup` names the cgroup or one below it.
 pub(crate) fn names(text: &[u8], place: &CgroupPlace) -> bool {
+    path_below(text, place).is_some()
+}
+
+/// The path below the cgroup that this `/proc/PID/cgroup` names, empty for the cgroup itself; `None` where it is not proven to
+/// be in it.
+pub(crate) fn path_below<'a>(text: &'a [u8], place: &CgroupPlace) -> Option<&'a [u8]> {
     let path = match place.version {
         CgroupVersion::V1 => path_with(text, |controllers| {
             controllers
@@ -21,7 +27,7 @@ pub(crate) fn names(text: &[u8], place: &CgroupPlace) -> bool {
         }),
         CgroupVersion::V2 => path_with(text, <[u8]>::is_empty),
     };
-    path.is_some_and(|path| begins_with_a_tail_of(path, place.path.as_os_str().as_bytes()))
+    path.and_then(|path| after_a_tail_of(path, place.path.as_os_str().as_bytes()))
 }
 
 /// Whether it names a pod's cgroup, or anything else below `kubepods`, in any hierarchy. `kubepods` is part of the name of its
@@ -55,9 +61,9 @@ fn whole_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.get(..end).unwrap_or_default().split(|byte| *byte == b'\n')
 }
 
-/// Whether `path`, without the steps up at its beginning, is a tail of `place` or lies below one. Of nothing but the root
-/// nothing can be said.
-fn begins_with_a_tail_of(path: &[u8], place: &[u8]) -> bool {
+/// What follows in `path`, without the steps up at its beginning, after the longest tail of `place` that it begins with. Of
+/// nothing but the root nothing can be said.
+fn after_a_tail_of<'a>(path: &'a [u8], place: &[u8]) -> Option<&'a [u8]> {
     let mut path = path;
     while is_at_or_below(path, b"/..") {
         path = path.get(3..).unwrap_or_default();
@@ -65,7 +71,8 @@ fn begins_with_a_tail_of(path: &[u8], place: &[u8]) -> bool {
     let slashes = place.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     slashes
         .filter_map(|(at, _)| place.get(at..))
-        .any(|tail| tail.len() > 1 && is_at_or_below(path, tail))
+        .find(|tail| tail.len() > 1 && is_at_or_below(path, tail))
+        .and_then(|tail| path.strip_prefix(tail))
 }
 
 /// Whether `path` is `above` or lies below it.

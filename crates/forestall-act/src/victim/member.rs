@@ -1,7 +1,10 @@
 //! Whether a process still lives where it did when it was chosen. Somebody may move it at any moment (a login session, a
 //! service that sorts its children, the start of a container), and then what was decided of its old cgroup does not concern it.
 
+use std::sync::Arc;
+
 use forestall_decide::ProcessId;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
 
 use crate::file;
@@ -49,6 +52,20 @@ impl<'a> Members<'a> {
         }
         Ok(self.pids.contains(&pid))
     }
+}
+
+/// The process's own cgroup, where that is proven to lie below `home`: only some levels are followed, and somebody may have
+/// marked one further down.
+pub(super) fn cgroup_of(directory: &ProcessDir, home: &CgroupPlace) -> Option<CgroupPlace> {
+    let mut buffer = [0; file::BUFFER_BYTES];
+    let text = directory.cgroup(&mut buffer).ok()?;
+    let below = process::path_below(text, home)?.strip_prefix(b"/")?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let dir = rustix::fs::openat(&*home.dir, below, flags, Mode::empty()).ok()?;
+    Some(CgroupPlace {
+        dir: Arc::new(dir),
+        ..home.clone()
+    })
 }
 
 /// Where a process is found that was chosen as one of the host's.
@@ -114,6 +131,47 @@ mod tests {
             start_ticks: 5,
         };
         find_process(&directory, id, None, &mut Vec::new())
+    }
+
+    #[test]
+    fn a_mark_below_the_home_is_found_from_where_the_process_lives() {
+        let (root, proc_root) = (
+            tempfile::tempdir().expect("a directory"),
+            tempfile::tempdir().expect("a directory"),
+        );
+        let home = root.path().join("app.slice");
+        for name in ["a.scope/inner", "b.scope"] {
+            fs::create_dir_all(home.join(name)).expect("directories");
+        }
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(home.join("a.scope"), "user.forestall", b"never", flags).expect("attributes");
+        let place = CgroupPlace {
+            dir: Arc::new(fs::File::open(&home).expect("a directory").into()),
+            id: forestall_decide::GroupId(1),
+            kind: forestall_decide::GroupKind::Host,
+            path: home.into(),
+            version: crate::order::CgroupVersion::V2,
+        };
+        let marked = |cgroup: &str| {
+            let dir = proc_root.path().join("77");
+            fs::create_dir_all(&dir).expect("a directory");
+            fs::write(dir.join("cgroup"), cgroup).expect("a file");
+            let proc_root = fs::File::open(proc_root.path()).expect("a directory");
+            let directory = ProcessDir::open(proc_root.as_fd(), 77).expect("a directory");
+            let own = cgroup_of(&directory, &place);
+            group::mark_of(own.as_ref().unwrap_or(&place))
+        };
+        let opted_out = Ok(Some(forestall_decide::Protection::OptedOut));
+        assert_eq!(marked("0::/user.slice/app.slice/a.scope/inner\n"), Ok(None));
+        assert_eq!(marked("0::/app.slice/a.scope/inner\n"), opted_out);
+        assert_eq!(marked("0::/../../app.slice/a.scope\n"), opted_out);
+        for spared_by_nobody in [
+            "0::/app.slice\n",
+            "0::/app.slice/b.scope\n",
+            "0::/app.slice/gone\n",
+        ] {
+            assert_eq!(marked(spared_by_nobody), Ok(None), "{spared_by_nobody}");
+        }
     }
 
     #[test]
