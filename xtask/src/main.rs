@@ -12,6 +12,7 @@ mod lab;
 mod oracle;
 mod replay;
 mod shell;
+mod soak;
 mod steps;
 mod test;
 mod tools;
@@ -24,6 +25,7 @@ usage: cargo xtask CHORE
   lab …            scenarios with real kills under real kernels; `cargo xtask lab --list` names them
   oracle …         the shadow kubelet against Kubernetes' own code: 10,000 random cases of each kind (needs Go)
   replay           every trace under every policy, the same from debug and release builds; how long a day takes
+  soak …           1,000 random worlds of fresh seeds under all checkers; --seeds N, --from SEED
   bench [--write]  what forestall costs beside its peers; --write keeps the figures in docs/benchmarks";
 
 fn main() -> ExitCode {
@@ -48,6 +50,7 @@ fn run_chore(arguments: &[String]) -> anyhow::Result<ExitCode> {
         Some(("oracle", rest)) => oracle::run(rest),
         Some(("bench", rest)) => bench::run(rest),
         Some(("replay", rest)) => replay::run(rest),
+        Some(("soak", rest)) => soak::run(rest),
         Some(("help" | "--help" | "-h", _)) => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

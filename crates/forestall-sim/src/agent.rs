@@ -5,15 +5,13 @@
 //! judge it.
 
 use forestall_decide::{
-    Action, ActionId, Bytes, Confidence, Decision, Engine, GroupId, Input, Mode, Moment, Outcome,
-    OutcomeKind, Pods, Policy, Preset, RefusalReason, Rung, Sample, Span, Target, WallKind,
+    Action, ActionId, Confidence, Decision, Engine, GroupId, Input, Mode, Moment, Outcome, OutcomeKind, Pods,
+    Policy, Preset, RefusalReason, Rung, Sample, Span, WallKind,
 };
 
 use crate::cast::NEVER;
-use crate::event::{Aim, AimKind, Look, Order, Victim, WallTruth, What};
-use crate::memory::Part;
-use crate::node::{HOST, Node};
-use crate::sample::{KUBEPODS, process_id};
+use crate::event::What;
+use crate::node::Node;
 
 /// A clock starts at something.
 const CLOCK_START: u64 = 1_000_000_000;
@@ -119,7 +117,7 @@ impl Node {
     }
 
     /// The pods were told no longer than a minute ago.
-    fn agent_knows_pods(&self, now: Moment) -> bool {
+    pub(crate) fn agent_knows_pods(&self, now: Moment) -> bool {
         self.told_at.is_some_and(|told| now.since(told) <= Span::secs(60))
     }
 
@@ -225,110 +223,10 @@ impl Node {
                 && reading.runway.p50 <= LEAK_NEAR
         });
         for action in decision.actions {
-            let order = self.order(action, leak_is_near, now);
+            let order = self.order(action, policy, leak_is_near, now);
             self.note(now, What::Ordered(order));
             if policy.mode == Mode::Enforce {
                 orders.push(*action);
-            }
-        }
-    }
-
-    fn look(&self, policy: &Policy, wake_in: Span, sample: &Sample, now: Moment) -> Look {
-        let cost = sample.node.sample_cost;
-        // A preset looks when its document says.
-        let own = policy.preset == Preset::Forestall;
-        let wall = |wall| self.truth(wall, now).filter(|_| own);
-        Look {
-            wake_in,
-            fill_rate: policy.fill_rate.0,
-            floor: policy.tick_min.max(cost.times(8)),
-            walls: [wall(WallKind::Kernel), wall(WallKind::Kubepods)],
-        }
-    }
-
-    fn truth(&self, wall: WallKind, now: Moment) -> Option<WallTruth> {
-        match wall {
-            WallKind::Kernel => {
-                let size = self.spec.memory;
-                let hard = self.held(&Part::HARD, now) + self.spec.kernel;
-                Some(WallTruth {
-                    wall,
-                    size,
-                    left: size - hard - self.kernel.watermark_min,
-                })
-            }
-            WallKind::Kubepods => {
-                let size = self.kubepods_limit()?;
-                let left = size - self.pods_sum.line(&Part::HARD).bytes(now);
-                Some(WallTruth { wall, size, left })
-            }
-            _ => None,
-        }
-    }
-
-    fn order(&self, action: &Action, leak_is_near: bool, now: Moment) -> Order {
-        let reading = &action.evidence.reading;
-        Order {
-            id: action.id,
-            rung: action.rung,
-            wall: reading.wall,
-            scope: reading.scope,
-            truth: self.truth(reading.wall, now),
-            target: self.aim(action.target, now),
-            grace: action.grace,
-            deadline: action.deadline,
-            escalate: action.escalate,
-            rule: action.evidence.rule,
-            share_permille: reading
-                .culprit
-                .filter(|culprit| culprit.target == action.target)
-                .map(|culprit| culprit.share_permille),
-            leak_is_near,
-            pods_known: self.agent_knows_pods(now),
-        }
-    }
-
-    fn aim(&self, target: Target, now: Moment) -> Option<Aim> {
-        let other = |name: &str, group| {
-            Some(Aim {
-                victim: Victim {
-                    name: name.into(),
-                    group,
-                    innocent: true,
-                    protection: None,
-                    held: Bytes::ZERO,
-                },
-                kind: AimKind::Other,
-            })
-        };
-        match target {
-            Target::Node => None,
-            Target::Group(KUBEPODS) => other("kubepods", KUBEPODS),
-            Target::Group(group) => {
-                if let Some((at, index)) = self.find(group) {
-                    let kind = if at == HOST {
-                        AimKind::Other
-                    } else {
-                        AimKind::Container
-                    };
-                    return Some(Aim {
-                        victim: self.victim(at, index, now),
-                        kind,
-                    });
-                }
-                let at = self.pods.iter().position(|pod| pod.group == group)?;
-                Some(Aim {
-                    victim: self.pod_victim(at, now),
-                    kind: AimKind::Pod,
-                })
-            }
-            Target::Process(id) => {
-                let host = &self.pods[HOST].containers;
-                let index = host.iter().position(|container| process_id(container) == id)?;
-                Some(Aim {
-                    victim: self.victim(HOST, index, now),
-                    kind: AimKind::Process,
-                })
             }
         }
     }

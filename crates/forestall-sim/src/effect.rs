@@ -45,7 +45,11 @@ pub(crate) enum Effect {
     /// Its time is over.
     Lift { group: GroupId, id: ActionId },
     /// An eviction that was ordered reaches the kubelet.
-    Evict { action: Action, group: GroupId },
+    Evict {
+        action: Action,
+        group: GroupId,
+        tokens: Option<u32>,
+    },
     /// A limit that was to be raised is.
     Grow { action: Action, group: GroupId },
     /// The kernel's OOM killer was called.
@@ -99,7 +103,11 @@ impl Node {
                 self.lift(group, now);
                 self.answer_id(id, Rung::Brake, OutcomeKind::Done, Bytes::ZERO, Span(0), now);
             }
-            Effect::Evict { action, group } => self.carry_out_evict(&action, group, now),
+            Effect::Evict {
+                action,
+                group,
+                tokens,
+            } => self.carry_out_evict(&action, group, tokens, now),
             Effect::Grow { action, group } => self.carry_out_grow(&action, group, now),
             Effect::Sysrq { action } => self.carry_out_sysrq(&action, now),
             Effect::Answer(outcome) => self.answer(outcome, now),

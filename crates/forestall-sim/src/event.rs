@@ -5,8 +5,8 @@
 //! scenario did not make grow without bound.
 
 use forestall_decide::{
-    ActionId, AlarmVerdict, Bytes, GroupId, Moment, OutcomeKind, Protection, RefusalReason, Rung, Span,
-    WallKind,
+    ActionId, AlarmVerdict, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Protection, RefusalReason,
+    Rung, Span, WallKind, WhyNot,
 };
 
 /// One fact.
@@ -143,6 +143,8 @@ pub struct Victim {
     pub protection: Option<Protection>,
     /// What it held.
     pub held: Bytes,
+    /// It, or its pod, has a limit of its own.
+    pub limited: bool,
 }
 
 /// Who grew, in the world's eyes.
@@ -150,6 +152,8 @@ pub struct Victim {
 pub struct Grower {
     /// Its cgroup.
     pub group: GroupId,
+    /// Its pod's.
+    pub pod: GroupId,
     /// Bytes a second.
     pub rate: u64,
     /// How long ago it began to grow as it does now.
@@ -195,8 +199,17 @@ pub struct Order {
     pub wall: WallKind,
     /// Whose wall; `None`: the machine's.
     pub scope: Option<GroupId>,
-    /// What is left before that wall, cache counted as left, and its size; `None` for the kubelet's walls.
+    /// What is left, cache counted as left, and its size: before that wall, or before the kernel's own of the same scope where
+    /// it is one of the kubelet's. `None` for a pod's or container's own limit.
     pub truth: Option<WallTruth>,
+    /// `reclaim`: how much; `grow`: the new limit; else what is expected to come back.
+    pub bytes: Bytes,
+    /// The least that is left before the machine's wall and that of `kubepods`.
+    pub room: Bytes,
+    /// What terminating pods, as far as it was told of them, are about to give back there.
+    pub coming: Bytes,
+    /// Whether one container makes up nearly all growth, and how fast.
+    pub grower: Option<Grower>,
     /// The target, if there is such a thing.
     pub target: Option<Aim>,
     /// Time between TERM and KILL.
@@ -205,6 +218,8 @@ pub struct Order {
     pub deadline: Span,
     /// It makes an earlier one final.
     pub escalate: bool,
+    /// Only where it may act it is carried out.
+    pub mode: Mode,
     /// The rule that spoke.
     pub rule: &'static str,
     /// How much of the growth the engine says that the target explains, permille.
@@ -222,6 +237,29 @@ pub struct Aim {
     pub victim: Victim,
     /// What kind of thing it is.
     pub kind: AimKind,
+    /// The cgroup of its pod, or its own where it has none.
+    pub pod: GroupId,
+    /// Why its pod may not be touched, as far as the agent was told.
+    pub spared: Option<WhyNot>,
+    /// Its own limit.
+    pub limit: Limit,
+    /// It asked to be warned.
+    pub wants_warning: bool,
+    /// Its limit may be raised.
+    pub may_grow: bool,
+    /// Whether it could be evicted.
+    pub leaving: Leaving,
+}
+
+/// Whether a pod could be evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It could, and the agent may.
+    Free,
+    /// No other node has room for it, as the agent was told.
+    Nowhere,
+    /// Something else is in the way.
+    Held,
 }
 
 /// What kind of thing an order is aimed at.

@@ -99,6 +99,7 @@ impl Node {
             (None, Rung::Evict) => Effect::Evict {
                 action: *action,
                 group,
+                tokens: self.take_token(now),
             },
             (None, _) => Effect::Grow {
                 action: *action,
@@ -110,7 +111,13 @@ impl Node {
     }
 
     /// The eviction arrives at the kubelet: the pod is told to end and has its own grace period.
-    pub(crate) fn carry_out_evict(&mut self, action: &Action, group: GroupId, now: Moment) {
+    pub(crate) fn carry_out_evict(
+        &mut self,
+        action: &Action,
+        group: GroupId,
+        tokens: Option<u32>,
+        now: Moment,
+    ) {
         let Some(at) = self
             .pods
             .iter()
@@ -119,7 +126,7 @@ impl Node {
             return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, API), now);
         };
         let victim = self.pod_victim(at, now);
-        self.note(now, What::AgentEvicted { victim, tokens: None });
+        self.note(now, What::AgentEvicted { victim, tokens });
         let grace = self.pods[at].spec.grace;
         self.terminate_pod(at, grace, now);
     }
@@ -144,7 +151,9 @@ impl Node {
             return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, ACT), now);
         };
         self.change(at, index, now, |container| container.pause(now));
-        self.note(now, What::Brake { group, on: true });
+        if self.pods[at].containers[index].is_paused() {
+            self.note(now, What::Brake { group, on: true });
+        }
         let (group, id) = (group, action.id);
         self.effects.push(now + action.grace, Effect::Lift { group, id });
         self.answer(answer(action, OutcomeKind::Progress, Bytes::ZERO, ACT), now);

@@ -313,7 +313,7 @@ impl Node {
     }
 
     /// Who makes up nearly all growth, as the world knows it.
-    fn grower(&self, now: Moment) -> Option<Grower> {
+    pub(crate) fn grower(&self, now: Moment) -> Option<Grower> {
         let rate = |container: &crate::cast::Container| -> u64 {
             let slope: i64 = Part::HARD.iter().map(|part| container.memory.slope(*part)).sum();
             u64::try_from(slope).unwrap_or(0)
@@ -330,9 +330,12 @@ impl Node {
         let own = rate(container);
         (own > 0 && own >= total / 20 * 19).then(|| Grower {
             group: container.id,
+            pod: self.pods[at].group,
             rate: own,
             growing_for: now.since(container.running.since()),
-            protected: self.protection(at, index).is_some() || at == HOST,
+            protected: self.protection(at, index).is_some()
+                || self.spared(&self.pods[at]).is_some()
+                || at == HOST,
             guarded: self.agent.as_ref().is_some_and(crate::agent::Agent::guards),
         })
     }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use forestall_decide::{Bytes, Elsewhere, GroupId, Moment, Protection, Sample};
+use forestall_decide::{Bytes, Elsewhere, GroupId, Limit, Moment, Protection, Sample};
 
 use crate::agent::Agent;
 use crate::cast::{Container, NEVER, Pod, State};
@@ -58,6 +58,10 @@ pub(crate) struct Node {
     pub(crate) told_at: Option<Moment>,
     /// Where an evicted pod would go.
     pub(crate) elsewhere: Elsewhere,
+    /// What its agent was told of that.
+    pub(crate) told_elsewhere: Elsewhere,
+    /// When its agent took the tokens of the cluster's budget that it still holds.
+    pub(crate) tokens_taken: Vec<Moment>,
     /// When it next has to be visited.
     pub(crate) due: Moment,
     /// Who writes its curves down, if anybody does.
@@ -283,6 +287,7 @@ impl Node {
             innocent: !container.is_culprit,
             protection: self.protection(at, index),
             held: container.memory.sum(&Part::HARD, now),
+            limited: container.limit != Limit::Max || pod.spec.limit != Limit::Max,
         }
     }
 
@@ -295,6 +300,7 @@ impl Node {
             innocent: !pod.is_culprit(),
             protection: pod.protection(),
             held: pod.used(&Part::HARD, now),
+            limited: pod.spec.limit != Limit::Max,
         }
     }
 

@@ -49,6 +49,8 @@ pub struct NodeSpec {
     pub kernel: Bytes,
     /// An agent runs here, if there is a policy.
     pub agent: bool,
+    /// How many evictions the cluster's budget grants this node a minute; `None`: there is no budget.
+    pub eviction_tokens: Option<u32>,
     /// What runs outside of `kubepods`.
     pub host: Vec<ContainerSpec>,
 }
@@ -318,6 +320,7 @@ impl NodeSpec {
             accounting: Accounting::Kubelet,
             kernel: Bytes::ZERO,
             agent: true,
+            eviction_tokens: None,
             host: Vec::new(),
         }
     }

@@ -85,6 +85,8 @@ pub(crate) fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Op
         kubelet_evictions: 0,
         told_at: None,
         elsewhere: forestall_decide::Elsewhere::Unknown,
+        told_elsewhere: forestall_decide::Elsewhere::Unknown,
+        tokens_taken: Vec::new(),
         due: Moment(0),
         recorder: None,
     };

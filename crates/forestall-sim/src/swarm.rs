@@ -4,7 +4,10 @@
 //! any real node.
 
 use forestall_decide::kubelet::{KubeletConfig, Signal, Threshold};
-use forestall_decide::{Bytes, BytesPerSecond, Limit, Lru, Moment, Owner, Policy, Span};
+use forestall_decide::{
+    Bytes, BytesPerSecond, CRITICAL_PRIORITY, Limit, Lru, Mode, Moment, Owner, Policy, Preset, Rung, Rungs,
+    Span, Standing, Victims,
+};
 
 use crate::memory::Part;
 use crate::random::Random;
@@ -14,17 +17,54 @@ use crate::spec::{ContainerSpec, Fault, FaultKind, Load, NodeSpec, Place, PodSpe
 const DURATION: Span = Span::secs(600);
 /// Faults begin before this, so that there is time to heal.
 const FAULTS_UNTIL: u64 = 300_000_000;
+/// The gist's minimum here: less than any machine of these worlds keeps free by itself would be none.
+const GIST_MIN: Bytes = Bytes::mebi(40);
+
+/// The policy that belongs to a seed: mostly every rung, sometimes few, seldom only a look or a public preset.
+pub fn swarm_policy(seed: u64) -> Policy {
+    let mut random = Random::split(seed, 0x504f_4c49);
+    let rungs = match random.below(8) {
+        0 => Rungs::of(&[Rung::Reclaim, Rung::Kill]),
+        1 => Rungs::of(&[Rung::Reclaim, Rung::Evict, Rung::Kill]),
+        2 => Rungs::of(&[Rung::Brake, Rung::Warn, Rung::Grow, Rung::Kill]),
+        _ => Rungs::all(),
+    };
+    let victims = match random.below(6) {
+        0 => Victims::Kubelet,
+        1 => Victims::Priority,
+        _ => Victims::Culprit,
+    };
+    let mode = if one_in(&mut random, 12) {
+        Mode::Shadow
+    } else {
+        Mode::Enforce
+    };
+    let preset = if one_in(&mut random, 16) {
+        Preset::Gist
+    } else {
+        Preset::Forestall
+    };
+    Policy {
+        mode,
+        preset,
+        victims,
+        rungs,
+        gist_available_bytes_min: GIST_MIN,
+        ..Policy::default()
+    }
+}
 
 /// The random world of a seed.
 pub fn swarm(seed: u64, policy: Option<Policy>) -> World {
     let mut random = Random::split(seed, 0x5741_524d);
-    let nodes: Vec<NodeSpec> = (0..=random.below(2))
+    let nodes: Vec<NodeSpec> = (0..=random.below(3))
         .map(|index| node(&mut random, index))
         .collect();
     let memory = nodes.iter().map(|node| node.memory).min().unwrap_or_default();
     let count = 3 + random.below(8);
     let pods = (0..count).map(|index| pod(&mut random, index, memory)).collect();
-    let faults = (0..random.below(4)).map(|_| fault(&mut random)).collect();
+    let many = u64::try_from(nodes.len()).unwrap_or(1);
+    let faults = (0..random.below(5)).map(|_| fault(&mut random, many)).collect();
     World {
         title: format!("random world {seed}"),
         seed,
@@ -79,6 +119,7 @@ fn node(random: &mut Random, index: u64) -> NodeSpec {
         },
         kubelet: (!one_in(random, 8)).then_some(kubelet),
         kernel: memory.permille(10 + random.below(30)),
+        eviction_tokens: one_in(random, 3).then(|| u32::try_from(random.below(3)).unwrap_or(0)),
         host,
         ..NodeSpec::plain(&format!("node-{index}"), memory)
     }
@@ -161,6 +202,8 @@ fn pod(random: &mut Random, index: u64, memory: Bytes) -> PodSpec {
         Owner::DaemonSet,
         Owner::Nobody,
     ];
+    // Shorter ones are there so that evictions fit, too.
+    let grace = [1, 5, 10, 30];
     let owner = owners.get(usize::try_from(random.below(4)).unwrap_or(0));
     PodSpec {
         place: if one_in(random, 2) {
@@ -169,16 +212,39 @@ fn pod(random: &mut Random, index: u64, memory: Bytes) -> PodSpec {
             Place::Anywhere
         },
         start: Moment(random.below(120_000_000)),
-        priority: i32::try_from(random.below(3)).unwrap_or(0) * 100,
+        priority: if one_in(random, 20) {
+            CRITICAL_PRIORITY
+        } else {
+            i32::try_from(random.below(3)).unwrap_or(0) * 100
+        },
         owner: owner.copied().unwrap_or_default(),
         is_static: one_in(random, 12),
         opted_out: one_in(random, 12),
+        final_eviction: one_in(random, 3),
+        warning: one_in(random, 3).then(|| Span::secs(1 + random.below(10))),
+        grow_max: one_in(random, 3).then(|| memory.permille(200 + random.below(500))),
+        preference: i32::try_from(random.below(3)).unwrap_or(0) - 1,
+        preferred: Standing {
+            vetoed: one_in(random, 20),
+            weight: 0,
+        },
+        grace: Span::secs(
+            grace
+                .get(usize::try_from(random.below(4)).unwrap_or(0))
+                .copied()
+                .unwrap_or(30),
+        ),
+        limit: if one_in(random, 6) {
+            Limit::Bytes(memory.permille(150 + random.below(400)))
+        } else {
+            Limit::Max
+        },
         term: Span::millis(random.below(8000)),
         ..PodSpec::plain(&format!("pod{index}"), containers)
     }
 }
 
-fn fault(random: &mut Random) -> Fault {
+fn fault(random: &mut Random, nodes: u64) -> Fault {
     let kind = match random.below(7) {
         0 => FaultKind::ApiAway,
         1 => FaultKind::AgentRestart,
@@ -190,7 +256,7 @@ fn fault(random: &mut Random) -> Fault {
     };
     Fault {
         kind,
-        node: None,
+        node: one_in(random, 3).then(|| u32::try_from(random.below(nodes)).unwrap_or(0)),
         from: Moment(random.below(FAULTS_UNTIL)),
         lasts: Span::secs(1 + random.below(60)),
     }

@@ -13,6 +13,8 @@ use crate::node::{HOST, Node};
 
 /// The watch's own delay.
 const DELAY: Span = Span::millis(200);
+/// A token of the cluster's budget comes back after this.
+const TOKEN_BACK: Span = Span::secs(60);
 /// Where nothing changes it is said so this often.
 const HEARTBEAT: Span = Span::secs(30);
 
@@ -22,6 +24,22 @@ impl Node {
         if let Some(agent) = &mut self.agent {
             agent.tell_at = agent.tell_at.min(now + DELAY);
         }
+    }
+
+    /// How many evictions the cluster's budget still grants this node.
+    pub(crate) fn tokens_left(&self, now: Moment) -> Option<u32> {
+        let is_out = |taken: &&Moment| now.since(**taken) <= TOKEN_BACK;
+        let out = self.tokens_taken.iter().filter(is_out).count();
+        let granted = self.spec.eviction_tokens?;
+        Some(granted.saturating_sub(u32::try_from(out).unwrap_or(u32::MAX)))
+    }
+
+    /// Takes a token, if there is a budget, and says how many there were. Where there was none the eviction goes on without.
+    pub(crate) fn take_token(&mut self, now: Moment) -> Option<u32> {
+        let left = self.tokens_left(now)?;
+        self.tokens_taken.retain(|taken| now.since(*taken) <= TOKEN_BACK);
+        self.tokens_taken.push(now);
+        Some(left)
     }
 
     /// The agent is told.
@@ -35,6 +53,7 @@ impl Node {
         if self.faults.api_away == 0 {
             self.fill_pods(&mut pods, now, clock);
             self.told_at = Some(now);
+            self.told_elsewhere = self.elsewhere;
         } else {
             pods.cluster.api = false;
         }
@@ -50,7 +69,7 @@ impl Node {
         pods.kubelet_evictions = self.kubelet_evictions;
         pods.cluster = Cluster {
             api: true,
-            eviction_tokens: None,
+            eviction_tokens: self.tokens_left(now),
             elsewhere: self.elsewhere,
         };
         pods.list.clear();

@@ -1,11 +1,13 @@
 //! Rules about alarms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use forestall_decide::{AlarmVerdict, GroupId, Moment, Rung, Span, WallKind};
+use forestall_decide::{AlarmVerdict, GroupId, Mode, Moment, Rung, Span, WallKind};
 
 use super::Checker;
 use super::kill::{on, sound};
+use super::lasting::victim;
+use super::timing::calm_look;
 use crate::event::{Event, What};
 
 /// An alarm's horizon is at most twice its longest lead of a minute; this long after it was raised it has a verdict.
@@ -90,13 +92,92 @@ impl Checker for HonestScores {
                     .then(|| format!("{} at an alarm that was acted upon", wall.label()))
             }
             What::Ordered(order) => {
-                if let Some(acted) = self.0.get_mut(&(event.node, order.wall, order.scope)) {
+                if order.mode == Mode::Enforce
+                    && let Some(acted) = self.0.get_mut(&(event.node, order.wall, order.scope))
+                {
                     *acted = true;
                 }
                 None
             }
             _ => None,
         }
+    }
+}
+
+/// Alarms that are up and a kill that had none, by node.
+#[derive(Default)]
+pub(super) struct Misses {
+    up: BTreeSet<Wall>,
+    looked: BTreeSet<u32>,
+    unwarned: BTreeMap<u32, (Moment, Option<Moment>)>,
+}
+
+impl Misses {
+    fn is_up(&self, node: u32) -> bool {
+        let kernels = |wall: &WallKind| matches!(wall, WallKind::Kernel | WallKind::Kubepods);
+        self.up
+            .iter()
+            .any(|(other, wall, _)| *other == node && kernels(wall))
+    }
+}
+
+impl Checker for Misses {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let node = event.node;
+        // The look after the kill says so at once, or never.
+        let late = |(_, looked): &(Moment, Option<Moment>)| looked.is_some_and(|at| at < event.at);
+        let silent = self.unwarned.get(&node).copied().filter(late);
+        if silent.is_some() {
+            self.unwarned.remove(&node);
+        }
+        match &event.what {
+            What::Fault { name, .. } => {
+                // Whoever starts again knows of no alarm, and after any fault only the next look counts.
+                if *name == "agent-restart" {
+                    self.up.retain(|(other, _, _)| *other != node);
+                }
+                self.looked.remove(&node);
+                self.unwarned.remove(&node);
+                return None;
+            }
+            What::Looked(_) => {
+                self.looked.insert(node);
+                if let Some((_, looked)) = self.unwarned.get_mut(&node) {
+                    looked.get_or_insert(event.at);
+                }
+            }
+            What::Alarm {
+                wall, scope, verdict, ..
+            } => {
+                let key = (node, *wall, *scope);
+                match verdict {
+                    None => {
+                        self.up.insert(key);
+                    }
+                    Some(AlarmVerdict::Missed) => {
+                        self.unwarned.remove(&node);
+                    }
+                    Some(_) => {
+                        self.up.remove(&key);
+                    }
+                }
+            }
+            // Whoever has a limit of its own may have been hit there, as far as an agent can tell.
+            What::KernelKilled {
+                wall: WallKind::Kernel | WallKind::Kubepods,
+                victim,
+                ..
+            } if !victim.limited && self.looked.contains(&node) && !self.is_up(node) => {
+                self.unwarned.entry(node).or_insert((event.at, None));
+            }
+            _ => {}
+        }
+        silent.map(|(at, _)| {
+            format!(
+                "the kernel killed at {} s, and no miss was counted",
+                at.0 / 1_000_000
+            )
+        })
     }
 }
 
@@ -125,4 +206,14 @@ pub(super) fn counted_as_right() -> Vec<Event> {
         on(2, What::Ordered(order)),
         on(3, alarm(Some(AlarmVerdict::True))),
     ]
+}
+
+pub(super) fn missed_in_silence() -> Vec<Event> {
+    let killed = What::KernelKilled {
+        wall: WallKind::Kernel,
+        victim: victim(),
+        grower: None,
+    };
+    let look = |secs| on(secs, What::Looked(calm_look(500)));
+    vec![look(1), on(2, killed), look(3), look(4)]
 }

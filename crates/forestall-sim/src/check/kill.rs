@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use forestall_decide::{ActionId, Bytes, GroupId, Moment, OutcomeKind, Protection, Rung, Span, WallKind};
+use forestall_decide::{
+    ActionId, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Protection, Rung, Span, WallKind, WhyNot,
+};
 
 use super::Checker;
-use crate::event::{Aim, AimKind, Event, Look, Order, Victim, WallTruth, What};
+use crate::event::{Aim, AimKind, Event, Leaving, Look, Order, Victim, WallTruth, What};
 
 /// A rung that ends something. Anything that is not known to be mild counts as one.
 pub(super) fn harms(rung: Rung) -> bool {
     !matches!(rung, Rung::Reclaim | Rung::Brake | Rung::Warn | Rung::Grow)
 }
 
-fn order(event: &Event) -> Option<&Order> {
+pub(super) fn order(event: &Event) -> Option<&Order> {
     match &event.what {
         What::Ordered(order) => Some(order),
         _ => None,
@@ -20,11 +22,11 @@ fn order(event: &Event) -> Option<&Order> {
 }
 
 /// An order that harms and is a new one.
-fn harmful(event: &Event) -> Option<&Order> {
+pub(super) fn harmful(event: &Event) -> Option<&Order> {
     order(event).filter(|order| harms(order.rung) && !order.escalate)
 }
 
-fn name(order: &Order) -> &str {
+pub(super) fn name(order: &Order) -> &str {
     order.target.as_ref().map_or("nobody", |aim| &aim.victim.name)
 }
 
@@ -103,13 +105,17 @@ impl Checker for NeverTouched {
     fn see(&mut self, event: &Event) -> Option<String> {
         let order = order(event)?;
         let aim = order.target.as_ref()?;
-        let why = aim.victim.protection?;
+        let opted_out =
+            aim.victim.protection == Some(Protection::OptedOut) || aim.spared == Some(WhyNot::OptedOut);
+        let protected = aim.victim.protection.is_some() || aim.spared.is_some();
         // Cold cache may be taken from a node agent; who opted out is left alone altogether.
-        (harms(order.rung) || why == Protection::OptedOut).then(|| {
+        (opted_out || protected && order.rung != Rung::Reclaim).then(|| {
             format!(
-                "{} of {}, which is protected: {why:?}",
+                "{} of {}, which is protected: {:?}, {:?}",
                 order.rung.label(),
-                name(order)
+                name(order),
+                aim.victim.protection,
+                aim.spared
             )
         })
     }
@@ -170,7 +176,9 @@ impl Checker for OneAtATime {
                 None
             }
             _ => {
-                let order = harmful(event)?;
+                // In shadow nothing is in flight; and whoever was killed twice goes for that and for no wall.
+                let order = harmful(event)
+                    .filter(|order| order.mode == Mode::Enforce && order.rule != "killed-twice")?;
                 let wall = (order.wall, order.scope);
                 flights.retain(|flight| event.at <= flight.until);
                 let waits = order.rule != "one-look" || order.grace > Span(0);
@@ -189,24 +197,6 @@ impl Checker for OneAtATime {
                 wrong.then_some(say)
             }
         }
-    }
-}
-
-pub(super) struct CacheFirst;
-
-impl Checker for CacheFirst {
-    fn see(&mut self, event: &Event) -> Option<String> {
-        let order = harmful(event)?;
-        let truth = order.truth?;
-        (truth.left > truth.size.permille(250)).then(|| {
-            format!(
-                "{} with {} of {} left before {}, cache counted",
-                name(order),
-                truth.left,
-                truth.size,
-                truth.wall.label()
-            )
-        })
     }
 }
 
@@ -229,12 +219,24 @@ pub(super) fn sound() -> Order {
                 innocent: false,
                 protection: None,
                 held: Bytes::mebi(700),
+                limited: false,
             },
             kind: AimKind::Container,
+            pod: GroupId(4),
+            spared: None,
+            limit: Limit::Max,
+            wants_warning: false,
+            may_grow: false,
+            leaving: Leaving::Held,
         }),
+        bytes: Bytes::mebi(700),
+        room: Bytes::mebi(20),
+        coming: Bytes::ZERO,
+        grower: None,
         grace: Span(0),
         deadline: Span::secs(10),
         escalate: false,
+        mode: Mode::Enforce,
         rule: "last-moment",
         share_permille: Some(990),
         leak_is_near: true,
@@ -251,13 +253,13 @@ pub(super) fn on(secs: u64, what: What) -> Event {
     }
 }
 
-fn ordered(change: impl FnOnce(&mut Order)) -> Event {
+pub(super) fn ordered(change: impl FnOnce(&mut Order)) -> Event {
     let mut order = sound();
     change(&mut order);
     on(1, What::Ordered(order))
 }
 
-fn aimed(change: impl FnOnce(&mut Aim)) -> Vec<Event> {
+pub(super) fn aimed(change: impl FnOnce(&mut Aim)) -> Vec<Event> {
     vec![ordered(|order| {
         if let Some(aim) = &mut order.target {
             change(aim);
@@ -283,15 +285,6 @@ pub(super) fn killed_a_pod() -> Vec<Event> {
 
 pub(super) fn killed_twice() -> Vec<Event> {
     vec![ordered(|_| ()), ordered(|order| order.id = ActionId(2))]
-}
-
-pub(super) fn killed_for_cache() -> Vec<Event> {
-    vec![ordered(|order| {
-        order.truth = order.truth.map(|truth| WallTruth {
-            left: Bytes::mebi(600),
-            ..truth
-        });
-    })]
 }
 
 pub(super) fn believed_own_stalls() -> Vec<Event> {

@@ -6,6 +6,7 @@ use forestall_decide::{Bytes, GroupId, Moment, Rung, Span, WallKind};
 
 use super::Checker;
 use super::kill::{on, sound};
+use super::seen::Seen;
 use crate::event::{Event, Grower, Victim, What};
 
 pub(super) struct NoHiding;
@@ -44,8 +45,18 @@ pub(super) struct NothingLeftBehind(BTreeMap<(u32, GroupId), Moment>);
 
 impl Checker for NothingLeftBehind {
     fn see(&mut self, event: &Event) -> Option<String> {
-        let What::Brake { group, on } = &event.what else {
-            return None;
+        let (group, on) = match &event.what {
+            What::Brake { group, on } => (group, on),
+            // It goes with its cgroup.
+            What::KernelKilled { victim, .. } | What::ContainerEnded { victim, .. } => {
+                self.0.remove(&(event.node, victim.group));
+                return None;
+            }
+            What::NodeLost => {
+                self.0.retain(|(node, _), _| *node != event.node);
+                return None;
+            }
+            _ => return None,
         };
         let key = (event.node, *group);
         if *on {
@@ -79,6 +90,7 @@ const ON_ITS_WAY: Span = Span::secs(5);
 /// Which faults are on, and when the last one ended, by node.
 #[derive(Default)]
 pub(super) struct Liveness {
+    seen: Seen,
     on: BTreeMap<u32, u32>,
     ended: BTreeMap<u32, Moment>,
     healed: BTreeMap<u32, Moment>,
@@ -86,6 +98,14 @@ pub(super) struct Liveness {
 
 impl Checker for Liveness {
     fn see(&mut self, event: &Event) -> Option<String> {
+        let found = self.judge(event);
+        self.seen.see(event);
+        found
+    }
+}
+
+impl Liveness {
+    fn judge(&mut self, event: &Event) -> Option<String> {
         match &event.what {
             What::Fault { begins, .. } => {
                 let on = self.on.entry(event.node).or_default();
@@ -98,7 +118,7 @@ impl Checker for Liveness {
                 None
             }
             What::KernelKilled {
-                wall: WallKind::Kernel | WallKind::Kubepods,
+                wall: wall @ (WallKind::Kernel | WallKind::Kubepods),
                 victim,
                 grower: Some(grower),
             } => {
@@ -115,8 +135,12 @@ impl Checker for Liveness {
                 // The last quarter of the wall is at least as large as a quarter of the victim was.
                 let quarter = Bytes(victim.held.0 / 4);
                 let slow = Span::to_cover(quarter, forestall_decide::BytesPerSecond(grower.rate)) >= SLOW;
-                let asked =
-                    well && slow && grower.guarded && !grower.protected && grower.growing_for >= GROWN_FOR;
+                let asked = well
+                    && slow
+                    && grower.guarded
+                    && !grower.protected
+                    && grower.growing_for >= GROWN_FOR
+                    && self.seen.was_alone(event, *wall, Bytes::ZERO, grower.rate);
                 asked.then(|| {
                     format!(
                         "the kernel killed {} though {:?} grew alone at {} KiB/s for {} s",
@@ -140,13 +164,14 @@ pub(super) fn hid_a_leak() -> Vec<Event> {
     vec![on(1, What::Ordered(order))]
 }
 
-fn victim() -> Victim {
+pub(super) fn victim() -> Victim {
     Victim {
         name: "leak-0/app".into(),
         group: GroupId(5),
         innocent: false,
         protection: None,
         held: Bytes::mebi(800),
+        limited: false,
     }
 }
 
@@ -177,6 +202,7 @@ pub(super) fn slept_through_a_leak() -> Vec<Event> {
             victim: victim(),
             grower: Some(Grower {
                 group: GroupId(5),
+                pod: GroupId(4),
                 rate: 8 << 20,
                 growing_for: Span::secs(90),
                 protected: false,

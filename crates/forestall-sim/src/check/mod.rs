@@ -6,10 +6,14 @@
 //! other rules.
 
 mod alarm;
+mod choice;
+mod cluster;
 mod kill;
 mod lasting;
+mod seen;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use forestall_decide::Moment;
 
@@ -53,7 +57,7 @@ pub struct Rule {
 }
 
 /// Every rule that the engine could break.
-pub const RULES: [Rule; 14] = [
+pub const RULES: &[Rule] = &[
     Rule {
         name: "own-limit",
         says: "Nothing is killed or evicted at a pod's or container's own limit: the kernel would hit the same pod.",
@@ -98,9 +102,9 @@ pub const RULES: [Rule; 14] = [
     },
     Rule {
         name: "cache-first",
-        says: "Nobody is killed while page cache alone would do: a quarter of the wall must be gone but for cache.",
-        checker: || Box::new(kill::CacheFirst),
-        breach: kill::killed_for_cache,
+        says: "Nobody ends while page cache alone would do: a kill has less than a quarter of the wall left, an eviction a leak in sight.",
+        checker: || Box::<timing::CacheFirst>::default(),
+        breach: timing::killed_for_cache,
     },
     Rule {
         name: "no-hiding",
@@ -137,6 +141,96 @@ pub const RULES: [Rule; 14] = [
         says: "When faults have healed, a lone leak slow enough to see is ended before the kernel kills.",
         checker: || Box::<lasting::Liveness>::default(),
         breach: lasting::slept_through_a_leak,
+    },
+    Rule {
+        name: "kubelets-wall",
+        says: "At the kubelet's walls nobody is killed, whatever was refused there.",
+        checker: || Box::new(cluster::KubeletsWall),
+        breach: cluster::killed_for_the_kubelet,
+    },
+    Rule {
+        name: "api-away",
+        says: "Nothing is asked of an API server that is known to be away.",
+        checker: || Box::<cluster::ApiAway>::default(),
+        breach: cluster::asked_nobody,
+    },
+    Rule {
+        name: "not-asked-again",
+        says: "A disruption budget that refused is left alone for ten seconds.",
+        checker: || Box::<cluster::NotAskedAgain>::default(),
+        breach: cluster::asked_again,
+    },
+    Rule {
+        name: "place-to-go",
+        says: "Nobody is evicted who has nowhere to go.",
+        checker: || Box::new(cluster::PlaceToGo),
+        breach: cluster::evicted_to_nowhere,
+    },
+    Rule {
+        name: "asked-for",
+        says: "Nobody is warned, and no limit raised, unless the pod asks for it.",
+        checker: || Box::new(cluster::AskedFor),
+        breach: cluster::warned_unasked,
+    },
+    Rule {
+        name: "room-to-grow",
+        says: "No limit is raised where the node has not twice that room.",
+        checker: || Box::new(cluster::RoomToGrow),
+        breach: cluster::grew_without_room,
+    },
+    Rule {
+        name: "last-moment",
+        says: "Nobody ends before it is about time.",
+        checker: || Box::<timing::LastMoment>::default(),
+        breach: timing::killed_early,
+    },
+    Rule {
+        name: "two-keys",
+        says: "Nobody ends for growth that only the last two seconds show, unless one look is enough.",
+        checker: || Box::<timing::TwoKeys>::default(),
+        breach: timing::killed_on_one_signal,
+    },
+    Rule {
+        name: "grace-fits",
+        says: "No eviction whose grace period is longer than the time left.",
+        checker: || Box::<timing::GraceFits>::default(),
+        breach: timing::evicted_too_late,
+    },
+    Rule {
+        name: "culprit-first",
+        says: "Nobody else ends for one who grows alone.",
+        checker: || Box::<choice::CulpritFirst>::default(),
+        breach: choice::killed_somebody_else,
+    },
+    Rule {
+        name: "frees-enough",
+        says: "Where nobody is the culprit, nobody ends in vain.",
+        checker: || Box::new(choice::FreesEnough),
+        breach: choice::killed_a_small_one,
+    },
+    Rule {
+        name: "on-its-way",
+        says: "Nobody ends while terminating pods give back enough.",
+        checker: || Box::new(choice::OnItsWay),
+        breach: choice::killed_while_enough_comes,
+    },
+    Rule {
+        name: "kernels-victim",
+        says: "After a kill by the kernel nobody is killed for two seconds.",
+        checker: || Box::<choice::KernelsVictim>::default(),
+        breach: choice::killed_after_the_kernel,
+    },
+    Rule {
+        name: "second-kill",
+        says: "Whoever was killed twice within ten minutes is evicted, if it can be.",
+        checker: || Box::<choice::SecondKill>::default(),
+        breach: choice::killed_three_times,
+    },
+    Rule {
+        name: "misses",
+        says: "Whoever the kernel kills without an alarm is counted as missed.",
+        checker: || Box::<alarm::Misses>::default(),
+        breach: alarm::missed_in_silence,
     },
 ];
 

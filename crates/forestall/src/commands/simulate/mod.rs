@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use forestall_decide::{Mode, Moment, Policy};
 use forestall_sim::{Report, RunOptions, World};
 
-use self::source::{Seeds, Source, parse_seeds};
+use self::source::{Agents, Seeds, Source, parse_seeds};
 use crate::exit::Exit;
 
 /// Facts that are kept for the time line of one run.
@@ -73,8 +73,8 @@ enum Output {
 pub(super) struct Variant {
     /// What it is called in the table.
     pub(super) name: &'static str,
-    /// The agents' policy, if there are any.
-    policy: Option<Policy>,
+    /// Its agents.
+    agents: Agents,
 }
 
 /// One run and what it was.
@@ -124,7 +124,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
     let mut runs = Vec::new();
     for seed in seeds.first..=seeds.last {
         for variant in &variants {
-            let world = source.world(seed, variant.policy);
+            let world = source.world(seed, variant.agents);
             let watched = watch_at_first(&world, single && args.output != Output::Text);
             progress.begin(seed, variant.name);
             let report = run_one(&world, &watched, options, &mut progress)?;
@@ -135,13 +135,13 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
             });
         }
     }
-    let world = source.world(seeds.first, None);
+    let world = source.world(seeds.first, Agents::None);
     let shown = worst(&world, &runs);
     if args.output == Output::Html && world.nodes.len() > WATCHED_AT_ONCE {
         progress.runs = progress.runs.saturating_mul(2);
         for (run, variant) in runs.iter_mut().zip(&variants) {
             progress.begin(run.seed, "the curves");
-            let world = source.world(run.seed, variant.policy);
+            let world = source.world(run.seed, variant.agents);
             run.report = run_one(&world, &shown, options, &mut progress)?;
         }
     }
@@ -223,32 +223,39 @@ fn lowest(runs: &[Run], node: u32) -> u64 {
 fn variants(args: &SimulateArgs, source: &Source) -> anyhow::Result<Vec<Variant>> {
     let none = Variant {
         name: "no agent",
-        policy: None,
+        agents: Agents::None,
     };
     if args.no_agent {
         return Ok(vec![none]);
     }
     let own = match &args.policy {
-        Some(path) => Some(source::read_policy(path)?),
-        None => source.policy(),
+        Some(path) => Agents::Given(source::read_policy(path)?),
+        None => source.agents(),
     };
     if args.compare {
         // To compare is to ask what an agent would do: one that may act, where nothing else is said.
-        let policy = own.unwrap_or(Policy {
+        let enforce = Policy {
             mode: Mode::Enforce,
             ..Policy::default()
-        });
+        };
+        let agents = match own {
+            Agents::None => Agents::Given(enforce),
+            Agents::OfWorld | Agents::Given(_) => own,
+        };
         return Ok(vec![
             none,
             Variant {
                 name: "agent",
-                policy: Some(policy),
+                agents,
             },
         ]);
     }
     Ok(vec![Variant {
-        name: if own.is_some() { "agent" } else { "no agent" },
-        policy: own,
+        name: match own {
+            Agents::None => "no agent",
+            Agents::OfWorld | Agents::Given(_) => "agent",
+        },
+        agents: own,
     }])
 }
 

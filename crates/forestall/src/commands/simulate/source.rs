@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use forestall_decide::{Mode, Policy};
-use forestall_sim::{Scenario, World, parse_scenario, swarm};
+use forestall_decide::Policy;
+use forestall_sim::{Scenario, World, parse_scenario, swarm, swarm_policy};
 
 use crate::agent::AgentArgs;
 use crate::config;
@@ -46,6 +46,17 @@ pub(super) fn parse_seeds(text: &str) -> Result<Seeds, String> {
     Ok(Seeds { first, last })
 }
 
+/// Whose policy the agents of a world have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Agents {
+    /// There are none.
+    None,
+    /// The one that belongs to the seed of a random world.
+    OfWorld,
+    /// This one.
+    Given(Policy),
+}
+
 /// Where worlds come from.
 pub(super) enum Source {
     /// A file.
@@ -81,19 +92,21 @@ impl Source {
         self.scenario().map_or(1, |scenario| scenario.world.seed)
     }
 
-    /// The policy that belongs to it. Random worlds are there to try the engine in, so they have one.
-    pub(super) fn policy(&self) -> Option<Policy> {
+    /// The agents that belong to it. Random worlds are there to try the engine in, so they have some.
+    pub(super) fn agents(&self) -> Agents {
         match self {
-            Self::File(scenario) => scenario.world.policy,
-            Self::Random => Some(Policy {
-                mode: Mode::Enforce,
-                ..Policy::default()
-            }),
+            Self::File(scenario) => scenario.world.policy.map_or(Agents::None, Agents::Given),
+            Self::Random => Agents::OfWorld,
         }
     }
 
     /// The world of a seed.
-    pub(super) fn world(&self, seed: u64, policy: Option<Policy>) -> World {
+    pub(super) fn world(&self, seed: u64, agents: Agents) -> World {
+        let policy = match agents {
+            Agents::None => None,
+            Agents::OfWorld => Some(swarm_policy(seed)),
+            Agents::Given(policy) => Some(policy),
+        };
         match self {
             Self::File(scenario) => World {
                 seed,

@@ -1,0 +1,191 @@
+//! Orders and looks as facts: beside what the engine says stands what the world knows to be true.
+//!
+//! Of Kubernetes it counts what the agent was told, since nobody can keep a rule about what he does not know. It refuses to
+//! judge; checkers do.
+
+use forestall_decide::{
+    Action, Bytes, CRITICAL_PRIORITY, Elsewhere, Moment, Owner, Policy, Preset, Rung, Sample, Span, Target,
+    WallKind, WhyNot,
+};
+
+use crate::cast::Pod;
+use crate::event::{Aim, AimKind, Leaving, Look, Order, Victim, WallTruth};
+use crate::memory::Part;
+use crate::node::{HOST, Node};
+use crate::sample::{KUBEPODS, process_id};
+
+impl Node {
+    pub(crate) fn look(&self, policy: &Policy, wake_in: Span, sample: &Sample, now: Moment) -> Look {
+        let cost = sample.node.sample_cost;
+        // A preset looks when its document says.
+        let own = policy.preset == Preset::Forestall;
+        let wall = |wall| self.truth(wall, now).filter(|_| own);
+        Look {
+            wake_in,
+            fill_rate: policy.fill_rate.0,
+            floor: policy.tick_min.max(cost.times(8)),
+            walls: [wall(WallKind::Kernel), wall(WallKind::Kubepods)],
+        }
+    }
+
+    fn truth(&self, wall: WallKind, now: Moment) -> Option<WallTruth> {
+        match wall {
+            WallKind::Kernel | WallKind::KubeletNode => {
+                let size = self.spec.memory;
+                let hard = self.held(&Part::HARD, now) + self.spec.kernel;
+                Some(WallTruth {
+                    wall: WallKind::Kernel,
+                    size,
+                    left: size - hard - self.kernel.watermark_min,
+                })
+            }
+            WallKind::Kubepods | WallKind::KubeletAllocatable => {
+                let size = self.kubepods_limit()?;
+                let left = size - self.pods_sum.line(&Part::HARD).bytes(now);
+                Some(WallTruth {
+                    wall: WallKind::Kubepods,
+                    size,
+                    left,
+                })
+            }
+            WallKind::Pod | WallKind::Container => None,
+        }
+    }
+
+    pub(crate) fn order(&self, action: &Action, policy: &Policy, leak_is_near: bool, now: Moment) -> Order {
+        let reading = &action.evidence.reading;
+        Order {
+            id: action.id,
+            rung: action.rung,
+            wall: reading.wall,
+            scope: reading.scope,
+            truth: self.truth(reading.wall, now),
+            bytes: action.bytes,
+            room: self.room(now),
+            coming: self.coming(reading.wall, now),
+            grower: self.grower(now),
+            target: self.aim(action.target, policy, now),
+            grace: action.grace,
+            deadline: action.deadline,
+            escalate: action.escalate,
+            mode: policy.mode,
+            rule: action.evidence.rule,
+            share_permille: reading
+                .culprit
+                .filter(|culprit| culprit.target == action.target)
+                .map(|culprit| culprit.share_permille),
+            leak_is_near,
+            pods_known: self.agent_knows_pods(now),
+        }
+    }
+
+    /// The least that is left before the walls at which the kernel kills across pods.
+    fn room(&self, now: Moment) -> Bytes {
+        let walls = [WallKind::Kernel, WallKind::Kubepods];
+        let left = walls.into_iter().filter_map(|wall| self.truth(wall, now));
+        left.map(|truth| truth.left).min().unwrap_or_default()
+    }
+
+    /// What pods that were told to end, and are known to the agent to be, still hold of what an end gives back.
+    fn coming(&self, wall: WallKind, now: Moment) -> Bytes {
+        if matches!(wall, WallKind::Pod | WallKind::Container) {
+            return Bytes::ZERO;
+        }
+        let is_known = |pod: &&Pod| {
+            pod.terminating
+                .is_some_and(|since| self.told_at >= Some(since) && now.since(since) <= pod.spec.grace)
+        };
+        let pods = self.pods.iter().skip(HOST + 1).filter(is_known);
+        pods.map(|pod| pod.used(&[Part::Anon, Part::Shmem], now)).sum()
+    }
+
+    fn aim(&self, target: Target, policy: &Policy, now: Moment) -> Option<Aim> {
+        match target {
+            Target::Node => None,
+            Target::Group(KUBEPODS) => Some(Aim {
+                victim: Victim {
+                    name: "kubepods".into(),
+                    group: KUBEPODS,
+                    innocent: true,
+                    protection: None,
+                    held: Bytes::ZERO,
+                    limited: true,
+                },
+                ..self.aim_at(HOST, AimKind::Other, policy, now)
+            }),
+            Target::Group(group) => {
+                if let Some((at, index)) = self.find(group) {
+                    let kind = if at == HOST {
+                        AimKind::Other
+                    } else {
+                        AimKind::Container
+                    };
+                    return Some(Aim {
+                        victim: self.victim(at, index, now),
+                        limit: self.pods[at].containers[index].limit,
+                        ..self.aim_at(at, kind, policy, now)
+                    });
+                }
+                let at = self.pods.iter().position(|pod| pod.group == group)?;
+                Some(self.aim_at(at, AimKind::Pod, policy, now))
+            }
+            Target::Process(id) => {
+                let host = &self.pods[HOST].containers;
+                let index = host.iter().position(|container| process_id(container) == id)?;
+                Some(Aim {
+                    victim: self.victim(HOST, index, now),
+                    ..self.aim_at(HOST, AimKind::Process, policy, now)
+                })
+            }
+        }
+    }
+
+    /// A pod as a target, or the host.
+    fn aim_at(&self, at: usize, kind: AimKind, policy: &Policy, now: Moment) -> Aim {
+        let pod = &self.pods[at];
+        let has_place = match self.told_elsewhere {
+            Elsewhere::Unknown => true,
+            Elsewhere::Room(room) => pod.request <= room,
+            Elsewhere::Nowhere => false,
+        };
+        let spared = self.spared(pod);
+        let free = at != HOST
+            && spared.is_none()
+            && pod.protection().is_none()
+            && pod.terminating.is_none()
+            && policy.rungs.has(Rung::Evict)
+            && self.faults.pdb_zero == 0
+            && self.faults.api_away == 0
+            && self.tokens_left(now).is_none_or(|left| left > 0);
+        Aim {
+            victim: self.pod_victim(at, now),
+            kind,
+            pod: pod.group,
+            spared,
+            limit: pod.spec.limit,
+            wants_warning: pod.spec.warning.is_some(),
+            may_grow: pod.spec.grow_max.is_some(),
+            leaving: match (has_place, free) {
+                (false, _) => Leaving::Nowhere,
+                (true, true) => Leaving::Free,
+                (true, false) => Leaving::Held,
+            },
+        }
+    }
+
+    /// Why a pod may not be touched by what Kubernetes says of it, if the agent was told that there is such a pod.
+    pub(crate) fn spared(&self, pod: &Pod) -> Option<WhyNot> {
+        let spec = &pod.spec;
+        let started = pod.containers.iter().map(|container| container.started).min();
+        if pod.kind.is_none() || self.told_at < started || self.told_at.is_none() {
+            return None;
+        }
+        match spec.owner {
+            _ if spec.opted_out || spec.preferred.vetoed => Some(WhyNot::OptedOut),
+            _ if spec.is_static || spec.priority >= CRITICAL_PRIORITY => Some(WhyNot::Critical),
+            Owner::DaemonSet => Some(WhyNot::DaemonSet),
+            Owner::Nobody if !spec.final_eviction => Some(WhyNot::NobodyBringsItBack),
+            Owner::Nobody | Owner::Controller => None,
+        }
+    }
+}
