@@ -264,7 +264,7 @@ impl Engine {
             return false;
         };
         if !imminent {
-            return true;
+            return holds(Rule::OneAtATime);
         }
         self.flights.escalate(flight.id);
         self.actions.push(Action {
