@@ -8,9 +8,11 @@ mod home;
 
 pub(crate) use home::{is_out_of_sight, names, names_a_pod, path_below};
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use forestall_decide::ProcessId;
+use rustix::fs::RawDir;
 use rustix::io::{Errno, Result};
 use rustix::path::DecInt;
 use rustix::process::{Pid, PidfdFlags};
@@ -22,6 +24,9 @@ use crate::order::ProcessName;
 const KERNEL_THREAD: u64 = 0x0020_0000;
 /// `PF_EXITING` of the same file: on its way out, and on cgroup v1 at home nowhere any more.
 const EXITING: u64 = 0x4;
+
+/// Threads that are asked for a process's memory where its first one has ended; they end in no order.
+const THREADS_ASKED_MAX: usize = 64;
 
 /// What the last check looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,23 +100,50 @@ impl ProcessDir {
     }
 
     /// Bytes that end with the process: anonymous memory, page tables and swap (`/proc/PID/status`). Shared memory is
-    /// left out, it may outlive it.
+    /// left out, it may outlive it. A first thread that has ended shows none of it while the others live on: one of those does.
     pub(crate) fn own_bytes(&self) -> Result<u64> {
         let mut buffer = [0; file::BUFFER_BYTES];
-        let text = file::read_into(&self.0, c"status", &mut buffer)?;
-        let kibi = |name: &[u8]| {
-            let line = text
-                .split(|byte| *byte == b'\n')
-                .find_map(|line| line.strip_prefix(name))?;
-            file::parse_number(line.trim_ascii().strip_suffix(b"kB")?)
-        };
-        let names: [&[u8]; 3] = [b"RssAnon:", b"VmPTE:", b"VmSwap:"];
-        let total = names
-            .iter()
-            .filter_map(|name| kibi(name))
-            .fold(0, u64::saturating_add);
-        Ok(total.saturating_mul(1024))
+        let shown = parse_own_bytes(file::read_into(&self.0, c"status", &mut buffer)?);
+        match shown {
+            Some(bytes) => Ok(bytes),
+            None => Ok(self.own_bytes_by_thread()?.unwrap_or(0)),
+        }
     }
+
+    fn own_bytes_by_thread(&self) -> Result<Option<u64>> {
+        let mut names = [MaybeUninit::uninit(); 2048];
+        let threads = file::open_dir(&self.0, c"task")?;
+        let mut entries = RawDir::new(file::open_dir(&threads, c".")?, &mut names);
+        let mut buffer = [0; file::BUFFER_BYTES];
+        for _ in 0..THREADS_ASKED_MAX {
+            let Some(entry) = entries.next() else { break };
+            let entry = entry?;
+            if !entry.file_name().to_bytes().iter().all(u8::is_ascii_digit) {
+                continue;
+            }
+            let status = file::open_dir(&threads, entry.file_name())
+                .and_then(|thread| Ok(parse_own_bytes(file::read_into(&thread, c"status", &mut buffer)?)));
+            // One that ends meanwhile says nothing of the others.
+            if let Ok(Some(bytes)) = status {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The part of a `status` that ends with the process, bytes; `None` where the task has no memory (any more).
+fn parse_own_bytes(text: &[u8]) -> Option<u64> {
+    let kibi = |name: &[u8]| {
+        let line = text
+            .split(|byte| *byte == b'\n')
+            .find_map(|line| line.strip_prefix(name))?;
+        file::parse_number(line.trim_ascii().strip_suffix(b"kB")?)
+    };
+    let names: [&[u8]; 3] = [b"RssAnon:", b"VmPTE:", b"VmSwap:"];
+    let kibis = names.iter().filter_map(|name| kibi(name));
+    let total = kibis.reduce(u64::saturating_add)?;
+    Some(total.saturating_mul(1024))
 }
 
 /// The number under which this proc file system knows this process (`self`, `proc_pid_self(5)`): in its own PID namespace,
@@ -220,6 +252,32 @@ mod tests {
         for length in 0..LINE.len() - 25 {
             assert_eq!(parse_stat(&LINE[..length]), None, "{length} bytes");
         }
+    }
+
+    #[test]
+    fn what_a_process_holds_is_told_by_a_thread_where_the_first_has_ended() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = root.path().join("77");
+        for thread in ["77", "78", "79"] {
+            std::fs::create_dir_all(dir.join("task").join(thread)).expect("directories");
+        }
+        // Of a task without memory of its own the kernel prints no such lines (`task_mem` in fs/proc/task_mmu.c).
+        let ended = "Name:\tit\nState:\tZ (zombie)\nThreads:\t2\n";
+        let alive = "Name:\tit\nRssAnon:\t    2048 kB\nVmPTE:\t      40 kB\nVmSwap:\t       8 kB\n";
+        for (file, content) in [
+            ("status", ended),
+            ("task/77/status", ended),
+            ("task/78/status", alive),
+            ("task/79/status", alive),
+        ] {
+            std::fs::write(dir.join(file), content).expect("a file");
+        }
+        let proc_root = std::fs::File::open(root.path()).expect("a directory");
+        let directory = ProcessDir::open(proc_root.as_fd(), 77).expect("a directory");
+        assert_eq!(directory.own_bytes(), Ok(2096 * 1024));
+        std::fs::remove_dir_all(dir.join("task/78")).expect("removed");
+        std::fs::remove_dir_all(dir.join("task/79")).expect("removed");
+        assert_eq!(directory.own_bytes(), Ok(0));
     }
 
     #[test]
