@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod budget;
+mod calibrate;
 mod ci;
 mod lab;
 mod oracle;
@@ -23,6 +24,7 @@ usage: cargo xtask CHORE
   test [--all]     every test of the workspace, then the lab's smoke run; --all: every kernel and scenario of the lab
   ci               formatting, lints, dependencies, documentation, the arm64 check and budgets
   lab …            scenarios with real kills under real kernels; `cargo xtask lab --list` names them
+  calibrate …      the simulator's kills beside the lab's; --measure runs the lab for it, --write keeps the page
   oracle …         the shadow kubelet against Kubernetes' own code: 10,000 random cases of each kind (needs Go)
   replay           every trace under every policy, the same from debug and release builds; how long a day takes
   soak …           1,000 random worlds of fresh seeds under all checkers; --seeds N, --from SEED
@@ -49,6 +51,7 @@ fn run_chore(arguments: &[String]) -> anyhow::Result<ExitCode> {
         Some(("lab", rest)) => lab::run(rest.to_vec()),
         Some(("oracle", rest)) => oracle::run(rest),
         Some(("bench", rest)) => bench::run(rest),
+        Some(("calibrate", rest)) => calibrate::run(rest),
         Some(("replay", rest)) => replay::run(rest),
         Some(("soak", rest)) => soak::run(rest),
         Some(("help" | "--help" | "-h", _)) => {

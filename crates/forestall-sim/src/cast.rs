@@ -47,6 +47,7 @@ pub(crate) struct Container {
     pub(crate) protection: Option<Protection>,
     pub(crate) restarts: bool,
     pub(crate) volume: bool,
+    pub(crate) largest_process: Option<Bytes>,
     /// Which container of the pod it follows, by how many permille.
     pub(crate) follows: Option<(usize, u64)>,
     pub(crate) is_culprit: bool,
@@ -79,6 +80,7 @@ impl Container {
             protection: spec.protection,
             restarts: spec.restarts,
             volume: spec.volume,
+            largest_process: spec.largest_process,
             follows: match spec.load {
                 Load::Follow { of, permille } => Some((of, permille)),
                 _ => None,

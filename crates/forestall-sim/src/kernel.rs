@@ -32,10 +32,11 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// The marks of a machine of this size (mm/page_alloc.c, `init_per_zone_wmark_min`, `__setup_per_zone_wmarks`, with
-    /// the default `watermark_scale_factor`).
+    /// the default `watermark_scale_factor`), whose kernel knows transparent huge pages.
     pub(crate) fn new(total: Bytes) -> Self {
         let kibi = total.0 / 1024;
-        let min = Bytes(kibi.saturating_mul(16).isqrt().clamp(128, 262_144) * 1024);
+        let without_huge = Bytes(kibi.saturating_mul(16).isqrt().clamp(128, 262_144) * 1024);
+        let min = without_huge.max(for_huge_pages(total));
         let step = Bytes((min.0 / 4).max(total.0 / 1000));
         Self {
             watermark_min: min,
@@ -59,6 +60,17 @@ impl Kernel {
         self.stall_some_micros = self.stall_some_micros.saturating_add(micros);
         self.stall_full_micros = self.stall_full_micros.saturating_add(micros / 4);
     }
+}
+
+/// What khugepaged has kept free (mm/khugepaged.c, `set_recommended_min_free_kbytes`): eleven pageblocks of each zone, two and
+/// one for each pair of the three kinds of pages, but no more than a twentieth of the machine. It runs wherever huge pages are
+/// not switched off, which distributions do not.
+fn for_huge_pages(total: Bytes) -> Bytes {
+    const PAGEBLOCK: Bytes = Bytes(2 << 20);
+    const BLOCKS: u64 = 2 + 3 * 3;
+    // On x86-64 DMA and DMA32; what does not fit below the hole of four gibibytes is in Normal.
+    let zones = if total > Bytes(3 << 30) { 3 } else { 2 };
+    Bytes(PAGEBLOCK.0 * BLOCKS * zones).min(Bytes(total.0 / 20))
 }
 
 /// From whom is reclaimed, among whom is killed.
@@ -308,6 +320,9 @@ impl Node {
             container.memory.bytes(Part::Shmem, now)
         };
         let held = container.memory.sum(&[Part::Anon, Part::Kernel], now) + shmem;
+        let held = container
+            .largest_process
+            .map_or(held, |largest| held.min(largest));
         let adj = i128::from(container.oom_score_adj) * i128::from(size.0 / PAGE / 1000);
         Some(i128::from(held.0 / PAGE) + adj)
     }
@@ -347,9 +362,13 @@ mod tests {
 
     #[test]
     fn watermarks_are_those_of_a_kernel() {
-        // 4 GiB: min_free_kbytes = sqrt(4194304 × 16) = 8192; the step is the larger of a quarter and 0.1 %.
-        let marks = Kernel::new(Bytes::mebi(4096));
-        assert_eq!(marks.watermark_min, Bytes(8192 * 1024));
-        assert_eq!(marks.watermark_low, Bytes(8192 * 1024 + 4_294_967));
+        // /proc/zoneinfo of the lab's guests (972 MiB, DMA and DMA32): min 44 MiB, high 66 MiB, all zones together.
+        let marks = Kernel::new(Bytes::mebi(972));
+        assert_eq!(marks.watermark_min, Bytes::mebi(44));
+        assert_eq!(marks.watermark_high, Bytes::mebi(66));
+        // min_free_kbytes of larger machines is 67584, whatever their size: sqrt(16 Gi / 1 Ki × 16) = 16384 is less.
+        let marks = Kernel::new(Bytes::mebi(16 * 1024));
+        assert_eq!(marks.watermark_min, Bytes(67_584 * 1024));
+        assert_eq!(marks.watermark_low, Bytes(67_584 * 1024 + 17_301_504));
     }
 }

@@ -43,6 +43,8 @@ pub struct NodeSpec {
     pub lru: Lru,
     /// Its kubelet; `None`: it has none, and `kubepods` no limit.
     pub kubelet: Option<KubeletConfig>,
+    /// When its kubelet looks first, within ten seconds; at random, where nothing is said.
+    pub first_look: Option<Moment>,
     /// How the kubelet counts the machine.
     pub accounting: Accounting,
     /// Memory of the kernel itself from the start: in no cgroup, seen by no kubelet.
@@ -143,6 +145,9 @@ pub struct ContainerSpec {
     pub restarts: bool,
     /// Its shared memory lies in a memory-backed volume, which outlives it.
     pub volume: bool,
+    /// What the OOM killer counts of its largest process, at the most: it goes by one process's RSS and page tables, whatever
+    /// the others hold, or the kernel for them in pipes and sockets. `None`: all but what lies in a volume is one process's.
+    pub largest_process: Option<Bytes>,
     /// Random parts of its figures, permille: each copy differs by so much.
     pub jitter_permille: u64,
 }
@@ -271,6 +276,7 @@ impl ContainerSpec {
             load: Load::Steady,
             restarts: true,
             volume: false,
+            largest_process: None,
             jitter_permille: 0,
         }
     }
@@ -317,6 +323,7 @@ impl NodeSpec {
                 capacity: memory,
                 ..KubeletConfig::default()
             }),
+            first_look: None,
             accounting: Accounting::Kubelet,
             kernel: Bytes::ZERO,
             agent: true,

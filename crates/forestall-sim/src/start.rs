@@ -24,6 +24,7 @@ use crate::world::Options;
 pub(crate) fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Options) -> Node {
     let mut random = Random::split(world.seed, u64::from(index));
     let first_look = Moment(random.below(LOOK.0));
+    let first_look = spec.first_look.unwrap_or(first_look);
     let agent = world.policy.filter(|_| spec.agent).map(|policy| {
         let hard = spec
             .kubelet

@@ -28,7 +28,7 @@ mod options;
 pub(crate) mod reaction;
 mod recording;
 mod results;
-mod scenario;
+pub(crate) mod scenario;
 mod trial;
 mod verdict;
 

@@ -10,8 +10,8 @@ fn the_gist_acts_at_its_first_look_below_its_minimum() {
     let report = run(&scenario("gist.yaml"));
     let (name, wall, at) = deaths(&report).remove(0);
     assert_eq!((name.as_str(), wall), ("leak-0/app", Some(WallKind::Kernel)));
-    // 4096 − 100 − 500 − 350 MiB and the kernel's reserve of some 20 are used up at 8 MiB/s after about 391 s.
-    assert!((388..=451).contains(&at), "{at}");
+    // 4096 − 100 − 500 − 350 MiB and the kernel's reserve of 99 are used up at 8 MiB/s after about 381 s.
+    assert!((378..=441).contains(&at), "{at}");
     assert_eq!(report.tally.evictions, 0);
 }
 
@@ -43,9 +43,10 @@ fn a_fast_leak_does_not_wait_for_the_gists_loop() {
 }
 
 #[test]
-fn with_its_own_default_the_gist_mostly_comes_after_the_kubelet() {
+fn with_its_own_default_the_gist_leaves_most_to_the_kernel() {
     let mut scenario = scenario("gist.yaml");
-    // Where the kubelet sees all memory, MemAvailable falls below 100 MiB some two seconds before it evicts below 100Mi.
+    // Where the kubelet sees all memory: MemAvailable lacks the kernel's reserve of 99 MiB, so it falls below 100 MiB 12 s before
+    // the kubelet's threshold of 100Mi is crossed; 4 s after that the machine is at its lowest mark, which is 66 MiB.
     scenario.world.nodes[0].kernel = Bytes::ZERO;
     if let Some(policy) = &mut scenario.world.policy {
         policy.gist_available_bytes_min = Bytes::mebi(100);
@@ -60,8 +61,9 @@ fn with_its_own_default_the_gist_mostly_comes_after_the_kubelet() {
             Some(WallKind::KubeletNode | WallKind::KubeletAllocatable)
         ));
     }
-    // One look a minute against one each ten seconds: two and five seconds of sixty are the loop's.
-    assert!(evicted >= 14, "{evicted} of 20");
+    // The kubelet's look falls into those 4 s of its ten in 42 of 100 starts, and the loop's one of sixty has not come in the 14 s
+    // before in 76 of 100: 32 of 100 are the kubelet's.
+    assert!((2..=11).contains(&evicted), "{evicted} of 20");
 }
 
 #[test]
@@ -73,11 +75,10 @@ fn war_story_a_s_rows_differ_by_what_is_counted_alone() {
     assert_eq!((none.evictions_for_cache, none.innocent), (0, 0));
     assert!(half.evictions_for_cache > 0 && full.evictions > 4 * half.evictions.max(none.evictions));
     assert!(full.first_death < half.first_death && half.first_death < none.first_death);
-    // In no row does cache make a machine run out.
-    assert!(
-        rows.iter()
-            .all(|row| row.kernel_kills_all() == 0 && row.nodes_lost == 0)
-    );
+    // In no row does cache make a machine run out. Where many are evicted, a second batch may come to a node that is full without.
+    assert!(rows.iter().all(|row| row.nodes_lost == 0));
+    let kills = rows.each_ref().map(forestall_sim::Tally::kernel_kills_all);
+    assert!(kills.iter().sum::<u64>() <= 1, "{kills:?}");
     // 24 × 680 MiB of cache are 25 % of 64 GiB, above 15 %: the story's rule kills the healthy.
     assert!(agent.innocent_by_agent > 1000, "{}", agent.innocent_by_agent);
 }
