@@ -50,7 +50,7 @@ fn a_reload_into_enforce_is_no_less_than_a_start_in_it_and_back_is_the_end_of_ac
     let machine = Machine::new(349 << 10);
     machine.write("proc/sysrq-trigger", "");
     machine.write("proc/self/oom_score_adj", "0500");
-    let file = "preset: gist\nlisten: 127.0.0.1:0\ntiming: {interval: 10ms}\nmode: ";
+    let file = "preset: gist\nlisten: 127.0.0.1:0\ntiming: {interval: 50ms}\nmode: ";
     let switch = |mode: &str| machine.write("agent.yaml", &format!("{file}{mode}\n"));
     switch("shadow");
     let path = machine.path("agent.yaml");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -94,6 +95,12 @@ impl Agent {
 
     /// The next line of its log.
     pub(crate) fn line(&mut self) -> Option<Value> {
+        if self.lines.buffer().is_empty() {
+            let log = PollFd::new(self.lines.get_ref(), PollFlags::IN);
+            let patience = Timespec::try_from(PATIENCE).expect("a minute");
+            let heard = poll(&mut [log], Some(&patience)).expect("a pipe");
+            assert!(heard > 0, "the agent has said nothing for {PATIENCE:?}");
+        }
         let mut line = String::new();
         let count = self.lines.read_line(&mut line).expect("the log is text");
         (count > 0).then(|| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
