@@ -284,10 +284,23 @@ pub enum Ignored {
     Repeated(GroupId),
     /// The cgroup holds more than the machine and its swap have; it is never acted upon.
     TooLarge(GroupId),
-    /// An outcome of an action that is not known, or not any more.
+    /// The machine has more free, available or unused in swap than it has in all. The whole sample is left out.
+    ImpossibleMachine,
+    /// The process holds more than the machine and its swap have; it is never acted upon.
+    ProcessTooLarge(ProcessId),
+    /// The parent of the cgroup does not stand before it: it counts as standing at the top.
+    Misplaced(GroupId),
+    /// A counter of the cgroup's (`None`: the machine's) went back, or stood up by more than time allows: it is counted from
+    /// here.
+    CounterJumped(Option<GroupId>),
+    /// An outcome of an action that is not known, or not any more, or of another rung, or one that has been told already.
     UnknownAction(ActionId),
+    /// An outcome says that its action took longer than it is known: nothing is learnt from its time.
+    TookTooLong(ActionId),
     /// So many pods without a UID.
     PodsWithoutUid(u32),
+    /// So many pods whose UID stood before them in the list.
+    PodsRepeated(u32),
 }
 
 /// The answer to one input.

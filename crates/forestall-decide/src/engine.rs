@@ -146,7 +146,24 @@ impl Engine {
             let count = u32::try_from(dropped).unwrap_or(u32::MAX);
             self.ignored.push(Ignored::PodsWithoutUid(count));
         }
+        let repeated = self.drop_repeated();
+        if repeated > 0 {
+            self.ignored.push(Ignored::PodsRepeated(repeated));
+        }
         self.foresight.take_pods(&self.pods);
+    }
+
+    /// Of pods with the same UID the first is kept. Returns how many were not.
+    fn drop_repeated(&mut self) -> u32 {
+        let before = self.pods.list.len();
+        let in_order = self.pods.list.is_sorted_by_key(|pod| pod.uid);
+        if in_order {
+            self.pods.list.dedup_by_key(|pod| pod.uid);
+        } else {
+            let mut seen = std::collections::BTreeSet::new();
+            self.pods.list.retain(|pod| seen.insert(pod.uid));
+        }
+        u32::try_from(before - self.pods.list.len()).unwrap_or(u32::MAX)
     }
 
     fn take_policy(&mut self, policy: &Policy) {
@@ -166,16 +183,29 @@ impl Engine {
     }
 
     fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {
-        if !self.flights.knows(outcome.action) {
+        /// Clocks are read at both ends of an action; so much they may differ.
+        const CLOCKS_DIFFER: Span = Span::secs(1);
+        let Some(launched_at) = self.flights.launch_of(outcome) else {
             self.ignored.push(Ignored::UnknownAction(outcome.action));
             return;
+        };
+        let known_for = now.since(launched_at) + CLOCKS_DIFFER;
+        let is_timed = outcome.took <= known_for;
+        if !is_timed {
+            self.ignored.push(Ignored::TookTooLong(outcome.action));
         }
+        let outcome = &Outcome {
+            took: if is_timed { outcome.took } else { Span(0) },
+            ..*outcome
+        };
         if let Some(flight) = self.flights.land(now, outcome, &self.policy)
             && outcome.kind == OutcomeKind::Done
         {
             // The pod's own time is known beforehand and no part of what has to be learnt.
             let overhead = Span(outcome.took.0.saturating_sub(flight.grace.0));
-            self.effects.note(flight.rung, overhead);
+            if is_timed {
+                self.effects.note(flight.rung, overhead);
+            }
             if flight.rung.ends_somebody() {
                 self.history.restart_growth();
             }
@@ -197,13 +227,14 @@ impl Engine {
         self.looked_at = Some(now);
         self.reached.clear();
         self.history.align(sample);
-        if self.history.roster.has_repeated() {
-            let repeated = self.history.roster.repeated();
-            self.ignored.extend(repeated.map(Ignored::Repeated));
+        let roster = &self.history.roster;
+        if roster.is_odd() {
+            self.ignored.extend(roster.repeated().map(Ignored::Repeated));
+            self.ignored.extend(roster.misplaced().map(Ignored::Misplaced));
         }
         self.note_kernel_kills(now, sample);
         self.note_kubelet_evictions(now, sample);
-        self.history.push(now, sample);
+        self.history.push(now, sample, &mut self.ignored);
         if self.kernel_killed_at == Some(now) {
             // The victim's growth is over, whoever it was.
             self.history.restart_growth();
@@ -269,6 +300,10 @@ impl Engine {
             self.ignored.push(Ignored::NoMachine);
             return false;
         }
+        if sample.node.is_impossible() {
+            self.ignored.push(Ignored::ImpossibleMachine);
+            return false;
+        }
         match self.looked_at {
             Some(at) if now == at => {
                 self.ignored.push(Ignored::SameMoment);
@@ -286,6 +321,11 @@ impl Engine {
             .filter(|group| is_too_large(group, &sample.node));
         self.ignored
             .extend(too_large.map(|group| Ignored::TooLarge(group.id)));
+        let most = sample.node.total + sample.node.swap_total;
+        let too_large = sample.processes.iter();
+        let too_large = too_large.filter(|process| process.unreclaimable > most);
+        self.ignored
+            .extend(too_large.map(|process| Ignored::ProcessTooLarge(process.id)));
         true
     }
 
@@ -294,6 +334,9 @@ impl Engine {
     fn note_kernel_kills(&mut self, now: Moment, sample: &Sample) {
         let explained = self.history.kills_by_own_limit(sample, &mut self.reached);
         let kills = sample.node.oom_kills;
+        if self.kernel_kills.is_some_and(|before| kills < before) {
+            self.ignored.push(Ignored::CounterJumped(None));
+        }
         let fresh = self.kernel_kills.map_or(0, |before| kills.saturating_sub(before));
         if fresh > explained {
             self.kernel_killed_at = Some(now);

@@ -39,6 +39,8 @@ pub(crate) struct Flight {
     quiet_until: Option<Moment>,
     /// The API server refused it.
     blocked: bool,
+    /// It did what it should; nothing more is to be told of it.
+    is_done: bool,
 }
 
 impl Flight {
@@ -85,6 +87,7 @@ impl Flights {
             judged_at: now + action.deadline,
             quiet_until: shadow.then(|| now + SHADOW_REPEAT),
             blocked: false,
+            is_done: false,
         });
     }
 
@@ -95,9 +98,12 @@ impl Flights {
         }
     }
 
-    /// Whether this action is known.
-    pub(crate) fn knows(&self, id: ActionId) -> bool {
-        self.list.iter().any(|flight| flight.id == id)
+    /// When the action of this outcome was ordered; `None` where there is none, it is of another rung, or it is done already
+    /// and told so.
+    pub(crate) fn launch_of(&self, outcome: &Outcome) -> Option<Moment> {
+        let flight = self.list.iter().find(|flight| flight.id == outcome.action)?;
+        let told_again = flight.is_done && outcome.kind == OutcomeKind::Done;
+        (flight.rung == outcome.rung && !told_again).then_some(flight.launched_at)
     }
 
     /// Takes an outcome. Answers with the flight that is over by it.
@@ -125,6 +131,7 @@ impl Flights {
         };
         flight.quiet_until = Some(now + quiet);
         flight.blocked = outcome.kind == OutcomeKind::Blocked;
+        flight.is_done |= outcome.kind == OutcomeKind::Done;
         Some(*flight)
     }
 

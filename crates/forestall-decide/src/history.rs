@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::decision::WallKind;
+use crate::decision::{Ignored, WallKind};
 use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
 use crate::ring::Lapse;
 use crate::roster::Roster;
@@ -33,6 +33,18 @@ pub(crate) struct Scope {
 struct Shared {
     working_set: Track,
     stall: Lapse<Stall>,
+}
+
+/// Whether tasks can have waited for so long since the last look. The kernel brings its totals up to date every two seconds
+/// (kernel/sched/psi.c, `PSI_FREQ`), and at rest what a sample says of them is up to five seconds old.
+fn is_credible(last: Option<(Moment, Stall)>, now: Moment, stall: Stall) -> bool {
+    const SLACK_MICROS: u64 = 10_000_000;
+    last.is_none_or(|(at, last)| {
+        let most = now.since(at).0.saturating_add(SLACK_MICROS);
+        let fits = |from: u64, to: u64| to.checked_sub(from).is_some_and(|waited| waited <= most);
+        // After a clock that went back nothing can be said.
+        now < at || fits(last.some_micros, stall.some_micros) && fits(last.full_micros, stall.full_micros)
+    })
 }
 
 /// The share of a window in which some, and in which all, tasks waited; permille.
@@ -65,7 +77,15 @@ impl Scope {
         }
     }
 
-    fn push(&mut self, now: Moment, unreclaimable: Bytes, working_set: Bytes, stall: Option<Stall>) {
+    /// False where its stalls cannot be: they are counted from here on.
+    fn push(&mut self, now: Moment, unreclaimable: Bytes, working_set: Bytes, stall: Option<Stall>) -> bool {
+        let credible = stall.is_none_or(|stall| is_credible(self.stall.last(), now, stall));
+        if !credible {
+            self.stall.clear();
+            if let Some(shared) = &mut self.shared {
+                shared.stall.clear();
+            }
+        }
         self.unreclaimable.push(now, unreclaimable);
         self.filled.push(now, unreclaimable);
         if let Some(stall) = stall {
@@ -78,6 +98,7 @@ impl Scope {
             }
         }
         self.first_seen.get_or_insert(now);
+        credible
     }
 
     /// The kubelet's working set; where the kubelet has no wall, nothing is remembered of it.
@@ -126,6 +147,8 @@ pub(crate) struct History {
     pub(crate) roster: Roster,
     /// By slot.
     groups: Vec<Scope>,
+    /// Some group of the last sample keeps memory from reclaim (`memory.min`).
+    pub(crate) keeps: bool,
     /// The kernel's kills in each of them as of the last sample.
     oom_kills: Vec<u64>,
     processes: BTreeMap<ProcessId, ProcessTrack>,
@@ -144,6 +167,7 @@ impl Default for History {
             swap_used: Track::default(),
             roster: Roster::default(),
             groups: Vec::new(),
+            keeps: false,
             oom_kills: Vec::new(),
             processes: BTreeMap::new(),
         }
@@ -169,18 +193,29 @@ impl History {
     }
 
     /// Takes one sample that the histories are aligned with. Allocates only for what is new.
-    pub(crate) fn push(&mut self, now: Moment, sample: &Sample) {
+    /// What is odd about it is said.
+    pub(crate) fn push(&mut self, now: Moment, sample: &Sample, ignored: &mut Vec<Ignored>) {
         let node = &sample.node;
-        self.node
+        self.keeps = false;
+        let credible = self
+            .node
             .push(now, node.unreclaimable(), node.kubelet_working_set(), node.stall);
+        if !credible {
+            ignored.push(Ignored::CounterJumped(None));
+        }
         self.swap_used.push(now, node.swap_total - node.swap_free);
         for (at, group) in sample.groups.iter().enumerate() {
             let Some(slot) = self.roster.slot(at) else {
                 continue;
             };
             if let (Some(scope), Some(kills)) = (self.groups.get_mut(slot), self.oom_kills.get_mut(slot)) {
-                scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
+                let known = scope.first_seen.is_some();
+                let credible = scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
+                if !credible || known && group.oom_kills < *kills {
+                    ignored.push(Ignored::CounterJumped(Some(group.id)));
+                }
                 *kills = group.oom_kills;
+                self.keeps |= group.min > Bytes::ZERO;
             }
         }
         for process in &sample.processes {

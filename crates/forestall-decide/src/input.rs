@@ -238,6 +238,17 @@ impl NodeSample {
         (self.total - self.free - reclaimable) + (self.swap_total - self.swap_free)
     }
 
+    /// More is free, available or unused in swap than there is: whatever wrote this is not the kernel of this machine.
+    pub fn is_impossible(&self) -> bool {
+        self.free > self.total || self.available > self.total || self.swap_free > self.swap_total
+    }
+
+    /// What there is besides the pages that are set aside as huge ones: only this can be given to anybody as memory, and only
+    /// this can run out.
+    pub fn ordinary(&self) -> Bytes {
+        self.total - self.hugetlb
+    }
+
     /// Memory the kernel cannot give away and the kubelet does not see (`notes` of the kubelet's root accounting:
     /// opencontainers/cgroups `fs2/memory.go`, runc#4059: root usage is anon + file).
     pub fn blind(&self) -> Bytes {

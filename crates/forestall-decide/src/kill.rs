@@ -167,6 +167,9 @@ pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, Ref
                 .iter()
                 .find(|process| process.id == id)
                 .ok_or(RefusalReason::NothingToKill)?;
+            if process.unreclaimable > sample.node.total + sample.node.swap_total {
+                return Err(RefusalReason::Impossible);
+            }
             let protection = process.protection.filter(|_| holds(Rule::Protected));
             protection.map_or(Ok(process.unreclaimable), |why| {
                 Err(RefusalReason::Protected(why))

@@ -17,6 +17,7 @@ mod foresight;
 mod graceful;
 mod history;
 mod input;
+mod keep;
 mod kill;
 pub mod kubelet;
 mod ladder;

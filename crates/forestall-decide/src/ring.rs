@@ -107,6 +107,16 @@ impl<V: Copy + Default> Lapse<V> {
         self.head.push(self.width, &mut self.points, self.tip);
     }
 
+    /// The last value and its moment; `None` before there is one.
+    pub(crate) fn last(&self) -> Option<(Moment, V)> {
+        (self.head.len > 0).then_some((self.tip.at, self.tip.value))
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::within(self.width);
+    }
+
     /// The values at the window's beginning and now, and the time between them; `None` before two are known.
     pub(crate) fn ends(&self) -> Option<(V, V, Span)> {
         let from = self.head.first_within(&self.points, self.tip.at, self.width)?;

@@ -12,6 +12,7 @@ struct Seat {
     id: GroupId,
     kind: GroupKind,
     leaf: bool,
+    parent: Option<u32>,
     slot: Option<u32>,
 }
 
@@ -28,6 +29,7 @@ pub(crate) struct Roster {
     slots: u32,
     /// So many orders there have been.
     order: u64,
+    is_odd: bool,
     /// Where in the sample those stand whose limit kills across pods: `kubepods` and the QoS levels.
     pub(crate) shared: Vec<u32>,
     /// `kubepods` alone, …
@@ -36,6 +38,8 @@ pub(crate) struct Roster {
     pub(crate) pods: Vec<u32>,
     /// … and containers, with the services and scopes of the host, which may have a limit of their own.
     pub(crate) containers: Vec<u32>,
+    /// Those right below the root.
+    pub(crate) tops: Vec<u32>,
 }
 
 impl Roster {
@@ -43,7 +47,10 @@ impl Roster {
     /// it is the order of the sample before.
     pub(crate) fn align(&mut self, sample: &Sample, came: impl FnMut(u32, GroupKind)) {
         let same = |(seat, group): (&Seat, &GroupSample)| {
-            seat.id == group.id && seat.kind == group.kind && seat.leaf == group.leaf
+            seat.id == group.id
+                && seat.kind == group.kind
+                && seat.leaf == group.leaf
+                && seat.parent == group.parent
         };
         if self.seats.len() == sample.groups.len() && self.seats.iter().zip(&sample.groups).all(same) {
             return;
@@ -60,6 +67,7 @@ impl Roster {
             id: group.id,
             kind: group.kind,
             leaf: group.leaf,
+            parent: group.parent,
             slot: None,
         }));
         self.by_id.clear();
@@ -100,11 +108,16 @@ impl Roster {
             &mut self.kubepods,
             &mut self.pods,
             &mut self.containers,
+            &mut self.tops,
         ];
         for list in lists {
             list.clear();
         }
+        self.is_odd = self.by_id.len() < self.seats.len() || self.misplaced().next().is_some();
         for (at, seat) in (0..).zip(&self.seats) {
+            if seat.parent.is_none() {
+                self.tops.push(at);
+            }
             match seat.kind {
                 GroupKind::Kubepods => {
                     self.kubepods.push(at);
@@ -146,9 +159,16 @@ impl Roster {
         without.map(|seat| seat.id)
     }
 
-    /// There are such.
-    pub(crate) fn has_repeated(&self) -> bool {
-        self.by_id.len() < self.seats.len()
+    /// Those whose parent does not stand before them.
+    pub(crate) fn misplaced(&self) -> impl Iterator<Item = GroupId> {
+        let seats = (0_u32..).zip(&self.seats);
+        let misplaced = seats.filter(|(at, seat)| seat.parent.is_some_and(|parent| parent >= *at));
+        misplaced.map(|(_, seat)| seat.id)
+    }
+
+    /// There are such of either kind.
+    pub(crate) const fn is_odd(&self) -> bool {
+        self.is_odd
     }
 }
 
@@ -198,10 +218,10 @@ mod tests {
             seated(&mut roster, &[5, 6, 5]),
             (vec![Some(0), Some(1), None], vec![0, 1])
         );
-        assert!(roster.has_repeated());
+        assert!(roster.is_odd());
         assert_eq!(roster.repeated().collect::<Vec<_>>(), [GroupId(5)]);
         assert_eq!(roster.place(GroupId(5)), Some(0));
         seated(&mut roster, &[5, 6]);
-        assert!(!roster.has_repeated());
+        assert!(!roster.is_odd());
     }
 }

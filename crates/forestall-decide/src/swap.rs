@@ -2,7 +2,8 @@
 //!
 //! Free swap is room only for memory that may go there. Locked memory may not, nor may that of a cgroup whose own
 //! `memory.swap.max` is used up. The kubelet sets it to 0 for every container, unless it is told otherwise
-//! (`memorySwap.swapBehavior: NoSwap`, and under `LimitedSwap` for all but burstable pods), on nodes whose swap is on.
+//! (`memorySwap.swapBehavior: NoSwap`, and under `LimitedSwap` for all but burstable pods, who get a share), on nodes whose
+//! swap is on. What the kubelet was told is not asked here: the limits themselves are in the sample, and they are what holds.
 
 use crate::input::{GroupSample, Sample};
 use crate::tree::{is_within, lineage};
@@ -30,7 +31,8 @@ pub(crate) fn swap_room(sample: &Sample, place: Option<usize>) -> Bytes {
     if node.swap_is_zram {
         taken.permille(500)
     } else {
-        taken
+        // What zswap takes stays in memory, compressed, until its pool is full; then it goes to the device.
+        taken - taken.permille(500).min(node.zswap_room)
     }
 }
 
@@ -120,6 +122,34 @@ mod tests {
             group.unevictable = Bytes::mebi(500);
         }
         assert_eq!(rooms(&sample), (200, 100));
+    }
+
+    #[test]
+    fn what_zswap_takes_stays_in_memory_by_half_until_its_pool_is_full() {
+        let mut sample = node();
+        sample.node.zswap_room = Bytes::mebi(200);
+        assert_eq!(rooms(&sample), (500, 400));
+        sample.node.zswap_room = Bytes::mebi(900);
+        assert_eq!(rooms(&sample), (350, 300));
+    }
+
+    #[test]
+    fn the_least_of_the_allowances_on_the_way_up_counts() {
+        // LimitedSwap: the container may have 300 MiB in swap, its pod 250, and 60 of these are there already.
+        let mut sample = node();
+        let mut pod = sample.groups[CONTAINER];
+        (pod.id, pod.kind, pod.leaf) = (GroupId(3), GroupKind::Pod(Qos::Burstable), false);
+        pod.swap_limit = Limit::Bytes(Bytes::mebi(250));
+        pod.swap_current = Bytes::mebi(60);
+        sample.groups.insert(1, pod);
+        let container = &mut sample.groups[2];
+        (container.parent, container.kind) = (Some(1), GroupKind::Container(Qos::Burstable));
+        container.swap_limit = Limit::Bytes(Bytes::mebi(300));
+        container.swap_current = Bytes::mebi(60);
+        // 190 of the container's 600 may go, at each of the levels, and the host's 100.
+        assert_eq!(rooms(&sample), (290, 190));
+        assert_eq!(swap_room(&sample, Some(1)), Bytes::mebi(190));
+        assert_eq!(swap_room(&sample, Some(2)), Bytes::mebi(190));
     }
 
     #[test]

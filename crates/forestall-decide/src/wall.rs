@@ -3,11 +3,11 @@
 use crate::decision::{WallKind, WallReading};
 use crate::forecast::{Forecast, forecast};
 use crate::history::{History, Scope};
-use crate::input::{GroupId, GroupSample, NodeSample, Sample};
+use crate::input::{GroupId, NodeSample, Sample};
+use crate::keep::kept_below;
 use crate::kubelet::{Growth, KubeletConfig, Signal, allocatable_available, memory_available};
 use crate::policy::Policy;
 use crate::swap::swap_room;
-use crate::tree::lineage;
 use crate::units::{Bytes, Limit};
 use crate::window::Track;
 
@@ -86,33 +86,16 @@ pub(crate) struct Approach {
 }
 
 /// The machine: MemAvailable (mm/page_alloc.c `si_mem_available`) and what swap can still take, less what MemAvailable
-/// counts though `memory.min` keeps it.
+/// counts though `memory.min` keeps it. Huge pages are nobody's memory: neither left nor to be had.
 fn read_kernel(sample: &Sample, history: &History, out: &mut Vec<WallReading>) {
     let node = &sample.node;
-    let distance = (node.available - kept_cache(sample)) + swap_room(sample, None);
     let wall = Wall {
         kind: WallKind::Kernel,
         scope: None,
-        limit: node.total,
-        distance,
+        limit: node.ordinary(),
+        distance: (node.available - kept_below(sample, history, None)) + swap_room(sample, None),
     };
     out.push(wall.read(&history.node, &history.node.unreclaimable, noise(node)));
-}
-
-/// Page cache that reclaim must not take: of every cgroup whose `memory.min` holds all the way up, so much of it as its
-/// other memory does not use up (mm/memcontrol.c, `mem_cgroup_calculate_protection`).
-fn kept_cache(sample: &Sample) -> Bytes {
-    let kept = |(index, group): (usize, &GroupSample)| {
-        // What keeps nothing itself is kept by nobody above it.
-        if group.min == Bytes::ZERO {
-            return Bytes::ZERO;
-        }
-        let least = lineage(sample, index).map(|above| above.min).min();
-        let other = group.current - group.reclaimable();
-        (least.unwrap_or_default() - other).min(group.active_file + group.inactive_file)
-    };
-    let leaves = sample.groups.iter().enumerate().filter(|(_, group)| group.leaf);
-    leaves.map(kept).sum()
 }
 
 /// A cgroup's own limit: reached when what reclaim cannot free fills it.
@@ -126,15 +109,16 @@ fn read_limit(
     let group = sample.groups.get(at)?;
     let limit = group.limit.bytes()?;
     // A limit above the machine's memory cannot be reached before the machine's own wall.
-    if limit >= sample.node.total {
+    if limit >= sample.node.ordinary() {
         return None;
     }
+    let reclaimable = group.reclaimable() - kept_below(sample, history, Some(at));
     let scope = history.at(at)?;
     let wall = Wall {
         kind,
         scope: Some(group.id),
         limit,
-        distance: (limit - (group.current - group.reclaimable())) + swap_room(sample, Some(at)),
+        distance: (limit - (group.current - reclaimable)) + swap_room(sample, Some(at)),
     };
     out.push(wall.read(scope, &scope.unreclaimable, noise(&sample.node)));
     Some(())

@@ -5,8 +5,8 @@ mod world;
 
 use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, Threshold};
 use forestall_decide::{
-    ActionId, Bytes, Engine, GroupId, Ignored, Input, Limit, Moment, Outcome, OutcomeKind, Pod, Pods, Rung,
-    Span, WallKind,
+    ActionId, Bytes, Engine, GroupId, Ignored, Input, Limit, Moment, Outcome, OutcomeKind, Pod, Pods,
+    ProcessId, Rung, Sample, Span, Stall, WallKind,
 };
 use world::{MIB, World, enforcing};
 
@@ -62,6 +62,153 @@ fn what_cannot_be_true_is_said_and_not_acted_upon() {
         told(&mut engine, later, Input::Pods(&pods)),
         [Ignored::PodsWithoutUid(2)]
     );
+}
+
+/// What of a sample that was changed like this is not believed, one look after the world's own.
+fn unbelieved(change: impl FnOnce(&mut Sample)) -> Vec<Ignored> {
+    let mut world = World::new(1024, 900);
+    world.container(1, 100);
+    world.container(2, 100);
+    let mut engine = enforcing();
+    world.run(&mut engine, Span::secs(5), |_| ());
+    let mut sample = world.sample();
+    change(&mut sample);
+    let decision = engine.step(world.now, Input::Sample(&sample));
+    assert!(decision.actions.is_empty());
+    decision.ignored.to_vec()
+}
+
+#[test]
+fn a_machine_that_has_more_left_than_it_has_is_not_believed_at_all() {
+    let more = Bytes::mebi(1025);
+    let changes: [fn(&mut Sample, Bytes); 3] = [
+        |sample, more| sample.node.free = more,
+        |sample, more| sample.node.available = more,
+        |sample, more| sample.node.swap_free = more,
+    ];
+    for change in changes {
+        let said = unbelieved(|sample| change(sample, more));
+        assert_eq!(said, [Ignored::ImpossibleMachine]);
+    }
+    let mut engine = enforcing();
+    let mut sample = World::new(1024, 900).sample();
+    sample.node.free = Bytes(1 << 63);
+    let decision = engine.step(Moment(1), Input::Sample(&sample));
+    assert!(decision.readings.is_empty());
+}
+
+#[test]
+fn counters_that_went_back_or_stand_up_are_counted_anew_and_said() {
+    // The machine's kills and stalls, and a container's.
+    let mut world = World::new(1024, 900);
+    world.container(1, 100);
+    let mut engine = enforcing();
+    let mut told = |kills: u64, stall: u64| {
+        world.now = world.now + Span::secs(1);
+        let mut sample = world.sample();
+        sample.node.oom_kills = kills;
+        sample.groups[2].oom_kills = kills;
+        let stall = Stall {
+            some_micros: stall,
+            full_micros: stall,
+        };
+        (sample.node.stall, sample.groups[2].stall) = (Some(stall), Some(stall));
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        assert!(decision.actions.is_empty());
+        let waited: Vec<u64> = decision
+            .readings
+            .iter()
+            .map(|it| it.stall_full_permille)
+            .collect();
+        (decision.ignored.to_vec(), waited[0])
+    };
+    assert_eq!(told(7, 5_000_000), (vec![], 0));
+    let both = vec![
+        Ignored::CounterJumped(None),
+        Ignored::CounterJumped(Some(GroupId(1))),
+    ];
+    assert_eq!(told(3, 5_000_000), (both.clone(), 0));
+    // Nobody can have waited for 2^63 µs within a second, and nobody for less than nothing.
+    assert_eq!(told(3, 1 << 63), (both.clone(), 0));
+    assert_eq!(told(3, 5_000_000), (both, 0));
+    // Half a second can be.
+    assert_eq!(told(3, 5_500_000), (vec![], 500));
+}
+
+#[test]
+fn a_number_twice_a_parent_behind_and_a_process_beyond_the_machine_are_said() {
+    let twice = unbelieved(|sample| sample.groups[4].id = GroupId(1));
+    assert_eq!(twice, [Ignored::Repeated(GroupId(1))]);
+    let behind = unbelieved(|sample| sample.groups[2].parent = Some(2));
+    assert_eq!(behind, [Ignored::Misplaced(GroupId(1))]);
+    let beyond = unbelieved(|sample| sample.processes[0].unreclaimable = Bytes(u64::MAX));
+    let id = ProcessId {
+        pid: 77,
+        start_ticks: 5,
+    };
+    assert_eq!(beyond, [Ignored::ProcessTooLarge(id)]);
+}
+
+#[test]
+fn a_host_process_whose_figures_cannot_be_true_is_left_to_the_kernel() {
+    let mut world = World::new(1024, 900);
+    world.host_rate = 20 * MIB;
+    let mut engine = enforcing();
+    while world.now < Moment(45_000_000) {
+        let mut sample = world.sample();
+        sample.processes[0].unreclaimable = Bytes(1 << 63);
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        assert!(decision.actions.is_empty());
+        let wake = decision.wake_in;
+        world.grow(wake);
+    }
+}
+
+#[test]
+fn an_outcome_told_twice_or_of_another_rung_or_from_before_its_order_teaches_nothing() {
+    let mut world = World::new(1024, 900);
+    world.container(1, 100).rate = 20 * MIB;
+    world.kill_takes = Span::secs(3600);
+    let mut engine = enforcing();
+    while world.ordered.is_empty() {
+        world.run(&mut engine, Span::millis(200), |_| ());
+    }
+    let action = world.ordered.last().map(|(_, action)| action.id).expect("a kill");
+    let mut told = |rung, kind, took| -> Vec<Ignored> {
+        let outcome = Outcome {
+            action,
+            rung,
+            kind,
+            freed: Bytes::ZERO,
+            took,
+        };
+        let decision = engine.step(world.now, Input::Outcome(&outcome));
+        assert!(decision.actions.is_empty());
+        decision.ignored.to_vec()
+    };
+    let unknown = vec![Ignored::UnknownAction(action)];
+    assert_eq!(told(Rung::Evict, OutcomeKind::Done, Span(1)), unknown);
+    let forever = told(Rung::Kill, OutcomeKind::Progress, Span(1 << 63));
+    assert_eq!(forever, [Ignored::TookTooLong(action)]);
+    assert_eq!(told(Rung::Kill, OutcomeKind::Done, Span(1)), []);
+    assert_eq!(told(Rung::Kill, OutcomeKind::Done, Span(1)), unknown);
+}
+
+#[test]
+fn a_pod_told_twice_is_one() {
+    let mut world = World::new(1024, 900);
+    world.container(1, 100);
+    world.pod(1);
+    let mut pods = world.pods.clone();
+    pods.list.push(pods.list[0].clone());
+    let mut engine = enforcing();
+    let decision = engine.step(world.now, Input::Pods(&pods));
+    assert_eq!(decision.ignored, [Ignored::PodsRepeated(1)]);
+    // Out of order as well.
+    world.pod(7).group = None;
+    world.pod(1);
+    let decision = engine.step(world.now, Input::Pods(&world.pods));
+    assert_eq!(decision.ignored, [Ignored::PodsRepeated(1)]);
 }
 
 #[test]

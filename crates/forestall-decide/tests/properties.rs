@@ -1,6 +1,7 @@
 //! Whatever the engine is told, it does not panic, touches nobody who is protected or outside its rules, and looks again
 //! in time. Sequences of arbitrary samples, outcomes and clock jumps.
 
+use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, Threshold};
 use forestall_decide::{
     Action, ActionId, Bytes, BytesPerSecond, CRITICAL_PRIORITY, Cluster, Elsewhere, Engine, GroupId,
     GroupKind, GroupSample, Ignored, Input, Limit, Mode, Moment, NodeSample, Outcome, OutcomeKind, Owner,
@@ -51,13 +52,16 @@ prop_compose! {
 prop_compose! {
     fn sample()(
         total in bytes(), free in bytes(), available in bytes(), anon in bytes(), swap in bytes(), zram in any::<bool>(),
-        kills in 0_u64..3, kubelet in any::<bool>(), cost in 0_u64..200_000, late in 0_u64..2_000_000,
+        kills in 0_u64..3, kubelet in any::<bool>(), odd in proptest::bool::weighted(0.1), hugetlb in bytes(),
+        (zswap, heard) in (bytes(), any::<u64>()), cost in 0_u64..200_000, late in 0_u64..2_000_000,
         groups in proptest::collection::vec(group(), 0..8),
         processes in proptest::collection::vec((0_u32..5, bytes(), protection()), 0..4),
     ) -> Sample {
+        // Mostly a machine that may exist, else nothing would be believed.
+        let (free, available) = if odd { (free, available) } else { (free.min(total), available.min(total)) };
         let node = NodeSample {
             total, free, available, anon, swap_total: swap, swap_free: swap, swap_is_zram: zram, oom_kills: kills,
-            kubelet_present: kubelet, cpus: 2, wake_late: Span(late), sample_cost: Span(cost), ..NodeSample::default()
+            kubelet_present: kubelet, kubelet_heard_at: Moment(heard), zswap_room: zswap, hugetlb, cpus: 2, wake_late: Span(late), sample_cost: Span(cost), ..NodeSample::default()
         };
         let processes = processes.into_iter().map(|(pid, unreclaimable, protection)| ProcessSample {
             id: ProcessId { pid, start_ticks: 1 }, group: None, unreclaimable, read_at: Moment(0), protection,
@@ -95,11 +99,33 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn threshold()(allocatable in any::<bool>(), value in bytes(), grace in any::<u64>(), min_reclaim in bytes()) -> Threshold {
+        let signal = if allocatable { Signal::AllocatableMemoryAvailable } else { Signal::MemoryAvailable };
+        Threshold { signal, value, grace: Span(grace), min_reclaim }
+    }
+}
+
+prop_compose! {
+    fn config()(
+        thresholds in proptest::collection::vec(threshold(), 0..4), capacity in bytes(), transition in any::<u64>(),
+        grace in any::<u64>(), known in any::<bool>(),
+    ) -> KubeletConfig {
+        KubeletConfig {
+            source: if known { ConfigSource::Configz } else { ConfigSource::Default },
+            capacity, thresholds, pressure_transition: Span(transition), pod_grace_max: Span(grace),
+            ..KubeletConfig::default()
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Look(u64, Box<Sample>),
     Tell(Pods),
+    Configure(KubeletConfig),
     Answer(u64, u8, u64),
+    Again,
     JumpBack,
 }
 
@@ -108,6 +134,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0_u64..2_000_000, sample()).prop_map(|(later, sample)| Step::Look(later, Box::new(sample))),
         2 => pods().prop_map(Step::Tell),
         2 => (0_u64..6, any::<u8>(), any::<u64>()).prop_map(|(id, kind, took)| Step::Answer(id, kind, took)),
+        1 => config().prop_map(Step::Configure),
+        1 => Just(Step::Again),
         1 => Just(Step::JumpBack),
     ]
 }
@@ -134,12 +162,15 @@ proptest! {
         let policy = Policy { mode: Mode::Enforce, fill_rate, rungs, ..Policy::default() };
         let mut engine = Engine::new(policy);
         let mut told = Pods::default();
+        let (mut last, mut looked) = (Box::<Sample>::default(), false);
         let mut now = Moment(10_000_000);
         for step in &steps {
             match step {
                 Step::Look(later, sample) => {
                     now = now + Span(*later);
                     check(&mut engine, now, sample, &policy, &told)?;
+                    looked = !matches!(sample.node.total, Bytes::ZERO) && !sample.node.is_impossible();
+                    last.clone_from(sample);
                 }
                 Step::Tell(pods) => {
                     told = Pods { told_at: now, ..pods.clone() };
@@ -152,7 +183,23 @@ proptest! {
                     };
                     engine.step(now, Input::Outcome(&outcome));
                 }
-                Step::JumpBack => now = Moment(now.0 / 2),
+                Step::Configure(config) => {
+                    engine.step(now, Input::KubeletConfig(config));
+                }
+                Step::Again => {
+                    // The same moment and the same sample once more: a duplicate.
+                    let sample = last.clone();
+                    let decision = engine.step(now, Input::Sample(&sample));
+                    let said = decision.ignored.iter().any(|what| {
+                        matches!(what, Ignored::SameMoment | Ignored::NoMachine | Ignored::ImpossibleMachine)
+                    });
+                    prop_assert!(!looked || said && decision.actions.is_empty());
+                    looked = !sample.node.is_impossible() && sample.node.total > Bytes::ZERO;
+                }
+                Step::JumpBack => {
+                    now = Moment(now.0 / 2);
+                    looked = false;
+                }
             }
         }
     }
@@ -167,12 +214,37 @@ fn check(
 ) -> Result<(), TestCaseError> {
     let decision = engine.step(now, Input::Sample(sample));
     prop_assert!(decision.wake_in >= policy.tick_min);
-    let believed = !decision
-        .ignored
-        .iter()
-        .any(|what| matches!(what, Ignored::NoMachine | Ignored::SameMoment));
+    let believed = !decision.ignored.iter().any(|what| {
+        matches!(
+            what,
+            Ignored::NoMachine | Ignored::ImpossibleMachine | Ignored::SameMoment
+        )
+    });
     prop_assert!(!believed || decision.wake_in <= policy.tick_idle.max(sample.node.sample_cost.times(8)));
     prop_assert!(believed || decision.actions.is_empty());
+    if let Some(seen) = decision.kubelet {
+        let crossing = seen.crossing.iter();
+        for bounds in crossing.flat_map(|crossing| [crossing.crosses, crossing.acts]) {
+            prop_assert!(
+                bounds.earliest <= bounds.middle && bounds.middle <= bounds.latest,
+                "{bounds:?}"
+            );
+        }
+        prop_assert!(seen.frees_min <= seen.frees_max);
+    }
+    for action in decision.actions {
+        let impossible = match action.target {
+            Target::Group(id) => find(sample, id).current > sample.node.total + sample.node.swap_total,
+            Target::Process(id) => sample.processes.iter().any(|process| {
+                process.id == id && process.unreclaimable > sample.node.total + sample.node.swap_total
+            }),
+            Target::Node => false,
+        };
+        prop_assert!(
+            !impossible || action.rung != Rung::Kill,
+            "killed for figures that cannot be"
+        );
+    }
     for reading in decision.readings {
         prop_assert!(reading.runway.p10 <= reading.runway.p50 && reading.runway.p50 <= reading.runway.p90);
     }

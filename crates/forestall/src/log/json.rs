@@ -376,11 +376,18 @@ impl IgnoredBody {
             back_millis: None,
         };
         match ignored.what {
-            Ignored::TooLarge(id) | Ignored::Repeated(id) => Self {
+            Ignored::TooLarge(id)
+            | Ignored::Repeated(id)
+            | Ignored::Misplaced(id)
+            | Ignored::CounterJumped(Some(id)) => Self {
                 target: Some(TargetBody::new(Target::Group(id))),
                 ..none
             },
-            Ignored::UnknownAction(id) => Self {
+            Ignored::ProcessTooLarge(id) => Self {
+                target: Some(TargetBody::new(Target::Process(id))),
+                ..none
+            },
+            Ignored::UnknownAction(id) | Ignored::TookTooLong(id) => Self {
                 action: Some(id.0),
                 ..none
             },
@@ -388,7 +395,12 @@ impl IgnoredBody {
                 back_millis: Some(back.as_millis()),
                 ..none
             },
-            Ignored::SameMoment | Ignored::NoMachine | Ignored::PodsWithoutUid(_) => none,
+            Ignored::SameMoment
+            | Ignored::NoMachine
+            | Ignored::ImpossibleMachine
+            | Ignored::CounterJumped(None)
+            | Ignored::PodsWithoutUid(_)
+            | Ignored::PodsRepeated(_) => none,
         }
     }
 }

@@ -165,6 +165,32 @@ fn ignored(ignored: &Unbelieved, target: &str) -> String {
             "ignored: a look at a machine that has no memory at all; is its proc file system mounted?"
                 .to_owned()
         }
+        Ignored::ImpossibleMachine => {
+            "ignored: a look at a machine that has more free, available or unused in swap than it has in all"
+                .to_owned()
+        }
+        Ignored::Misplaced(_) => format!(
+            "ignored: the parent of {target}, which does not stand before it ({count} such in all); it counts as standing at \
+             the top"
+        ),
+        Ignored::CounterJumped(None) => format!(
+            "ignored: a counter of the machine's that went back or stood up by more than time allows ({count} such in all); \
+             it is counted from here on"
+        ),
+        Ignored::CounterJumped(Some(_)) => format!(
+            "ignored: a counter of {target} that went back or stood up by more than time allows ({count} such in all); it is \
+             counted from here on"
+        ),
+        Ignored::ProcessTooLarge(id) => format!(
+            "ignored: process {}, because it holds more than the machine and its swap have ({count} such in all); it is not \
+             acted upon",
+            id.pid
+        ),
+        Ignored::TookTooLong(id) => format!(
+            "ignored: how long action {} took, because it is not known for as long",
+            id.0
+        ),
+        Ignored::PodsRepeated(_) => format!("ignored: {count} pods whose UID was told already"),
         Ignored::Repeated(_) => format!(
             "ignored: {target}, whose number stands in one look more than once ({count} such in all); it has no history \
              and no wall"

@@ -468,18 +468,14 @@ fn an_input_that_was_not_believed_is_said_in_words_and_in_fields() {
         json(line)
     };
     let line = one(&[Ignored::TooLarge(GroupId(8)), Ignored::TooLarge(GroupId(9))]);
-    assert_eq!(
-        (&line["event"], &line["level"]),
-        (&"ignored".into(), &"warn".into())
-    );
+    assert_eq!(line["event"], "ignored");
+    assert_eq!(line["level"], "warn");
     assert_eq!((&line["what"], &line["count"]), (&"too-large".into(), &2.into()));
     assert_eq!(line["target_name"], HARMLESS);
     assert_eq!(line["target"]["inode"], 8);
     let line = one(&[Ignored::ClockBack(Span::millis(1500))]);
-    assert_eq!(
-        (&line["what"], &line["back_millis"]),
-        (&"clock-back".into(), &1500.into())
-    );
+    assert_eq!(line["what"], "clock-back");
+    assert_eq!(line["back_millis"], 1500);
     assert!(line["target"].is_null() && line["target_name"].is_null());
     for ignored in [
         Ignored::SameMoment,
@@ -488,11 +484,16 @@ fn an_input_that_was_not_believed_is_said_in_words_and_in_fields() {
         Ignored::TooLarge(GroupId(1)),
         Ignored::UnknownAction(ActionId(77)),
         Ignored::PodsWithoutUid(2),
+        Ignored::ImpossibleMachine,
+        Ignored::Misplaced(GroupId(1)),
+        Ignored::CounterJumped(None),
+        Ignored::CounterJumped(Some(GroupId(1))),
+        Ignored::ProcessTooLarge(forestall_decide::ProcessId::default()),
+        Ignored::TookTooLong(ActionId(77)),
+        Ignored::PodsRepeated(2),
     ] {
-        let decision = Decision {
-            ignored: &[ignored],
-            ..quiet()
-        };
+        let ignored = &[ignored];
+        let decision = Decision { ignored, ..quiet() };
         let lines = told(Style::Plain { colour: false }, &decision);
         assert!(lines.len() == 1 && lines[0].contains(" ignored: "), "{lines:?}");
     }

@@ -119,24 +119,42 @@ pub(crate) enum IgnoredKind {
     NoMachine,
     /// A cgroup's number that stands in a sample twice.
     Repeated,
+    /// A machine that has more left than it has.
+    ImpossibleMachine,
+    /// A cgroup whose parent does not stand before it.
+    Misplaced,
+    /// A counter that went back, or stood up by more than time allows.
+    CounterJumped,
     /// A cgroup that holds more than the machine has.
     TooLarge,
+    /// A process that holds more than the machine has.
+    ProcessTooLarge,
     /// The outcome of an action that nobody knows.
     UnknownAction,
     /// A pod without a UID.
     PodWithoutUid,
+    /// A pod whose UID was told already.
+    PodRepeated,
+    /// An outcome whose action took longer than it is known.
+    TookTooLong,
 }
 
 impl IgnoredKind {
     /// All of them, in the order of the counters.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::SameMoment,
         Self::ClockBack,
         Self::NoMachine,
         Self::Repeated,
+        Self::ImpossibleMachine,
+        Self::Misplaced,
+        Self::CounterJumped,
         Self::TooLarge,
+        Self::ProcessTooLarge,
         Self::UnknownAction,
         Self::PodWithoutUid,
+        Self::PodRepeated,
+        Self::TookTooLong,
     ];
 
     /// The kind of an ignored input.
@@ -146,9 +164,15 @@ impl IgnoredKind {
             Ignored::ClockBack(_) => Self::ClockBack,
             Ignored::NoMachine => Self::NoMachine,
             Ignored::Repeated(_) => Self::Repeated,
+            Ignored::ImpossibleMachine => Self::ImpossibleMachine,
+            Ignored::Misplaced(_) => Self::Misplaced,
+            Ignored::CounterJumped(_) => Self::CounterJumped,
             Ignored::TooLarge(_) => Self::TooLarge,
+            Ignored::ProcessTooLarge(_) => Self::ProcessTooLarge,
             Ignored::UnknownAction(_) => Self::UnknownAction,
             Ignored::PodsWithoutUid(_) => Self::PodWithoutUid,
+            Ignored::PodsRepeated(_) => Self::PodRepeated,
+            Ignored::TookTooLong(_) => Self::TookTooLong,
         }
     }
 
@@ -159,9 +183,15 @@ impl IgnoredKind {
             Self::ClockBack => "clock-back",
             Self::NoMachine => "no-machine",
             Self::Repeated => "repeated",
+            Self::ImpossibleMachine => "impossible-machine",
+            Self::Misplaced => "misplaced",
+            Self::CounterJumped => "counter-jumped",
             Self::TooLarge => "too-large",
+            Self::ProcessTooLarge => "process-too-large",
             Self::UnknownAction => "unknown-action",
             Self::PodWithoutUid => "pod-without-uid",
+            Self::PodRepeated => "pod-repeated",
+            Self::TookTooLong => "took-too-long",
         }
     }
 }

@@ -180,7 +180,10 @@ impl Post {
                 let first = ignored.iter().find(|it| IgnoredKind::of(**it) == kind);
                 let Some(first) = first.copied() else { return };
                 let name = match first {
-                    Ignored::TooLarge(id) | Ignored::Repeated(id) => group_name(Some(id), names),
+                    Ignored::TooLarge(id) | Ignored::Repeated(id) | Ignored::Misplaced(id) => {
+                        group_name(Some(id), names)
+                    }
+                    Ignored::CounterJumped(Some(id)) => group_name(Some(id), names),
                     _ => Name::NONE,
                 };
                 let event = Unbelieved {
@@ -245,18 +248,20 @@ fn find_ending(actions: &[Action], told: u64, (wall, scope, _): PassedKey) -> Op
 /// How many inputs one entry stands for.
 fn weight(ignored: Ignored) -> u32 {
     match ignored {
-        Ignored::PodsWithoutUid(count) => count,
+        Ignored::PodsWithoutUid(count) | Ignored::PodsRepeated(count) => count,
         _ => 1,
     }
 }
 
 fn print_ignored(ignored: Ignored) -> u64 {
     match ignored {
-        Ignored::TooLarge(id) | Ignored::Repeated(id) => mix(id.0),
-        Ignored::UnknownAction(id) => mix(id.0),
-        Ignored::PodsWithoutUid(count) => mix(u64::from(count)),
+        Ignored::TooLarge(id) | Ignored::Repeated(id) | Ignored::Misplaced(id) => mix(id.0),
+        Ignored::CounterJumped(id) => mix(id.map_or(0, |id| id.0)),
+        Ignored::ProcessTooLarge(id) => mix(u64::from(id.pid)),
+        Ignored::UnknownAction(id) | Ignored::TookTooLong(id) => mix(id.0),
+        Ignored::PodsWithoutUid(count) | Ignored::PodsRepeated(count) => mix(u64::from(count)),
         // By how much the clock went back is another number each time.
-        Ignored::SameMoment | Ignored::ClockBack(_) | Ignored::NoMachine => 1,
+        Ignored::SameMoment | Ignored::ClockBack(_) | Ignored::NoMachine | Ignored::ImpossibleMachine => 1,
     }
 }
 
