@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use forestall_decide::{Bytes, GroupId, Moment, Rung, Span, WallKind};
+use forestall_decide::{Bytes, GroupId, Mode, Moment, Rung, Span, WallKind};
 
 use super::Checker;
 use super::kill::{aimed, harmful, name, on, ordered, sound};
@@ -86,7 +86,8 @@ pub(super) struct OnItsWay;
 impl Checker for OnItsWay {
     fn see(&mut self, event: &Event) -> Option<String> {
         let order = harmful(event).filter(|order| is_kernels(order.wall))?;
-        let truth = order.truth?;
+        // The public preset that calls the kernel's own killer waits for nobody, and is not judged.
+        let (truth, _) = (order.truth?, order.target.as_ref()?);
         let enough = truth.left + order.coming >= truth.size.permille(ROOM_PERMILLE);
         let waits = order.pods_known && order.coming > Bytes::ZERO && order.rule != "one-look";
         (waits && enough).then(|| {
@@ -141,7 +142,8 @@ impl Checker for SecondKill {
         if let What::Fault { .. } = event.what {
             self.0.retain(|(node, _), _| *node != event.node);
         }
-        let order = harmful(event).filter(|order| order.rung == Rung::Kill)?;
+        // In shadow nobody was killed.
+        let order = harmful(event).filter(|order| order.rung == Rung::Kill && order.mode == Mode::Enforce)?;
         let aim = order.target.as_ref()?;
         let kills = self.0.entry((event.node, aim.pod)).or_default();
         kills.retain(|at| event.at.since(*at) <= TOGETHER);
