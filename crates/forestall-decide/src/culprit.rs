@@ -2,8 +2,8 @@
 //! or that has the worst oom_score.
 //!
 //! Growth is counted in the cgroup's bytes, shmem and kernel memory included. Only what is still growing counts: a
-//! neighbour whose heap has just reached its plateau explains nothing any more. Where nobody explains enough of it, the
-//! answer is nobody.
+//! neighbour whose heap has just reached its plateau explains nothing any more, and neither does one who grows by next to
+//! nothing of what was lost. Where nobody explains enough of it, the answer is nobody.
 
 use crate::decision::{Culprit, Target};
 use crate::history::History;
@@ -16,6 +16,9 @@ use crate::window::{Track, WINDOWS};
 
 /// In which order windows are asked: ten seconds tell most; one second finds a burst; a minute a slow leak.
 const ORDER: [Span; 3] = [WINDOWS[1], WINDOWS[0], WINDOWS[2]];
+
+/// Who has less of what a wall has lost explains nothing of it (permille).
+const PART_PERMILLE_MIN: u64 = 125;
 
 /// A grower: who, and by how much within the window.
 #[derive(Clone, Copy, Debug)]
@@ -33,14 +36,33 @@ pub(crate) fn find_culprit(
     share_permille_min: u64,
     noise: Bytes,
 ) -> Option<Culprit> {
-    ORDER.iter().find_map(|window| {
-        let found = dominant(sample, history, scope, *window, noise)?;
-        let named = found.share_permille >= share_permille_min;
-        named.then(|| {
+    let mut is_hollow = false;
+    for window in ORDER {
+        // A longer window than one in which nobody explains the loss would only blame somebody for what is long over.
+        if is_hollow && window > ORDER[0] {
+            return None;
+        }
+        let Some(found) = dominant(sample, history, scope, window, noise) else {
+            continue;
+        };
+        if !explains(history, scope, &found) {
+            is_hollow = true;
+        } else if found.share_permille >= share_permille_min {
             let blamed = blame_orphan(sample, history, scope, found, noise);
-            narrow(sample, history, blamed, noise)
-        })
-    })
+            return Some(narrow(sample, history, blamed, noise));
+        }
+    }
+    None
+}
+
+/// Whether the largest of those who still grow has a part in what the wall has lost at all. Where the one that did it waits
+/// for memory, whoever moves a little beside it is the only one who grows, and would be ended for nothing.
+fn explains(history: &History, scope: Option<GroupId>, found: &Culprit) -> bool {
+    let lost = history
+        .scope(scope)
+        .map_or(0, |scope| scope.unreclaimable.rise(found.window).0);
+    let lost = Bytes(u64::try_from(lost).unwrap_or(0));
+    found.grown.permille_of(lost) >= PART_PERMILLE_MIN || lost == Bytes::ZERO
 }
 
 /// The largest grower within one window and its share of all growth there.

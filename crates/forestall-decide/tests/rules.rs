@@ -272,6 +272,23 @@ fn a_neighbour_that_has_stopped_growing_does_not_hide_the_culprit() {
 }
 
 #[test]
+fn who_explains_next_to_nothing_of_what_the_wall_has_lost_is_not_the_culprit() {
+    let mut world = World::new(1024, 600);
+    world.container(1, 50).rate = 37 * MIB;
+    world.container(2, 4);
+    world.run(&mut enforcing(), Span::secs(30), |world| {
+        // At the wall the one that leaks waits for memory, and one that was swapped out comes back a little.
+        let used: u64 = world.containers.iter().map(|container| container.anon).sum();
+        let waits = used >= 565 * MIB;
+        world.stall_full_permille = if waits { 600 } else { 0 };
+        world.of(1).rate = if waits { 0 } else { 37 * MIB };
+        let back = world.of(2);
+        back.rate = if waits && back.anon < 14 * MIB { 3 * MIB } else { 0 };
+    });
+    assert!(!world.killed().contains(&leaker(2)), "{:?}", world.killed());
+}
+
+#[test]
 fn a_leak_on_the_host_costs_its_own_process_and_no_pod() {
     let mut world = World::new(512, 400);
     world.container(1, 100);
