@@ -120,7 +120,7 @@ const fn demanded_with(with: With) -> &'static str {
         With::CulpritEnds => "the culprit ends by the agent, nobody else, and the kernel kills nobody",
         With::NobodyEnds => "nobody ends",
         With::OwnLimit => "the culprit ends by its own limit, and nobody else",
-        With::CulpritNamed => "no innocent ends, and the culprit is named",
+        With::CulpritNamed => "the agent ends no innocent, and names the culprit",
     }
 }
 
