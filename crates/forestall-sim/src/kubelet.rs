@@ -129,7 +129,8 @@ impl Node {
         let Some(kubelet) = &self.kubelet else { return };
         let mut due = NEVER;
         if kubelet.manager.is_blocked() {
-            due = kubelet.manager.wakes_at();
+            // Who is away asks nobody about the victim it waits for.
+            due = kubelet.manager.wakes_at().max(kubelet.away_until);
         } else if kubelet.every_look || kubelet.met {
             due = kubelet.look_from(now);
         } else {

@@ -7,8 +7,8 @@ use forestall_decide::{Mode, Rung};
 use forestall_sim::{Checkers, Event, Options, Running, Violation, What, swarm, swarm_policy};
 
 /// Seeds with something of everything: among them are few rungs and all of them, the public preset, and an agent that only
-/// looks on.
-const SEEDS: [u64; 10] = [0, 1, 2, 3, 5, 6, 7, 8, 9, 17];
+/// looks on. In the last one the kubelet is away while it waits for a victim, which once took for ever.
+const SEEDS: [u64; 8] = [0, 2, 3, 5, 6, 7, 17, 4_711_560];
 
 fn judge(seed: u64) -> (Vec<Event>, Vec<Violation>) {
     let options = Options {
