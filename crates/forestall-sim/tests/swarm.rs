@@ -1,5 +1,6 @@
-//! Random worlds, with the engine on every node and all checkers looking on. `cargo xtask soak` runs a thousand fresh ones; what
-//! it finds is named here until it is mended.
+//! Random worlds, with the engine on every node and all checkers looking on. `cargo xtask soak` runs a thousand fresh ones, of
+//! which about twenty break a rule. What the engine is known to break: `two-keys` where one jump and a drift in another window
+//! count as two that agree (seed 71), and `culprit-first` where a brake has just been lifted and nobody is seen to grow (seed 77).
 
 use std::collections::BTreeSet;
 
