@@ -3,6 +3,8 @@
 
 use forestall_decide::{Bytes, GroupId, Moment, Span};
 
+use super::STEP_MAX;
+
 /// The time over which refaults and processor time are reckoned.
 const WINDOW: Span = Span::secs(10);
 /// How long a cgroup is left alone whose cache is read again.
@@ -121,6 +123,9 @@ impl Book {
             return Verdict::LeaveAlone;
         }
         let (freed, before) = page.recent(now, refaulted);
+        // What comes back of less than one whole step says nothing: a reader that runs beside the first small step reads some of it
+        // again at once, while the next steps may lower the working set by many times what they take.
+        let freed = freed.max(STEP_MAX);
         let came_back = refaulted - before;
         if came_back.0 > freed.0 / 2 {
             page.alone_until = now + LEFT_ALONE;

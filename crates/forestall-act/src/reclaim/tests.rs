@@ -174,6 +174,24 @@ fn a_burst_of_which_a_part_has_left_the_window_counts_as_a_whole() {
 }
 
 #[test]
+fn what_comes_back_of_less_than_a_whole_step_says_nothing() {
+    let judged = |refaulted| {
+        let mut book = Book::new(10);
+        let mut first = Reclaim::new(&order(2), GROUP, at(0), calm());
+        first.stepped(at(0), Bytes::mebi(2), full(Bytes::mebi(2)), calm(), &mut book);
+        let view = View {
+            refaulted: Bytes::mebi(refaulted),
+            ..calm()
+        };
+        Reclaim::new(&order(400), GROUP, at(100), view).next(at(100), view, &mut book)
+    };
+    assert_eq!(judged(2), Next::Step(STEP_MAX));
+    // Half of a whole step: more than ever was freed, so it is somebody's cache that goes round.
+    let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
+    assert_eq!(judged(9), alone);
+}
+
+#[test]
 fn refaults_above_half_leave_the_cgroup_alone_for_five_minutes() {
     let mut book = Book::new(10);
     let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
