@@ -5,8 +5,8 @@
 
 use forestall_act::{ActorHandle, Note, Rejected};
 use forestall_decide::{
-    Action, Bytes, Decision, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, Target,
-    WallKind, next_glance,
+    Action, Bytes, Decision, Engine, GroupKind, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset,
+    Sample, Span, Target, WallKind, next_glance,
 };
 use forestall_sense::Sensor;
 use forestall_trace::tap::Tap;
@@ -260,7 +260,13 @@ impl Guard {
         let wake_in = decision.wake_in;
         let attention = suspects_host(&decision);
         // The other presets are rules of others, who read everything each time.
-        let rest = policy.preset == Preset::Forestall && is_far_from_walls(&decision);
+        let limited = has_limits_outside_kubepods(sample);
+        let rest = policy.preset == Preset::Forestall && is_far_from_walls(&decision) && !limited;
+        let wake_in = if limited {
+            wake_in.min(policy.tick_calm)
+        } else {
+            wake_in
+        };
         let calm = if rest {
             calm_distance(&decision, &policy)
         } else {
@@ -329,6 +335,12 @@ fn is_far_from_walls(decision: &Decision<'_>) -> bool {
         })
 }
 
+/// A limit of one of the host's own cgroups may be reached while the machine as a whole has lost nothing worth a look.
+fn has_limits_outside_kubepods(sample: &Sample) -> bool {
+    let mut own = sample.groups.iter().filter(|group| group.kind == GroupKind::Host);
+    own.any(|group| group.limit.bytes().is_some_and(|limit| limit < sample.node.total))
+}
+
 /// What is left of the machine's own wall, where the engine asks for no earlier look than that demands: glances will do until
 /// something changes.
 fn calm_distance(decision: &Decision<'_>, policy: &Policy) -> Option<Bytes> {
@@ -353,7 +365,8 @@ fn suspects_host(decision: &Decision<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use forestall_decide::{
-        ActionId, BytesPerSecond, Confidence, Evidence, GroupId, Limit, Rung, Runway, WallReading,
+        ActionId, BytesPerSecond, Confidence, Evidence, GroupId, GroupSample, Limit, Rung, Runway,
+        WallReading,
     };
 
     use super::*;
@@ -421,6 +434,25 @@ mod tests {
             // A decision of the usual size takes no memory.
             assert!(count > LOST_USUAL || lost.capacity() == LOST_USUAL);
         }
+    }
+
+    #[test]
+    fn a_limit_outside_kubepods_keeps_the_guard_from_resting() {
+        let with = |kind, limit| {
+            let mut sample = Sample::default();
+            sample.node.total = Bytes::mebi(8_192);
+            sample.groups.push(GroupSample {
+                kind,
+                limit,
+                ..GroupSample::default()
+            });
+            has_limits_outside_kubepods(&sample)
+        };
+        assert!(with(GroupKind::Host, Limit::Bytes(Bytes::mebi(128))));
+        // More than there is limits nothing, and the pods' limits are looked at every second anyway.
+        assert!(!with(GroupKind::Host, Limit::Bytes(Bytes::mebi(8_192))));
+        assert!(!with(GroupKind::Host, Limit::Max));
+        assert!(!with(GroupKind::Kubepods, Limit::Bytes(Bytes::mebi(128))));
     }
 
     #[test]
