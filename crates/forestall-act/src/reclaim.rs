@@ -2,7 +2,7 @@
 //! a kill; the worker in `reclaim_worker` does the writing, and `book` remembers what earlier reclaims cost.
 //!
 //! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near; the step halves when more than a
-//! quarter of what was freed within ten seconds was read again, and the cgroup is left alone for five minutes at more
+//! quarter of what was gained within ten seconds was taken and read again, and the cgroup is left alone for five minutes at more
 //! than half; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
 //!
 //! What is gained is counted as the wall's keeper counts it. Against a kubelet wall that is the working set, which falls by
@@ -13,7 +13,7 @@ mod book;
 use forestall_decide::{Action, Bytes, GroupId, Moment, OutcomeKind, Span, WallKind};
 
 pub(crate) use self::book::Book;
-use self::book::Verdict;
+use self::book::{Effect, Verdict};
 use crate::order::ReclaimEnd;
 
 /// The largest single write: it reclaims in the caller, so its size bounds how long nothing else is looked at.
@@ -138,13 +138,14 @@ impl Reclaim {
     pub(crate) fn stepped(&mut self, now: Moment, asked: Bytes, step: Step, view: View, book: &mut Book) {
         match step {
             Step::Got { freed, short } => {
-                let freed = self.gain(freed, asked, view);
-                self.freed += freed;
-                book.freed(self.group, now, freed, view.refaulted);
+                let gained = self.gain(freed, asked, view);
+                self.freed += gained;
+                let effect = Effect { gained, taken: freed };
+                book.enter(self.group, now, effect, view.refaulted);
                 if short {
                     self.step = Bytes(asked.0 / 2);
                     // An eighth of what was asked is scraping the barrel: what is left is hot or cannot be reclaimed.
-                    if self.step < STEP_MIN || freed.0 < asked.0 / 8 {
+                    if self.step < STEP_MIN || gained.0 < asked.0 / 8 {
                         self.ended = Some(self.finish(Some(ReclaimEnd::Exhausted)));
                     }
                 }

@@ -1,5 +1,8 @@
 //! What the reclaim worker remembers between reclaims: what each cgroup gave and took back within ten seconds, and the
 //! processor time all of it cost.
+//!
+//! A reclaim has a gain, which is what the wall's keeper sees of it, and a price, which is what left memory: no more than that can come
+//! back because of us. The kernel's counter of refaults goes further, by what others took and by what the cgroup takes from itself.
 
 use forestall_decide::{Bytes, GroupId, Moment, Span};
 
@@ -18,6 +21,13 @@ pub(super) enum Verdict {
     LeaveAlone,
 }
 
+/// What a step did, as the wall's keeper sees it and as the cgroup feels it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effect {
+    pub(super) gained: Bytes,
+    pub(super) taken: Bytes,
+}
+
 /// Cgroups remembered at once; the one that was reclaimed from longest ago makes room.
 const GROUPS_MAX: usize = 64;
 /// The window in slots of one second.
@@ -30,8 +40,16 @@ const SLOTS_KEPT: usize = 2 * SLOTS;
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     number: u64,
-    freed: Bytes,
+    gained: Bytes,
+    taken: Bytes,
     refaulted_before: Bytes,
+}
+
+/// What the reclaims of the window brought and cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Recent {
+    gained: Bytes,
+    came_back: Bytes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,24 +61,28 @@ struct Page {
 }
 
 impl Page {
-    /// What was freed in the window, and how much had been refaulted when that began. What comes back is not told apart by when it
-    /// was freed, so a burst counts as a whole as long as any of it is in the window.
-    fn recent(&self, now: Moment, refaulted: Bytes) -> (Bytes, Bytes) {
+    /// What was gained in the window, and how much of what was taken has come back. What comes back is not told apart by when it
+    /// was taken, so a burst counts as a whole as long as any of it is in the window.
+    fn recent(&self, now: Moment, refaulted: Bytes) -> Recent {
         let at = |number: u64| {
             let index = usize::try_from(number % SLOTS_KEPT as u64).unwrap_or(0);
             let slot = self.slots.get(index);
-            slot.filter(|slot| slot.number == number && slot.freed > Bytes::ZERO)
+            slot.filter(|slot| slot.number == number && slot.gained > Bytes::ZERO)
         };
         let newest = slot_number(now);
         let mut window = newest.saturating_sub(SLOTS as u64 - 1)..=newest;
         let Some(mut first) = window.find_map(at) else {
-            return (Bytes::ZERO, refaulted);
+            return Recent::default();
         };
         while let Some(earlier) = at(first.number - 1) {
             first = earlier;
         }
-        let freed = (first.number..=newest).filter_map(at).map(|slot| slot.freed);
-        (freed.sum(), first.refaulted_before)
+        let burst = || (first.number..=newest).filter_map(at);
+        let taken: Bytes = burst().map(|slot| slot.taken).sum();
+        Recent {
+            gained: burst().map(|slot| slot.gained).sum(),
+            came_back: (refaulted - first.refaulted_before).min(taken),
+        }
     }
 }
 
@@ -122,23 +144,23 @@ impl Book {
         if now < page.alone_until {
             return Verdict::LeaveAlone;
         }
-        let (freed, before) = page.recent(now, refaulted);
+        let Recent { gained, came_back } = page.recent(now, refaulted);
         // What comes back of less than one whole step says nothing: a reader that runs beside the first small step reads some of it
         // again at once, while the next steps may lower the working set by many times what they take.
-        let freed = freed.max(STEP_MAX);
-        let came_back = refaulted - before;
-        if came_back.0 > freed.0 / 2 {
+        let gained = gained.max(STEP_MAX);
+        if came_back.0 > gained.0 / 2 {
             page.alone_until = now + LEFT_ALONE;
             return Verdict::LeaveAlone;
         }
-        if came_back.0 > freed.0 / 4 {
+        if came_back.0 > gained.0 / 4 {
             Verdict::Halve
         } else {
             Verdict::Go
         }
     }
 
-    pub(super) fn freed(&mut self, group: GroupId, now: Moment, freed: Bytes, refaulted: Bytes) {
+    /// `step` is what one step gained and took, and `refaulted` the kernel's counter after it.
+    pub(super) fn enter(&mut self, group: GroupId, now: Moment, step: Effect, refaulted: Bytes) {
         let number = slot_number(now);
         let Some(page) = self.page(group, now) else { return };
         let index = usize::try_from(number % SLOTS_KEPT as u64).unwrap_or(0);
@@ -146,11 +168,12 @@ impl Book {
             if slot.number != number {
                 *slot = Slot {
                     number,
-                    freed: Bytes::ZERO,
                     refaulted_before: refaulted,
+                    ..Slot::default()
                 };
             }
-            slot.freed += freed;
+            slot.gained += step.gained;
+            slot.taken += step.taken;
         }
     }
 }

@@ -175,20 +175,44 @@ fn a_burst_of_which_a_part_has_left_the_window_counts_as_a_whole() {
 
 #[test]
 fn what_comes_back_of_less_than_a_whole_step_says_nothing() {
-    let judged = |refaulted| {
+    let mut book = Book::new(10);
+    let mut first = Reclaim::new(&order(2), GROUP, at(0), calm());
+    first.stepped(at(0), Bytes::mebi(2), full(Bytes::mebi(2)), calm(), &mut book);
+    // Of two MiB no more than two can come back, whatever else the cgroup reads again.
+    let view = View {
+        refaulted: Bytes::mebi(2000),
+        ..calm()
+    };
+    let mut next = Reclaim::new(&order(400), GROUP, at(100), view);
+    assert_eq!(next.next(at(100), view, &mut book), Next::Step(STEP_MAX));
+}
+
+#[test]
+fn what_came_back_is_held_against_the_gain_and_is_never_more_than_was_taken() {
+    // Seen on Linux 7: 90 MiB taken lowered the working set by 271, and 400 were read again, most of which others had taken.
+    let judged = |working_set| {
         let mut book = Book::new(10);
-        let mut first = Reclaim::new(&order(2), GROUP, at(0), calm());
-        first.stepped(at(0), Bytes::mebi(2), full(Bytes::mebi(2)), calm(), &mut book);
-        let view = View {
-            refaulted: Bytes::mebi(refaulted),
+        let mut first = Reclaim::new(&against_the_kubelet(84), GROUP, at(0), calm());
+        let taken = Step::Got {
+            freed: Bytes::mebi(90),
+            short: false,
+        };
+        let after = View {
+            working_set,
             ..calm()
         };
-        Reclaim::new(&order(400), GROUP, at(100), view).next(at(100), view, &mut book)
+        first.stepped(at(0), Bytes::mebi(84), taken, after, &mut book);
+        let view = View {
+            refaulted: Bytes::mebi(400),
+            ..calm()
+        };
+        Reclaim::new(&order(400), GROUP, at(9000), view).next(at(9000), view, &mut book)
     };
-    assert_eq!(judged(2), Next::Step(STEP_MAX));
-    // Half of a whole step: more than ever was freed, so it is somebody's cache that goes round.
+    // 90 of 271 is more than a quarter, and less than half.
+    assert_eq!(judged(Bytes::mebi(900 - 271)), Next::Step(Bytes::mebi(8)));
+    // 90 of 179 is more than half.
     let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
-    assert_eq!(judged(9), alone);
+    assert_eq!(judged(Bytes::mebi(900 - 179)), alone);
 }
 
 #[test]
@@ -268,7 +292,11 @@ fn the_deadline_ends_it() {
 fn the_book_forgets_the_group_that_was_used_longest_ago() {
     let mut book = Book::new(10);
     for number in 0..200 {
-        book.freed(GroupId(number), at(number), STEP_MAX, Bytes::ZERO);
+        let effect = Effect {
+            gained: STEP_MAX,
+            taken: STEP_MAX,
+        };
+        book.enter(GroupId(number), at(number), effect, Bytes::ZERO);
     }
     assert_eq!(book.groups().count(), 64);
     assert!(book.groups().any(|group| group == GroupId(199)));
