@@ -142,6 +142,7 @@ impl Node {
             .grow_max
             .map_or(action.bytes, |max| action.bytes.min(max));
         self.change(at, index, now, |container| container.limit = Limit::Bytes(bytes));
+        self.tell_soon(now);
         self.answer(answer(action, OutcomeKind::Done, Bytes::ZERO, RESIZE), now);
     }
 
