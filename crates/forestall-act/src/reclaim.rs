@@ -3,7 +3,7 @@
 //!
 //! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near; the step halves when more than a
 //! quarter of what was gained within ten seconds was taken and read again, and the cgroup is left alone for five minutes at more
-//! than half; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
+//! than half, unless the kubelet is about to evict, which would cost more; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
 //!
 //! What is gained is counted as the wall's keeper counts it. Against a kubelet wall that is the working set, which falls by
 //! far more than is freed when reclaim deactivates pages; there the steps begin small, since a small one may do it all.
@@ -121,12 +121,13 @@ impl Reclaim {
         if self.stalls(now, view) {
             return self.finish(Some(ReclaimEnd::Stall));
         }
+        let near = self.deadline.since(now) <= DEADLINE_NEAR;
         let step_max = match book.judge(self.group, now, view.refaulted) {
+            Verdict::LeaveAlone if near && self.costs_less_than_eviction(view, book) => Bytes(STEP_MAX.0 / 2),
             Verdict::LeaveAlone => return self.finish(Some(ReclaimEnd::Refaults)),
             Verdict::Halve => Bytes(STEP_MAX.0 / 2),
             Verdict::Go => STEP_MAX,
         };
-        let near = self.deadline.since(now) <= DEADLINE_NEAR;
         if let Some(wait) = book.cpu.wait(now, view.cpu).filter(|_| !near) {
             let until_near = Span(self.deadline.since(now).0.saturating_sub(DEADLINE_NEAR.0));
             return Next::Wait(wait.min(until_near));
@@ -177,6 +178,12 @@ impl Reclaim {
             },
             end,
         )
+    }
+
+    /// The kubelet is about to evict, which takes a whole working set and ends its processes besides: up to as much may be taken
+    /// from a cgroup that is being left alone. It is not in vain: what comes back makes the kernel deactivate at the next step.
+    fn costs_less_than_eviction(&self, view: View, book: &Book) -> bool {
+        self.working_set.is_some() && book.taken_in_rest(self.group) < view.working_set
     }
 
     /// What a step gained. One that has not even deactivated what it freed is followed by a larger one.

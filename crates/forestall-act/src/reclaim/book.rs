@@ -57,6 +57,8 @@ struct Page {
     group: GroupId,
     used_at: Moment,
     alone_until: Moment,
+    /// What was taken although the cgroup is being left alone.
+    taken_in_rest: Bytes,
     slots: [Slot; SLOTS_KEPT],
 }
 
@@ -113,6 +115,7 @@ impl Book {
             group,
             used_at: now,
             alone_until: Moment(0),
+            taken_in_rest: Bytes::ZERO,
             slots: [Slot::default(); SLOTS_KEPT],
         };
         let index = match self.pages.iter().position(|page| page.group == group) {
@@ -150,6 +153,7 @@ impl Book {
         let gained = gained.max(STEP_MAX);
         if came_back.0 > gained.0 / 2 {
             page.alone_until = now + LEFT_ALONE;
+            page.taken_in_rest = Bytes::ZERO;
             return Verdict::LeaveAlone;
         }
         if came_back.0 > gained.0 / 4 {
@@ -159,10 +163,19 @@ impl Book {
         }
     }
 
+    /// What was taken from a cgroup since it was to be left alone.
+    pub(super) fn taken_in_rest(&self, group: GroupId) -> Bytes {
+        let page = self.pages.iter().find(|page| page.group == group);
+        page.map_or(Bytes::ZERO, |page| page.taken_in_rest)
+    }
+
     /// `step` is what one step gained and took, and `refaulted` the kernel's counter after it.
     pub(super) fn enter(&mut self, group: GroupId, now: Moment, step: Effect, refaulted: Bytes) {
         let number = slot_number(now);
         let Some(page) = self.page(group, now) else { return };
+        if now < page.alone_until {
+            page.taken_in_rest += step.taken;
+        }
         let index = usize::try_from(number % SLOTS_KEPT as u64).unwrap_or(0);
         if let Some(slot) = page.slots.get_mut(index) {
             if slot.number != number {

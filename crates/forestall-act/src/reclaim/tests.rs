@@ -232,6 +232,45 @@ fn refaults_above_half_leave_the_cgroup_alone_for_five_minutes() {
 }
 
 #[test]
+fn before_an_eviction_a_rest_is_broken_up_to_what_the_eviction_would_take() {
+    // Ten seconds to the deadline the rest holds, and within its last second it does not.
+    let mut book = Book::new(10);
+    let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
+    assert_eq!(after_refaults(&mut book, 9, 3000), alone);
+    let view = View {
+        refaulted: Bytes::mebi(9),
+        working_set: Bytes::mebi(20),
+        ..calm()
+    };
+    let order = |millis| Action {
+        deadline: Span::millis(millis),
+        ..against_the_kubelet(400)
+    };
+    assert_eq!(
+        Reclaim::new(&order(10_000), GROUP, at(3000), view).next(at(3000), view, &mut book),
+        alone
+    );
+    let mut near = Reclaim::new(&order(1000), GROUP, at(3000), view);
+    for mebi in [2, 4, 8, 8] {
+        let step = Bytes::mebi(mebi);
+        assert_eq!(near.next(at(3100), view, &mut book), Next::Step(step));
+        near.stepped(at(3100), step, full(step), view, &mut book);
+    }
+    // 22 MiB are more than the 20 that an eviction would take.
+    assert_eq!(near.next(at(3100), view, &mut book), alone);
+    // At the machine's wall the kernel itself takes what can be read again: there a rest is a rest.
+    let mut machine = Reclaim::new(&order_within(1000), GROUP, at(3000), view);
+    assert_eq!(machine.next(at(3100), view, &mut book), alone);
+}
+
+fn order_within(millis: u64) -> Action {
+    Action {
+        deadline: Span::millis(millis),
+        ..order(400)
+    }
+}
+
+#[test]
 fn one_per_cent_of_a_core_is_all_unless_the_deadline_is_near() {
     let mut book = Book::new(10);
     let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
