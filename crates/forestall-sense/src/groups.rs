@@ -34,6 +34,7 @@ const SLICES: u64 = 16;
 pub(crate) struct GroupState {
     figures_due: Moment,
     rare_due: Moment,
+    min_due: Moment,
     /// Traits as last read; `None` for a cgroup that is new.
     pub(crate) traits: Option<Traits>,
 }
@@ -207,6 +208,7 @@ impl GroupState {
         Self {
             figures_due: due,
             rare_due: due,
+            min_due: due,
             traits: None,
         }
     }

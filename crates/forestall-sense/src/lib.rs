@@ -15,10 +15,12 @@ mod glances;
 mod groups;
 mod node;
 mod processes;
+mod pulse;
 mod rest;
 mod roster;
 mod sensor;
 mod traits;
+mod zswap;
 
 pub use capabilities::Capabilities;
 pub use config::SenseConfig;

@@ -11,6 +11,7 @@ use forestall_kernel::parse::{Meminfo, Pressure, Swaps, Vmstat, Zoneinfo, count_
 use forestall_kernel::proc::{ProcRoot, Resource};
 
 use crate::Error;
+use crate::zswap::Zswap;
 
 /// Watermarks change when an administrator changes them; zoneinfo has a paragraph for each zone and processor.
 const ZONEINFO_EVERY: Span = Span::secs(60);
@@ -36,6 +37,7 @@ pub(crate) struct NodeReader {
     zoneinfo: Option<HeldFile>,
     swaps: Option<HeldFile>,
     lru_gen: Option<HeldFile>,
+    zswap: Zswap,
     cpus_online: Option<HeldFile>,
     cpus: u32,
     page_bytes: u64,
@@ -62,6 +64,7 @@ impl NodeReader {
             zoneinfo: proc.zoneinfo().ok(),
             swaps: proc.swaps().ok(),
             lru_gen: open_lru_gen(sys_root).ok(),
+            zswap: Zswap::open(sys_root),
             cpus_online: HeldFile::open(&sys_root.join("devices/system/cpu/online")).ok(),
             cpus: machine.cpus_online,
             page_bytes: machine.page_bytes,
@@ -119,7 +122,10 @@ impl NodeReader {
     /// As `read_memory`, without what hardly ever changes.
     pub(crate) fn glance(&mut self, node: &mut NodeSample, now: Moment, may_rest: bool) {
         match self.meminfo.read_into(&mut self.buffer).map(Meminfo::parse) {
-            Ok(meminfo) if meminfo.total > 0 => note_meminfo(node, &meminfo, self.watermark_low),
+            Ok(meminfo) if meminfo.total > 0 => {
+                note_meminfo(node, &meminfo, self.watermark_low);
+                node.zswap_room = self.zswap.room(&meminfo);
+            }
             _ => self.failures += 1,
         }
         let due = is_due(&mut self.stall_due, now, STALL_EVERY_AT_REST);
@@ -165,6 +171,7 @@ impl NodeReader {
                 Lru::Classic
             };
         }
+        self.zswap.read(&mut self.buffer, now);
         if is_due(&mut self.cpus_due, now, CPUS_EVERY)
             && let Some(file) = &self.cpus_online
             && let Ok(content) = file.read_into(&mut self.buffer)

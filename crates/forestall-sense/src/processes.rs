@@ -19,6 +19,7 @@ use forestall_kernel::parse::{ProcStatus, memory_path};
 use forestall_kernel::process::{Process, ProcessFile};
 
 use crate::agents::{OOM_SCORE_ADJ_SPARED, is_kubelet, is_node_agent};
+use crate::pulse::Pulse;
 use comm::Comm;
 use suspects::{SUSPECTS_MAX, Suspects};
 pub(crate) use view::View;
@@ -89,8 +90,7 @@ pub(crate) struct ProcessReader {
     seen: Vec<Seen>,
     tracked: Vec<Tracked>,
     suspects: Suspects,
-    kubelet_last_pass: bool,
-    kubelet_this_pass: bool,
+    pulse: Pulse,
     buffer: Buffer,
     /// Room for a path that has to be put together.
     path: Vec<u8>,
@@ -108,8 +108,7 @@ impl ProcessReader {
             seen: Vec::with_capacity(4096),
             tracked: Vec::with_capacity(bounds.count_max + SUSPECTS_MAX),
             suspects: Suspects::default(),
-            kubelet_last_pass: false,
-            kubelet_this_pass: false,
+            pulse: Pulse::default(),
             buffer: Buffer::with_capacity(16 * 1024),
             path: Vec::new(),
         }
@@ -117,7 +116,12 @@ impl ProcessReader {
 
     /// A kubelet was seen in the present pass over all processes or in the one before.
     pub(crate) const fn has_kubelet(&self) -> bool {
-        self.kubelet_last_pass || self.kubelet_this_pass
+        self.pulse.has_kubelet()
+    }
+
+    /// When the kubelet last showed life; 0 where none was met.
+    pub(crate) fn kubelet_heard_at(&mut self, now: Moment) -> Moment {
+        self.pulse.feel(&mut self.buffer, now)
     }
 
     /// The name of a followed process.
@@ -276,8 +280,7 @@ impl ProcessReader {
         let pass = self.pass;
         self.seen.retain(|seen| seen.pass == pass);
         self.pass += 1;
-        self.kubelet_last_pass = self.kubelet_this_pass;
-        self.kubelet_this_pass = false;
+        self.pulse.begin_pass();
         self.cursor = 0;
         self.listed_at = Some(view.now);
         self.list(view)
@@ -373,7 +376,9 @@ impl ProcessReader {
             self.untrack(pid);
             return Ok(());
         }
-        self.kubelet_this_pass |= is_kubelet(comm.as_bytes());
+        if is_kubelet(comm.as_bytes()) {
+            self.pulse.meet(&process, view.now);
+        }
         let unreclaimable = Bytes(alive.status(&mut self.buffer)?.unreclaimable());
         // One that is followed already leaves by the lower bound of `read_tracked`.
         let is_tracked = self.tracked.iter().any(|tracked| tracked.sample.id == id);

@@ -179,6 +179,7 @@ impl Sensor {
             self.processes.read(&mut sample.processes, view, self.attention);
         }
         sample.node.kubelet_present = self.processes.has_kubelet();
+        sample.node.kubelet_heard_at = self.processes.kubelet_heard_at(now);
         sample.node.wake_late = wake_late;
         sample.node.sample_cost = Span(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         &self.sample

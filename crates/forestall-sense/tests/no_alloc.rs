@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use fixture::{CID, Fixture, Task, UID};
-use forestall_decide::{Moment, ProcessSample, Span};
+use forestall_decide::{Bytes, Moment, ProcessSample, Span};
 
 struct Counting;
 
@@ -74,10 +74,15 @@ fn machine(fixture: &Fixture) {
         });
     }
     fixture.group("/system.slice/kubelet.service", 1);
+    fixture.zswap("Y\n", "20\n");
+}
+
+fn kubelet(fixture: &Fixture, user_ticks: u64) {
     fixture.task(&Task {
         pid: 700,
         comm: "kubelet",
         cgroup: "/system.slice/kubelet.service",
+        user_ticks,
         ..Task::default()
     });
 }
@@ -85,6 +90,7 @@ fn machine(fixture: &Fixture) {
 /// Two minutes of samples, first ten a second and then one a second, so that everything that is due at some interval is
 /// due at least once.
 fn assert_steady(fixture: &Fixture, attention: bool, rest: bool) {
+    kubelet(fixture, 0);
     let mut sensor = fixture.open();
     sensor.set_attention(attention);
     sensor.set_rest(rest);
@@ -97,6 +103,8 @@ fn assert_steady(fixture: &Fixture, attention: bool, rest: bool) {
         sensor.sample(Moment(tick * 100_000), Span(0));
     }
     assert!(!sensor.last().groups.is_empty() && !sensor.last().processes.is_empty());
+    // The kubelet works on, and is met again in every pass.
+    kubelet(fixture, 9);
     let is_small = |process: &ProcessSample| process.id.pid == 2000;
     assert_eq!(sensor.last().processes.iter().any(is_small), !rest);
     let before = ALLOCATIONS.get();
@@ -112,6 +120,12 @@ fn assert_steady(fixture: &Fixture, attention: bool, rest: bool) {
         "attention: {attention}, rest: {rest}"
     );
     assert_eq!(sensor.failures(), 0);
+    let node = sensor.last().node;
+    assert_eq!(
+        node.kubelet_heard_at,
+        Moment(5_050_000).max(node.kubelet_heard_at)
+    );
+    assert!(node.zswap_room > Bytes::ZERO);
 }
 
 #[test]

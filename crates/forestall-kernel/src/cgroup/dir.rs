@@ -28,6 +28,8 @@ pub enum GroupFile {
     Stat,
     /// `memory.max`; v1 `memory.limit_in_bytes`.
     Max,
+    /// `memory.min`; none on v1.
+    Min,
     /// `memory.events`; v1 `memory.oom_control`.
     Events,
     /// `memory.pressure`; none on v1.
@@ -44,10 +46,11 @@ pub enum GroupFile {
 
 impl GroupFile {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Current,
         Self::Stat,
         Self::Max,
+        Self::Min,
         Self::Events,
         Self::Pressure,
         Self::SwapCurrent,
@@ -64,6 +67,7 @@ impl GroupFile {
             (_, Self::Stat) => c"memory.stat",
             (Version::V2, Self::Max) => c"memory.max",
             (Version::V1, Self::Max) => c"memory.limit_in_bytes",
+            (Version::V2, Self::Min) => c"memory.min",
             (Version::V2, Self::Events) => c"memory.events",
             (Version::V1, Self::Events) => c"memory.oom_control",
             (Version::V2, Self::Pressure) => c"memory.pressure",
@@ -73,7 +77,7 @@ impl GroupFile {
             (Version::V1, Self::SwapMax) => c"memory.memsw.limit_in_bytes",
             (Version::V2, Self::Populated) => c"cgroup.events",
             (_, Self::Procs) => c"cgroup.procs",
-            (Version::V1, Self::Pressure | Self::Populated) => return None,
+            (Version::V1, Self::Min | Self::Pressure | Self::Populated) => return None,
         })
     }
 

@@ -16,6 +16,9 @@ pub struct ProcStat<'a> {
     pub parent: u32,
     /// The kernel's `PF_` flags (`include/linux/sched.h`).
     pub flags: u32,
+    /// Processor time of all its threads, those that have ended included, spent in its own code and not in the kernel; clock
+    /// ticks.
+    pub user_ticks: u64,
     /// When it started, clock ticks since boot; with the PID this names a process for good.
     pub start_ticks: u64,
     /// Resident pages; approximate, the kernel adds them up lazily.
@@ -40,7 +43,8 @@ impl<'a> ProcStat<'a> {
         let state = fields.next()?.first().copied()?;
         let parent = unsigned_32(fields.next()?)?;
         let flags = unsigned_32(fields.nth(4)?)?;
-        let start_ticks = unsigned(fields.nth(12)?)?;
+        let user_ticks = unsigned(fields.nth(4)?)?;
+        let start_ticks = unsigned(fields.nth(7)?)?;
         // Signed in the documentation; a negative figure is a race between processors and means none.
         let rss_pages = unsigned(fields.nth(1)?).unwrap_or(0);
         Some(Self {
@@ -49,6 +53,7 @@ impl<'a> ProcStat<'a> {
             state,
             parent,
             flags,
+            user_ticks,
             start_ticks,
             rss_pages,
         })
@@ -85,6 +90,7 @@ mod tests {
             state: b'S',
             parent: 4605,
             flags: 4_194_304,
+            user_ticks: 7,
             start_ticks: 350_524,
             rss_pages: 359,
         };
@@ -119,6 +125,7 @@ mod tests {
             state: b'S',
             parent: 0,
             flags,
+            user_ticks: 0,
             start_ticks: 0,
             rss_pages: 0,
         };

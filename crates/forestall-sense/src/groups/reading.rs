@@ -7,11 +7,13 @@ use forestall_kernel::file::Buffer;
 use forestall_kernel::parse::{Limit, MemoryEvents, MemoryStat, Pressure, entries, unsigned};
 
 use super::{GroupState, Surroundings, next_due};
-use crate::node::stall_of;
+use crate::node::{is_due, stall_of};
 use crate::rest::Breadth;
 
 /// How old what hardly ever changes may become outside `kubepods` while every wall is far away.
 const RARE_EVERY_AT_REST: Span = Span::secs(60);
+/// The kubelet writes `memory.min` when it makes a pod.
+const MIN_EVERY: Span = Span::secs(10);
 
 /// One cgroup's reading.
 pub(super) struct Reading<'a> {
@@ -45,7 +47,7 @@ impl Reading<'_> {
         };
         if self.around.killed || self.now >= state.rare_due + rare_late || state.traits.is_none() {
             state.rare_due = next_due(state.rare_due, self.now);
-            self.update_rare(group)?;
+            self.update_rare(group, state)?;
         }
         Ok(())
     }
@@ -74,9 +76,15 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn update_rare(&mut self, group: &mut GroupSample) -> Result<(), KernelError> {
+    fn update_rare(&mut self, group: &mut GroupSample, state: &mut GroupState) -> Result<(), KernelError> {
         if let Some(limit) = self.limit(GroupFile::Max)? {
             group.limit = limit;
+        }
+        if is_due(&mut state.min_due, self.now, MIN_EVERY)
+            && let Some(min) = self.limit(GroupFile::Min)?
+        {
+            // `max` keeps whatever there is.
+            group.min = min.bytes().unwrap_or(Bytes(u64::MAX));
         }
         if let Some(content) = self.dir.read(GroupFile::Events, self.buffer)? {
             group.oom_kills = MemoryEvents::parse(content).oom_kill;

@@ -58,6 +58,48 @@ fn swap_in_memory_is_noticed_within_ten_seconds() {
     assert!(sample_at(&mut sensor, 11_000).node.swap_is_zram);
 }
 
+/// `Documentation/admin-guide/mm/zswap.rst`: the pool takes at most so many percent of the machine's memory.
+#[test]
+fn the_compressed_pools_room_is_what_it_may_take_less_what_it_holds() {
+    let fixture = Fixture::v2();
+    let mut sensor = fixture.open();
+    assert_eq!(
+        sample_at(&mut sensor, 100).node.zswap_room,
+        Bytes::ZERO,
+        "no zswap in this kernel"
+    );
+    fixture.zswap("N\n", "20\n");
+    let mut sensor = fixture.open();
+    assert_eq!(sample_at(&mut sensor, 100).node.zswap_room, Bytes::ZERO, "off");
+    fixture.zswap("Y\n", "20\n");
+    assert_eq!(sample_at(&mut sensor, 9_000).node.zswap_room, Bytes::ZERO);
+    // A fifth of 1,000,000 kB.
+    assert_eq!(sample_at(&mut sensor, 10_200).node.zswap_room, kib(200_000));
+    fixture.meminfo("Zswap", 150_000);
+    assert_eq!(sample_at(&mut sensor, 10_300).node.zswap_room, kib(50_000));
+    fixture.meminfo("Zswap", 250_000);
+    assert_eq!(
+        sample_at(&mut sensor, 10_400).node.zswap_room,
+        Bytes::ZERO,
+        "more than it may"
+    );
+    fixture.zswap("Y\n", "many\n");
+    assert_eq!(sample_at(&mut sensor, 21_000).node.zswap_room, Bytes::ZERO);
+}
+
+#[test]
+fn what_memory_min_keeps_is_read_again_within_ten_seconds() {
+    let fixture = Fixture::v2();
+    fixture.group("/a", 1000);
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    fixture.file("/a", "memory.min", "4096\n");
+    sample_at(&mut sensor, 9_000);
+    assert_eq!(group(&sensor, "/a").min, Bytes::ZERO);
+    sample_at(&mut sensor, 11_200);
+    assert_eq!(group(&sensor, "/a").min, Bytes(4096));
+}
+
 #[test]
 fn a_v2_tree_is_sampled_in_preorder() {
     let fixture = Fixture::v2();
@@ -65,6 +107,8 @@ fn a_v2_tree_is_sampled_in_preorder() {
     fixture.group(&one, 5_000_000);
     fixture.group("/system.slice/a.service", 7_000);
     fixture.file(&one, "memory.max", "8388608\n");
+    fixture.file(&one, "memory.min", "2097152\n");
+    fixture.file(&format!("/kubepods/burstable/pod{UID}"), "memory.min", "max\n");
     fixture.file(
         &one,
         "memory.stat",
@@ -116,6 +160,9 @@ fn a_v2_tree_is_sampled_in_preorder() {
         (seen.current, seen.limit),
         (Bytes(5_000_000), Limit::Bytes(Bytes(8_388_608)))
     );
+    assert_eq!(seen.min, Bytes::mebi(2));
+    let pod = group(&sensor, &format!("/kubepods/burstable/pod{UID}"));
+    assert_eq!(pod.min, Bytes(u64::MAX), "all of it is kept");
     assert_eq!(
         (seen.anon, seen.shmem, seen.slab_reclaimable),
         (Bytes(1000), Bytes(200), Bytes(400))
@@ -186,6 +233,7 @@ fn a_v1_tree_is_sampled_from_its_own_files() {
     // Whoever lives in a container populates everything above it.
     assert!(seen.populated && group(&sensor, "/kubepods").populated && !group(&sensor, "/idle").populated);
     assert_eq!(group(&sensor, "/kubepods").limit, Limit::Max);
+    assert_eq!(seen.min, Bytes::ZERO, "v1 has no such file");
     let capabilities = sensor.capabilities();
     assert_eq!(capabilities.version, Some(Version::V1));
     assert!(!capabilities.group_pressure && capabilities.lacking.contains(&"memory.pressure"));

@@ -9,6 +9,7 @@ mod namespace;
 mod opening;
 mod processes;
 mod protection;
+mod pulse;
 mod suspects;
 
 use forestall_decide::Bytes;
