@@ -109,6 +109,15 @@ pub(crate) fn read_system(path: &Path) -> io::Result<Vec<u8>> {
     })
 }
 
+/// The whole lines of a file, and what follows the last of them. A kernel's file ends with its last line; another one was
+/// cut off.
+pub(crate) fn cut_line(content: &[u8]) -> (&[u8], &[u8]) {
+    let end = content.iter().rposition(|byte| *byte == b'\n');
+    content
+        .split_at_checked(end.map_or(0, |end| end + 1))
+        .unwrap_or((content, &[]))
+}
+
 /// Why nothing came of it: the system said so, or we do, with what whoever named the file can do.
 #[derive(Debug)]
 enum Failure {

@@ -70,7 +70,7 @@ impl Machine {
         self.write(&format!("{dir}/memory.max"), &format!("{max}\n"));
         self.write(&format!("{dir}/memory.current"), &format!("{}\n", current * MEBI));
         let stat = format!(
-            "anon {}\nfile {1}\nactive_file {1}\n",
+            "anon {}\nfile {1}\nactive_file {1}\ninactive_file 0\n",
             current * MEBI,
             active_file * MEBI
         );
@@ -280,7 +280,7 @@ fn v1_and_hybrid_use_the_memory_hierarchy() {
     let dir = "sys/fs/cgroup/memory/kubepods/burstable/podA/c1";
     machine.write(&format!("{dir}/memory.limit_in_bytes"), "3145728000\n");
     machine.write(&format!("{dir}/memory.usage_in_bytes"), "2133876736\n");
-    let stat = "cache 7\ntotal_cache 0\ntotal_rss 2130006016\nhierarchical_memory_limit 3145728000\n";
+    let stat = "cache 7\ntotal_active_file 0\ntotal_inactive_file 0\ntotal_rss 2130006016\nhierarchical_memory_limit 3145728000\n";
     machine.write(&format!("{dir}/memory.stat"), stat);
     let above = "sys/fs/cgroup/memory/kubepods/memory.limit_in_bytes";
     machine.write(above, "9223372036854771712\n");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use forestall_kernel::parse::{Mount, memberships, memory_path, mounts, unescape};
 
+use super::shown;
 use crate::input;
 
 /// Most directories looked into when a cgroup has to be searched for.
@@ -66,12 +67,32 @@ pub(crate) enum Located {
 /// Finds the memory cgroup of process `pid`, or of this one; `/proc` and `/sys` are looked for below `root`.
 pub(crate) fn locate(root: &Path, pid: Option<u32>) -> anyhow::Result<Located> {
     let process = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
-    let membership = root.join("proc").join(&process).join("cgroup");
-    let membership = input::read_system(&membership)
-        .with_context(|| format!("cannot read {}; is there such a process?", membership.display()))?;
+    let file = root.join("proc").join(&process).join("cgroup");
+    let membership = match input::read_system(&file) {
+        Ok(membership) => membership,
+        Err(error) if pid.is_none() => {
+            return Ok(Located::Hidden(format!(
+                "cannot read {}: {error}",
+                shown::path(&file)
+            )));
+        }
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("cannot read {}; is there such a process?", file.display()));
+        }
+    };
+    if memberships(&membership).next().is_none() {
+        let why = "it names no cgroup, as it does for every process: is it damaged?";
+        return Ok(Located::Hidden(format!("{}: {why}", shown::path(&file))));
+    }
     let mountinfo = root.join("proc/self/mountinfo");
-    let mountinfo =
-        input::read_system(&mountinfo).with_context(|| format!("cannot read {}", mountinfo.display()))?;
+    let mountinfo = match input::read_system(&mountinfo) {
+        Ok(content) => content,
+        Err(error) => {
+            let file = shown::path(&mountinfo);
+            return Ok(Located::Hidden(format!("cannot read {file}: {error}")));
+        }
+    };
 
     let version = if memberships(&membership).any(|line| line.has_controller(b"memory")) {
         Version::V1

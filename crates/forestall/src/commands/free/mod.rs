@@ -5,22 +5,21 @@
 
 pub(crate) mod level;
 pub(crate) mod locate;
+pub(crate) mod meminfo;
 pub(crate) mod report;
 pub(crate) mod shown;
 mod table;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
 use clap::{ArgAction, Args, ValueEnum};
-use forestall_kernel::parse::Meminfo;
 
-use self::level::Level;
+use self::level::{Level, Most};
 use self::locate::Located;
+pub(crate) use self::meminfo::read_meminfo;
 use self::report::Report;
 use self::table::Unit;
 use crate::exit::Exit;
-use crate::input;
 
 /// Arguments of `free`.
 #[derive(Args, Debug)]
@@ -73,9 +72,9 @@ enum Output {
     Json,
 }
 
-/// Reads, and prints. A cgroup that cannot be seen is a partial answer.
+/// Reads, and prints. A cgroup that cannot be seen is a partial answer, and so is a figure that cannot be read or be true.
 pub(crate) fn run(args: &FreeArgs) -> anyhow::Result<Exit> {
-    let (report, complete) = survey(&args.root, args.pid)?;
+    let report = survey(&args.root, args.pid)?;
     let text = match args.output {
         Output::Json => table::json(&report)?,
         Output::Table | Output::Wide => {
@@ -90,35 +89,16 @@ pub(crate) fn run(args: &FreeArgs) -> anyhow::Result<Exit> {
         }
     };
     super::print(text.as_bytes())?;
-    Ok(if complete { Exit::Clean } else { Exit::Stale })
+    Ok(if report.complete { Exit::Clean } else { Exit::Stale })
 }
 
-/// The answer for process `pid` or for this one, and whether its cgroup could be seen.
-pub(crate) fn survey(root: &Path, pid: Option<u32>) -> anyhow::Result<(Report, bool)> {
-    let meminfo = read_meminfo(root)?;
+/// The answer for process `pid` or for this one.
+pub(crate) fn survey(root: &Path, pid: Option<u32>) -> anyhow::Result<Report> {
+    let believed = read_meminfo(root)?;
     let located = locate::locate(root, pid)?;
     let levels = match &located {
-        Located::At(place) => Level::chain(place),
+        Located::At(place) => Level::chain(place, Most::of(&believed.meminfo)),
         Located::Hidden(_) => Vec::new(),
     };
-    Ok((
-        report::assess(&meminfo, &located, &levels),
-        matches!(located, Located::At(_)),
-    ))
-}
-
-/// `/proc/meminfo` below `root`.
-pub(crate) fn read_meminfo(root: &Path) -> anyhow::Result<Meminfo> {
-    let path = root.join("proc/meminfo");
-    let content = input::read_system(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let meminfo = Meminfo::parse(&content);
-    let path = path.display();
-    if meminfo.total == 0 {
-        bail!("{path} has no MemTotal that can be read; is a proc file system mounted there?");
-    }
-    // Where the kernel's kB come to more than 64 bits of bytes hold, what was read stops there.
-    if meminfo.total == u64::MAX {
-        bail!("MemTotal in {path} is 16 EiB or more, which no machine has; is the file damaged?");
-    }
-    Ok(meminfo)
+    Ok(report::assess(&believed, &located, &levels))
 }

@@ -3,11 +3,12 @@
 //! A limit counts wherever it is: the process's own cgroup, any ancestor, or the machine. The lowest one is the total that is
 //! shown. What is available is the least of what each of them leaves, because an ancestor may be filled by others.
 
-use forestall_kernel::parse::Meminfo;
+use forestall_kernel::parse::{Limit, Meminfo};
 use serde::Serialize;
 
 use super::level::Level;
 use super::locate::{Located, Place};
+use super::meminfo::Believed;
 use super::shown::{human, path as shown_path};
 
 /// One line of the table, bytes.
@@ -69,8 +70,8 @@ pub(crate) struct Binding {
     pub(crate) owner: Owner,
     /// Where it was read.
     pub(crate) file: String,
-    /// Left below it.
-    pub(crate) distance_bytes: u64,
+    /// Left below it; absent where it is not known what is used.
+    pub(crate) distance_bytes: Option<u64>,
 }
 
 /// The process's own cgroup, bytes.
@@ -93,9 +94,11 @@ pub(crate) struct Own {
 /// The whole answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Report {
-    /// The limit that binds; absent where only the machine limits.
+    /// Whether everything that was looked for could be read and can be true.
+    pub(crate) complete: bool,
+    /// The limit that binds; absent where only the machine limits, and where none could be read.
     pub(crate) limit: Option<Binding>,
-    /// Memory below that limit; absent without one.
+    /// Memory below that limit; absent without one, and where it is not known what is used.
     pub(crate) limited: Option<Row>,
     /// Memory of the machine.
     pub(crate) node: Row,
@@ -110,13 +113,22 @@ pub(crate) struct Report {
 }
 
 /// Puts the answer together. `levels` are the cgroup and its ancestors, innermost first.
-pub(crate) fn assess(meminfo: &Meminfo, located: &Located, levels: &[Level]) -> Report {
+pub(crate) fn assess(believed: &Believed, located: &Located, levels: &[Level]) -> Report {
+    let meminfo = &believed.meminfo;
     let mut report = Report {
         node: node_row(meminfo),
         node_swap: node_swap(meminfo),
         ..Report::default()
     };
     report.swap = cgroup_swap(&report.node_swap, levels);
+    let doubts = levels.iter().flat_map(|level| &level.doubts);
+    report.notes.extend(believed.doubts.iter().chain(doubts).cloned());
+    if !report.notes.is_empty() {
+        let advice =
+            "what these files hide is not in the figures: try again, or as root, or copy the files anew";
+        report.notes.push(advice.to_owned());
+    }
+    report.complete = report.notes.is_empty() && matches!(located, Located::At(_));
     if meminfo.available.is_none() {
         report
             .notes
@@ -136,14 +148,7 @@ pub(crate) fn assess(meminfo: &Meminfo, located: &Located, levels: &[Level]) -> 
 impl Report {
     fn note_place(&mut self, meminfo: &Meminfo, place: &Place, levels: &[Level]) {
         let Some(own) = levels.first() else { return };
-        self.own = own.usage.map(|usage| Own {
-            path: shown_path(&place.dir),
-            version: place.version.name(),
-            usage_bytes: usage,
-            working_set_bytes: own.working_set(),
-            reclaimable_bytes: own.reclaimable(),
-            swap_bytes: own.swap,
-        });
+        self.own = own_of(place, own);
         let lowest = lowest_limit(levels);
         let Some((bytes, owner, level)) = lowest.filter(|(bytes, ..)| *bytes < meminfo.total) else {
             if let Some((bytes, ..)) = lowest {
@@ -161,13 +166,17 @@ impl Report {
             ),
             Owner::Own | Owner::Ancestor => shown_path(&level.limit_file),
         };
-        let distance = bytes.saturating_sub(level.unreclaimable());
+        let used = level.unreclaimable();
+        let distance = used.map(|used| bytes.saturating_sub(used));
         self.limit = Some(Binding {
             bytes,
             owner,
             file,
             distance_bytes: distance,
         });
+        let (Some(used), Some(usage), Some(distance)) = (used, level.usage, distance) else {
+            return;
+        };
         let nearest = levels
             .iter()
             .filter_map(|level| Some((level.distance()?, level)))
@@ -175,8 +184,8 @@ impl Report {
         let least = nearest.map_or(distance, |(left, _)| left.min(distance));
         self.limited = Some(Row {
             total_bytes: bytes,
-            used_bytes: level.unreclaimable(),
-            free_bytes: bytes.saturating_sub(level.usage.unwrap_or(0)),
+            used_bytes: used,
+            free_bytes: bytes.saturating_sub(usage),
             shared_bytes: level.stat.shmem,
             buffers_bytes: None,
             cache_bytes: level.stat.file.saturating_add(level.stat.slab_reclaimable),
@@ -219,12 +228,13 @@ impl Report {
                 human(self.node.available_bytes)
             ));
         }
-        let working_set = binding.working_set();
-        if working_set > binding.unreclaimable().saturating_add(limit.bytes / 20) {
+        if let (Some(working_set), Some(needed)) = (binding.working_set(), binding.unreclaimable())
+            && working_set > needed.saturating_add(limit.bytes / 20)
+        {
             self.notes.push(format!(
                 "the kubelet counts {} as used, {} of it is cache that the kernel can drop",
                 human(working_set),
-                human(working_set.saturating_sub(binding.unreclaimable()))
+                human(working_set.saturating_sub(needed))
             ));
         }
         if let Some(high) = own.high.bytes().filter(|high| *high < limit.bytes) {
@@ -236,19 +246,27 @@ impl Report {
     }
 }
 
+fn own_of(place: &Place, own: &Level) -> Option<Own> {
+    Some(Own {
+        path: shown_path(&place.dir),
+        version: place.version.name(),
+        usage_bytes: own.usage?,
+        working_set_bytes: own.working_set()?,
+        reclaimable_bytes: own.reclaimable()?,
+        swap_bytes: own.swap,
+    })
+}
+
 /// The lowest limit of all, whose it is, and the level whose usage counts against it. Of equals the innermost.
 fn lowest_limit(levels: &[Level]) -> Option<(u64, Owner, &Level)> {
     let own = levels.first()?;
     let seen = levels.iter().enumerate().filter_map(|(depth, level)| {
         let owner = if depth == 0 { Owner::Own } else { Owner::Ancestor };
-        Some((level.limit.bytes()?, owner, level))
+        Some((level.limit?.bytes()?, owner, level))
     });
     let seen = seen.min_by_key(|(bytes, ..)| *bytes);
     // Cgroup v1 tells the lowest limit even where its owner is outside of what is mounted.
-    let told = own
-        .stat
-        .hierarchical_limit
-        .and_then(forestall_kernel::parse::Limit::bytes);
+    let told = own.stat.hierarchical_limit.and_then(Limit::bytes);
     match (seen, told) {
         (Some(seen), Some(told)) if told >= seen.0 => Some(seen),
         (_, Some(told)) => Some((told, Owner::UnseenAncestor, levels.last().unwrap_or(own))),

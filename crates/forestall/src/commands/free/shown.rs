@@ -6,8 +6,13 @@ use std::path::Path;
 
 /// A path for a terminal: whatever could move its cursor, and what is no UTF-8, is escaped.
 pub(crate) fn path(path: &Path) -> String {
+    bytes(path.as_os_str().as_bytes())
+}
+
+/// Anything from outside, the same way.
+pub(crate) fn bytes(text: &[u8]) -> String {
     let mut shown = String::new();
-    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+    for chunk in text.utf8_chunks() {
         for letter in chunk.valid().chars() {
             // Format characters can reverse the direction of writing and so disguise a name.
             if letter.is_control()

@@ -124,15 +124,18 @@ fn facts(text: &mut String, report: &Report) {
                 Owner::UnseenAncestor => "of an ancestor that cannot be seen",
             };
             fact("limit", format!("{} {owner}, {}", human(limit.bytes), limit.file));
-            let share = percent(limit.distance_bytes, limit.bytes);
             fact(
                 "distance",
-                format!(
-                    "{} ({share}) until the kernel kills here",
-                    human(limit.distance_bytes)
+                limit.distance_bytes.map_or_else(
+                    || "not known, because it is not known what is used".to_owned(),
+                    |left| {
+                        let share = percent(left, limit.bytes);
+                        format!("{} ({share}) until the kernel kills here", human(left))
+                    },
                 ),
             );
         }
+        None if !report.complete => fact("limit", "none that could be read: see the notes".to_owned()),
         None if report.own.is_some() => fact("limit", "none but the machine itself".to_owned()),
         None => {}
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use forestall_kernel::parse::ProcStatus;
 
-use crate::commands::free::level::Level;
+use crate::commands::free::level::{Level, Most};
 use crate::commands::free::locate::{Located, Place, locate};
 
 /// A reading, in bytes.
@@ -54,7 +54,7 @@ impl Gauge {
         reading.cgroup = self
             .place
             .as_ref()
-            .and_then(|place| Level::read(&place.dir, place.version).usage);
+            .and_then(|place| Level::read(&place.dir, place.version, Most::ANY).usage);
         reading
     }
 }

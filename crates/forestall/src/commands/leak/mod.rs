@@ -92,7 +92,7 @@ pub(crate) fn run(args: &LeakArgs) -> anyhow::Result<Exit> {
             .context("cannot switch huge pages off for this process")?;
     }
     let plan = plan(args);
-    let (memory, _) = free::survey(Path::new("/"), None)?;
+    let memory = free::survey(Path::new("/"), None)?;
     let visible = memory
         .limit
         .as_ref()

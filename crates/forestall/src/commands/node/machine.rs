@@ -6,12 +6,13 @@
 
 use std::path::Path;
 
-use forestall_kernel::parse::Meminfo;
+use forestall_kernel::parse::{Limit, Meminfo};
 use serde::Serialize;
 
 use super::wall::Usage;
-use crate::commands::free::level::Level;
+use crate::commands::free::level::{Level, Most};
 use crate::commands::free::locate::{Located, locate};
+use crate::commands::free::meminfo::{Believed, read_meminfo};
 use crate::commands::free::shown;
 
 /// Where `kubepods` may lie below the top of the hierarchy: cgroupfs driver, systemd driver, and both again in kind.
@@ -143,19 +144,30 @@ impl Views {
     }
 }
 
-/// The cgroup of all pods, in bytes.
+/// The cgroup of all pods, in bytes; a figure that could not be read is absent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Pods {
     /// Its directory.
     pub(crate) path: String,
-    /// The kernel's limit on it.
+    /// The kernel's limit on it, where it has one.
     pub(crate) limit_bytes: Option<u64>,
+    /// Whether that could be read.
+    #[serde(skip)]
+    pub(crate) is_limit_known: bool,
     /// Charged to it.
-    pub(crate) usage_bytes: u64,
+    pub(crate) usage_bytes: Option<u64>,
     /// The kubelet's working set.
-    pub(crate) working_set_bytes: u64,
+    pub(crate) working_set_bytes: Option<u64>,
     /// What the kernel could not reclaim.
-    pub(crate) unreclaimable_bytes: u64,
+    pub(crate) unreclaimable_bytes: Option<u64>,
+}
+
+impl Pods {
+    /// What the kubelet counts as used and what is charged beyond that, where it could be read.
+    pub(crate) fn working_set_and_cache(&self) -> Option<(u64, u64)> {
+        let used = self.working_set_bytes?;
+        Some((used, self.usage_bytes?.saturating_sub(used)))
+    }
 }
 
 /// Everything this command reads of a machine.
@@ -169,6 +181,8 @@ pub(crate) struct Machine {
     pub(crate) total: u64,
     /// Huge pages, which the kubelet takes off what it promises to pods.
     pub(crate) hugetlb: u64,
+    /// What could not be read or cannot be true, each with its place.
+    pub(crate) doubts: Vec<String>,
     /// Why no cgroup could be read.
     pub(crate) cgroups_hidden: Option<String>,
 }
@@ -176,7 +190,8 @@ pub(crate) struct Machine {
 impl Machine {
     /// Reads `/proc` and cgroups below `root`.
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
-        let meminfo = crate::commands::free::read_meminfo(root)?;
+        let Believed { meminfo, mut doubts } = read_meminfo(root)?;
+        let most = Most::of(&meminfo);
         let mut sockets = None;
         let mut pods = None;
         // Without cgroups the machine's own figures still tell most of the map: a tree of files from elsewhere, or a /proc
@@ -187,7 +202,7 @@ impl Machine {
             Located::Hidden(reason) => (None, Some(reason)),
         };
         if let Some(place) = place {
-            let top = Level::read(&place.top, place.version);
+            let top = Level::read(&place.top, place.version, most);
             // The root of v2 has no usage of its own; where there is one, this is the top of a namespace instead.
             if top.usage.is_none() {
                 sockets = Some(top.stat.sock);
@@ -197,11 +212,16 @@ impl Machine {
                 .map(|name| place.top.join(name))
                 .find(|dir| dir.is_dir());
             pods = found.map(|dir| {
-                let level = Level::read(&dir, place.version);
+                let level = Level::read(&dir, place.version, most);
+                doubts.extend(level.doubts.iter().cloned());
                 Pods {
                     path: shown::path(&dir),
-                    limit_bytes: level.limit.bytes().filter(|limit| *limit < meminfo.total),
-                    usage_bytes: level.usage.unwrap_or(0),
+                    limit_bytes: level
+                        .limit
+                        .and_then(Limit::bytes)
+                        .filter(|limit| *limit < meminfo.total),
+                    is_limit_known: level.limit.is_some(),
+                    usage_bytes: level.usage,
                     working_set_bytes: level.working_set(),
                     unreclaimable_bytes: level.unreclaimable(),
                 }
@@ -212,6 +232,7 @@ impl Machine {
             pods,
             total: meminfo.total,
             hugetlb: meminfo.hugetlb,
+            doubts,
             cgroups_hidden,
         })
     }
@@ -219,8 +240,8 @@ impl Machine {
     /// The figures that count against each wall.
     pub(crate) fn usage(&self) -> Usage {
         Usage {
-            pods_working_set: self.pods.as_ref().map(|pods| pods.working_set_bytes),
-            pods_unreclaimable: self.pods.as_ref().map(|pods| pods.unreclaimable_bytes),
+            pods_working_set: self.pods.as_ref().and_then(|pods| pods.working_set_bytes),
+            pods_unreclaimable: self.pods.as_ref().and_then(|pods| pods.unreclaimable_bytes),
             node_working_set: Some(self.views.kubelet_used_bytes),
             node_unavailable: Some(self.views.kernel_used_bytes),
         }

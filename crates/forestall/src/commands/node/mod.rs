@@ -57,7 +57,7 @@ enum Output {
     Svg,
 }
 
-/// Reads or reckons, and prints.
+/// Reads or reckons, and prints. A machine of which something cannot be read is a partial answer.
 pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<Exit> {
     let kubelet_config = args.given.kubelet_config.as_deref();
     let report = survey::survey(args.given.given(), &args.root, kubelet_config)?;
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<Exit> {
         }
     };
     super::print(text.as_bytes())?;
-    Ok(Exit::Clean)
+    Ok(if report.complete { Exit::Clean } else { Exit::Stale })
 }
 
 /// Colour is for terminals, and for those who did not ask to be spared (no-color.org).

@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) kind: &'static str,
     /// Version of this structure: fields may be added, none changes its meaning within a version.
     pub(crate) version: u32,
+    /// Whether everything that was looked for on the machine could be read and can be true.
+    pub(crate) complete: bool,
     /// Whether a kubelet's rules apply, configured, assumed or asked for.
     pub(crate) kubelet: bool,
     /// Where the figures come from, in words.

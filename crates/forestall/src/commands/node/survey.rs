@@ -49,6 +49,7 @@ pub(crate) fn survey(given: Given, root: &Path, kubelet_config: Option<&Path>) -
     Ok(Report {
         kind: "node",
         version: 1,
+        complete: known.is_complete(),
         kubelet,
         sources: known.sources(),
         origins: node.origins,
@@ -131,6 +132,9 @@ impl Known {
             return None;
         }
         let pods = self.machine.as_ref()?.pods.as_ref()?;
+        if !pods.is_limit_known {
+            return None;
+        }
         let limit = pods
             .limit_bytes
             .map_or(Limit::Max, |limit| Limit::Bytes(Bytes(limit)));
@@ -180,6 +184,12 @@ impl Known {
         }
     }
 
+    /// Whether everything that was looked for on the machine could be read and can be true.
+    fn is_complete(&self) -> bool {
+        let machine = self.machine.as_ref();
+        machine.is_none_or(|machine| machine.doubts.is_empty() && machine.cgroups_hidden.is_none())
+    }
+
     /// Where the figures come from, in words.
     fn sources(&self) -> Vec<String> {
         let mut sources: Vec<_> = self.preset.iter().map(|(_, rule)| rule.clone()).collect();
@@ -191,7 +201,14 @@ impl Known {
 
     /// What a reader should know beside the figures.
     fn remarks(&self, kubelet: bool, limit: Option<Limit>, division: &Division) -> Vec<String> {
-        let mut remarks = self.found.notes.clone();
+        let doubts = self.machine.as_ref().map_or(&[][..], |machine| &machine.doubts);
+        let mut remarks = doubts.to_vec();
+        if !remarks.is_empty() {
+            let advice =
+                "what these files hide is not in the figures: try again, or as root, or copy the files anew";
+            remarks.push(advice.to_owned());
+        }
+        remarks.extend(self.found.notes.iter().cloned());
         if limit == Some(Limit::Max) {
             remarks
                 .push("kubepods has no limit of its own: only the machine's end stops the pods".to_owned());

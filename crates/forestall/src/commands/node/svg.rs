@@ -3,6 +3,7 @@
 mod paper;
 
 use self::paper::{MARGIN, Paper, WIDTH};
+use super::machine::Pods;
 use super::report::Report;
 use crate::commands::free::shown::{human, mebi, percent};
 
@@ -59,18 +60,9 @@ fn picture(paper: &mut Paper, report: &Report) {
     if report.kubelet {
         let end = division.pods_end();
         let evicting = report.pods_line().min(end);
-        let (used, charged) = report.pods.as_ref().map_or_else(
-            || {
-                let used = report.pods_used().unwrap_or(0);
-                (used, used)
-            },
-            |pods| {
-                (
-                    pods.working_set_bytes,
-                    pods.usage_bytes.max(pods.working_set_bytes),
-                )
-            },
-        );
+        let measured = report.pods.as_ref().and_then(Pods::working_set_and_cache);
+        let (used, cache) = measured.unwrap_or((report.pods_used().unwrap_or(0), 0));
+        let charged = used.saturating_add(cache);
         let parts = [
             (used, "used"),
             (charged, "cache"),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::bar::{self, Cell, Fill};
+use super::machine::Pods;
 use super::report::Report;
 use super::wall::Wall;
 use crate::commands::free::shown::{human, mebi, percent};
@@ -69,13 +70,8 @@ fn picture(text: &mut String, report: &Report, style: Style) {
         cache: 0,
     };
     if report.kubelet {
-        let fill = report
-            .pods
-            .as_ref()
-            .map_or(given(report.pods_used()), |pods| Fill {
-                used: pods.working_set_bytes,
-                cache: pods.usage_bytes.saturating_sub(pods.working_set_bytes),
-            });
+        let measured = report.pods.as_ref().and_then(Pods::working_set_and_cache);
+        let fill = measured.map_or(given(report.pods_used()), |(used, cache)| Fill { used, cache });
         draw(
             text,
             "pods",

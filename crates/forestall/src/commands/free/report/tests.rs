@@ -8,10 +8,14 @@ use super::*;
 const MEBI: u64 = 1 << 20;
 
 /// A machine of 8 GiB: `free` shows 339 Mi free, 3279 Mi available.
-fn meminfo() -> Meminfo {
-    Meminfo::parse(
+fn meminfo() -> Believed {
+    let meminfo = Meminfo::parse(
         b"MemTotal: 8124016 kB\nMemFree: 346844 kB\nMemAvailable: 3358232 kB\nBuffers: 999768 kB\nCached: 1690344 kB\n",
-    )
+    );
+    Believed {
+        meminfo,
+        doubts: Vec::new(),
+    }
 }
 
 fn at(dir: &str) -> Located {
@@ -27,7 +31,7 @@ fn level(dir: &str, limit: Limit, usage: u64) -> Level {
     Level {
         limit_file: dir.join("memory.max"),
         dir,
-        limit,
+        limit: Some(limit),
         usage: Some(usage),
         ..Level::default()
     }
@@ -60,7 +64,7 @@ fn an_own_limit_is_the_total() {
     assert_eq!((limit.bytes, limit.owner), (3000 * MEBI, Owner::Own));
     assert_eq!(
         (limit.file.as_str(), limit.distance_bytes),
-        ("/c/a/memory.max", 1000 * MEBI)
+        ("/c/a/memory.max", Some(1000 * MEBI))
     );
     let row = report.limited.expect("there is one");
     assert_eq!((row.total_bytes, row.used_bytes), (3000 * MEBI, 2000 * MEBI));
@@ -80,7 +84,7 @@ fn an_ancestors_lower_limit_wins_and_its_usage_counts() {
     let limit = report.limit.expect("there is one");
     assert_eq!(
         (limit.bytes, limit.owner, limit.distance_bytes),
-        (500 * MEBI, Owner::Ancestor, 50 * MEBI)
+        (500 * MEBI, Owner::Ancestor, Some(50 * MEBI))
     );
     assert_eq!(report.limited.map(|row| row.used_bytes), Some(450 * MEBI));
     // The own cgroup's figures are still told.
@@ -114,7 +118,7 @@ fn v1_tells_a_limit_whose_owner_is_not_visible() {
     let report = assess(&meminfo(), &at("/c"), &[own]);
     let limit = report.limit.expect("there is one");
     assert_eq!((limit.bytes, limit.owner), (400 * MEBI, Owner::UnseenAncestor));
-    assert_eq!(limit.distance_bytes, 100 * MEBI);
+    assert_eq!(limit.distance_bytes, Some(100 * MEBI));
     assert!(limit.file.ends_with("memory.stat (hierarchical_memory_limit)"));
 }
 
