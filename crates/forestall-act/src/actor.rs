@@ -17,7 +17,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::dip::{Dip, Journal};
 use crate::error::ActError;
-use crate::kill_worker::KillWorker;
+use crate::kill_worker::{FLIGHTS_MAX, JOINED_MAX, KillWorker};
 use crate::order::{Note, Order, Rejected, Report};
 use crate::reclaim_worker::ReclaimWorker;
 use crate::release::{Release, release_memory};
@@ -27,6 +27,9 @@ use crate::victim::Hands;
 const ORDERS_MAX: usize = 32;
 /// Outcomes that wait for the guard at most before the workers keep the rest themselves.
 const REPORTS_MAX: usize = 256;
+/// Orders that can wait or be under way at once, their outcomes that nobody has taken yet included: both queues, the reclaim and
+/// the call of the kernel's OOM killer on their way, every kill on its way with all that asked for it, and the reports.
+pub const ORDERS_UNDER_WAY_MAX: usize = 2 * ORDERS_MAX + 2 + FLIGHTS_MAX * JOINED_MAX + REPORTS_MAX;
 /// Victims that wait for `process_mrelease`.
 const RELEASES_MAX: usize = 16;
 /// Small, because locked memory is paid for in full; the deepest path is the walk down a cgroup's children.
@@ -204,6 +207,7 @@ impl Actor {
             hands,
             releases: may_release.then_some(releases),
             flights: Vec::with_capacity(ORDERS_MAX),
+            call: None,
             backlog: VecDeque::with_capacity(ORDERS_MAX),
         };
         let reclaimer = ReclaimWorker {

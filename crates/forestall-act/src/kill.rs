@@ -8,7 +8,7 @@ use forestall_decide::{Action, Bytes, Moment, OutcomeKind, Span};
 
 /// After KILL a victim gets at least this long to end, whatever the order's deadline says: a large one takes some
 /// 100 ms per GiB to give its memory back.
-const SETTLE: Span = Span::millis(500);
+pub(crate) const SETTLE: Span = Span::millis(500);
 
 /// Where KILL goes to each process by itself, a fork may slip through; it is repeated at most this often.
 const ROUNDS_MAX: u32 = 100;

@@ -16,15 +16,15 @@ use crate::kill::{Course, Next};
 use crate::order::{Note, Place, Report};
 use crate::protect::raise_priority;
 use crate::reclaim_worker::dip_due;
-use crate::sysrq;
+use crate::sysrq::Call;
 use crate::victim::{Hands, Refusal, Victim};
 
 /// Kills on their way at most; further ones are answered with `EBUSY`.
-const FLIGHTS_MAX: usize = 16;
+pub(crate) const FLIGHTS_MAX: usize = 16;
 /// How often the effect is looked at: two reads of a few bytes for each victim.
 const TICK: Span = Span::millis(10);
 /// Orders that one kill answers: the first, and those that joined it.
-const JOINED_MAX: usize = 4;
+pub(crate) const JOINED_MAX: usize = 4;
 
 /// One kill on its way, with every order that asked for it.
 pub(crate) struct Flight {
@@ -42,6 +42,8 @@ pub(crate) struct KillWorker {
     /// `None` where `process_mrelease` may not be called.
     pub(crate) releases: Option<SyncSender<OwnedFd>>,
     pub(crate) flights: Vec<Flight>,
+    /// The kernel's own OOM killer was called, one call at a time.
+    pub(crate) call: Option<Call>,
     /// Reports that found no room; none but `Progress` is ever lost.
     pub(crate) backlog: VecDeque<Report>,
 }
@@ -64,6 +66,7 @@ impl KillWorker {
             }
             let now = clock::now();
             self.drive_all(now);
+            self.judge_call(now);
             while let Some(report) = self.backlog.pop_front() {
                 if let Err(report) = self.shared.try_report(report) {
                     self.backlog.push_front(report);
@@ -83,7 +86,8 @@ impl KillWorker {
 
     /// Sleeps until something is due or somebody rings.
     fn sleep(&self, dip_at: Option<Moment>) {
-        let retry = (!self.backlog.is_empty()).then(|| clock::now() + TICK);
+        let is_waiting = !self.backlog.is_empty() || self.call.is_some();
+        let retry = is_waiting.then(|| clock::now() + TICK);
         let due = self
             .flights
             .iter()
@@ -145,14 +149,16 @@ impl KillWorker {
             return self.refuse(action, Refusal::Failed(Errno::CANCELED), now);
         }
         if action.rung == Rung::Sysrq {
-            if !matches!(order.place, Place::Node) {
-                return self.refuse(action, Refusal::Misplaced, now);
-            }
-            let done = match sysrq::trigger_oom_killer(self.hands.proc_root()) {
-                Ok(()) => OutcomeKind::Done,
-                Err(error) => OutcomeKind::Failed(error.raw_os_error()),
+            let call = match (&order.place, &self.call) {
+                (Place::Node, None) => Call::place(self.hands.proc_root(), action, now),
+                (Place::Node, Some(_)) => Err(Errno::BUSY),
+                _ => return self.refuse(action, Refusal::Misplaced, now),
             };
-            return self.tell(action, done, Bytes::ZERO, clock::now().since(now), Note::None);
+            match call {
+                Ok(call) => self.call = Some(call),
+                Err(errno) => self.refuse(action, Refusal::Failed(errno), now),
+            }
+            return;
         }
         if let Some(flight) = self
             .flights
@@ -212,6 +218,17 @@ impl KillWorker {
                 self.flights.swap(index, last);
                 index += 1;
             }
+        }
+    }
+
+    /// A call cannot be taken back, so that it is judged even where everything else was called off.
+    fn judge_call(&mut self, now: Moment) {
+        let judged = self
+            .call
+            .and_then(|call| Some((call, call.judge(self.hands.proc_root(), now)?)));
+        if let Some((call, kind)) = judged {
+            self.call = None;
+            self.tell(&call.action, kind, Bytes::ZERO, call.took(now), Note::None);
         }
     }
 

@@ -37,7 +37,7 @@ mod sysrq;
 mod veto;
 mod victim;
 
-pub use actor::{ActConfig, Actor, ActorHandle};
+pub use actor::{ActConfig, Actor, ActorHandle, ORDERS_UNDER_WAY_MAX};
 pub use code::give_back_code;
 pub use dip::{DipEnd, Recovered, recover_dips};
 pub use error::ActError;

@@ -261,6 +261,11 @@ impl Node {
         let before = self.held(&Part::HARD, now);
         self.oom(Scope::Machine, WallKind::Kernel, self.spec.memory, now);
         let freed = before - self.held(&Part::HARD, now);
-        self.answer(answer(action, OutcomeKind::Done, freed, ACT), now);
+        let kind = if freed > Bytes::ZERO {
+            OutcomeKind::Done
+        } else {
+            OutcomeKind::NoEffect
+        };
+        self.answer(answer(action, kind, freed, ACT), now);
     }
 }

@@ -3,6 +3,7 @@
 //! Host and guest measure it alike, so it is here: the counter is `MemAvailable` of a `meminfo` on a tmpfs, the action is
 //! the write to a `sysrq-trigger` beside it, and nothing is harmed. Whoever reacts takes a root directory to look at;
 //! [`react_barely`] is what is left of a guard when everything but poll, pread and write is taken away.
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -50,6 +51,8 @@ pub fn agent_arguments(root: &Path) -> Vec<String> {
 pub struct FileMachine {
     root: PathBuf,
     meminfo: File,
+    vmstat: File,
+    killed: Cell<u32>,
     trigger: File,
 }
 
@@ -66,13 +69,15 @@ impl FileMachine {
                 .open(&path)
                 .with_context(|| format!("creating {}", path.display()))
         };
-        create("vmstat")?.write_all(b"oom_kill 0\nworkingset_refault_file 0\n")?;
         create("stat")?.write_all(b"btime 1700000000\n")?;
         let machine = Self {
             root: root.to_owned(),
             meminfo: create("meminfo")?,
+            vmstat: create("vmstat")?,
+            killed: Cell::new(0),
             trigger: create("sysrq-trigger")?,
         };
+        machine.set_killed(0)?;
         machine.set_available(AVAILABLE_KIB[0])?;
         Ok(machine)
     }
@@ -95,6 +100,15 @@ impl FileMachine {
             .with_context(|| format!("writing meminfo of {}", self.root.display()))
     }
 
+    /// How many the kernel of this machine has killed, in the same way.
+    fn set_killed(&self, count: u32) -> Result<()> {
+        let text = format!("oom_kill {count:010}\nworkingset_refault_file 0\n");
+        self.killed.set(count);
+        self.vmstat
+            .write_all_at(text.as_bytes(), 0)
+            .with_context(|| format!("writing vmstat of {}", self.root.display()))
+    }
+
     /// Forgets what was done; true if something was done since this was called last.
     fn clear(&self) -> Result<bool> {
         let was_written = self.trigger.metadata()?.len() > 0;
@@ -112,6 +126,8 @@ impl FileMachine {
         }
         let took = start.elapsed().min(PATIENCE);
         self.set_available(AVAILABLE_KIB[0])?;
+        // Whoever acted waits to see whether it helped.
+        self.set_killed(self.killed.get().wrapping_add(1))?;
         Ok(took)
     }
 }
