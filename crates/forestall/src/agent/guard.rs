@@ -3,7 +3,7 @@
 //!
 //! What it refuses to do: act (orders go to the act threads), speak (events go to the talk thread), or wait for either.
 
-use forestall_act::{ActorHandle, Note, Rejected};
+use forestall_act::{ActorHandle, Rejected};
 use forestall_decide::{
     Action, Bytes, Decision, Engine, GroupKind, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset,
     Sample, Span, Target, WallKind, next_glance,
@@ -201,27 +201,27 @@ impl Guard {
 
     fn take_reports(&mut self, now: Moment) {
         while let Some(report) = self.actor.take_report() {
-            self.take_outcome(now, &report.outcome, report.note);
+            self.take_outcome(now, &report.outcome);
+            self.post.outcome(now, &report.outcome, report.note);
         }
     }
 
-    /// Answers for the orders of the last decision that could not be handed over.
+    /// Answers for the orders of the last decision that could not be handed over. They were told with it.
     fn answer_lost(&mut self, at: Moment) {
         let mut lost = std::mem::take(&mut self.lost);
         for outcome in &lost {
-            self.take_outcome(at, outcome, Note::None);
+            self.take_outcome(at, outcome);
         }
         lost.clear();
         self.lost = lost;
     }
 
-    fn take_outcome(&mut self, now: Moment, outcome: &Outcome, note: Note) {
+    fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {
         let decision = self.engine.step(now, Input::Outcome(outcome));
         self.post.ignored(now, &decision, &SensorNames(&self.sensor));
         if let Some(tap) = &mut self.tap {
             tap.outcome(now, outcome);
         }
-        self.post.outcome(now, outcome, note);
     }
 
     /// Tells the engine of the glances since it was asked last.
@@ -277,6 +277,7 @@ impl Guard {
             took: now().since(at),
             followed: self.sensor.roster().len(),
             left_out: self.sensor.roster().left_out(),
+            lost: &self.lost,
         };
         self.post
             .publish(&tick, sample, &decision, &SensorNames(&self.sensor));

@@ -83,12 +83,7 @@ fn told(style: Style, decision: &Decision<'_>) -> Vec<String> {
     let mut ends = shared::open().expect("an eventfd");
     let now = clock::now();
     ends.post.publish(
-        &Tick {
-            now,
-            took: Span(1),
-            followed: 0,
-            left_out: 0,
-        },
+        &Tick::plain(now),
         &Sample::default(),
         decision,
         &Fixed,
@@ -346,12 +341,7 @@ fn the_live_view_shows_the_machines_walls_and_those_that_move() {
     };
     let readings = [kernel, reading(), still];
     ends.post.publish(
-        &Tick {
-            now: clock::now(),
-            took: Span(1),
-            followed: 0,
-            left_out: 0,
-        },
+        &Tick::plain(clock::now()),
         &Sample::default(),
         &Decision {
             readings: &readings,

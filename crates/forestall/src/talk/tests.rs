@@ -78,6 +78,7 @@ fn published() -> Ends {
             took: Span(400),
             followed: 4096,
             left_out: 17,
+            lost: &[],
         },
         &sample,
         &decision,
@@ -279,12 +280,7 @@ fn a_guard_that_does_not_look_is_neither_healthy_nor_ready() {
     };
     // Its last look was at the machine's boot, which is more than the margin of five seconds ago.
     ends.post.publish(
-        &Tick {
-            now: Moment(1),
-            took: Span(1),
-            followed: 0,
-            left_out: 0,
-        },
+        &Tick::plain(Moment(1)),
         &Sample::default(),
         &decision,
         &Hostile,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use forestall_act::Note;
+use forestall_act::{Note, ORDERS_UNDER_WAY_MAX};
 use forestall_decide::{
     Action, ActionId, Bytes, Decision, GroupId, Mode, Moment, NodeSample, Outcome, OutcomeKind, Policy,
     Preset, ProcessId, Refusal, RefusalReason, Rung, Sample, Span, Target, WallKind,
@@ -19,7 +19,7 @@ use super::snapshot::name_of;
 const SNAPSHOT_SPACING: Span = Span::millis(200);
 /// The same refusal, the same trouble, and the same action in a mode that does not act, are told again after this.
 pub(super) const REPEAT_SPACING: Span = Span::secs(60);
-/// Refusals that are remembered, and actions whose names are kept for their outcomes.
+/// Refusals that are remembered, and actions that were told and not done.
 const REMEMBERED: usize = 16;
 
 /// Looks up the names of what the engine knows by number. The sensor can do it.
@@ -32,7 +32,7 @@ pub(crate) trait Names {
 
 /// One look of the guard.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tick {
+pub(crate) struct Tick<'a> {
     /// When it began; on the clock that [`crate::agent::clock::now`] reads.
     pub(crate) now: Moment,
     /// What sensing and deciding took.
@@ -41,6 +41,22 @@ pub(crate) struct Tick {
     pub(crate) followed: usize,
     /// Cgroups that are not followed because there are too many.
     pub(crate) left_out: usize,
+    /// Of the actions decided now, in their order, those that could not be handed over, and why.
+    pub(crate) lost: &'a [Outcome],
+}
+
+#[cfg(test)]
+impl Tick<'static> {
+    /// One that nothing but its decision is told of.
+    pub(crate) const fn plain(now: Moment) -> Self {
+        Self {
+            now,
+            took: Span(1),
+            followed: 0,
+            left_out: 0,
+            lost: &[],
+        }
+    }
 }
 
 /// The guard's end.
@@ -54,7 +70,9 @@ pub(crate) struct Post {
     glanced: Option<Moment>,
     kernel_kills: Option<u64>,
     refused: [Option<Refused>; REMEMBERED],
-    in_flight: [Option<InFlight>; REMEMBERED],
+    /// The act threads have no more orders than there is room for, and answer every one. Memory that was never needed is never
+    /// touched, so that it is not there.
+    pub(super) in_flight: Vec<InFlight>,
     troubles: [Option<(Trouble, Moment)>; 4],
     untried: [Option<(Rung, Target, Moment)>; REMEMBERED],
     pub(super) ignored_looks: Lists<IgnoredKind>,
@@ -72,8 +90,10 @@ struct Refused {
 }
 
 #[derive(Clone, Copy)]
-struct InFlight {
+pub(super) struct InFlight {
     id: ActionId,
+    /// So many outcomes are to come: an order that is made more urgent keeps its number, and each is answered.
+    unanswered: u32,
     scope: Name,
     target: Name,
 }
@@ -90,7 +110,7 @@ impl Post {
             glanced: None,
             kernel_kills: None,
             refused: [None; REMEMBERED],
-            in_flight: [None; REMEMBERED],
+            in_flight: Vec::with_capacity(ORDERS_UNDER_WAY_MAX),
             troubles: [None; 4],
             untried: [None; REMEMBERED],
             ignored_looks: Lists::default(),
@@ -111,7 +131,7 @@ impl Post {
     /// Tells one look and what was decided on it, or what was decided later on a glance.
     pub(crate) fn publish(
         &mut self,
-        tick: &Tick,
+        tick: &Tick<'_>,
         sample: &Sample,
         decision: &Decision<'_>,
         names: &dyn Names,
@@ -139,8 +159,10 @@ impl Post {
             );
         }
         let mut told = 0_u64;
+        let mut lost = tick.lost.iter().peekable();
         for (nth, action) in decision.actions.iter().enumerate() {
-            let is_told = self.act(now, action, names);
+            let lost = lost.next_if(|outcome| outcome.action == action.id);
+            let is_told = self.act(now, action, lost, names);
             let bit = u32::try_from(nth).ok().and_then(|nth| 1_u64.checked_shl(nth));
             told |= bit.filter(|_| is_told).unwrap_or(0);
         }
@@ -181,20 +203,21 @@ impl Post {
 
     /// Tells what became of an action, and what the act threads say of it. Its names are those it was published with.
     pub(crate) fn outcome(&mut self, now: Moment, outcome: &Outcome, note: Note) {
-        let found = self
-            .in_flight
-            .iter_mut()
-            .find(|kept| kept.is_some_and(|kept| kept.id == outcome.action));
-        let (scope, target) = match found {
-            Some(kept) => {
-                let names = kept.map_or((Name::NONE, Name::NONE), |kept| (kept.scope, kept.target));
-                if outcome.kind != OutcomeKind::Progress {
-                    *kept = None;
+        let found = self.in_flight.iter().position(|kept| kept.id == outcome.action);
+        let (mut scope, mut target) = (Name::NONE, Name::NONE);
+        if let Some((index, kept)) = found.and_then(|index| Some((index, self.in_flight.get_mut(index)?))) {
+            (scope, target) = (kept.scope, kept.target);
+            if outcome.kind != OutcomeKind::Progress {
+                kept.unanswered -= 1;
+                if kept.unanswered == 0 {
+                    self.in_flight.swap_remove(index);
                 }
-                names
             }
-            None => (Name::NONE, Name::NONE),
-        };
+        }
+        self.end(now, outcome, note, scope, target);
+    }
+
+    fn end(&self, now: Moment, outcome: &Outcome, note: Note, scope: Name, target: Name) {
         if let Some(ended) = ActionOutcome::of(outcome.kind) {
             self.board.count_action(outcome.rung, ended, self.mode);
             if ended == ActionOutcome::Done {
@@ -227,25 +250,11 @@ impl Post {
         self.send(now, &EventKind::Trouble(trouble), Name::NONE, Name::NONE);
     }
 
-    /// True if it was told, and not only done.
-    fn act(&mut self, now: Moment, action: &Action, names: &dyn Names) -> bool {
+    /// True if it was told, and not only done. `lost`: what came of it where it could not be handed over.
+    fn act(&mut self, now: Moment, action: &Action, lost: Option<&Outcome>, names: &dyn Names) -> bool {
         let scope = group_name(action.evidence.reading.scope, names);
         let target = given(name_of(action.target, names));
-        if self.mode == Mode::Enforce {
-            let kept = InFlight {
-                id: action.id,
-                scope,
-                target,
-            };
-            // The oldest goes: ids only grow.
-            let slot = self
-                .in_flight
-                .iter_mut()
-                .min_by_key(|slot| slot.map(|kept| kept.id));
-            if let Some(slot) = slot {
-                *slot = Some(kept);
-            }
-        } else {
+        if self.mode != Mode::Enforce {
             if self.is_repeated(now, action) {
                 return false;
             }
@@ -253,7 +262,25 @@ impl Post {
                 .count_action(action.rung, ActionOutcome::NotTried, self.mode);
         }
         self.send(now, &EventKind::Action(*action), scope, target);
+        if let Some(outcome) = lost {
+            self.end(now, outcome, Note::None, scope, target);
+        } else if self.mode == Mode::Enforce {
+            self.await_outcome(action.id, scope, target);
+        }
         true
+    }
+
+    fn await_outcome(&mut self, id: ActionId, scope: Name, target: Name) {
+        if let Some(kept) = self.in_flight.iter_mut().find(|kept| kept.id == id) {
+            kept.unanswered += 1;
+        } else if self.in_flight.len() < self.in_flight.capacity() {
+            self.in_flight.push(InFlight {
+                id,
+                unanswered: 1,
+                scope,
+                target,
+            });
+        }
     }
 
     /// What is not done changes nothing, so the same action is decided again at the next look: that is one decision.

@@ -48,12 +48,13 @@ fn quiet(readings: &[WallReading]) -> Decision<'_> {
     }
 }
 
-fn tick(secs: u64) -> Tick {
+fn tick(secs: u64) -> Tick<'static> {
     Tick {
         now: Moment(secs * 1_000_000),
         took: Span(300),
         followed: 0,
         left_out: 0,
+        lost: &[],
     }
 }
 
@@ -243,6 +244,80 @@ fn an_outcome_has_the_names_of_its_action_and_counts_at_its_end() {
     assert_eq!(board.reactions.read().1, 80_000);
 }
 
+/// A path for each number.
+struct Numbered(Vec<String>);
+
+impl Names for Numbered {
+    fn group(&self, id: GroupId) -> Option<&[u8]> {
+        Some(self.0.get(usize::try_from(id.0).ok()?)?.as_bytes())
+    }
+    fn process(&self, _: ProcessId) -> Option<&[u8]> {
+        None
+    }
+}
+
+#[test]
+fn however_many_are_ordered_at_once_each_outcome_names_its_order() {
+    const ORDERED: u64 = 60;
+    let Ends { mut post, inbox, .. } = open().expect("an eventfd");
+    let enforce = Policy {
+        mode: Mode::Enforce,
+        ..Policy::default()
+    };
+    post.policy(Moment(1), &enforce);
+    let names = Numbered((0..=ORDERED).map(|id| format!("kubepods/pod{id}")).collect());
+    let target = |id| Action {
+        target: Target::Group(GroupId(id)),
+        ..action(id)
+    };
+    let outcome = |id, kind| Outcome {
+        action: ActionId(id),
+        rung: Rung::Kill,
+        kind,
+        freed: Bytes::ZERO,
+        took: Span(1),
+    };
+    // Every third finds no room, and the second is made more urgent a look later.
+    let actions: Vec<Action> = (1..=ORDERED).map(target).collect();
+    let (lost, taken): (Vec<u64>, Vec<u64>) = (1..=ORDERED).partition(|id| id % 3 == 0);
+    let failed: Vec<Outcome> = lost
+        .iter()
+        .map(|id| outcome(*id, OutcomeKind::Failed(11)))
+        .collect();
+    let publish = |post: &mut Post, secs, actions: &[Action], lost: &[Outcome]| {
+        let decision = Decision {
+            actions,
+            ..quiet(&[])
+        };
+        let tick = Tick { lost, ..tick(secs) };
+        post.publish(&tick, &Sample::default(), &decision, &names);
+    };
+    publish(&mut post, 1, &actions, &failed);
+    publish(&mut post, 2, &[target(2)], &[]);
+    let mut told = drain(&inbox);
+    for id in taken.iter().rev().chain(&[2]) {
+        post.outcome(Moment(3), &outcome(*id, OutcomeKind::Done), Note::None);
+    }
+    told.extend(drain(&inbox));
+    let ended: Vec<(u64, String)> = told
+        .iter()
+        .filter_map(|event| match event.kind {
+            EventKind::Outcome(outcome, _) => Some((
+                outcome.action.0,
+                String::from_utf8_lossy(event.target.as_bytes()).into_owned(),
+            )),
+            _ => None,
+        })
+        .collect();
+    let expected = lost.into_iter().chain(taken.into_iter().rev()).chain([2]);
+    let expected: Vec<(u64, String)> = expected.map(|id| (id, format!("kubepods/pod{id}"))).collect();
+    assert_eq!(ended, expected);
+    assert!(
+        post.in_flight.is_empty(),
+        "nothing is kept that nobody will ask for"
+    );
+}
+
 #[test]
 fn in_shadow_an_action_counts_when_it_is_decided() {
     let Ends { mut post, board, .. } = open().expect("an eventfd");
@@ -367,6 +442,7 @@ fn health_is_judged_by_the_guards_own_promise() {
             took: Span(1),
             followed: 0,
             left_out: 0,
+            lost: &[],
         },
         &Sample::default(),
         &quiet(&[]),

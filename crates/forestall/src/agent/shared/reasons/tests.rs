@@ -35,12 +35,7 @@ fn quiet() -> Decision<'static> {
 }
 
 fn look(post: &mut Post, secs: u64, decision: &Decision<'_>) {
-    let tick = Tick {
-        now: Moment(secs * 1_000_000),
-        took: Span(1),
-        followed: 0,
-        left_out: 0,
-    };
+    let tick = Tick::plain(Moment(secs * 1_000_000));
     post.publish(&tick, &Sample::default(), decision, &Fixed);
 }
 
