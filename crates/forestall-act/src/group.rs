@@ -63,6 +63,11 @@ pub(crate) fn has_opted_out_below(place: &CgroupPlace) -> Result<bool> {
     Ok(found)
 }
 
+/// Whether a cgroup lies below this one.
+pub(crate) fn has_children(place: &CgroupPlace) -> Result<bool> {
+    visit_children(place.dir.as_fd(), &mut |_| Ok(()))
+}
+
 /// Hands every cgroup right below to `visit`; one that is removed meanwhile is none. Returns whether there is any.
 fn visit_children(dir: BorrowedFd<'_>, visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<()>) -> Result<bool> {
     let mut buffer = [MaybeUninit::uninit(); 2048];

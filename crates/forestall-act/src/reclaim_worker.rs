@@ -135,7 +135,9 @@ impl ReclaimWorker {
         let unsupported = (Errno::OPNOTSUPP, ReclaimEnd::Unsupported);
         let swap_on = is_swap_on(self.shared.proc_root.as_fd());
         if place.version == CgroupVersion::V1 {
-            return match (self.force_empty, swap_on) {
+            // It takes all cache of all that lies below, so that it is for a leaf alone, whatever was one when it was chosen.
+            let is_leaf = !group::has_children(place).map_err(|error| (error, ReclaimEnd::Unsupported))?;
+            return match (self.force_empty && is_leaf, swap_on) {
                 (true, false) => Ok(Means::ForceEmpty),
                 (true, true) => Err((Errno::OPNOTSUPP, ReclaimEnd::WouldSwap)),
                 (false, _) => Err(unsupported),

@@ -59,7 +59,16 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
         Some((_, CgroupVersion::V1)) => v1,
         None => "no memory cgroup is followed here, so that there is none to act upon",
     };
-    vec![
+    // On v2 there is none, and none is missed.
+    let force_empty = match test.group {
+        Some((dir, CgroupVersion::V1)) => Some(right(
+            "memory_force_empty",
+            "no reclaim, whether or not the configuration asks for it (forceEmpty)",
+            file::open_write(dir, c"memory.force_empty").map(drop),
+        )),
+        Some((_, CgroupVersion::V2)) | None => None,
+    };
+    let mut rights = vec![
         right(
             "pidfd",
             "kill is impossible: without a pidfd (Linux 5.3), or outside the host's PID namespace (hostPID), a signal may reach another process of the same number",
@@ -88,7 +97,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
             "memory_reclaim",
             by_version(
                 "reclaim uses a dip of memory.high of at most 200 ms (before Linux 5.19)",
-                "cgroup v1 has none, and nothing takes its place: no reclaim",
+                "cgroup v1 has none: no reclaim, unless by memory.force_empty where the configuration asks for it (forceEmpty)",
             ),
             // Nothing is asked for, so the kernel's loop ends before it begins (mm/memcontrol.c, memory_reclaim).
             on_group(c"memory.reclaim", |file| file::write_once(file, b"0")),
@@ -131,7 +140,9 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
             "the kernel's OOM killer may choose the agent itself (CAP_SYS_RESOURCE)",
             try_oom_score_adj(test.proc_root),
         ),
-    ]
+    ];
+    rights.extend(force_empty);
+    rights
 }
 
 /// What became of the try. Where a limit kept it from being made at all, that is what has to be told.
@@ -340,6 +351,15 @@ mod tests {
             assert_eq!((right.works, right.errno), (false, Some(Errno::OPNOTSUPP)));
             assert!(right.cost.contains("cgroup v1 has no"), "{}", right.cost);
         }
+        assert!(!find(&rights, "memory_force_empty").works);
+        // Opening it empties nothing.
+        fs::write(group.path().join("memory.force_empty"), "").expect("a file");
+        let rights = test(&proc_root, Some((dir.as_fd(), CgroupVersion::V1)));
+        assert!(find(&rights, "memory_force_empty").works);
+        assert_eq!(
+            fs::read(group.path().join("memory.force_empty")).expect("the file"),
+            b""
+        );
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub(crate) struct AgentArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
 
-    /// The longest time between two looks [default: 1s; war-story-a: 2s; gist: 60s]
+    /// The time between two looks while no wall is near [default: 1s; war-story-a: 2s; gist: 60s]; where there is nothing to
+    /// lose and pressure triggers would wake it, the agent rests up to 10s
     #[arg(long, value_name = "TIME", value_parser = quantity::parse_time)]
     pub(crate) interval: Option<Span>,
 

@@ -26,6 +26,8 @@ pub(crate) struct Ground {
     /// The cgroup at which the rights are tried.
     group: Option<(Arc<OwnedFd>, CgroupVersion)>,
     swaps: bool,
+    /// Reclaim on cgroup v1 by `memory.force_empty`.
+    force_empty: bool,
     seat: Seat,
     /// The nice value of the guard's thread while it only watches.
     nice: i32,
@@ -37,12 +39,14 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Of the machine below `root`; `swaps`: swap is on there. Tries the rights; takes and changes nothing.
+    /// Of the machine below `root`; `swaps`: swap is on there; `force_empty`: it may be used. Tries the rights; takes and
+    /// changes nothing.
     pub(crate) fn new(
         root: &Path,
         proc_dir: OwnedFd,
         group: Option<(Arc<OwnedFd>, CgroupVersion)>,
         swaps: bool,
+        force_empty: bool,
         nice: i32,
     ) -> Self {
         let (proc_root, state_dir) = (root.join("proc"), root.join(STATE_DIR));
@@ -53,6 +57,7 @@ impl Ground {
             proc_dir,
             group,
             swaps,
+            force_empty,
             nice,
             score_before: None,
             acts: false,
@@ -67,6 +72,17 @@ impl Ground {
     /// Where the journal is, once it is needed.
     pub(crate) fn state_dir(&self) -> &Path {
         &self.state_dir
+    }
+
+    /// What `forceEmpty` comes to here, where it was asked for.
+    pub(crate) fn say_force_empty(&self) -> Option<String> {
+        let said = match self.group.as_ref().filter(|_| self.force_empty)?.1 {
+            CgroupVersion::V1 => {
+                "forceEmpty: reclaim takes all page cache of a cgroup at once (memory.force_empty), which cannot be told how much"
+            }
+            CgroupVersion::V2 => "forceEmpty is of no use here: cgroup v2 has memory.reclaim",
+        };
+        Some(said.to_owned())
     }
 
     /// Every right, as tried last.
@@ -181,8 +197,18 @@ impl Ground {
     fn lacks_for_reclaim(&self) -> Option<&'static str> {
         match &self.group {
             None => return Some("no memory cgroup is followed here that could be reclaimed from"),
+            Some((_, CgroupVersion::V1)) if !self.force_empty => {
+                return Some(
+                    "cgroup v1 has neither memory.reclaim nor memory.high; forceEmpty: true takes all page cache of a cgroup \
+                     instead",
+                );
+            }
+            Some((_, CgroupVersion::V1)) if self.swaps => {
+                return Some("swap is on, and memory.force_empty would swap out");
+            }
             Some((_, CgroupVersion::V1)) => {
-                return Some("cgroup v1 has neither memory.reclaim nor memory.high");
+                let writable = self.works("memory_force_empty");
+                return (!writable).then_some("memory.force_empty cannot be written");
             }
             Some((_, CgroupVersion::V2)) => {}
         }

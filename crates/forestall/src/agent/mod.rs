@@ -162,7 +162,8 @@ fn start_recorder(
         .ok()
 }
 
-/// Everything that is missing here. A rung that is off by choice misses nothing; `sysrq` is no more than its one right.
+/// Everything that is missing here. A rung that is off by choice misses nothing; `sysrq` and forced
+/// emptying are no more than their one right.
 pub(crate) fn degraded(rungs: &[(Rung, String)], ground: &Ground, holder: Option<Holder>) -> Vec<Degraded> {
     let rungs = rungs
         .iter()
@@ -170,7 +171,7 @@ pub(crate) fn degraded(rungs: &[(Rung, String)], ground: &Ground, holder: Option
     let missing = ground
         .rights()
         .iter()
-        .filter(|right| !right.works && right.name != "sysrq");
+        .filter(|right| !right.works && !matches!(right.name, "sysrq" | "memory_force_empty"));
     let rights = missing.map(|right| Degraded::new(right.name, right.cost));
     let seat = holder.map(|holder| Degraded::new("enforce", standby(holder)));
     rungs.chain(rights).chain(seat).collect()

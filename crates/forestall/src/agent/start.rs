@@ -89,11 +89,13 @@ pub(crate) fn start(settings: &Settings, nice: i32) -> anyhow::Result<Started> {
     // What was needed so far is needed no more; what is tried and used from here on is to stay in memory. A kernel that does
     // not do it leaves the process larger, and that is all.
     let _ = give_back_code(own_proc.as_fd());
-    let mut ground = Ground::new(root, own_proc, group, swaps, nice);
+    let mut ground = Ground::new(root, own_proc, group, swaps, settings.force_empty, nice);
+    notes.extend(ground.say_force_empty());
     // Before the guard's priority is raised, which the threads would inherit.
     let actor = Actor::start(&ActConfig {
         proc_root: proc_root.clone(),
         state_dir: Some(ground.state_dir().to_owned()),
+        force_empty: settings.force_empty,
         ..ActConfig::default()
     })
     .context("cannot start the act threads")?;

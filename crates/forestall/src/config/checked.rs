@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     /// Enforce although another memory killer runs here.
     pub(crate) beside: bool,
+    /// On cgroup v1, reclaim by emptying a cgroup of its cache.
+    pub(crate) force_empty: bool,
     /// Rungs without which the agent must not start.
     pub(crate) require: Vec<Rung>,
     /// Where to answer HTTP.
@@ -78,6 +80,7 @@ impl Default for Settings {
         Self {
             policy: Policy::default(),
             beside: false,
+            force_empty: false,
             require: Vec::new(),
             listen: Listen::default(),
             root: PathBuf::from("/"),
@@ -151,6 +154,7 @@ impl Settings {
         Ok(Self {
             policy,
             beside: raw.beside.unwrap_or(false),
+            force_empty: raw.force_empty.unwrap_or(false),
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),
             root: check_root(raw.root.as_ref())?,

@@ -30,6 +30,7 @@ pub(crate) struct Raw {
     pub(super) rungs: RawRungs,
     pub(super) culprit_share_percent: Option<Typed<Percent>>,
     pub(super) kubelet_eviction_hard: Option<Typed<Bytes>>,
+    pub(super) force_empty: Option<bool>,
     #[serde(default)]
     pub(super) timing: RawTiming,
     #[serde(default)]

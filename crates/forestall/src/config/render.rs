@@ -115,6 +115,8 @@ fn fields(settings: &Settings) -> Vec<Field> {
         "The kubelet's hard eviction threshold memory.available on this node.",
     );
 
+    add("", "forceEmpty", policy_word(settings.force_empty), FORCE_EMPTY);
+
     for rung in Rung::ALL {
         add(
             "rungs",
@@ -124,12 +126,7 @@ fn fields(settings: &Settings) -> Vec<Field> {
         );
     }
 
-    add(
-        "timing",
-        "interval",
-        write_time(policy.tick_calm),
-        "The longest time between two looks. war-story-a: 2s; gist: 60s.",
-    );
+    add("timing", "interval", write_time(policy.tick_calm), INTERVAL);
     add(
         "timing",
         "tickNear",
@@ -204,6 +201,14 @@ fn fields(settings: &Settings) -> Vec<Field> {
 const PRESET: &str = "\
 Whose rules: forestall (runway, stall and culprit); war-story-a (used or page cache above a percentage, lowest
 priority first); gist (SysRq f whenever too little is available). The last two bring their own rungs and interval.";
+
+const INTERVAL: &str = "\
+The time between two looks while no wall is near. Where there is nothing to lose and pressure triggers would wake the
+agent, it rests up to 10s. war-story-a: 2s; gist: 60s; they do not rest.";
+
+const FORCE_EMPTY: &str = "\
+On cgroup v1, reclaim by memory.force_empty: it takes all page cache of one cgroup at once, hot or cold, because it
+cannot be told how much. Never where swap is on. Restart to change.";
 
 const fn what_it_does(rung: Rung) -> &'static str {
     match rung {

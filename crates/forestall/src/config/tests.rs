@@ -41,6 +41,7 @@ fn what_is_printed_is_read_back() {
             ..Policy::default()
         },
         beside: true,
+        force_empty: true,
         require: vec![Rung::Kill, Rung::Reclaim],
         listen: Listen::Off,
         root: PathBuf::from("/host: \"a\"/#b"),
@@ -68,6 +69,7 @@ fn errors_name_line_and_column_and_what_to_write() {
         ("recorder: {keep: 5s}\n", "recorder.keep", "at least 1m"),
         ("listen: everywhere\n", "1:9: ", "127.0.0.1:9090"),
         ("beside: yes\n", "1:9: ", "bool"),
+        ("forceEmpty: 1\n", "1:13: ", "bool"),
         ("mode: shadow\nmode: enforce\n", "2:1: ", "mode"),
         ("root: \"\"\n", "root: ", "write / for this machine"),
         ("mode: [shadow\n", "", ""),

@@ -29,6 +29,7 @@ impl Talker {
             ("listen", fresh.listen != old.listen),
             ("root", fresh.root != old.root),
             ("require", fresh.require != old.require),
+            ("forceEmpty", fresh.force_empty != old.force_empty),
             ("recorder", fresh.recorder != old.recorder),
         ] {
             if changed {

@@ -40,6 +40,50 @@ fn v1_is_not_reclaimed_from_unless_asked() {
 }
 
 #[test]
+fn v1_is_emptied_by_force_where_that_was_asked_for_and_no_more_than_the_leaf() {
+    let ask = |children: bool, swaps: &str| {
+        let (root, proc_root) = (
+            tempfile::tempdir().expect("a directory"),
+            tempfile::tempdir().expect("a directory"),
+        );
+        fs::write(proc_root.path().join("swaps"), swaps).expect("a file");
+        let config = ActConfig {
+            proc_root: proc_root.path().into(),
+            force_empty: true,
+            ..ActConfig::default()
+        };
+        let handle = Actor::start(&config).expect("three threads");
+        let place = fake_group(root.path(), &[], CgroupVersion::V1);
+        fs::write(root.path().join("memory.usage_in_bytes"), "104857600\n").expect("a file");
+        fs::write(root.path().join("memory.force_empty"), "").expect("a file");
+        if children {
+            fs::create_dir(root.path().join("below")).expect("a directory");
+        }
+        let mut reclaim = order(1, Span::default(), Place::Cgroup(place));
+        (reclaim.action.rung, reclaim.action.bytes) = (Rung::Reclaim, Bytes::mebi(20));
+        assert_eq!(handle.submit(reclaim), Ok(()));
+        let note = wait_for(&handle, 1).0.note;
+        let written = fs::read(root.path().join("memory.force_empty")).expect("the file");
+        (note, written)
+    };
+    let none = "Filename\tType\tSize\tUsed\tPriority\n";
+    // The counter of a plain file does not fall: one write, and it is known that there is no more to have.
+    assert_eq!(
+        ask(false, none),
+        (Note::ReclaimEnded(ReclaimEnd::Exhausted), b"0".to_vec())
+    );
+    assert_eq!(
+        ask(true, none),
+        (Note::ReclaimEnded(ReclaimEnd::Unsupported), Vec::new())
+    );
+    let swap = format!("{none}/dev/sda2\tpartition\t1000\t0\t-2\n");
+    assert_eq!(
+        ask(false, &swap),
+        (Note::ReclaimEnded(ReclaimEnd::WouldSwap), Vec::new())
+    );
+}
+
+#[test]
 fn a_kernel_without_memory_reclaim_is_served_by_a_dip_that_leaves_nothing_behind() {
     let (root, state) = (
         tempfile::tempdir().expect("a directory"),

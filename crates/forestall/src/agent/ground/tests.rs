@@ -16,7 +16,7 @@ fn machine(files: &[&str]) -> (tempfile::TempDir, Arc<OwnedFd>) {
 
 fn ground(root: &Path, group: Option<(Arc<OwnedFd>, CgroupVersion)>, swaps: bool) -> Ground {
     let proc_dir = std::fs::File::open(root.join("proc")).expect("a directory");
-    Ground::new(root, proc_dir.into(), group, swaps, 0)
+    Ground::new(root, proc_dir.into(), group, swaps, false, 0)
 }
 
 fn why_no_reclaim(ground: &Ground) -> Option<String> {
@@ -49,6 +49,37 @@ fn the_reason_for_no_reclaim_is_the_true_one() {
         why_no_reclaim(&ground(root.path(), Some((group, V2)), false)),
         None
     );
+}
+
+#[test]
+fn v1_is_reclaimed_from_by_force_where_that_was_asked_for() {
+    use CgroupVersion::{V1, V2};
+    let asked = |files: &[&str], version, swaps| {
+        let (root, group) = machine(files);
+        let proc_dir = std::fs::File::open(root.path().join("proc")).expect("a directory");
+        let ground = Ground::new(
+            root.path(),
+            proc_dir.into(),
+            Some((group, version)),
+            swaps,
+            true,
+            0,
+        );
+        (
+            ground.say_force_empty().expect("it was asked for"),
+            why_no_reclaim(&ground),
+        )
+    };
+    let (said, why) = asked(&["memory.force_empty"], V1, false);
+    assert!(said.contains("takes all page cache"), "{said}");
+    assert_eq!(why, None);
+    let (_, why) = asked(&["memory.force_empty"], V1, true);
+    assert!(why.is_some_and(|why| why.contains("would swap")));
+    let (_, why) = asked(&[], V1, false);
+    assert!(why.is_some_and(|why| why.contains("cannot be written")));
+    let (said, why) = asked(&["memory.reclaim"], V2, false);
+    assert!(said.contains("of no use"), "{said}");
+    assert_eq!(why, None);
 }
 
 #[test]
