@@ -3,7 +3,7 @@
 //!
 //! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near; the step halves when more than a
 //! quarter of what was gained within ten seconds was taken and read again, and the cgroup is left alone for five minutes at more
-//! than half, unless the kubelet is about to evict, which would cost more; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
+//! than half, unless the kubelet is about to evict and its tasks do not feel it; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
 //!
 //! What is gained is counted as the wall's keeper counts it. Against a kubelet wall that is the working set, which falls by
 //! far more than is freed when reclaim deactivates pages; there the steps begin small, since a small one may do it all.
@@ -122,9 +122,12 @@ impl Reclaim {
             return self.finish(Some(ReclaimEnd::Stall));
         }
         let near = self.deadline.since(now) <= DEADLINE_NEAR;
-        let step_max = match book.judge(self.group, now, view.refaulted) {
-            Verdict::LeaveAlone if near && self.costs_less_than_eviction(view, book) => Bytes(STEP_MAX.0 / 2),
-            Verdict::LeaveAlone => return self.finish(Some(ReclaimEnd::Refaults)),
+        // When the kubelet is about to evict, what counts is whether the cgroup's own tasks feel it: an eviction takes all of its cache
+        // and ends them besides. Nor is it in vain, for what comes back makes the kernel deactivate at the next step.
+        let before_eviction = near && self.working_set.is_some();
+        let step_max = match book.judge(self.group, now, view.refaulted, view.stall_some_micros) {
+            Verdict::LeaveAlone { hurts: false } if before_eviction => Bytes(STEP_MAX.0 / 2),
+            Verdict::LeaveAlone { .. } => return self.finish(Some(ReclaimEnd::Refaults)),
             Verdict::Halve => Bytes(STEP_MAX.0 / 2),
             Verdict::Go => STEP_MAX,
         };
@@ -180,12 +183,6 @@ impl Reclaim {
         )
     }
 
-    /// The kubelet is about to evict, which takes a whole working set and ends its processes besides: up to as much may be taken
-    /// from a cgroup that is being left alone. It is not in vain: what comes back makes the kernel deactivate at the next step.
-    fn costs_less_than_eviction(&self, view: View, book: &Book) -> bool {
-        self.working_set.is_some() && book.taken_in_rest(self.group) < view.working_set
-    }
-
     /// What a step gained. One that has not even deactivated what it freed is followed by a larger one.
     fn gain(&mut self, freed: Bytes, asked: Bytes, view: View) -> Bytes {
         let Some(before) = self.working_set else {
@@ -203,9 +200,13 @@ impl Reclaim {
         let (Some(start), Some(current)) = (self.stall_at_start, view.stall_some_micros) else {
             return false;
         };
-        let elapsed = now.since(self.started_at);
-        elapsed >= STALL_LOOK_MIN && current.saturating_sub(start) > elapsed.0 / 10
+        stalls(now.since(self.started_at), start, current)
     }
+}
+
+/// Whether tasks waited for memory more than a tenth of the time. `then` and `now` are `some total`, microseconds.
+fn stalls(elapsed: Span, then: u64, now: u64) -> bool {
+    elapsed >= STALL_LOOK_MIN && now.saturating_sub(then) > elapsed.0 / 10
 }
 
 #[cfg(test)]

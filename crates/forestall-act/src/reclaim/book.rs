@@ -6,7 +6,7 @@
 
 use forestall_decide::{Bytes, GroupId, Moment, Span};
 
-use super::STEP_MAX;
+use super::{STEP_MAX, stalls};
 
 /// The time over which refaults and processor time are reckoned.
 const WINDOW: Span = Span::secs(10);
@@ -18,7 +18,10 @@ const LEFT_ALONE: Span = Span::secs(300);
 pub(super) enum Verdict {
     Go,
     Halve,
-    LeaveAlone,
+    /// `hurts`: since then its tasks have waited for memory more than a tenth of the time, or it is not known how long.
+    LeaveAlone {
+        hurts: bool,
+    },
 }
 
 /// What a step did, as the wall's keeper sees it and as the cgroup feels it.
@@ -57,8 +60,8 @@ struct Page {
     group: GroupId,
     used_at: Moment,
     alone_until: Moment,
-    /// What was taken although the cgroup is being left alone.
-    taken_in_rest: Bytes,
+    /// When it began to be left alone, and its stall then, where that is known.
+    rest: Option<(Moment, u64)>,
     slots: [Slot; SLOTS_KEPT],
 }
 
@@ -115,7 +118,7 @@ impl Book {
             group,
             used_at: now,
             alone_until: Moment(0),
-            taken_in_rest: Bytes::ZERO,
+            rest: None,
             slots: [Slot::default(); SLOTS_KEPT],
         };
         let index = match self.pages.iter().position(|page| page.group == group) {
@@ -140,12 +143,23 @@ impl Book {
         Some(page)
     }
 
-    pub(super) fn judge(&mut self, group: GroupId, now: Moment, refaulted: Bytes) -> Verdict {
+    /// `stall_some_micros` and `refaulted` are the cgroup's counters now.
+    pub(super) fn judge(
+        &mut self,
+        group: GroupId,
+        now: Moment,
+        refaulted: Bytes,
+        stall_some_micros: Option<u64>,
+    ) -> Verdict {
         let Some(page) = self.page(group, now) else {
             return Verdict::Go;
         };
         if now < page.alone_until {
-            return Verdict::LeaveAlone;
+            let hurts = page
+                .rest
+                .zip(stall_some_micros)
+                .is_none_or(|((since, then), stall)| stalls(now.since(since), then, stall));
+            return Verdict::LeaveAlone { hurts };
         }
         let Recent { gained, came_back } = page.recent(now, refaulted);
         // What comes back of less than one whole step says nothing: a reader that runs beside the first small step reads some of it
@@ -153,8 +167,10 @@ impl Book {
         let gained = gained.max(STEP_MAX);
         if came_back.0 > gained.0 / 2 {
             page.alone_until = now + LEFT_ALONE;
-            page.taken_in_rest = Bytes::ZERO;
-            return Verdict::LeaveAlone;
+            page.rest = stall_some_micros.map(|stall| (now, stall));
+            return Verdict::LeaveAlone {
+                hurts: stall_some_micros.is_none(),
+            };
         }
         if came_back.0 > gained.0 / 4 {
             Verdict::Halve
@@ -163,19 +179,10 @@ impl Book {
         }
     }
 
-    /// What was taken from a cgroup since it was to be left alone.
-    pub(super) fn taken_in_rest(&self, group: GroupId) -> Bytes {
-        let page = self.pages.iter().find(|page| page.group == group);
-        page.map_or(Bytes::ZERO, |page| page.taken_in_rest)
-    }
-
     /// `step` is what one step gained and took, and `refaulted` the kernel's counter after it.
     pub(super) fn enter(&mut self, group: GroupId, now: Moment, step: Effect, refaulted: Bytes) {
         let number = slot_number(now);
         let Some(page) = self.page(group, now) else { return };
-        if now < page.alone_until {
-            page.taken_in_rest += step.taken;
-        }
         let index = usize::try_from(number % SLOTS_KEPT as u64).unwrap_or(0);
         if let Some(slot) = page.slots.get_mut(index) {
             if slot.number != number {

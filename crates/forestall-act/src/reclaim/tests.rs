@@ -232,42 +232,38 @@ fn refaults_above_half_leave_the_cgroup_alone_for_five_minutes() {
 }
 
 #[test]
-fn before_an_eviction_a_rest_is_broken_up_to_what_the_eviction_would_take() {
-    // Ten seconds to the deadline the rest holds, and within its last second it does not.
-    let mut book = Book::new(10);
+fn before_an_eviction_a_rest_is_broken_while_nobody_waits_for_memory() {
+    let judged = |order: Action, stalled_micros: u64, millis| {
+        let mut book = Book::new(10);
+        let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
+        assert_eq!(after_refaults(&mut book, 9, 3000), alone);
+        let view = View {
+            refaulted: Bytes::mebi(9),
+            stall_some_micros: Some(1000 + stalled_micros),
+            ..calm()
+        };
+        Reclaim::new(&order, GROUP, at(millis), view).next(at(millis), view, &mut book)
+    };
+    let within = |millis, mut order: Action| {
+        order.deadline = Span::millis(millis);
+        order
+    };
     let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
-    assert_eq!(after_refaults(&mut book, 9, 3000), alone);
-    let view = View {
-        refaulted: Bytes::mebi(9),
-        working_set: Bytes::mebi(20),
-        ..calm()
-    };
-    let order = |millis| Action {
-        deadline: Span::millis(millis),
-        ..against_the_kubelet(400)
-    };
+    let first = Next::Step(Bytes::mebi(2));
+    // Ten seconds from the deadline the rest holds, within its last second it does not.
+    assert_eq!(judged(within(10_000, against_the_kubelet(400)), 0, 5000), alone);
+    assert_eq!(judged(within(1000, against_the_kubelet(400)), 0, 5000), first);
+    // Two seconds after it began, 200 ms are a tenth.
     assert_eq!(
-        Reclaim::new(&order(10_000), GROUP, at(3000), view).next(at(3000), view, &mut book),
+        judged(within(1000, against_the_kubelet(400)), 200_000, 5000),
+        first
+    );
+    assert_eq!(
+        judged(within(1000, against_the_kubelet(400)), 200_001, 5000),
         alone
     );
-    let mut near = Reclaim::new(&order(1000), GROUP, at(3000), view);
-    for mebi in [2, 4, 8, 8] {
-        let step = Bytes::mebi(mebi);
-        assert_eq!(near.next(at(3100), view, &mut book), Next::Step(step));
-        near.stepped(at(3100), step, full(step), view, &mut book);
-    }
-    // 22 MiB are more than the 20 that an eviction would take.
-    assert_eq!(near.next(at(3100), view, &mut book), alone);
     // At the machine's wall the kernel itself takes what can be read again: there a rest is a rest.
-    let mut machine = Reclaim::new(&order_within(1000), GROUP, at(3000), view);
-    assert_eq!(machine.next(at(3100), view, &mut book), alone);
-}
-
-fn order_within(millis: u64) -> Action {
-    Action {
-        deadline: Span::millis(millis),
-        ..order(400)
-    }
+    assert_eq!(judged(within(1000, order(400)), 0, 5000), alone);
 }
 
 #[test]
