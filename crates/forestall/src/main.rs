@@ -22,7 +22,11 @@ use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse().command) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return say(&said),
+    };
+    match dispatch(cli.command) {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => Exit::Clean.into(),
         Err(error) => {
@@ -39,6 +43,20 @@ fn main() -> ExitCode {
                 Exit::Error.into()
             }
         }
+    }
+}
+
+/// What the parser has to say instead of a command: help and version on stdout, which have to arrive, and what is wrong with a
+/// command line on stderr.
+fn say(said: &clap::Error) -> ExitCode {
+    let printed = said.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(error) if !said.use_stderr() && error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "forestall: cannot write to stdout: {error}");
+            Exit::Error.into()
+        }
+        _ if said.use_stderr() => Exit::Usage.into(),
+        _ => Exit::Clean.into(),
     }
 }
 

@@ -100,6 +100,35 @@ fn a_configuration_is_checked_and_its_result_printed() {
 }
 
 #[test]
+fn what_the_agent_will_not_do_is_a_warning_of_the_check() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("agent.yaml");
+    let file = path.to_str().expect("text");
+    std::fs::write(
+        &path,
+        "mode: enforce\nrungs: {evict: true, brake: true}\nrequire: [evict]\n",
+    )
+    .expect("a file");
+    let output = run(&["check-config", file]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("  evict: true\n"));
+    let said = text(&output.stderr);
+    let warned: Vec<&str> = said.lines().collect();
+    assert_eq!(warned.len(), 3, "{said}");
+    for (line, what) in warned
+        .iter()
+        .zip(["rungs.brake: ", "rungs.evict: ", "require: evict"])
+    {
+        assert!(
+            line.starts_with(&format!("forestall: warning: {file}: {what}")),
+            "{line}"
+        );
+    }
+    std::fs::write(&path, "mode: enforce\n").expect("a file");
+    assert_eq!(text(&run(&["check-config", file]).stderr), "");
+}
+
+#[test]
 fn completions_and_manual_pages_come_from_the_parser() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);
@@ -133,14 +162,28 @@ fn a_reader_that_went_away_is_no_error_and_no_panic() {
 
 #[test]
 fn an_answer_that_cannot_be_written_is_an_error() {
-    let full = std::fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .expect("every Linux has it");
-    let output = forestall(&["completions", "bash"])
-        .stdout(full)
-        .output()
-        .expect("it runs");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("cannot write to stdout"));
+    for args in [
+        ["completions", "bash"].as_slice(),
+        &["man"],
+        &["--help"],
+        &["--version"],
+        &["help", "node"],
+        &["free", "--help"],
+        &["free"],
+    ] {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("every Linux has it");
+        let output = forestall(args).stdout(full).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("cannot write to stdout"), "{args:?}: {said}");
+    }
+    // Nothing else is left where what is wrong cannot be told.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let output = forestall(&["--nonsense"])
+        .stderr(full.expect("every Linux has it"))
+        .output();
+    assert_eq!(output.expect("it runs").status.code(), Some(2));
 }

@@ -17,6 +17,17 @@ use super::seat::{Holder, Seat};
 /// The agent's own directory, on the host.
 const STATE_DIR: &str = "var/lib/forestall";
 
+/// What a rung is that the agent cannot use on any machine.
+pub(crate) const NO_HAND: &str = "this agent has no hand for it yet: it can be tried by simulate and replay";
+
+/// Whether the agent could use the rung, where it has the rights.
+pub(crate) const fn has_hand(rung: Rung) -> bool {
+    match rung {
+        Rung::Reclaim | Rung::Kill | Rung::Sysrq => true,
+        Rung::Brake | Rung::Warn | Rung::Grow | Rung::Evict => false,
+    }
+}
+
 /// The ground of one machine.
 #[derive(Debug)]
 pub(crate) struct Ground {
@@ -156,9 +167,7 @@ impl Ground {
                 Rung::Kill => self.lacks_for_kill(),
                 Rung::Reclaim => self.lacks_for_reclaim(),
                 Rung::Sysrq => (!self.works("sysrq")).then_some("/proc/sysrq-trigger cannot be written"),
-                Rung::Brake | Rung::Warn | Rung::Grow | Rung::Evict => {
-                    Some("this agent has no hand for it yet: it can be tried by simulate and replay")
-                }
+                Rung::Brake | Rung::Warn | Rung::Grow | Rung::Evict => Some(NO_HAND),
             };
             if let Some(why) = missing {
                 degraded.push((rung, why.to_owned()));

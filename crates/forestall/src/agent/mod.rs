@@ -25,7 +25,7 @@ use forestall_decide::{Mode, Policy, Rung};
 use forestall_trace::tap::Tap;
 
 pub(crate) use self::args::AgentArgs;
-pub(crate) use self::ground::Ground;
+pub(crate) use self::ground::{Ground, NO_HAND, has_hand};
 use self::guard::GuardSetup;
 use self::neighbours::find_neighbours;
 use self::recorder::{Recorder, RecorderSetup};

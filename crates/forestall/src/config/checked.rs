@@ -12,6 +12,7 @@ use super::choice::word;
 use super::listen::Listen;
 use super::quantity::{write_size, write_time};
 use super::raw::{Percent, Raw, RawRecorder, Typed};
+use super::switch::Switch;
 
 /// Everything `agent` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Default for Recorder {
 impl Recorder {
     fn check(raw: &RawRecorder) -> Result<Self, Invalid> {
         let mut recorder = Self::default();
-        take(&mut recorder.on, raw.enabled);
+        take(&mut recorder.on, raw.enabled.map(Switch::is_on));
         take(&mut recorder.keep, raw.keep.map(inner));
         take(&mut recorder.size_max, raw.size_max.map(inner));
         if recorder.size_max < Bytes::mebi(1) {
@@ -153,8 +154,8 @@ impl Settings {
         }
         Ok(Self {
             policy,
-            beside: raw.beside.unwrap_or(false),
-            force_empty: raw.force_empty.unwrap_or(false),
+            beside: raw.beside.is_some_and(Switch::is_on),
+            force_empty: raw.force_empty.is_some_and(Switch::is_on),
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),
             root: check_root(raw.root.as_ref())?,

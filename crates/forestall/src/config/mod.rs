@@ -10,6 +10,7 @@ pub(crate) mod percent;
 pub(crate) mod quantity;
 mod raw;
 pub(crate) mod render;
+mod switch;
 #[cfg(test)]
 mod tests;
 
@@ -102,7 +103,10 @@ fn parse(text: &str) -> Result<Raw, Invalid> {
         strict_booleans: true,
         merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| Invalid(say_where(&error)))
+    let raw: Raw =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| Invalid(say_where(&error)))?;
+    let wrong = raw.switches().find_map(switch::Switch::wrong);
+    wrong.map_or(Ok(raw), |wrong| Err(Invalid(wrong)))
 }
 
 /// What is wrong with a YAML text, on one line; it starts with `LINE:COLUMN: ` or a space, to stand behind the file's name.

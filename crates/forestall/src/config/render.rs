@@ -47,7 +47,7 @@ pub(crate) fn example() -> String {
     let head = "\
 # Configuration of `forestall agent --config FILE`. Generated from the code; every value is the default.
 # Flags win over this file. The file is read again on SIGHUP; one that is wrong then is reported and not used.
-# Sizes: 350Mi, 1.5Gi, 2G. Times: 100ms, 2s, 1m. A number without a unit is refused.
+# Sizes: 350Mi, 1.5Gi, 2G. Times: 100ms, 2s, 1m. A number without a unit is refused, but for 0. No switch is in quotes.
 ";
     format!("{head}{}", render(&Settings::default(), true))
 }

@@ -56,6 +56,44 @@ fn what_is_printed_is_read_back() {
 }
 
 #[test]
+fn no_switch_is_a_text_in_quotes() {
+    let switches = [
+        "beside: ",
+        "forceEmpty: ",
+        "recorder: {enabled: ",
+        "rungs: {reclaim: ",
+        "rungs: {brake: ",
+        "rungs: {warn: ",
+        "rungs: {grow: ",
+        "rungs: {evict: ",
+        "rungs: {kill: ",
+        "rungs: {sysrq: ",
+    ];
+    for switch in switches {
+        let end = if switch.contains('{') { "}" } else { "" };
+        let Invalid(error) = check(&format!("{switch}\"true\"{end}\n")).expect_err(switch);
+        let place = format!("1:{}: this is no boolean", switch.len() + 1);
+        assert!(error.starts_with(&place), "{switch}: {error}");
+        assert!(check(&format!("{switch}true{end}\n")).is_ok(), "{switch}");
+    }
+    // Each is in the example once, so that none is forgotten here.
+    let example = render::example();
+    let printed = example
+        .lines()
+        .filter(|line| line.ends_with(": true") || line.ends_with(": false"));
+    assert_eq!(printed.count(), switches.len());
+}
+
+#[test]
+fn zero_is_the_same_in_every_unit() {
+    let settings = check("gist: {minAvailable: 0}\nkubeletEvictionHard: 0\n").expect("sound");
+    assert_eq!(settings.policy.gist_available_bytes_min, Bytes::ZERO);
+    // And where it would do nothing it is refused.
+    let Invalid(error) = check("preset: gist\ngist: {minAvailable: 0}\n").expect_err("never acts");
+    assert!(error.contains("would never act"), "{error}");
+}
+
+#[test]
 fn errors_name_line_and_column_and_what_to_write() {
     for (text, place, word) in [
         ("mode: shadow\nmood: enforce\n", "2:1: ", "mood"),
@@ -70,6 +108,8 @@ fn errors_name_line_and_column_and_what_to_write() {
         ("listen: everywhere\n", "1:9: ", "127.0.0.1:9090"),
         ("beside: yes\n", "1:9: ", "bool"),
         ("forceEmpty: 1\n", "1:13: ", "bool"),
+        ("rungs:\n  kill: \"true\"\n", "2:9: ", "without quotes"),
+        ("rungs: {kill: [true]}\n", "1:15: ", "bool"),
         ("mode: shadow\nmode: enforce\n", "2:1: ", "mode"),
         ("root: \"\"\n", "root: ", "write / for this machine"),
         ("mode: [shadow\n", "", ""),
