@@ -1,5 +1,7 @@
 //! The agent as it is run: on a machine made of files, seen through its log, its pages and its signals.
 
+#[path = "agent/kubelet.rs"]
+mod kubelet;
 mod machine;
 #[path = "agent/stance.rs"]
 mod stance;

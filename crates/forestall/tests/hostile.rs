@@ -303,7 +303,7 @@ fn a_kubelets_figure_that_cannot_be_is_told_with_its_file() {
     refused(
         &["node", "--capacity", "8Gi", "--kubelet-config", text(&file)],
         text(&file),
-        "is larger than 4MiB",
+        "is larger than 1MiB",
     );
 }
 

@@ -255,7 +255,7 @@ fn each_figure_of_a_machine_says_where_it_comes_from() {
     let origin = |name: &str| map["origins"][name].as_str().unwrap_or_default().to_owned();
     assert_eq!(origin("capacity"), "MemTotal in /proc/meminfo");
     assert!(
-        origin("kube_reserved").ends_with("/var/lib/kubelet/config.yaml"),
+        origin("kube_reserved").ends_with("/var/lib/kubelet/config.yaml:2"),
         "{map:#}"
     );
     assert_eq!(origin("eviction_hard"), "--eviction-hard of the running kubelet");

@@ -194,6 +194,12 @@ impl Guard {
                     }
                     self.post.policy(now, &policy);
                 }
+                Command::Kubelet(config) => {
+                    self.engine.step(now, Input::KubeletConfig(&config));
+                    if let Some(tap) = &mut self.tap {
+                        tap.kubelet(now, &config);
+                    }
+                }
             }
         }
         true

@@ -9,6 +9,7 @@ pub(crate) mod clock;
 mod fill;
 mod ground;
 mod guard;
+mod kubelet;
 mod neighbours;
 mod place;
 mod recorder;
@@ -27,6 +28,7 @@ use forestall_trace::tap::Tap;
 pub(crate) use self::args::AgentArgs;
 pub(crate) use self::ground::{Ground, NO_HAND, has_hand};
 use self::guard::GuardSetup;
+pub(crate) use self::kubelet::KubeletWatch;
 use self::neighbours::find_neighbours;
 use self::recorder::{Recorder, RecorderSetup};
 pub(crate) use self::seat::Holder;
@@ -84,6 +86,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         logger.say(Level::Warn, "standby", &standby(holder));
     }
     let talk = talk::start(TalkSetup {
+        kubelet: KubeletWatch::new(&settings.root, &settings.kubelet),
         board: ends.board,
         inbox: ends.inbox,
         commander: ends.commander,

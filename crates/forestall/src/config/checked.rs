@@ -9,6 +9,7 @@ use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Rungs, Span, Victims};
 
 use super::Invalid;
 use super::choice::word;
+use super::kubelet::KubeletFile;
 use super::listen::Listen;
 use super::quantity::{write_size, write_time};
 use super::raw::{Percent, Raw, RawRecorder, Typed};
@@ -29,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Listen,
     /// Where the host's /proc and /sys are.
     pub(crate) root: PathBuf,
+    /// Where to learn what the kubelet runs with.
+    pub(crate) kubelet: KubeletFile,
     /// What the flight recorder keeps.
     pub(crate) recorder: Recorder,
     /// Where it writes, if not in the agent's own directory; a flag only.
@@ -85,6 +88,7 @@ impl Default for Settings {
             require: Vec::new(),
             listen: Listen::default(),
             root: PathBuf::from("/"),
+            kubelet: KubeletFile::default(),
             recorder: Recorder::default(),
             record: None,
         }
@@ -159,6 +163,7 @@ impl Settings {
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),
             root: check_root(raw.root.as_ref())?,
+            kubelet: raw.kubelet.config.clone().map(inner).unwrap_or_default(),
             recorder: Recorder::check(&raw.recorder)?,
             record: None,
         })

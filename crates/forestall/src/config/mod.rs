@@ -5,6 +5,7 @@
 
 pub(crate) mod checked;
 pub(crate) mod choice;
+pub(crate) mod kubelet;
 pub(crate) mod listen;
 pub(crate) mod percent;
 pub(crate) mod quantity;
@@ -18,6 +19,7 @@ use std::fmt;
 use std::path::Path;
 
 pub(crate) use self::checked::Settings;
+pub(crate) use self::kubelet::KubeletFile;
 pub(crate) use self::listen::Listen;
 use self::raw::Raw;
 use crate::agent::AgentArgs;

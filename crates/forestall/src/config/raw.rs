@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
 use super::choice::{Mode, Preset, Rung, Victims};
+use super::kubelet::{KubeletFile, parse_kubelet_file};
 use super::listen::{Listen, parse_listen};
 use super::percent::parse_percent;
 use super::quantity::{parse_size, parse_time};
@@ -32,6 +33,8 @@ pub(crate) struct Raw {
     pub(super) culprit_share_percent: Option<Typed<Percent>>,
     pub(super) kubelet_eviction_hard: Option<Typed<Bytes>>,
     pub(super) force_empty: Option<Switch>,
+    #[serde(default)]
+    pub(super) kubelet: RawKubelet,
     #[serde(default)]
     pub(super) timing: RawTiming,
     #[serde(default)]
@@ -71,6 +74,13 @@ impl RawRungs {
             .into_iter()
             .filter_map(|(rung, asked)| Some((rung, asked?.is_on())))
     }
+}
+
+/// The node's kubelet.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawKubelet {
+    pub(super) config: Option<Typed<KubeletFile>>,
 }
 
 /// How often to look, how long to wait.
@@ -150,6 +160,13 @@ impl FromText for Listen {
     const EXPECTED: &'static str = "an address such as 127.0.0.1:9090, or none";
     fn from_text(text: &str) -> Result<Self, String> {
         parse_listen(text)
+    }
+}
+
+impl FromText for KubeletFile {
+    const EXPECTED: &'static str = "a path of a file, auto or none";
+    fn from_text(text: &str) -> Result<Self, String> {
+        parse_kubelet_file(text)
     }
 }
 

@@ -112,10 +112,17 @@ fn fields(settings: &Settings) -> Vec<Field> {
         "",
         "kubeletEvictionHard",
         write_size(policy.kubelet_eviction_hard),
-        "The kubelet's hard eviction threshold memory.available on this node.",
+        "The kubelet's hard eviction threshold memory.available, where kubelet.config does not tell what it is.",
     );
 
     add("", "forceEmpty", policy_word(settings.force_empty), FORCE_EMPTY);
+
+    add(
+        "kubelet",
+        "config",
+        quoted(&settings.kubelet.to_string()),
+        KUBELET,
+    );
 
     for rung in Rung::ALL {
         add(
@@ -197,6 +204,10 @@ fn fields(settings: &Settings) -> Vec<Field> {
     );
     all
 }
+
+const KUBELET: &str = "\
+Where to learn what the node's kubelet runs with: auto (its flags and files, below root), none, or the path of its
+configuration as the agent sees it. Restart to change.";
 
 const PRESET: &str = "\
 Whose rules: forestall (runway, stall and culprit); war-story-a (used or page cache above a percentage, lowest

@@ -4,6 +4,7 @@
 //! and in the channel. A panic is caught and the thread goes on with a fresh runtime after a pause. What it refuses to
 //! do: decide anything.
 
+mod kubelet;
 mod metrics;
 mod pages;
 mod reload;
@@ -28,11 +29,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
+use self::kubelet::KUBELET_SPACING;
 use self::pages::Pages;
 use self::stance::standby_spacing;
 use self::supervise::{BACKOFF_MAX, keep_going};
 use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, Snapshot};
-use crate::agent::{AgentArgs, Ground, Holder, clock, say_left_out};
+use crate::agent::{AgentArgs, Ground, Holder, KubeletWatch, clock, say_left_out};
 use crate::config::{Listen, Settings};
 use crate::exit::Exit;
 use crate::log::{Level, Logger};
@@ -71,6 +73,8 @@ pub(crate) struct TalkSetup {
     pub(crate) granted: Policy,
     /// The mode the guard was told last: not the one that was asked for while another agent acts.
     pub(crate) mode: Mode,
+    /// What the kubelet runs with.
+    pub(crate) kubelet: KubeletWatch,
     /// What acting needs.
     pub(crate) ground: Ground,
     /// Who acts instead.
@@ -217,6 +221,8 @@ impl Talker {
         self.tell_ready();
         let mut standby = interval(standby_spacing());
         standby.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut kubelet = interval(KUBELET_SPACING);
+        kubelet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stops = 0_u32;
         let mut end_by = None;
         let mut is_hurried = false;
@@ -230,6 +236,7 @@ impl Talker {
                 _ = regular.tick() => self.tell_regularly(live),
                 _ = alive.tick(), if watchdog.is_some() => self.tell_alive(),
                 () = sleep(FLUSH_PAUSE), if unflushed => {}
+                _ = kubelet.tick() => self.follow_kubelet(),
                 _ = standby.tick(), if self.setup.holder.is_some() => self.try_to_take_over(),
                 _ = signals.hup.recv() => self.reload(),
                 _ = signals.term.recv() => stops += 1,

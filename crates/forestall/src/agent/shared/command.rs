@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use forestall_decide::Policy;
+use forestall_decide::kubelet::KubeletConfig;
 
 use super::event::Bell;
 
 /// A command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Go on under this policy.
     Policy(Policy),
+    /// The kubelet runs with this.
+    Kubelet(Arc<KubeletConfig>),
     /// Come to a clean end.
     Stop,
 }
@@ -22,7 +25,7 @@ pub(crate) enum Command {
 /// The sending end.
 #[derive(Clone, Debug)]
 pub(crate) struct Commander {
-    sender: SyncSender<Policy>,
+    sender: SyncSender<Command>,
     stop: Arc<AtomicBool>,
     bell: Arc<Bell>,
 }
@@ -30,7 +33,16 @@ pub(crate) struct Commander {
 impl Commander {
     /// Hands over a new policy; false when the guard has not yet taken the ones before it.
     pub(crate) fn policy(&self, policy: Policy) -> bool {
-        let sent = self.sender.try_send(policy).is_ok();
+        self.send(Command::Policy(policy))
+    }
+
+    /// Hands over what the kubelet runs with; false as above.
+    pub(crate) fn kubelet(&self, config: Arc<KubeletConfig>) -> bool {
+        self.send(Command::Kubelet(config))
+    }
+
+    fn send(&self, command: Command) -> bool {
+        let sent = self.sender.try_send(command).is_ok();
         self.bell.ring();
         sent
     }
@@ -45,7 +57,7 @@ impl Commander {
 /// The guard's end.
 #[derive(Debug)]
 pub(crate) struct Commands {
-    receiver: Receiver<Policy>,
+    receiver: Receiver<Command>,
     stop: Arc<AtomicBool>,
     bell: Arc<Bell>,
 }
@@ -62,7 +74,7 @@ impl Commands {
         if self.stop.load(Ordering::Acquire) {
             return Some(Command::Stop);
         }
-        self.receiver.try_recv().ok().map(Command::Policy)
+        self.receiver.try_recv().ok()
     }
 }
 

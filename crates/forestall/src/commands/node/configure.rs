@@ -5,6 +5,7 @@ use forestall_decide::kubelet::{KubeletConfig, Signal, ThresholdTexts, Threshold
 use forestall_decide::{Bytes, Limit, Span};
 
 use super::amount::Threshold;
+use super::machine::Machine;
 use super::report::Origins;
 use super::setting::{Settings, Told};
 
@@ -64,6 +65,18 @@ impl Configured {
         }
     }
 
+    /// What a kubelet with these settings runs with on this machine.
+    pub(crate) fn of_machine(machine: &Machine, settings: Settings) -> anyhow::Result<Self> {
+        let mut node = Self::bare(Bytes(machine.total), Bytes(machine.hugetlb));
+        node.apply(settings)?;
+        let held = machine.held_limit();
+        if let Some((Limit::Bytes(limit), source)) = &held {
+            node.reconcile(*limit, source);
+        }
+        node.settle(held.map(|(limit, _)| limit))?;
+        Ok(node)
+    }
+
     /// Takes the settings over.
     pub(crate) fn apply(&mut self, settings: Settings) -> anyhow::Result<()> {
         self.knows_reservations = settings.kube_reserved.is_some() || settings.system_reserved.is_some();
@@ -87,6 +100,12 @@ impl Configured {
         }
         if let Some(told) = settings.pod_grace_max {
             self.config.pod_grace_max = told.value;
+        }
+        if let Some(told) = settings.single_process_oom_kill {
+            self.config.single_process_oom_kill = told.value;
+        }
+        if let Some(told) = settings.swap {
+            self.config.swap = told.value;
         }
         let hard = settings.eviction_hard.unwrap_or_else(|| {
             self.notes.push(

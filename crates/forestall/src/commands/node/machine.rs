@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use forestall_decide::Bytes;
 use forestall_kernel::parse::{Limit, Meminfo};
 use serde::Serialize;
 
@@ -235,6 +236,16 @@ impl Machine {
             doubts,
             cgroups_hidden,
         })
+    }
+
+    /// The limit that the kernel holds on `kubepods`, and who says so; `None` where that is not known.
+    pub(crate) fn held_limit(&self) -> Option<(forestall_decide::Limit, String)> {
+        let pods = self.pods.as_ref().filter(|pods| pods.is_limit_known)?;
+        let limit = match pods.limit_bytes {
+            Some(limit) => forestall_decide::Limit::Bytes(Bytes(limit)),
+            None => forestall_decide::Limit::Max,
+        };
+        Some((limit, format!("the kernel's limit on {}", pods.path)))
     }
 
     /// The figures that count against each wall.

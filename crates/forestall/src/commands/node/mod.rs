@@ -6,14 +6,14 @@
 
 pub(crate) mod amount;
 mod bar;
-mod configure;
+pub(crate) mod configure;
 mod division;
 mod given;
-mod kubelet;
-mod machine;
+pub(crate) mod kubelet;
+pub(crate) mod machine;
 mod provider;
 mod report;
-mod setting;
+pub(crate) mod setting;
 mod survey;
 mod svg;
 mod table;

@@ -2,6 +2,7 @@
 //! first that speaks wins, figure by figure. It knows no defaults; those are the model's (`forestall_decide::kubelet`).
 
 use forestall_decide::Span;
+use forestall_decide::kubelet::SwapBehavior;
 
 use super::amount::Threshold;
 
@@ -45,6 +46,10 @@ pub(crate) struct Settings {
     pub(crate) pressure_transition: Option<Told<Span>>,
     /// `evictionMaxPodGracePeriod`.
     pub(crate) pod_grace_max: Option<Told<Span>>,
+    /// `singleProcessOOMKill`.
+    pub(crate) single_process_oom_kill: Option<Told<bool>>,
+    /// `memorySwap.swapBehavior`.
+    pub(crate) swap: Option<Told<SwapBehavior>>,
 }
 
 impl Settings {
@@ -60,7 +65,30 @@ impl Settings {
             enforces_pods: self.enforces_pods.or(other.enforces_pods),
             pressure_transition: self.pressure_transition.or(other.pressure_transition),
             pod_grace_max: self.pod_grace_max.or(other.pod_grace_max),
+            single_process_oom_kill: self.single_process_oom_kill.or(other.single_process_oom_kill),
+            swap: self.swap.or(other.swap),
         }
+    }
+
+    /// The settings of which nothing is said, by the names people know them by.
+    pub(crate) fn unsaid(&self) -> Vec<&'static str> {
+        let said = [
+            ("kube-reserved", self.kube_reserved.is_some()),
+            ("system-reserved", self.system_reserved.is_some()),
+            ("eviction-hard", self.eviction_hard.is_some()),
+            ("eviction-soft", self.eviction_soft.is_some()),
+            ("eviction-minimum-reclaim", self.min_reclaim.is_some()),
+            ("enforce-node-allocatable", self.enforces_pods.is_some()),
+            (
+                "eviction-pressure-transition-period",
+                self.pressure_transition.is_some(),
+            ),
+            ("eviction-max-pod-grace-period", self.pod_grace_max.is_some()),
+            ("singleProcessOOMKill", self.single_process_oom_kill.is_some()),
+            ("memorySwap.swapBehavior", self.swap.is_some()),
+        ];
+        let unsaid = said.into_iter().filter(|(_, is_said)| !is_said);
+        unsaid.map(|(name, _)| name).collect()
     }
 
     /// Whether anything is said.

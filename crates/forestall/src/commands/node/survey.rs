@@ -131,14 +131,7 @@ impl Known {
         if settings.kube_reserved.is_some() || settings.system_reserved.is_some() || self.preset.is_some() {
             return None;
         }
-        let pods = self.machine.as_ref()?.pods.as_ref()?;
-        if !pods.is_limit_known {
-            return None;
-        }
-        let limit = pods
-            .limit_bytes
-            .map_or(Limit::Max, |limit| Limit::Bytes(Bytes(limit)));
-        Some((limit, format!("the kernel's limit on {}", pods.path)))
+        self.machine.as_ref()?.held_limit()
     }
 
     /// The kubelet's configuration, from the first source that speaks, figure by figure.

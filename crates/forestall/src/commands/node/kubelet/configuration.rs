@@ -3,34 +3,77 @@
 //! Drop-ins are merged as the kubelet does it (RFC 7396, k/k `cmd/kubelet/app/server.go`, `mergeKubeletConfigurations`):
 //! maps by key, everything else replaced. Only what is about memory is looked at; the rest may be anything.
 
-use serde_json::Value;
+use forestall_decide::Span;
+use serde_json::{Value, json};
 
-use super::super::setting::Told;
+use super::super::setting::{Told, parse_duration};
+use super::lined::{self, Lines};
 use super::raw::Raw;
 use crate::config::say_where;
 
 /// The files of one configuration, each with its name, the later over the earlier.
 #[derive(Debug, Default)]
 pub(crate) struct Configuration {
-    documents: Vec<(String, Value)>,
+    documents: Vec<Document>,
     merged: Value,
+}
+
+#[derive(Debug)]
+struct Document {
+    name: String,
+    value: Value,
+    lines: Lines,
+    /// What stands before every pointer into it.
+    wrapper: &'static str,
+}
+
+impl Document {
+    /// Where something in it stands; `None` where it says nothing of that.
+    fn place(&self, pointer: &str) -> Option<String> {
+        self.value.pointer(pointer)?;
+        let line = self.lines.get(&format!("{}{pointer}", self.wrapper));
+        Some(match line {
+            Some(line) => format!("{}:{line}", self.name),
+            None => self.name.clone(),
+        })
+    }
 }
 
 impl Configuration {
     /// Lays one more file over those before it.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
-        let options = serde_saphyr::options! { with_snippet: false };
-        let read: Value = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| format!("{name}:{}", say_where(&error)))?;
+        const WRAPPER: &str = "/kubeletconfig";
+        let mut read = lined::parse(text).map_err(|error| format!("{name}:{}", say_where(&error)))?;
         // `configz` wraps all of it.
-        let document = match read.get("kubeletconfig") {
-            Some(inner) => inner.clone(),
-            None => read,
-        };
-        check_maps(name, &document)?;
-        merge(&mut self.merged, &document);
-        self.documents.push((name.to_owned(), document));
+        let inner = read.value.pointer_mut(WRAPPER).map(Value::take);
+        let wrapper = if inner.is_some() { WRAPPER } else { "" };
+        let value = inner.unwrap_or(read.value);
+        check_maps(name, &value)?;
+        // An empty file says nothing; to merge nothing in would take everything away.
+        let value = if value.is_null() { json!({}) } else { value };
+        merge(&mut self.merged, &value);
+        self.documents.push(Document {
+            name: name.to_owned(),
+            value,
+            lines: read.lines,
+            wrapper,
+        });
         Ok(())
+    }
+
+    /// What is there so far is the kubelet's own file, whose hard thresholds have defaults: all of them where it names none, and
+    /// those it does not name where it says so (1.34). Drop-ins are laid over the result (`loadConfigFile`).
+    pub(crate) fn fill_defaults(&mut self) {
+        let merges = self.merged.get("mergeDefaultEvictionSettings") == Some(&Value::Bool(true));
+        let hard = self.merged.get("evictionHard");
+        let names = hard.is_some_and(|hard| !hard.is_null());
+        let names_memory = hard.is_some_and(|hard| hard.get("memory.available").is_some());
+        if !names || (merges && !names_memory) {
+            merge(
+                &mut self.merged,
+                &json!({"evictionHard": {"memory.available": "100Mi"}}),
+            );
+        }
     }
 
     /// The settings as text.
@@ -52,31 +95,37 @@ impl Configuration {
                         .collect(),
                 )
             }),
-            pressure_transition: self.told("/evictionPressureTransitionPeriod", scalar),
+            // Nothing is none: the default stands (`SetDefaults_KubeletConfiguration`).
+            pressure_transition: self
+                .told("/evictionPressureTransitionPeriod", scalar)
+                .filter(|told| parse_duration(&told.value) != Ok(Span(0))),
             pod_grace_max: self.told("/evictionMaxPodGracePeriod", scalar),
+            single_process_oom_kill: self.told("/singleProcessOOMKill", scalar),
+            swap: self.told("/memorySwap/swapBehavior", scalar),
         }
     }
 
-    /// A list without `memory.available` switches that threshold off, unless the defaults are merged in (1.34).
+    /// A list without `memory.available` switches that threshold off. Nothing where the default stands, which nobody wrote.
     fn hard(&self) -> Option<Told<Option<String>>> {
-        let written = self.told("/evictionHard/memory.available", |value| Some(scalar(value)));
-        let merges = self.merged.get("mergeDefaultEvictionSettings") == Some(&Value::Bool(true));
-        if merges {
-            return written;
+        const MEMORY: &str = "/evictionHard/memory.available";
+        if self.merged.pointer(MEMORY).is_some() {
+            return self.told(MEMORY, |value| Some(scalar(value)));
         }
-        written.or_else(|| self.told("/evictionHard", |_| Some(None)))
+        let place = self.place("/evictionHard")?;
+        Some(Told::by(&place, None))
     }
 
     /// What stands at `pointer`, and the last file that says so.
     fn told<T>(&self, pointer: &str, read: impl Fn(&Value) -> Option<T>) -> Option<Told<T>> {
         let value = self.merged.pointer(pointer).filter(|value| !value.is_null())?;
-        let source = self
-            .documents
+        Some(Told::by(&self.place(pointer)?, read(value)?))
+    }
+
+    fn place(&self, pointer: &str) -> Option<String> {
+        self.documents
             .iter()
             .rev()
-            .find(|(_, document)| document.pointer(pointer).is_some())
-            .map(|(name, _)| name)?;
-        Some(Told::by(source, read(value)?))
+            .find_map(|document| document.place(pointer))
     }
 }
 

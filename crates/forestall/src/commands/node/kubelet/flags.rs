@@ -1,10 +1,17 @@
 //! The flags that override the configuration file: in the command line of a running kubelet, or in the environment file
 //! its unit starts it with.
+//!
+//! A flag may be given more than once: of lists all items count, the later over the earlier of the same name (k/k
+//! `component-base/cli/flag`), and of everything else the last.
 
 use super::super::setting::Told;
 use super::raw::Raw;
 
-/// Flags in the order in which they stand.
+/// Resource and signal of the only items that count.
+const MEMORY: &str = "memory";
+const AVAILABLE: &str = "memory.available";
+
+/// Flags in the order in which they stand, by the names that the kubelet knows.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Flags(Vec<(String, String)>);
 
@@ -23,7 +30,8 @@ impl Flags {
             if let Some(flag) = flag {
                 let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
                 open = value.is_empty();
-                flags.push((name.to_owned(), value.to_owned()));
+                // `WordSepNormalizeFunc`: an underscore is a dash.
+                flags.push((name.replace('_', "-"), value.to_owned()));
             } else if open && let Some((_, value)) = flags.last_mut() {
                 word.clone_into(value);
                 open = false;
@@ -39,6 +47,27 @@ impl Flags {
         Self::of_words(words.filter(|word| !word.is_empty()))
     }
 
+    /// Flags as `NAME=VALUE`, the way k3s is told those of its kubelet.
+    pub(crate) fn of_pairs<'a>(pairs: impl Iterator<Item = &'a str>) -> Self {
+        let pairs = pairs.map(|pair| pair.strip_prefix("--").unwrap_or(pair));
+        let split = |pair: &str| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (name.replace('_', "-"), value.to_owned())
+        };
+        Self(pairs.map(split).collect())
+    }
+
+    /// Adds those that were given later.
+    pub(crate) fn extend(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
+    /// All values of a flag, in order.
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let found = self.0.iter().filter(move |(flag, _)| flag == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// The value of a flag; the last of several wins, as in the kubelet.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         let mut found = self.0.iter().rev().filter(|(flag, _)| flag == name);
@@ -52,16 +81,15 @@ impl Flags {
             Some(Told::by(&format!("--{name} {place}"), value.to_owned()))
         };
         // A list of signals or resources: the item about memory, which may be missing.
-        let item = |name: &str, key: &str| {
-            let list = told(name)?;
-            let value = list
-                .value
-                .split(',')
-                .find_map(|pair| pair.trim().strip_prefix(key))
-                .map(|rest| rest.trim_start_matches(['<', '=']).to_owned());
+        let item = |name: &str, key: &str, mark: char| {
+            let last = told(name)?;
+            let pairs = self.values(name).flat_map(|list| list.split(','));
+            let about_memory = pairs
+                .filter_map(|pair| pair.split_once(mark))
+                .filter(|(item, _)| item.trim() == key);
             Some(Told {
-                value,
-                source: list.source,
+                value: about_memory.last().map(|(_, value)| value.trim().to_owned()),
+                source: last.source,
             })
         };
         let written = |told: Option<Told<Option<String>>>| {
@@ -72,18 +100,25 @@ impl Flags {
             })
         };
         Raw {
-            kube_reserved: written(item("kube-reserved", "memory=")),
-            system_reserved: written(item("system-reserved", "memory=")),
-            eviction_hard: item("eviction-hard", "memory.available<"),
-            eviction_soft: item("eviction-soft", "memory.available<"),
-            soft_grace: written(item("eviction-soft-grace-period", "memory.available=")),
-            min_reclaim: written(item("eviction-minimum-reclaim", "memory.available=")),
-            enforced: told("enforce-node-allocatable").map(|told| Told {
-                value: told.value.split(',').map(|name| name.trim().to_owned()).collect(),
-                source: told.source,
+            kube_reserved: written(item("kube-reserved", MEMORY, '=')),
+            system_reserved: written(item("system-reserved", MEMORY, '=')),
+            eviction_hard: item("eviction-hard", AVAILABLE, '<'),
+            eviction_soft: item("eviction-soft", AVAILABLE, '<'),
+            soft_grace: written(item("eviction-soft-grace-period", AVAILABLE, '=')),
+            min_reclaim: written(item("eviction-minimum-reclaim", AVAILABLE, '=')),
+            enforced: told("enforce-node-allocatable").map(|last| {
+                let lists = self.values("enforce-node-allocatable");
+                let names = lists.flat_map(|list| list.split(','));
+                Told {
+                    value: names.map(|name| name.trim().to_owned()).collect(),
+                    source: last.source,
+                }
             }),
             pressure_transition: told("eviction-pressure-transition-period"),
             pod_grace_max: told("eviction-max-pod-grace-period"),
+            // These two have no flags.
+            single_process_oom_kill: None,
+            swap: None,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Configurations and flags as they are found on nodes, in fixture trees.
 
+mod distributions;
+mod hostile;
+
 use tempfile::TempDir;
 
 use super::super::amount::Threshold;
@@ -56,8 +59,15 @@ fn a_configuration_is_read_as_yaml_and_as_configz() {
     let found = root.read();
     let settings = &found.settings;
     let place = root.place("var/lib/kubelet/config.yaml");
-    assert_eq!(settings.kube_reserved, Some(Told::by(&place, 1638 * MEBI)));
-    assert_eq!(settings.system_reserved, Some(Told::by(&place, 100 * MEBI)));
+    // Lines as counted in the text above.
+    assert_eq!(
+        settings.kube_reserved,
+        Some(Told::by(&format!("{place}:7"), 1638 * MEBI))
+    );
+    assert_eq!(
+        settings.system_reserved,
+        Some(Told::by(&format!("{place}:9"), 100 * MEBI))
+    );
     assert_eq!(value(settings.eviction_hard.as_ref()), threshold("5%"));
     assert_eq!(value(settings.eviction_soft.as_ref()), threshold("1Gi"));
     assert_eq!(
@@ -161,7 +171,10 @@ fn a_running_kubelet_says_which_files_count() {
     assert_eq!(
         system,
         Told::by(
-            &root.place("etc/kubernetes/kubelet/config.json.d/40-nodeadm.conf"),
+            &format!(
+                "{}:1",
+                root.place("etc/kubernetes/kubelet/config.json.d/40-nodeadm.conf")
+            ),
             64 * MEBI
         )
     );
@@ -203,7 +216,7 @@ fn nonsense_is_an_error_with_its_place_and_no_zero() {
     let root = Root::of(&[("var/lib/kubelet/config.yaml", "kubeReserved:\n  memory: plenty\n")]);
     let error = root.error();
     assert!(
-        error.contains("kube-reserved in ") && error.contains("config.yaml: quantity \"plenty\""),
+        error.contains("kube-reserved in ") && error.contains("config.yaml:2: quantity \"plenty\""),
         "{error}"
     );
     let root = Root::of(&[("etc/default/kubelet", "X=--system-reserved=memory=plenty\n")]);
@@ -227,5 +240,9 @@ fn hostile_files_are_no_panic() {
         // Either is an answer; what counts is that there is one.
         let _ = Found::read(root.0.path(), None);
     }
-    assert_eq!(Root::of(&[]).read(), Found::default());
+    let nothing = Root::of(&[]).read();
+    assert_eq!(
+        (nothing.settings, nothing.places, nothing.process),
+        (Settings::default(), vec![], None)
+    );
 }

@@ -1,0 +1,213 @@
+//! What the kubelet of this machine runs with, for the engine: its flags and files, read when the agent starts and whenever
+//! the kubelet was started anew. `forestall node` reads and reckons the same.
+//!
+//! It opens files and a command line, so that its place is the talk thread. It refuses to guess: what is not understood is
+//! passed over and named, and of a kubelet whose own file cannot be read only what its flags say is known. It refuses to
+//! take a file that was changed under a running kubelet for what that one runs with, because a kubelet reads it at its start.
+
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use forestall_decide::Span;
+use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal};
+
+use crate::commands::node::configure::Configured;
+use crate::commands::node::kubelet::Found;
+use crate::commands::node::machine::Machine;
+use crate::commands::node::setting::Settings;
+use crate::config::KubeletFile;
+use crate::log::Level;
+
+/// Knows what was read last, and when that is worth doing again.
+#[derive(Debug)]
+pub(crate) struct KubeletWatch {
+    root: PathBuf,
+    file: KubeletFile,
+    seen: Option<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    found: Found,
+    stamps: Vec<Option<Stamp>>,
+    /// It was told that a file has changed.
+    is_told: bool,
+}
+
+/// What changes with a file: device and inode, size, and time of its last change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp([u64; 3], [i64; 2]);
+
+/// What one look has found.
+#[derive(Debug)]
+pub(crate) struct KubeletNews {
+    /// For the engine; `None` where it is not known what the kubelet runs with.
+    pub(crate) config: Option<Arc<KubeletConfig>>,
+    /// For the log.
+    pub(crate) lines: Vec<(Level, String)>,
+}
+
+impl KubeletWatch {
+    /// Of the machine below `root`. Reads nothing yet.
+    pub(crate) fn new(root: &Path, file: &KubeletFile) -> Self {
+        Self {
+            root: root.to_owned(),
+            file: file.clone(),
+            seen: None,
+        }
+    }
+
+    /// Forgets what was read, so that it is read again.
+    pub(crate) fn forget(&mut self) {
+        self.seen = None;
+    }
+
+    /// Reads, the first time and where there may be something new since; `None` where there is not. `is_present`: the guard
+    /// sees a kubelet. Costs a few calls while the same kubelet runs, and nothing while there is none.
+    pub(crate) fn look(&mut self, is_present: bool) -> Option<KubeletNews> {
+        let named = match &self.file {
+            KubeletFile::Off => return None,
+            KubeletFile::Auto => None,
+            KubeletFile::At(path) => Some(path.as_path()),
+        };
+        if let Some(seen) = &mut self.seen {
+            let has_changed = stamps(&seen.found.files) != seen.stamps;
+            match seen.found.process {
+                Some(process) if process.is_running(&self.root) => {
+                    return (has_changed && !seen.is_told).then(|| {
+                        seen.is_told = true;
+                        KubeletNews::changed()
+                    });
+                }
+                // The next one is told the same, as far as anybody knows.
+                Some(_) if !is_present => return None,
+                Some(_) => {}
+                None if has_changed || (is_present && named.is_none()) => {}
+                None => return None,
+            }
+        }
+        let found = Found::read_tolerantly(&self.root, named);
+        let is_nothing = found.process.is_none() && found.places.is_empty() && found.notes.is_empty();
+        let stamps = stamps(&found.files);
+        let is_news = match &self.seen {
+            None => !is_nothing,
+            Some(seen) => seen.found != found || seen.stamps != stamps,
+        };
+        let news = is_news.then(|| KubeletNews::of(&self.root, &found));
+        self.seen = Some(Seen {
+            found,
+            stamps,
+            is_told: false,
+        });
+        news
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    let stamp = |path: &PathBuf| {
+        let about = fs::metadata(path).ok()?;
+        Some(Stamp(
+            [about.dev(), about.ino(), about.size()],
+            [about.ctime(), about.ctime_nsec()],
+        ))
+    };
+    files.iter().map(stamp).collect()
+}
+
+impl KubeletNews {
+    fn changed() -> Self {
+        let line =
+            "a file of the kubelet's configuration was changed: it holds when the kubelet is started again";
+        Self {
+            config: None,
+            lines: vec![(Level::Info, line.to_owned())],
+        }
+    }
+
+    fn of(root: &Path, found: &Found) -> Self {
+        let mut lines: Vec<_> = found
+            .notes
+            .iter()
+            .map(|note| (Level::Warn, note.clone()))
+            .collect();
+        let is_known = !(found.lacks_file && found.settings.eviction_hard.is_none())
+            && (found.process.is_some() || !found.places.is_empty());
+        if !is_known {
+            let why = "what this node's kubelet runs with is not known: kubeletEvictionHard is assumed; make its files readable \
+                       below root, or name its configuration by kubelet.config";
+            lines.push((Level::Warn, why.to_owned()));
+            return Self { config: None, lines };
+        }
+        let mut settings = found.settings.clone();
+        if let (Some(soft), None) = (&settings.eviction_soft, &settings.soft_grace) {
+            let why = format!(
+                "passed over: eviction-soft in {} has no grace period, and no kubelet starts with such",
+                soft.source
+            );
+            lines.push((Level::Warn, why));
+            settings.eviction_soft = None;
+        }
+        let configured =
+            Machine::read(root).and_then(|machine| Configured::of_machine(&machine, settings.clone()));
+        let config = match configured {
+            Ok(node) => {
+                lines.push((Level::Info, describe(found, &settings, &node)));
+                lines.extend(node.notes.into_iter().map(|note| (Level::Info, note)));
+                Some(Arc::new(KubeletConfig {
+                    source: ConfigSource::File,
+                    ..node.config
+                }))
+            }
+            Err(error) => {
+                lines.push((
+                    Level::Warn,
+                    format!("what the kubelet runs with cannot be reckoned: {error:#}"),
+                ));
+                None
+            }
+        };
+        Self { config, lines }
+    }
+}
+
+/// What it runs with, who says so, and what is left at its default.
+fn describe(found: &Found, settings: &Settings, node: &Configured) -> String {
+    let (config, origins) = (&node.config, &node.origins);
+    let mut line = format!("the kubelet's configuration: {}:", found.places.join(", "));
+    // Writing to a String cannot fail.
+    match config.hard(Signal::MemoryAvailable) {
+        bytes if bytes.0 > 0 => {
+            let source = origins.eviction_hard.as_deref().unwrap_or_default();
+            let _ = write!(line, " evicts below {bytes} available ({source})");
+        }
+        _ => line.push_str(" evicts for no shortage of memory by a hard threshold"),
+    }
+    let soft = config
+        .thresholds
+        .iter()
+        .find(|threshold| threshold.grace > Span(0));
+    if let Some(soft) = soft {
+        let source = origins.eviction_soft.as_deref().unwrap_or_default();
+        let _ = write!(line, ", below {} for {} ({source})", soft.value, soft.grace);
+    }
+    let _ = write!(
+        line,
+        ", reserves {} for Kubernetes ({}) and {} for the system ({}), leaves {} to all pods",
+        config.kube_reserved,
+        origins.kube_reserved,
+        config.system_reserved,
+        origins.system_reserved,
+        config.kubepods_limit()
+    );
+    let unsaid = settings.unsaid();
+    if !unsaid.is_empty() {
+        let _ = write!(line, "; left at the kubelet's defaults: {}", unsaid.join(", "));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;
