@@ -82,12 +82,8 @@ fn said(style: Style, say: impl FnOnce(&mut Logger)) -> String {
 fn told(style: Style, decision: &Decision<'_>) -> Vec<String> {
     let mut ends = shared::open().expect("an eventfd");
     let now = clock::now();
-    ends.post.publish(
-        &Tick::plain(now),
-        &Sample::default(),
-        decision,
-        &Fixed,
-    );
+    ends.post
+        .publish(&Tick::plain(now), &Sample::default(), decision, &Fixed);
     let text = said(style, |logger| {
         while let Some(event) = ends.inbox.take() {
             logger.event(&event, now);

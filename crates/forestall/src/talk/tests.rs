@@ -279,12 +279,8 @@ fn a_guard_that_does_not_look_is_neither_healthy_nor_ready() {
         wake_in: Span(0),
     };
     // Its last look was at the machine's boot, which is more than the margin of five seconds ago.
-    ends.post.publish(
-        &Tick::plain(Moment(1)),
-        &Sample::default(),
-        &decision,
-        &Hostile,
-    );
+    ends.post
+        .publish(&Tick::plain(Moment(1)), &Sample::default(), &decision, &Hostile);
     let pages = Pages::new(Arc::clone(&ends.board));
     for path in ["/healthz", "/readyz"] {
         let (status, page) = get(&pages, path);
