@@ -23,6 +23,8 @@ pub(super) struct Usage {
     pub(super) resident_bytes: u64,
     /// The part of it that no file backs, bytes (`RssAnon`).
     pub(super) anon_bytes: u64,
+    /// The most that was resident since it was started, bytes (`VmHWM`).
+    pub(super) peak_bytes: u64,
 }
 
 impl Usage {
@@ -92,6 +94,7 @@ impl Daemon {
             reads: now.reads.saturating_sub(before.reads),
             resident_bytes: self.status_bytes("VmRSS:")?,
             anon_bytes: self.status_bytes("RssAnon:")?,
+            peak_bytes: self.status_bytes("VmHWM:")?,
         })
     }
 

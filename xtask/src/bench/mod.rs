@@ -21,6 +21,7 @@ mod pods;
 mod reaction;
 mod report;
 mod rows;
+mod step;
 mod thrash;
 
 use report::Report;
@@ -35,6 +36,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let mut report = Report::of_this_machine()?;
     if wanted.measures(Measurement::Fleet) {
         fleet::measure(&mut report)?;
+    }
+    if wanted.measures(Measurement::Step) {
+        step::measure(&mut report)?;
     }
     if wanted.measures_the_binary() {
         measure_the_binary(&wanted, &mut report)?;

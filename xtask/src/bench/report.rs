@@ -108,6 +108,31 @@ impl Report {
         });
     }
 
+    /// A time against its ceiling, where other work on the machine makes it longer and never shorter.
+    pub(super) fn time_unless_busy(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        ours: Duration,
+        theirs: Duration,
+        ours_max: Duration,
+        is_busy: bool,
+    ) {
+        self.rows.push(Row {
+            name,
+            what: what.to_owned(),
+            measured: in_millis(ours),
+            beside: in_millis(theirs),
+            figure: in_millis(ours),
+            target: format!("≤ {ours_max:?}"),
+            verdict: match (ours <= ours_max, is_busy) {
+                (true, _) => Verdict::Pass,
+                (false, true) => Verdict::Disturbed,
+                (false, false) => Verdict::Fail,
+            },
+        });
+    }
+
     /// How much longer we took than what was measured beside us.
     pub(super) fn beyond(
         &mut self,
@@ -292,7 +317,11 @@ pub(super) fn millis(span: Duration) -> f64 {
 }
 
 fn in_millis(span: Duration) -> String {
-    format!("{:.1} ms", millis(span))
+    if span < Duration::from_millis(1) {
+        format!("{:.1} µs", millis(span) * 1e3)
+    } else {
+        format!("{:.1} ms", millis(span))
+    }
 }
 
 /// Bytes for people.
@@ -330,6 +359,19 @@ mod tests {
         assert!(text.contains("| PASS |") && met, "{text}");
         // A figure that would pass is no pass either where the machine was busy.
         assert!(of(12, 16).0.contains("| disturbed |"));
+    }
+
+    #[test]
+    fn what_is_quick_enough_on_a_busy_machine_is_quick_enough() {
+        let verdict = |ours, is_busy| {
+            let micros = Duration::from_micros;
+            let mut report = empty();
+            report.time_unless_busy("step", "x", micros(ours), micros(5), micros(25), is_busy);
+            report.render()
+        };
+        assert!(verdict(25, true).contains("| 25.0 µs | ≤ 25µs | PASS |"));
+        assert!(verdict(26, true).contains("| disturbed |"));
+        assert!(verdict(26, false).contains("| FAIL |"));
     }
 
     #[test]

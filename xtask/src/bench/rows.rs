@@ -9,6 +9,7 @@ pub(super) enum Measurement {
     Idle,
     Guard,
     Look,
+    Step,
     Reaction,
     Thrash,
     Fleet,
@@ -16,12 +17,15 @@ pub(super) enum Measurement {
 }
 
 /// Every row, in the order of the table.
-const ALL: [(&str, Measurement); 14] = [
+const ALL: [(&str, Measurement); 17] = [
     ("binary-size", Measurement::Idle),
     ("rss", Measurement::Idle),
+    ("rss-peak", Measurement::Idle),
     ("idle-cpu", Measurement::Idle),
     ("guard-cgroups", Measurement::Guard),
     ("look-files", Measurement::Look),
+    ("step", Measurement::Step),
+    ("step-changed-p99", Measurement::Step),
     ("reaction", Measurement::Reaction),
     ("reaction-p99", Measurement::Reaction),
     ("reaction-longest", Measurement::Reaction),
@@ -82,7 +86,7 @@ impl Wanted {
     /// Whether anything is asked for that the shipped binary has to be built for.
     pub(super) fn measures_the_binary(&self) -> bool {
         ALL.iter()
-            .any(|(row, from)| *from != Measurement::Fleet && self.shows(row))
+            .any(|(row, from)| !matches!(from, Measurement::Fleet | Measurement::Step) && self.shows(row))
     }
 }
 
@@ -119,7 +123,11 @@ mod tests {
         assert!(!wanted.measures(Measurement::Reaction) && !wanted.measures(Measurement::Guard));
         assert!(wanted.shows("rss") && !wanted.shows("idle-cpu"));
         assert!(wanted.measures_the_binary());
-        assert!(!parse(&["--only", "fleet-engine"]).unwrap().measures_the_binary());
+        assert!(
+            !parse(&["--only", "fleet-engine,step"])
+                .unwrap()
+                .measures_the_binary()
+        );
     }
 
     #[test]
