@@ -48,6 +48,8 @@ pub struct Engine {
     /// The input was a sample, and it was believed.
     has_looked: bool,
     kernel_kills: Option<u64>,
+    /// Kills that their cgroups told of at the last look and the machine did not yet: its counter is read first.
+    kills_ahead: u64,
     kubelet_evictions: u64,
     /// Walls at which somebody ended since the sample before.
     reached: Vec<Wall>,
@@ -83,6 +85,7 @@ impl Engine {
             foresight: Foresight::default(),
             has_looked: false,
             kernel_kills: None,
+            kills_ahead: 0,
             kubelet_evictions: 0,
             reached: Vec::new(),
             kernel_killed_at: None,
@@ -338,7 +341,8 @@ impl Engine {
             self.ignored.push(Ignored::CounterJumped(None));
         }
         let fresh = self.kernel_kills.map_or(0, |before| kills.saturating_sub(before));
-        if fresh > explained {
+        let ahead = core::mem::replace(&mut self.kills_ahead, explained.saturating_sub(fresh));
+        if fresh > explained.saturating_add(ahead) {
             self.kernel_killed_at = Some(now);
             self.reached.push((WallKind::Kernel, None));
             let history = &self.history;

@@ -232,8 +232,8 @@ impl History {
         }
     }
 
-    /// The kernel's kills since the sample before that a limit below `kubepods` explains: the victim's container, or its
-    /// pod, stood near its own limit. Those walls are put into `reached`. To be asked before the sample is taken in.
+    /// The kernel's kills since the sample before that a cgroup's own limit explains: the victim's container or service, or one
+    /// above it, stood near its own limit. Those walls are put into `reached`. To be asked before the sample is taken in.
     pub(crate) fn kills_by_own_limit(&self, sample: &Sample, reached: &mut Vec<Wall>) -> u64 {
         let mut explained = 0_u64;
         for (at, group) in sample.groups.iter().enumerate().filter(|(_, group)| group.leaf) {
@@ -241,7 +241,8 @@ impl History {
             if fresh == 0 {
                 continue;
             }
-            if let Some(above) = lineage(sample, at).find(|above| self.stood_near_its_limit(above)) {
+            let near = lineage(sample, at).find(|above| self.stood_near_its_limit(above));
+            if let Some(above) = near.or_else(|| self.nearest_own_limit(sample, at)) {
                 explained = explained.saturating_add(fresh);
                 let kind = match above.kind {
                     GroupKind::Pod(_) => WallKind::Pod,
@@ -257,6 +258,27 @@ impl History {
     pub(crate) fn fresh_kills(&self, at: usize, group: &GroupSample) -> u64 {
         let known = self.roster.slot(at).and_then(|slot| self.oom_kills.get(slot));
         known.map_or(0, |known| group.oom_kills.saturating_sub(*known))
+    }
+
+    /// The limit above this place that is a cgroup's own and was nearer than any other by half, the machine's end among these: a
+    /// leak that is fast enough was nowhere near its limit at the look before.
+    fn nearest_own_limit<'a>(&self, sample: &'a Sample, at: usize) -> Option<&'a GroupSample> {
+        let room = |group: &GroupSample| {
+            let held = self.group(group.id)?.unreclaimable.latest();
+            group.limit.bytes().map(|limit| limit - held)
+        };
+        let machine = sample.node.ordinary() - self.node.unreclaimable.latest();
+        let (mut own, mut others) = (None, machine);
+        for above in lineage(sample, at) {
+            let Some(room) = room(above) else { continue };
+            if matches!(above.kind, GroupKind::Kubepods | GroupKind::Qos(_)) {
+                others = others.min(room);
+            } else if own.is_none_or(|(least, _)| room < least) {
+                own = Some((room, above));
+            }
+        }
+        own.filter(|(room, _)| *room + *room <= others)
+            .map(|(_, group)| group)
     }
 
     fn stood_near_its_limit(&self, group: &GroupSample) -> bool {
