@@ -1,7 +1,7 @@
 //! What the kubelet of this machine runs with, for the engine: its flags and files, read when the agent starts and whenever
 //! the kubelet was started anew. `forestall node` reads and reckons the same.
 //!
-//! It opens files and a command line, so that its place is the talk thread. It refuses to guess: what is not understood is
+//! It opens files and a command line, so that its place is the start and later the talk thread. It refuses to guess: what is not understood is
 //! passed over and named, and of a kubelet whose own file cannot be read only what its flags say is known. It refuses to
 //! take a file that was changed under a running kubelet for what that one runs with, because a kubelet reads it at its start.
 
@@ -74,6 +74,10 @@ impl KubeletWatch {
             KubeletFile::At(path) => Some(path.as_path()),
         };
         if let Some(seen) = &mut self.seen {
+            // The next one is told the same, as far as anybody knows.
+            if !is_present && named.is_none() {
+                return None;
+            }
             let has_changed = stamps(&seen.found.files) != seen.stamps;
             match seen.found.process {
                 Some(process) if process.is_running(&self.root) => {
@@ -82,11 +86,8 @@ impl KubeletWatch {
                         KubeletNews::changed()
                     });
                 }
-                // The next one is told the same, as far as anybody knows.
-                Some(_) if !is_present => return None,
-                Some(_) => {}
-                None if has_changed || (is_present && named.is_none()) => {}
-                None => return None,
+                None if named.is_some() && !has_changed => return None,
+                _ => {}
             }
         }
         let found = Found::read_tolerantly(&self.root, named);

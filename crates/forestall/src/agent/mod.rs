@@ -28,7 +28,7 @@ use forestall_trace::tap::Tap;
 pub(crate) use self::args::AgentArgs;
 pub(crate) use self::ground::{Ground, NO_HAND, has_hand};
 use self::guard::GuardSetup;
-pub(crate) use self::kubelet::KubeletWatch;
+pub(crate) use self::kubelet::{KubeletNews, KubeletWatch};
 use self::neighbours::find_neighbours;
 use self::recorder::{Recorder, RecorderSetup};
 pub(crate) use self::seat::Holder;
@@ -53,6 +53,9 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     let notifier = Notifier::from_environment();
     // The guard raises its priority at start, and threads inherit it; the talk thread goes back to what was given.
     let nice = rustix::process::getpriority_process(None).unwrap_or(0);
+    // Before memory is locked: what reading it takes is needed once.
+    let mut kubelet = KubeletWatch::new(&settings.root, &settings.kubelet);
+    let kubelet_news = kubelet.look(true);
     let started = start::start(&settings, nice)?;
     // Everything is reckoned from it: one that cannot be true is told here and not acted upon.
     crate::commands::free::read_meminfo(&settings.root)?;
@@ -86,7 +89,8 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         logger.say(Level::Warn, "standby", &standby(holder));
     }
     let talk = talk::start(TalkSetup {
-        kubelet: KubeletWatch::new(&settings.root, &settings.kubelet),
+        kubelet,
+        kubelet_news,
         board: ends.board,
         inbox: ends.inbox,
         commander: ends.commander,

@@ -12,8 +12,11 @@ pub(super) const KUBELET_SPACING: Duration = Duration::from_mins(1);
 impl Talker {
     /// Looks, says what was found, and hands it to the guard.
     pub(super) fn follow_kubelet(&mut self) {
-        self.setup.board.read_snapshot(&mut self.seen);
-        let Some(news) = self.setup.kubelet.look(self.seen.node.kubelet_present) else {
+        let at_start = self.setup.kubelet_news.take();
+        let Some(news) = at_start.or_else(|| {
+            self.setup.board.read_snapshot(&mut self.seen);
+            self.setup.kubelet.look(self.seen.node.kubelet_present)
+        }) else {
             return;
         };
         for (level, line) in &news.lines {

@@ -34,7 +34,7 @@ use self::pages::Pages;
 use self::stance::standby_spacing;
 use self::supervise::{BACKOFF_MAX, keep_going};
 use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, Snapshot};
-use crate::agent::{AgentArgs, Ground, Holder, KubeletWatch, clock, say_left_out};
+use crate::agent::{AgentArgs, Ground, Holder, KubeletNews, KubeletWatch, clock, say_left_out};
 use crate::config::{Listen, Settings};
 use crate::exit::Exit;
 use crate::log::{Level, Logger};
@@ -75,6 +75,8 @@ pub(crate) struct TalkSetup {
     pub(crate) mode: Mode,
     /// What the kubelet runs with.
     pub(crate) kubelet: KubeletWatch,
+    /// What was found at start, to be told.
+    pub(crate) kubelet_news: Option<KubeletNews>,
     /// What acting needs.
     pub(crate) ground: Ground,
     /// Who acts instead.

@@ -7,7 +7,7 @@ use forestall_decide::Span;
 use serde_json::{Value, json};
 
 use super::super::setting::{Told, parse_duration};
-use super::lined::{self, Lines};
+use super::lined;
 use super::raw::Raw;
 use crate::config::say_where;
 
@@ -22,17 +22,14 @@ pub(crate) struct Configuration {
 struct Document {
     name: String,
     value: Value,
-    lines: Lines,
-    /// What stands before every pointer into it.
-    wrapper: &'static str,
+    text: String,
 }
 
 impl Document {
     /// Where something in it stands; `None` where it says nothing of that.
     fn place(&self, pointer: &str) -> Option<String> {
         self.value.pointer(pointer)?;
-        let line = self.lines.get(&format!("{}{pointer}", self.wrapper));
-        Some(match line {
+        Some(match lined::line(&self.text, pointer) {
             Some(line) => format!("{}:{line}", self.name),
             None => self.name.clone(),
         })
@@ -42,12 +39,12 @@ impl Document {
 impl Configuration {
     /// Lays one more file over those before it.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
-        const WRAPPER: &str = "/kubeletconfig";
         let mut read = lined::parse(text).map_err(|error| format!("{name}:{}", say_where(&error)))?;
         // `configz` wraps all of it.
-        let inner = read.value.pointer_mut(WRAPPER).map(Value::take);
-        let wrapper = if inner.is_some() { WRAPPER } else { "" };
-        let value = inner.unwrap_or(read.value);
+        let value = match read.get_mut("kubeletconfig") {
+            Some(inner) => inner.take(),
+            None => read,
+        };
         check_maps(name, &value)?;
         // An empty file says nothing; to merge nothing in would take everything away.
         let value = if value.is_null() { json!({}) } else { value };
@@ -55,8 +52,7 @@ impl Configuration {
         self.documents.push(Document {
             name: name.to_owned(),
             value,
-            lines: read.lines,
-            wrapper,
+            text: text.to_owned(),
         });
         Ok(())
     }

@@ -26,13 +26,13 @@ impl K3s {
     pub(super) fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
         let read =
             lined::parse(text).map_err(|error| format!("{name}:{}", crate::config::say_where(&error)))?;
-        if let Some(arguments) = read.value.get("kubelet-arg") {
+        if let Some(arguments) = read.get("kubelet-arg") {
             self.arguments = strings(arguments);
         }
-        if let Some(more) = read.value.get("kubelet-arg+") {
+        if let Some(more) = read.get("kubelet-arg+") {
             self.arguments.extend(strings(more));
         }
-        if let Some(data_dir) = read.value.get("data-dir").and_then(Value::as_str) {
+        if let Some(data_dir) = read.get("data-dir").and_then(Value::as_str) {
             self.data_dir = Some(data_dir.to_owned());
         }
         Ok(())

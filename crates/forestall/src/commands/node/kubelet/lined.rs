@@ -1,31 +1,17 @@
-//! YAML or JSON as a value that may be anything, with the line on which each of its keys stands.
+//! YAML or JSON as a value that may be anything, and the line on which a key of it stands.
 //!
-//! It refuses what is larger or deeper than any configuration of a kubelet, so that nobody's file can exhaust the agent.
+//! It refuses what is larger or deeper than any configuration of a kubelet, so that nobody's file can exhaust the agent, and to
+//! guess a line: of a key that stands there twice, or of a text with aliases, none is told.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
-use serde_saphyr::Spanned;
+use serde_json::Value;
 
 /// The deepest configuration has five levels, and `configz` wraps it in one more.
 const DEPTH_MAX: usize = 16;
 /// One that names every field there is has some hundred.
 const NODES_MAX: usize = 8192;
 
-/// Lines, by JSON pointer (RFC 6901, of keys that need no escape).
-pub(super) type Lines = BTreeMap<String, u64>;
-
-/// What stands in a file.
-#[derive(Debug, Default)]
-pub(super) struct Lined {
-    pub(super) value: Value,
-    pub(super) lines: Lines,
-}
-
 /// Reads a text.
-pub(super) fn parse(text: &str) -> Result<Lined, serde_saphyr::Error> {
+pub(super) fn parse(text: &str) -> Result<Value, serde_saphyr::Error> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         budget: serde_saphyr::budget! {
@@ -36,84 +22,45 @@ pub(super) fn parse(text: &str) -> Result<Lined, serde_saphyr::Error> {
     serde_saphyr::from_str_with_options(text, options)
 }
 
-impl<'de> Deserialize<'de> for Lined {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Anything)
+/// The line of what stands at a JSON pointer (RFC 6901, of keys that need no escape) from the top of a text, or below its
+/// `kubeletconfig`.
+pub(super) fn line(text: &str, pointer: &str) -> Option<usize> {
+    if text.contains('*') {
+        return None;
     }
+    let mut keys = pointer.split('/').skip(1);
+    let (mut at, rest) = find(text, keys.next()?)?;
+    if find(rest, pointer.split('/').nth(1)?).is_some() {
+        return None;
+    }
+    let mut rest = rest;
+    for key in keys {
+        let (within, behind) = find(rest, key)?;
+        at = text.len() - rest.len() + within;
+        rest = behind;
+    }
+    let before = text.get(..at)?;
+    Some(1 + before.matches('\n').count())
 }
 
-struct Anything;
-
-fn bare(value: impl Into<Value>) -> Lined {
-    Lined {
-        value: value.into(),
-        lines: Lines::new(),
-    }
-}
-
-impl<'de> Visitor<'de> for Anything {
-    type Value = Lined;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("YAML")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Lined, E> {
-        Ok(bare(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Lined, E> {
-        Ok(bare(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Lined, E> {
-        Ok(bare(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Lined, E> {
-        Ok(bare(value))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Lined, E> {
-        Ok(bare(text))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Lined, E> {
-        Ok(bare(Value::Null))
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Lined, E> {
-        Ok(bare(Value::Null))
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Lined, D::Error> {
-        inner.deserialize_any(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Lined, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element::<Lined>()? {
-            list.push(item.value);
-        }
-        Ok(bare(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Lined, A::Error> {
-        let (mut map, mut lines) = (Map::new(), Lines::new());
-        while let Some(key) = items.next_key::<Spanned<String>>()? {
-            let inner: Lined = items.next_value()?;
-            let name = key.value;
-            for (below, line) in inner.lines {
-                lines.insert(format!("/{name}{below}"), line);
-            }
-            lines.insert(format!("/{name}"), key.referenced.line());
-            map.insert(name, inner.value);
-        }
-        Ok(Lined {
-            value: Value::Object(map),
-            lines,
-        })
-    }
+/// Where `key` stands first as a key, and the text behind it.
+fn find<'a>(text: &'a str, key: &str) -> Option<(usize, &'a str)> {
+    text.match_indices(key).find_map(|(at, _)| {
+        let before = text.get(..at)?;
+        let behind = text.get(at + key.len()..)?;
+        let is_quoted = before.ends_with(['"', '\'']);
+        let before = before.strip_suffix(['"', '\'']).unwrap_or(before);
+        let after = if is_quoted {
+            behind.strip_prefix(['"', '\''])?
+        } else {
+            behind
+        };
+        let begins =
+            before.is_empty() || before.ends_with(|c: char| c.is_whitespace() || c == '{' || c == ',');
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let is_key = begins && after.trim_start_matches(' ').starts_with(':') && !line.contains('#');
+        is_key.then_some((at, behind))
+    })
 }
 
 #[cfg(test)]
@@ -122,20 +69,37 @@ mod tests {
 
     #[test]
     fn every_key_has_its_line_in_yaml_and_in_json() {
-        let yaml =
-            "# a comment\nkubeReserved:\n  cpu: 1\n  memory: 1Gi\nevictionHard: {memory.available: 5%}\n";
-        let json = "{\n\"kubeReserved\":\n{\"cpu\":1,\n\"memory\":\"1Gi\"},\n\"evictionHard\":{\"memory.available\":\"5%\"}}";
-        for (text, lines) in [(yaml, [2, 4, 5]), (json, [2, 4, 5])] {
-            let read = parse(text).expect("it is understood");
-            assert_eq!(read.value.pointer("/kubeReserved/memory"), Some(&"1Gi".into()));
-            for (pointer, line) in [
-                ("/kubeReserved", lines[0]),
-                ("/kubeReserved/memory", lines[1]),
-                ("/evictionHard/memory.available", lines[2]),
+        let yaml = "# kubeReserved: none\nkubeReserved:\n  cpu: 1\n  memory: 1Gi\nevictionHard: {memory.available: 5%}\n";
+        let json = "{\"kubeletconfig\":{\n\"kubeReserved\":\n{\"cpu\":1,\n\"memory\":\"1Gi\"},\n\"evictionHard\" : {\"memory.available\":\"5%\"}}}";
+        for text in [yaml, json] {
+            for (pointer, expected) in [
+                ("/kubeReserved", 2),
+                ("/kubeReserved/memory", 4),
+                ("/evictionHard/memory.available", 5),
             ] {
-                assert_eq!(read.lines.get(pointer), Some(&line), "{pointer} in {text}");
+                assert_eq!(line(text, pointer), Some(expected), "{pointer} in {text}");
             }
+            assert_eq!(line(text, "/evictionSoft"), None);
         }
+    }
+
+    #[test]
+    fn a_line_is_told_only_where_it_is_certain() {
+        assert_eq!(
+            line("a: {kubeReserved: 1}\nkubeReserved: {}\n", "/kubeReserved"),
+            None
+        );
+        assert_eq!(
+            line("r: &r {memory: 1}\nkubeReserved: *r\n", "/kubeReserved/memory"),
+            None
+        );
+        assert_eq!(
+            line(
+                "mykubeReserved: 1\nkubeReserveds: 1\n'kubeReserved': 1\n",
+                "/kubeReserved"
+            ),
+            Some(3)
+        );
     }
 
     #[test]
