@@ -122,7 +122,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
         ),
         right(
             "sysrq",
-            "the rung sysrq is off",
+            "the rung sysrq cannot be used",
             sysrq::is_writable(test.proc_root),
         ),
         right(

@@ -25,6 +25,8 @@ pub struct Capabilities {
     pub counts_oom_kills: bool,
     /// Cgroup files that the followed cgroups lack here, by their v2 names.
     pub lacking: Vec<&'static str>,
-    /// Sentences about what is missing and what follows from that.
+    /// Why processes, and with them pods, cannot all be placed in the hierarchy from here, and what to do; `None` where they can.
+    pub unplaced: Option<&'static str>,
+    /// Sentences about what else is missing and what follows from that.
     pub notes: Vec<String>,
 }

@@ -102,8 +102,7 @@ impl Sensor {
             );
         }
         let tree = groups.as_ref().map(GroupReader::tree);
-        let said = take_stand(&mut vantage, tree, &proc, own, &mut buffer);
-        capabilities.notes.extend(said.map(str::to_owned));
+        capabilities.unplaced = take_stand(&mut vantage, tree, &proc, own, &mut buffer);
         let mut sensor = Self {
             traits: TraitReader::new(Essentials::read(&proc, own, &vantage, &mut buffer)),
             proc,

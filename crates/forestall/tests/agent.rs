@@ -1,5 +1,7 @@
 //! The agent as it is run: on a machine made of files, seen through its log, its pages and its signals.
 
+#[path = "agent/degraded.rs"]
+mod degraded;
 #[path = "agent/kubelet.rs"]
 mod kubelet;
 mod machine;

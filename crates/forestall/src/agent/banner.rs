@@ -1,6 +1,6 @@
 //! What the agent says first: what it can do on this machine, and what each missing part costs.
 
-use forestall_decide::Lru;
+use forestall_decide::{Lru, Rung};
 use forestall_kernel::cgroup::Version;
 use serde::Serialize;
 
@@ -22,6 +22,8 @@ struct StartBody {
     pressure: bool,
     lru: &'static str,
     total_bytes: u64,
+    /// Those that are on and can be used.
+    rungs: Vec<&'static str>,
     rights: Vec<RightBody>,
     degraded: Vec<DegradedBody>,
     notes: Vec<String>,
@@ -67,7 +69,18 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
         if found.node_pressure { "on" } else { "off" },
         sample.node.total,
     );
-    let mut lines = vec![(Level::Info, headline)];
+    let on = started.policy.rungs;
+    let on: Vec<&str> = Rung::ALL
+        .into_iter()
+        .filter(|rung| on.has(*rung))
+        .map(Rung::label)
+        .collect();
+    let said = if on.is_empty() {
+        "none".to_owned()
+    } else {
+        on.join(", ")
+    };
+    let mut lines = vec![(Level::Info, headline), (Level::Info, format!("rungs: {said}"))];
     let rights = started.ground.rights();
     let working: Vec<&str> = rights
         .iter()
@@ -87,7 +100,10 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
         ));
     }
     for (rung, why) in &started.degraded {
-        lines.push((Level::Warn, format!("degraded: {} is off: {why}", rung.label())));
+        lines.push((
+            Level::Warn,
+            format!("degraded: {} is on and cannot be used: {why}", rung.label()),
+        ));
     }
     let notes: Vec<String> = found.notes.iter().chain(&started.notes).cloned().collect();
     lines.extend(notes.iter().map(|note| (Level::Info, note.clone())));
@@ -102,6 +118,7 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
         pressure: found.node_pressure,
         lru,
         total_bytes: sample.node.total.0,
+        rungs: on,
         rights: rights
             .iter()
             .map(|right| RightBody {

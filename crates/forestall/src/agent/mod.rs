@@ -30,9 +30,9 @@ pub(crate) use self::ground::{Ground, NO_HAND, has_hand};
 use self::guard::GuardSetup;
 pub(crate) use self::kubelet::{KubeletNews, KubeletWatch};
 use self::neighbours::find_neighbours;
-use self::recorder::{Recorder, RecorderSetup};
+use self::recorder::{NOT_RECORDING, Recorder, RecorderSetup};
 pub(crate) use self::seat::Holder;
-use self::shared::{Degraded, Herald};
+use self::shared::{Board, Degraded, Herald, Recording};
 use self::start::Started;
 pub(crate) use self::start::say_left_out;
 use crate::config::{self, Settings};
@@ -53,12 +53,12 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     let notifier = Notifier::from_environment();
     // The guard raises its priority at start, and threads inherit it; the talk thread goes back to what was given.
     let nice = rustix::process::getpriority_process(None).unwrap_or(0);
+    // Everything is reckoned from it: one that cannot be true is told here and not acted upon.
+    crate::commands::free::read_meminfo(&settings.root)?;
     // Before memory is locked: what reading it takes is needed once.
     let mut kubelet = KubeletWatch::new(&settings.root, &settings.kubelet);
     let kubelet_news = kubelet.look(true);
     let started = start::start(&settings, nice)?;
-    // Everything is reckoned from it: one that cannot be true is told here and not acted upon.
-    crate::commands::free::read_meminfo(&settings.root)?;
     if let Some((rung, why)) = started
         .degraded
         .iter()
@@ -72,6 +72,9 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     let node = node_name();
     let mut logger = open_log(started.policy.mode, &node).context("cannot use stdout")?;
     banner::say_banner(&mut logger, &settings, &started, &node);
+    if let Some(why) = started.capabilities.unplaced {
+        logger.say(Level::Warn, "unplaced", why);
+    }
     let neighbours = find_neighbours(&settings.root.join("proc"));
     if !neighbours.is_empty() {
         let names = neighbours.join(", ");
@@ -82,9 +85,21 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         );
     }
     let ends = shared::open().context("cannot make an eventfd")?;
-    ends.board
-        .set_degraded(degraded(&started.degraded, &started.ground, started.holder));
-    let recording = start_recorder(&settings, &started, &node, nice, ends.herald, &mut logger);
+    ends.board.set_degraded(degraded(
+        &started.degraded,
+        &started.ground,
+        started.holder,
+        started.capabilities.unplaced,
+    ));
+    let recording = start_recorder(
+        &settings,
+        &started,
+        &node,
+        nice,
+        ends.herald,
+        &ends.board,
+        &mut logger,
+    );
     if let Some(holder) = started.holder {
         logger.say(Level::Warn, "standby", &standby(holder));
     }
@@ -101,6 +116,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         granted: started.granted,
         mode: started.policy.mode,
         ground: started.ground,
+        unplaced: started.capabilities.unplaced,
         holder: started.holder,
         nice,
     })
@@ -129,20 +145,25 @@ fn start_recorder(
     node: &str,
     nice: i32,
     herald: Herald,
+    board: &Board,
     logger: &mut Logger,
 ) -> Option<(Tap, Recorder)> {
     let named = settings.record.clone();
     if !settings.recorder.on && named.is_none() {
         return None;
     }
+    let mut fail = |why: &str| {
+        let why = format!("{NOT_RECORDING}: {why}");
+        logger.say(Level::Warn, "recorder", &why);
+        board.set_recording(Recording::Failed(why));
+    };
     let state_dir = started.ground.state_dir();
     // Only `enforce` makes the agent's own directory; elsewhere its installation does.
     if named.is_none() && !state_dir.is_dir() {
-        let why = format!(
-            "not recording, so no decision can be replayed: {} does not exist; make it, or name a directory with --record",
+        fail(&format!(
+            "{} does not exist; make it, name a directory with --record, or set recorder.enabled: false",
             state_dir.display()
-        );
-        logger.say(Level::Info, "recorder", &why);
+        ));
         return None;
     }
     let setup = RecorderSetup {
@@ -160,18 +181,19 @@ fn start_recorder(
             } else {
                 error.to_string()
             };
-            let why = format!(
-                "not recording, so no decision can be replayed: {}: {reason}",
-                setup.directory.display()
-            );
-            logger.say(Level::Info, "recorder", &why);
+            fail(&format!("{}: {reason}", setup.directory.display()));
         })
         .ok()
 }
 
 /// Everything that is missing here. A rung that is off by choice misses nothing; `sysrq` and forced
 /// emptying are no more than their one right.
-pub(crate) fn degraded(rungs: &[(Rung, String)], ground: &Ground, holder: Option<Holder>) -> Vec<Degraded> {
+pub(crate) fn degraded(
+    rungs: &[(Rung, String)],
+    ground: &Ground,
+    holder: Option<Holder>,
+    unplaced: Option<&'static str>,
+) -> Vec<Degraded> {
     let rungs = rungs
         .iter()
         .map(|(rung, why)| Degraded::new(rung.label(), why.as_str()));
@@ -181,7 +203,8 @@ pub(crate) fn degraded(rungs: &[(Rung, String)], ground: &Ground, holder: Option
         .filter(|right| !right.works && !matches!(right.name, "sysrq" | "memory_force_empty"));
     let rights = missing.map(|right| Degraded::new(right.name, right.cost));
     let seat = holder.map(|holder| Degraded::new("enforce", standby(holder)));
-    rungs.chain(rights).chain(seat).collect()
+    let cgroups = unplaced.map(|why| Degraded::new("cgroups", why));
+    rungs.chain(rights).chain(seat).chain(cgroups).collect()
 }
 
 /// Why this agent does not act although it was told to, and what to do.

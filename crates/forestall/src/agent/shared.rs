@@ -45,7 +45,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-pub(crate) use self::board::{BUCKET_BOUNDS, Board, Degraded, Health, Histogram};
+pub(crate) use self::board::{BUCKET_BOUNDS, Board, Degraded, Health, Histogram, Recording};
 pub(crate) use self::command::{Command, Commander, Commands};
 #[cfg(test)]
 pub(crate) use self::event::Name;

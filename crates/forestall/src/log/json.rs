@@ -189,7 +189,7 @@ pub(crate) struct StatusBody {
     pub(crate) blind_bytes: u64,
     pub(crate) oom_kills: u64,
     pub(crate) walls_total: usize,
-    /// The nearest ones.
+    /// The nearest ones: by median runway, then by what is left.
     pub(crate) walls: Vec<Wall>,
 }
 

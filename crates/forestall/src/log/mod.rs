@@ -236,7 +236,7 @@ impl Logger {
         }
     }
 
-    /// One line a wall, for people: the machine's and the kubelet's, and of the others those that move, nearest first.
+    /// One line a wall, for people: the machine's and the kubelet's, and of the others those that move, [`nearest`] first.
     pub(crate) fn live(&mut self, seen: &Snapshot) {
         let Style::Plain { colour } = self.style else {
             return;
@@ -259,13 +259,16 @@ impl Logger {
             sentence::fine(board.tick_gap_max())
         );
         if let Some(row) = walls.first() {
+            let (wall, left) = (row.reading.wall.label(), row.reading.distance);
             // Writing to a String cannot fail.
-            let _ = write!(
-                message,
-                "; nearest {} {} away",
-                row.reading.wall.label(),
-                row.reading.distance
-            );
+            let _ = match row.reading.runway.p50 {
+                Span::FOREVER => write!(message, "; nearest by what is left: {wall}, {left}"),
+                runway => write!(
+                    message,
+                    "; nearest by runway: {wall}, {} ({left} left)",
+                    sentence::fine(runway)
+                ),
+            };
         }
         let body = StatusBody {
             ticks: board.ticks_total(),

@@ -52,22 +52,12 @@ pub(super) fn of(event: &Event) -> (Level, String) {
             (Level::Warn, sentence)
         }
         EventKind::Refusal(refusal) => {
+            let has_culprit = refusal.evidence.reading.culprit.is_some();
+            let said = words::reason_sentence(refusal.reason, has_culprit);
             let why = match refusal.reason {
-                RefusalReason::Protected(protection) => {
-                    format!(
-                        "{} ({})",
-                        words::reason_sentence(refusal.reason),
-                        words::protection(protection)
-                    )
-                }
-                RefusalReason::Spared(why) => {
-                    format!(
-                        "{} ({})",
-                        words::reason_sentence(refusal.reason),
-                        words::why_not(why)
-                    )
-                }
-                reason => words::reason_sentence(reason).to_owned(),
+                RefusalReason::Protected(protection) => format!("{said} ({})", words::protection(protection)),
+                RefusalReason::Spared(why) => format!("{said} ({})", words::why_not(why)),
+                _ => said.to_owned(),
             };
             (
                 Level::Warn,

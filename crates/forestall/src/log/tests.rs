@@ -364,6 +364,11 @@ fn the_live_view_shows_the_machines_walls_and_those_that_move() {
         (&status["walls_total"], &status["walls"][0]["wall"]),
         (&3.into(), &"kubepods".into())
     );
+    let message = status["message"].as_str().expect("text");
+    assert!(
+        message.ends_with("; nearest by runway: kubepods, 12s (96.0MiB left)"),
+        "{message}"
+    );
     assert_eq!(said(Style::Json, |logger| logger.live(&seen)), "");
 }
 

@@ -70,9 +70,22 @@ pub(crate) const fn why_not(why: WhyNot) -> &'static str {
     }
 }
 
-/// The reason as half a sentence.
-pub(crate) const fn reason_sentence(reason: RefusalReason) -> &'static str {
+/// The reason as half a sentence. A rule that asks for no culprit (a preset, `victims: priority`) refuses for the same reasons
+/// without one.
+pub(crate) const fn reason_sentence(reason: RefusalReason, has_culprit: bool) -> &'static str {
     match reason {
+        RefusalReason::NothingToKill if !has_culprit => {
+            "no culprit is known, and no pod that might be chosen instead"
+        }
+        RefusalReason::Protected(_) if !has_culprit => {
+            "no culprit is known, and who was chosen may not be touched"
+        }
+        RefusalReason::Spared(_) if !has_culprit => {
+            "no culprit is known, and the pod that was chosen may not be touched"
+        }
+        RefusalReason::Impossible if !has_culprit => {
+            "no culprit is known, and the figures of who was chosen cannot be true"
+        }
         RefusalReason::NoCulprit => "nobody explains enough of the growth",
         RefusalReason::Protected(_) => "the culprit may not be touched",
         RefusalReason::NothingToKill => "the culprit has no process left; its memory outlives it",
@@ -124,6 +137,21 @@ pub(crate) fn runway(runway: forestall_decide::Runway) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A rule that asks for no culprit has none to speak of.
+    #[test]
+    fn a_culprit_that_is_not_there_is_not_named() {
+        let reasons = [
+            RefusalReason::NothingToKill,
+            RefusalReason::Protected(Protection::NodeAgent),
+            RefusalReason::Spared(WhyNot::Critical),
+            RefusalReason::Impossible,
+        ];
+        for reason in reasons {
+            assert!(reason_sentence(reason, true).starts_with("the culprit"));
+            assert!(reason_sentence(reason, false).starts_with("no culprit is known"));
+        }
+    }
 
     /// /proc/meminfo of a public post, in kB: MemTotal 8124016, MemFree 346844, Cached 1690344.
     #[test]

@@ -255,6 +255,11 @@ fn encode_counters(out: &mut Page<'_, '_>, board: &Board) -> fmt::Result {
     out.counter("forestall_troubles", "Things the guard tried in vain", |series| {
         series.count(&NO_LABELS, board.troubles())
     })?;
+    out.gauge(
+        "forestall_recording",
+        "1 while the flight recorder keeps what the guard sees; 0: off, or it cannot (then it is degraded)",
+        |series| series.int(&NO_LABELS, i64::from(board.is_recording())),
+    )?;
     out.gauge("forestall_degraded", "What the agent cannot do here", |series| {
         for degraded in board.degraded() {
             series.int(&[("what", escape::text(&degraded.what))], 1)?;

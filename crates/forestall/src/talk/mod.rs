@@ -79,6 +79,8 @@ pub(crate) struct TalkSetup {
     pub(crate) kubelet_news: Option<KubeletNews>,
     /// What acting needs.
     pub(crate) ground: Ground,
+    /// Why processes cannot all be placed among the cgroups.
+    pub(crate) unplaced: Option<&'static str>,
     /// Who acts instead.
     pub(crate) holder: Option<Holder>,
     /// The priority (nice value) this thread is meant to have.
@@ -308,7 +310,12 @@ impl Talker {
 
     /// The guard runs from the first moment on: everything it needs was opened before this thread was started.
     fn tell_ready(&mut self) {
-        self.setup.logger.say(Level::Info, "ready", "guarding");
+        let message = if self.setup.logger.is_live() {
+            "guarding; each second the machine's own walls and then those that move, each by runway, then by what is left"
+        } else {
+            "guarding"
+        };
+        self.setup.logger.say(Level::Info, "ready", message);
         if let Some(notifier) = &self.setup.notifier {
             notifier.ready();
         }

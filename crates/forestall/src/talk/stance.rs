@@ -60,7 +60,7 @@ impl Talker {
         setup.holder = holder;
         setup
             .board
-            .set_degraded(agent::degraded(&rungs, &setup.ground, holder));
+            .set_degraded(agent::degraded(&rungs, &setup.ground, holder, setup.unplaced));
         true
     }
 

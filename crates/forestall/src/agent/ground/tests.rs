@@ -83,6 +83,22 @@ fn v1_is_reclaimed_from_by_force_where_that_was_asked_for() {
 }
 
 #[test]
+fn whoever_cannot_be_placed_is_missed() {
+    let (root, _) = machine(&[]);
+    let ground = ground(root.path(), None, false);
+    let missed = |unplaced| {
+        let degraded = crate::agent::degraded(&[], &ground, None, unplaced);
+        degraded.into_iter().find(|degraded| degraded.what == "cgroups")
+    };
+    assert_eq!(missed(None), None);
+    let missed = missed(Some("mount the host's /sys/fs/cgroup"));
+    assert_eq!(
+        missed.map(|missed| missed.why),
+        Some("mount the host's /sys/fs/cgroup".to_owned())
+    );
+}
+
+#[test]
 fn a_journal_is_missed_where_it_cannot_be_made_and_not_while_it_is_not_needed() {
     let (root, group) = machine(&["memory.high"]);
     std::fs::write(root.path().join("var"), "no directory").expect("a file");

@@ -19,7 +19,7 @@ use forestall_trace::{Encoder, Origin};
 use self::ring::{Ring, Segment, Syncer};
 use super::clock::now;
 use super::place::SensorNames;
-use super::shared::{Herald, Names, Trouble};
+use super::shared::{Herald, Names, Recording, Trouble};
 
 /// The recordings' place in the agent's own directory.
 const DIRECTORY: &str = "trace";
@@ -27,6 +27,8 @@ const DIRECTORY: &str = "trace";
 const STACK_BYTES: usize = 256 << 10;
 /// A crash of the machine costs at most this much, beside what the disk itself loses.
 const SYNC_SPACING: Span = Span::secs(5);
+/// What it costs not to record.
+pub(super) const NOT_RECORDING: &str = "not recording, so no decision can be replayed";
 /// After a failed write the next segment is not tried before this.
 const RETRY_SPACING: Span = Span::secs(60);
 
@@ -179,12 +181,15 @@ impl Writer {
         self.out.clear();
         self.segment = Some(opened?);
         self.not_before = None;
+        self.herald.recording(Recording::On);
         Ok(())
     }
 
     fn fail(&mut self, at: Moment, error: &std::io::Error) {
         self.segment = None;
         self.not_before = Some(at + RETRY_SPACING);
+        let why = format!("{NOT_RECORDING}: {error}; it is tried again every minute");
+        self.herald.recording(Recording::Failed(why));
         self.herald.trouble(
             at,
             Trouble {

@@ -3,7 +3,8 @@ use std::time::SystemTime;
 use forestall_decide::{Moment, Span};
 use tempfile::TempDir;
 
-use super::ring::Ring;
+use super::ring::{Ring, Syncer};
+use super::{Encoder, Origin, Policy, Writer};
 
 const HOUR: Span = Span::secs(3600);
 const MIB: u64 = 1 << 20;
@@ -75,4 +76,37 @@ fn numbers_go_on_after_a_restart_and_two_never_record_to_the_same_place() {
         names(&directory),
         ["lock", "trace-0000000000.ftr", "trace-0000000001.ftr"]
     );
+}
+
+#[test]
+fn a_disk_that_fails_is_degraded_until_it_takes_a_segment_again() {
+    let directory = TempDir::new().expect("a directory");
+    let place = directory.path().join("here");
+    let ends = super::super::shared::open().expect("an eventfd");
+    let mut writer = Writer {
+        encoder: Encoder::new(Origin::default(), Policy::default()),
+        ring: Ring::open(&place, HOUR, 16 * MIB).expect("a ring"),
+        segment: None,
+        syncer: Syncer::start().expect("a thread"),
+        out: Vec::new(),
+        not_before: None,
+        sync_at: None,
+        herald: ends.herald,
+    };
+    writer.open_segment(Moment(1)).expect("a segment");
+    assert!(ends.board.is_recording());
+    std::fs::remove_dir_all(&place).expect("it was there");
+    let error = writer.open_segment(Moment(2)).expect_err("nowhere to write");
+    writer.fail(Moment(2), &error);
+    assert!(!ends.board.is_recording());
+    let degraded = ends.board.degraded();
+    assert!(
+        degraded
+            .iter()
+            .any(|it| it.what == "recorder" && it.why.contains("No such file")),
+        "{degraded:?}"
+    );
+    std::fs::create_dir(&place).expect("made again");
+    writer.open_segment(Moment(3)).expect("a segment");
+    assert!(ends.board.is_recording() && ends.board.degraded().is_empty());
 }

@@ -39,6 +39,18 @@ impl Degraded {
     }
 }
 
+/// What the flight recorder does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Recording {
+    /// Nothing, by choice.
+    #[default]
+    Off,
+    /// It records.
+    On,
+    /// It should and cannot, for this reason.
+    Failed(String),
+}
+
 /// How the guard is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
@@ -109,6 +121,7 @@ pub(crate) struct Board {
     cgroups_followed: AtomicU64,
     cgroups_left_out: AtomicU64,
     degraded: Mutex<Vec<Degraded>>,
+    recording: Mutex<Recording>,
     snapshot: Mutex<Snapshot>,
 }
 
@@ -153,6 +166,7 @@ impl Board {
             cgroups_followed: AtomicU64::new(0),
             cgroups_left_out: AtomicU64::new(0),
             degraded: Mutex::new(Vec::new()),
+            recording: Mutex::default(),
             snapshot: Mutex::new(Snapshot::new()),
         }
     }
@@ -333,7 +347,21 @@ impl Board {
 
     /// What the agent cannot do here.
     pub(crate) fn degraded(&self) -> Vec<Degraded> {
-        lock(&self.degraded).clone()
+        let mut degraded = lock(&self.degraded).clone();
+        if let Recording::Failed(why) = &*lock(&self.recording) {
+            degraded.push(Degraded::new("recorder", why.as_str()));
+        }
+        degraded
+    }
+
+    /// Notes what the recorder does. Not for the guard: it allocates.
+    pub(crate) fn set_recording(&self, recording: Recording) {
+        *lock(&self.recording) = recording;
+    }
+
+    /// Whether what the guard sees is being recorded.
+    pub(crate) fn is_recording(&self) -> bool {
+        *lock(&self.recording) == Recording::On
     }
 
     /// Has the guard looked when it said it would?

@@ -5,7 +5,7 @@ use std::sync::mpsc::SyncSender;
 
 use forestall_decide::{Mode, Moment};
 
-use super::board::Board;
+use super::board::{Board, Recording};
 use super::event::{Bell, Event, EventKind, Name, Trouble};
 
 /// Tells troubles, without waiting.
@@ -24,6 +24,11 @@ impl Herald {
             bell,
             mode: Mode::default(),
         }
+    }
+
+    /// The recorder goes on, or cannot.
+    pub(crate) fn recording(&self, recording: Recording) {
+        self.board.set_recording(recording);
     }
 
     /// Something did not work, and everybody goes on.

@@ -1,0 +1,68 @@
+//! What an agent cannot do is told as a warning, in `/readyz` and in the metrics, and what it can do at its start.
+
+use serde_json::{Value, json};
+
+use crate::PLENTY_KIB;
+use crate::machine::{Agent, Machine, get, series};
+
+const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+/// A line that has to be a warning which says this.
+fn warns(line: &Value, said: &str) {
+    assert_eq!(line["level"], "warn", "{line}");
+    let message = line["message"].as_str().expect("a message");
+    assert!(message.contains(said), "{said}: {message}");
+}
+
+#[test]
+fn a_recorder_that_cannot_record_is_a_warning_and_a_metric() {
+    let machine = Machine::new(PLENTY_KIB);
+    let mut agent = Agent::start(machine.command(&LISTEN));
+    warns(
+        &agent.wait_for("recorder"),
+        "/var/lib/forestall does not exist; make it",
+    );
+    let address = agent.address();
+    agent.wait_for("ready");
+    let metrics = get(address, "/metrics");
+    assert!(series(&metrics, "forestall_recording").abs() < 0.5);
+    assert!(series(&metrics, "forestall_degraded{what=\"recorder\"}") > 0.5);
+    assert!(
+        get(address, "/readyz").contains("degraded: recorder: not recording, so no decision can be replayed"),
+        "{}",
+        get(address, "/readyz")
+    );
+    agent.stop();
+    // One that records, and one that was told not to, miss nothing.
+    let place = machine.path("recordings");
+    let records = ["--record", place.to_str().expect("a path of letters")];
+    machine.write("off.yaml", "recorder: {enabled: false}\n");
+    let off = machine.path("off.yaml");
+    let is_off = ["--config", off.to_str().expect("a path of letters")];
+    for (flags, recording) in [(records, 1.0), (is_off, 0.0)] {
+        let mut agent = Agent::start(machine.command(&[&LISTEN[..], &flags].concat()));
+        let address = agent.address();
+        agent.wait_for("ready");
+        let metrics = get(address, "/metrics");
+        assert!((series(&metrics, "forestall_recording") - recording).abs() < 0.5);
+        assert!(!metrics.contains("forestall_degraded{what=\"recorder\"}"));
+        assert!(!get(address, "/readyz").contains("recorder"));
+        agent.stop();
+    }
+}
+
+#[test]
+fn the_rungs_that_are_on_are_said_at_start() {
+    let machine = Machine::new(PLENTY_KIB);
+    let gist = ["--preset", "gist", "--listen", "none"];
+    // Without the file the rung is on and cannot be used; it is not off.
+    let start = Agent::start(machine.command(&gist)).wait_for("start");
+    assert_eq!(start["rungs"], json!([]));
+    assert_eq!(start["degraded"][0]["rung"], "sysrq", "{start}");
+    assert!(!start.to_string().contains("sysrq is off"), "{start}");
+    assert!(!start.to_string().contains("rung sysrq is off"), "{start}");
+    machine.write("proc/sysrq-trigger", "");
+    let start = Agent::start(machine.command(&gist)).wait_for("start");
+    assert_eq!(start["rungs"], json!(["sysrq"]));
+    assert_eq!(start["degraded"], json!([]), "{start}");
+}
