@@ -3,7 +3,7 @@
 //!
 //! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near; the step halves when more than a
 //! quarter of what was gained within ten seconds was taken and read again, and the cgroup is left alone for five minutes at more
-//! than half, unless the kubelet is about to evict and its tasks do not feel it; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
+//! than half, unless it is the kubelet that would evict and its tasks do not feel it; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
 //!
 //! What is gained is counted as the wall's keeper counts it. Against a kubelet wall that is the working set, which falls by
 //! far more than is freed when reclaim deactivates pages; there the steps begin small, since a small one may do it all.
@@ -24,8 +24,8 @@ const STEP_MIN: Bytes = Bytes(1 << 20);
 const STEP_FIRST: Bytes = Bytes::mebi(2);
 /// A reclaim whose deadline is nearer than this does not wait for its processor budget.
 const DEADLINE_NEAR: Span = Span::secs(1);
-/// Stall is not judged before this much time has passed: a single wait at the start would decide.
-const STALL_LOOK_MIN: Span = Span::millis(20);
+/// Stall is not judged before this much time has passed: a single wait for the disk at the start would decide.
+const STALL_LOOK_MIN: Span = Span::millis(100);
 /// Less than this share of what was asked for is no effect.
 const EFFECT_SHARE: u64 = 16;
 
@@ -81,6 +81,8 @@ pub(crate) struct Reclaim {
     started_at: Moment,
     deadline: Moment,
     stall_at_start: Option<u64>,
+    /// How far the wall was when it was ordered.
+    distance: Bytes,
     /// The working set before the next step, where it is what counts.
     working_set: Option<Bytes>,
     ended: Option<Next>,
@@ -95,6 +97,7 @@ impl Reclaim {
             asked: action.bytes,
             freed: Bytes::ZERO,
             step: if by_working_set { STEP_FIRST } else { STEP_MAX },
+            distance: action.evidence.reading.distance,
             working_set: by_working_set.then_some(view.working_set),
             started_at: now,
             deadline: now + action.deadline,
@@ -121,16 +124,16 @@ impl Reclaim {
         if self.stalls(now, view) {
             return self.finish(Some(ReclaimEnd::Stall));
         }
-        let near = self.deadline.since(now) <= DEADLINE_NEAR;
         // When the kubelet is about to evict, what counts is whether the cgroup's own tasks feel it: an eviction takes all of its cache
         // and ends them besides. Nor is it in vain, for what comes back makes the kernel deactivate at the next step.
-        let before_eviction = near && self.working_set.is_some();
+        let before_eviction = self.working_set.is_some();
         let step_max = match book.judge(self.group, now, view.refaulted, view.stall_some_micros) {
             Verdict::LeaveAlone { hurts: false } if before_eviction => Bytes(STEP_MAX.0 / 2),
             Verdict::LeaveAlone { .. } => return self.finish(Some(ReclaimEnd::Refaults)),
             Verdict::Halve => Bytes(STEP_MAX.0 / 2),
             Verdict::Go => STEP_MAX,
         };
+        let near = self.deadline.since(now) <= DEADLINE_NEAR || self.half_the_way_is_gone(view);
         if let Some(wait) = book.cpu.wait(now, view.cpu).filter(|_| !near) {
             let until_near = Span(self.deadline.since(now).0.saturating_sub(DEADLINE_NEAR.0));
             return Next::Wait(wait.min(until_near));
@@ -194,6 +197,12 @@ impl Reclaim {
             self.step = Bytes(self.step.0.saturating_mul(2)).min(STEP_MAX);
         }
         gained
+    }
+
+    /// The deadline was reckoned from a growth that included what an earlier reclaim took away: what grew since tells better.
+    fn half_the_way_is_gone(&self, view: View) -> bool {
+        self.working_set
+            .is_some_and(|before| view.working_set - before > Bytes(self.distance.0 / 2))
     }
 
     fn stalls(&self, now: Moment, view: View) -> bool {

@@ -16,8 +16,9 @@ use crate::units::{Bytes, Span};
 /// How long before the kubelet's threshold its working set is lowered. As late as can be, because reclaim deactivates pages
 /// only once they outnumber the inactive ones: before that it drops cold cache and changes nothing that the kubelet sees.
 const KUBELET_AHEAD: Span = Span::secs(1);
-/// One order at the most, in permille of the wall; the act thread cuts it into steps of 16 MiB.
-const ORDER_PERMILLE: u64 = 100;
+/// One order at the most, in permille of the wall; the act thread cuts it into steps of 16 MiB. A reader that takes 150 MiB/s
+/// has used up a tenth of a small node within half a second, and was asked again at every look.
+const ORDER_PERMILLE: u64 = 250;
 
 /// A reclaim that is due: from whom, how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -244,26 +244,14 @@ fn before_an_eviction_a_rest_is_broken_while_nobody_waits_for_memory() {
         };
         Reclaim::new(&order, GROUP, at(millis), view).next(at(millis), view, &mut book)
     };
-    let within = |millis, mut order: Action| {
-        order.deadline = Span::millis(millis);
-        order
-    };
     let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
     let first = Next::Step(Bytes::mebi(2));
-    // Ten seconds from the deadline the rest holds, within its last second it does not.
-    assert_eq!(judged(within(10_000, against_the_kubelet(400)), 0, 5000), alone);
-    assert_eq!(judged(within(1000, against_the_kubelet(400)), 0, 5000), first);
+    assert_eq!(judged(against_the_kubelet(400), 0, 5000), first);
     // Two seconds after it began, 200 ms are a tenth.
-    assert_eq!(
-        judged(within(1000, against_the_kubelet(400)), 200_000, 5000),
-        first
-    );
-    assert_eq!(
-        judged(within(1000, against_the_kubelet(400)), 200_001, 5000),
-        alone
-    );
+    assert_eq!(judged(against_the_kubelet(400), 200_000, 5000), first);
+    assert_eq!(judged(against_the_kubelet(400), 200_001, 5000), alone);
     // At the machine's wall the kernel itself takes what can be read again: there a rest is a rest.
-    assert_eq!(judged(within(1000, order(400)), 0, 5000), alone);
+    assert_eq!(judged(order(400), 0, 5000), alone);
 }
 
 #[test]
@@ -297,6 +285,24 @@ fn one_per_cent_of_a_core_is_all_unless_the_deadline_is_near() {
         reclaim.next(at(59_000), used(900), &mut book),
         Next::Step(STEP_MAX)
     );
+}
+
+#[test]
+fn the_budget_is_not_waited_for_when_half_the_way_to_an_eviction_is_gone() {
+    let mut book = Book::new(10);
+    let mut action = against_the_kubelet(400);
+    action.evidence.reading.distance = Bytes::mebi(100);
+    let mut reclaim = Reclaim::new(&action, GROUP, at(0), calm());
+    let grown = |mebi: u64, cpu_millis: u64| View {
+        working_set: Bytes::mebi(900 + mebi),
+        cpu: Span::millis(cpu_millis),
+        ..calm()
+    };
+    let first = Next::Step(Bytes::mebi(2));
+    assert_eq!(reclaim.next(at(0), grown(0, 0), &mut book), first);
+    let wait = Next::Wait(Span::millis(800));
+    assert_eq!(reclaim.next(at(200), grown(50, 200), &mut book), wait);
+    assert_eq!(reclaim.next(at(200), grown(51, 200), &mut book), first);
 }
 
 #[test]
