@@ -138,7 +138,7 @@ impl KubeletNews {
             && (found.process.is_some() || !found.places.is_empty());
         if !is_known {
             let why = "what this node's kubelet runs with is not known: kubeletEvictionHard is assumed; make its files readable \
-                       below root, or name its configuration by kubelet.config";
+                       below root, or name its configuration by kubeletConfig";
             lines.push((Level::Warn, why.to_owned()));
             return Self { config: None, lines };
         }

@@ -163,7 +163,7 @@ impl Settings {
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),
             root: check_root(raw.root.as_ref())?,
-            kubelet: raw.kubelet.config.clone().map(inner).unwrap_or_default(),
+            kubelet: KubeletFile::check(raw.kubelet_config.as_deref())?,
             recorder: Recorder::check(&raw.recorder)?,
             record: None,
         })

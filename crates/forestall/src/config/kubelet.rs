@@ -1,9 +1,11 @@
 //! Where the agent learns what the node's kubelet runs with.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The value of `kubelet.config`.
+use super::Invalid;
+
+/// The value of `kubeletConfig`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum KubeletFile {
     /// From the flags and files of the kubelet that runs, or from the usual places.
@@ -25,15 +27,20 @@ impl fmt::Display for KubeletFile {
     }
 }
 
-/// Reads `auto`, `none` or a path, which has a slash in it.
-pub(crate) fn parse_kubelet_file(text: &str) -> Result<KubeletFile, String> {
-    match text {
-        "auto" => Ok(KubeletFile::Auto),
-        "none" => Ok(KubeletFile::Off),
-        path if path.contains('/') => Ok(KubeletFile::At(PathBuf::from(path))),
-        other => Err(format!(
-            "{other:?} is no path of a file; write /var/lib/kubelet/config.yaml, ./config.yaml, auto or none"
-        )),
+impl KubeletFile {
+    /// Tells `auto` and `none` from a path, which has a slash in it.
+    pub(super) fn check(typed: Option<&Path>) -> Result<Self, Invalid> {
+        let Some(path) = typed else {
+            return Ok(Self::Auto);
+        };
+        match path.to_str() {
+            Some("auto") => Ok(Self::Auto),
+            Some("none") => Ok(Self::Off),
+            Some(word) if !word.contains('/') => Err(Invalid::new(format!(
+                "kubeletConfig: {word:?} is no path of a file; write /var/lib/kubelet/config.yaml, ./config.yaml, auto or none"
+            ))),
+            _ => Ok(Self::At(path.to_owned())),
+        }
     }
 }
 
@@ -43,13 +50,16 @@ mod tests {
 
     #[test]
     fn a_path_is_told_from_a_word() {
+        let check = |text: &str| KubeletFile::check(Some(Path::new(text)));
         for text in ["auto", "none", "/var/lib/kubelet/config.yaml", "./auto"] {
-            assert_eq!(
-                parse_kubelet_file(text).map(|file| file.to_string()),
-                Ok(text.to_owned())
+            assert_eq!(check(text).map(|file| file.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!(KubeletFile::check(None), Ok(KubeletFile::Auto));
+        for word in ["off", ""] {
+            let refused = check(word).map_err(|wrong| wrong.to_string());
+            assert!(
+                refused.is_err_and(|why| why.starts_with("kubeletConfig: ") && why.contains("auto or none"))
             );
         }
-        assert!(parse_kubelet_file("off").is_err_and(|why| why.contains("auto or none")));
-        assert!(parse_kubelet_file("").is_err());
     }
 }

@@ -1,16 +1,13 @@
 //! The configuration file as typed. Every field is optional, unknown ones are refused, and values are read by the same
 //! parsers as the flags, so that an error points at its line and column.
 
-use std::fmt;
-use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use forestall_decide::{self as decide, Bytes, Span};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer};
 
 use super::choice::{Mode, Preset, Rung, Victims};
-use super::kubelet::{KubeletFile, parse_kubelet_file};
 use super::listen::{Listen, parse_listen};
 use super::percent::parse_percent;
 use super::quantity::{parse_size, parse_time};
@@ -32,9 +29,8 @@ pub(crate) struct Raw {
     pub(super) rungs: RawRungs,
     pub(super) culprit_share_percent: Option<Typed<Percent>>,
     pub(super) kubelet_eviction_hard: Option<Typed<Bytes>>,
+    pub(super) kubelet_config: Option<PathBuf>,
     pub(super) force_empty: Option<Switch>,
-    #[serde(default)]
-    pub(super) kubelet: RawKubelet,
     #[serde(default)]
     pub(super) timing: RawTiming,
     #[serde(default)]
@@ -74,13 +70,6 @@ impl RawRungs {
             .into_iter()
             .filter_map(|(rung, asked)| Some((rung, asked?.is_on())))
     }
-}
-
-/// The node's kubelet.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct RawKubelet {
-    pub(super) config: Option<Typed<KubeletFile>>,
 }
 
 /// How often to look, how long to wait.
@@ -129,60 +118,39 @@ pub(super) struct Typed<T>(pub(super) T);
 
 /// Read from the text of one scalar.
 pub(super) trait FromText: Sized {
-    /// What is expected, for the message about a list or a map in its place.
-    const EXPECTED: &'static str;
     /// Reads it; the error says what to write.
     fn from_text(text: &str) -> Result<Self, String>;
 }
 
 impl FromText for Bytes {
-    const EXPECTED: &'static str = "a size such as 350Mi";
     fn from_text(text: &str) -> Result<Self, String> {
         parse_size(text)
     }
 }
 
 impl FromText for Span {
-    const EXPECTED: &'static str = "a time such as 2s";
     fn from_text(text: &str) -> Result<Self, String> {
         parse_time(text)
     }
 }
 
 impl FromText for Percent {
-    const EXPECTED: &'static str = "a percentage such as 85";
     fn from_text(text: &str) -> Result<Self, String> {
         parse_percent(text).map(Self)
     }
 }
 
 impl FromText for Listen {
-    const EXPECTED: &'static str = "an address such as 127.0.0.1:9090, or none";
     fn from_text(text: &str) -> Result<Self, String> {
         parse_listen(text)
     }
 }
 
-impl FromText for KubeletFile {
-    const EXPECTED: &'static str = "a path of a file, auto or none";
-    fn from_text(text: &str) -> Result<Self, String> {
-        parse_kubelet_file(text)
-    }
-}
-
 impl<'de, T: FromText> Deserialize<'de> for Typed<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Text<T>(PhantomData<T>);
-        impl<T: FromText> Visitor<'_> for Text<T> {
-            type Value = Typed<T>;
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str(T::EXPECTED)
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                T::from_text(text).map(Typed).map_err(E::custom)
-            }
-        }
-        from.deserialize_str(Text(PhantomData))
+        // One reader of texts for all of them: the binary has to stay small.
+        let text = String::deserialize(from)?;
+        T::from_text(&text).map(Typed).map_err(de::Error::custom)
     }
 }
 

@@ -112,17 +112,16 @@ fn fields(settings: &Settings) -> Vec<Field> {
         "",
         "kubeletEvictionHard",
         write_size(policy.kubelet_eviction_hard),
-        "The kubelet's hard eviction threshold memory.available, where kubelet.config does not tell what it is.",
+        "The kubelet's hard eviction threshold memory.available, where kubeletConfig does not tell what it is.",
     );
-
-    add("", "forceEmpty", policy_word(settings.force_empty), FORCE_EMPTY);
-
     add(
-        "kubelet",
-        "config",
+        "",
+        "kubeletConfig",
         quoted(&settings.kubelet.to_string()),
         KUBELET,
     );
+
+    add("", "forceEmpty", policy_word(settings.force_empty), FORCE_EMPTY);
 
     for rung in Rung::ALL {
         add(

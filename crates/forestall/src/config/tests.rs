@@ -100,8 +100,6 @@ fn errors_name_line_and_column_and_what_to_write() {
         ("mode: shadow\nmood: enforce\n", "2:1: ", "mood"),
         ("timing:\n  interval: 5\n", "2:13: ", "2s or 1m"),
         ("timing:\n  tickFar: 5s\n", "2:3: ", "tickFar"),
-        ("kubelet:\n  config: yes\n", "2:11: ", "auto or none"),
-        ("kubelet: {file: /a}\n", "1:11: ", "file"),
         ("mode: destroy\n", "1:7: ", "destroy"),
         ("gist: {minAvailable: 12Mb}\n", "1:22: ", "350Mi"),
         ("warStoryA:\n  usedPercent: 185\n", "2:16: ", "between 0 and 100"),

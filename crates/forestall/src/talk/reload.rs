@@ -30,7 +30,7 @@ impl Talker {
             ("root", fresh.root != old.root),
             ("require", fresh.require != old.require),
             ("forceEmpty", fresh.force_empty != old.force_empty),
-            ("kubelet", fresh.kubelet != old.kubelet),
+            ("kubeletConfig", fresh.kubelet != old.kubelet),
             ("recorder", fresh.recorder != old.recorder),
         ] {
             if changed {

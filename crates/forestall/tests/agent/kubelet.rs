@@ -171,7 +171,7 @@ fn a_named_file_is_taken_and_a_contradiction_is_told() {
     machine.write(
         "agent.yaml",
         &format!(
-            "kubeletEvictionHard: 750Mi\nkubelet: {{config: {:?}}}\n",
+            "kubeletEvictionHard: 750Mi\nkubeletConfig: {:?}\n",
             named.display().to_string()
         ),
     );

@@ -165,7 +165,7 @@ fn what_cannot_be_known_is_said_and_nothing_is_assumed_of_it() {
     let mut watch = machine.watch(&KubeletFile::Auto);
     let why = said(watch.look(true));
     assert!(
-        why.contains("k/config.yaml is not there") && why.contains("kubelet.config"),
+        why.contains("k/config.yaml is not there") && why.contains("kubeletConfig"),
         "{why}"
     );
     assert!(watch.look(true).is_none(), "it is said once");

@@ -311,11 +311,10 @@ fn below(root: &Path, path: &str) -> PathBuf {
 /// it where that one's name stands (Go's `filepath.WalkDir`, which does not follow links to directories).
 fn find_drop_ins(dir: &Path, depth_max: u32, paths: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(dir).into_iter().flatten();
-    let mut entries: Vec<_> = entries.filter_map(Result::ok).collect();
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let mut within: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    within.sort();
+    for path in within {
+        let is_dir = path.symlink_metadata().is_ok_and(|about| about.is_dir());
         if is_dir && depth_max > 0 {
             find_drop_ins(&path, depth_max - 1, paths);
         } else if !is_dir && path.extension().is_some_and(|extension| extension == "conf") {
