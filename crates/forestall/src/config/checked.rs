@@ -13,7 +13,6 @@ use super::kubelet::KubeletFile;
 use super::listen::Listen;
 use super::quantity::{write_size, write_time};
 use super::raw::{Percent, Raw, RawRecorder, Typed};
-use super::switch::Switch;
 
 /// Everything `agent` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +61,7 @@ impl Default for Recorder {
 impl Recorder {
     fn check(raw: &RawRecorder) -> Result<Self, Invalid> {
         let mut recorder = Self::default();
-        take(&mut recorder.on, raw.enabled.map(Switch::is_on));
+        take(&mut recorder.on, raw.enabled);
         take(&mut recorder.keep, raw.keep.map(inner));
         take(&mut recorder.size_max, raw.size_max.map(inner));
         if recorder.size_max < Bytes::mebi(1) {
@@ -158,8 +157,8 @@ impl Settings {
         }
         Ok(Self {
             policy,
-            beside: raw.beside.is_some_and(Switch::is_on),
-            force_empty: raw.force_empty.is_some_and(Switch::is_on),
+            beside: raw.beside.unwrap_or(false),
+            force_empty: raw.force_empty.unwrap_or(false),
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),
             root: check_root(raw.root.as_ref())?,

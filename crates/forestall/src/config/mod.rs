@@ -107,8 +107,12 @@ fn parse(text: &str) -> Result<Raw, Invalid> {
     };
     let raw: Raw =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| Invalid(say_where(&error)))?;
-    let wrong = raw.switches().find_map(switch::Switch::wrong);
-    wrong.map_or(Ok(raw), |wrong| Err(Invalid(wrong)))
+    match switch::find_quoted(text) {
+        Some((line, column)) => Err(Invalid(format!(
+            "{line}:{column}: this is no boolean; write true or false, without quotes"
+        ))),
+        None => Ok(raw),
+    }
 }
 
 /// What is wrong with a YAML text, on one line; it starts with `LINE:COLUMN: ` or a space, to stand behind the file's name.

@@ -11,7 +11,6 @@ use super::choice::{Mode, Preset, Rung, Victims};
 use super::listen::{Listen, parse_listen};
 use super::percent::parse_percent;
 use super::quantity::{parse_size, parse_time};
-use super::switch::Switch;
 use crate::agent::AgentArgs;
 
 /// The file.
@@ -21,7 +20,7 @@ pub(crate) struct Raw {
     pub(super) mode: Option<Mode>,
     pub(super) preset: Option<Preset>,
     pub(super) victims: Option<Victims>,
-    pub(super) beside: Option<Switch>,
+    pub(super) beside: Option<bool>,
     pub(super) require: Option<Vec<Rung>>,
     pub(super) listen: Option<Typed<Listen>>,
     pub(super) root: Option<PathBuf>,
@@ -30,7 +29,7 @@ pub(crate) struct Raw {
     pub(super) culprit_share_percent: Option<Typed<Percent>>,
     pub(super) kubelet_eviction_hard: Option<Typed<Bytes>>,
     pub(super) kubelet_config: Option<PathBuf>,
-    pub(super) force_empty: Option<Switch>,
+    pub(super) force_empty: Option<bool>,
     #[serde(default)]
     pub(super) timing: RawTiming,
     #[serde(default)]
@@ -45,13 +44,13 @@ pub(crate) struct Raw {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawRungs {
-    pub(super) reclaim: Option<Switch>,
-    pub(super) brake: Option<Switch>,
-    pub(super) warn: Option<Switch>,
-    pub(super) grow: Option<Switch>,
-    pub(super) evict: Option<Switch>,
-    pub(super) kill: Option<Switch>,
-    pub(super) sysrq: Option<Switch>,
+    pub(super) reclaim: Option<bool>,
+    pub(super) brake: Option<bool>,
+    pub(super) warn: Option<bool>,
+    pub(super) grow: Option<bool>,
+    pub(super) evict: Option<bool>,
+    pub(super) kill: Option<bool>,
+    pub(super) sysrq: Option<bool>,
 }
 
 impl RawRungs {
@@ -66,9 +65,7 @@ impl RawRungs {
             (decide::Rung::Kill, self.kill),
             (decide::Rung::Sysrq, self.sysrq),
         ];
-        typed
-            .into_iter()
-            .filter_map(|(rung, asked)| Some((rung, asked?.is_on())))
+        typed.into_iter().filter_map(|(rung, asked)| Some((rung, asked?)))
     }
 }
 
@@ -88,7 +85,7 @@ pub(crate) struct RawTiming {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawRecorder {
-    pub(super) enabled: Option<Switch>,
+    pub(super) enabled: Option<bool>,
     pub(super) keep: Option<Typed<Span>>,
     pub(super) size_max: Option<Typed<Bytes>>,
 }
@@ -155,30 +152,12 @@ impl<'de, T: FromText> Deserialize<'de> for Typed<T> {
 }
 
 impl Raw {
-    /// Each switch that was typed.
-    pub(super) fn switches(&self) -> impl Iterator<Item = Switch> {
-        let rungs = &self.rungs;
-        let typed = [
-            self.beside,
-            self.force_empty,
-            rungs.reclaim,
-            rungs.brake,
-            rungs.warn,
-            rungs.grow,
-            rungs.evict,
-            rungs.kill,
-            rungs.sysrq,
-            self.recorder.enabled,
-        ];
-        typed.into_iter().flatten()
-    }
-
     /// Lays the flags over the file.
     pub(super) fn override_by(&mut self, args: &AgentArgs) {
         set(&mut self.mode, args.mode);
         set(&mut self.preset, args.preset);
         set(&mut self.victims, args.victims);
-        set(&mut self.beside, args.beside.then_some(Switch::ON));
+        set(&mut self.beside, args.beside.then_some(true));
         set(&mut self.root, args.root.clone());
         set(&mut self.listen, args.listen.map(Typed));
         set(&mut self.timing.interval, args.interval.map(Typed));

@@ -1,97 +1,54 @@
-//! What is on or off. A text in quotes is no boolean, whatever it says: a template that quotes what it fills in would otherwise
-//! decide whether `"no"` is on.
+//! Switches in quotes. A text is no boolean, whatever it says: a template that quotes what it fills in would otherwise decide
+//! whether `"no"` is on. The parser reads `"true"` as a boolean, so that the text is looked through once it is known to be sound.
+//! No setting is meant to be the text `true` or `false`.
 
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
-
-/// A switch as typed. One that is no boolean is read, too, because the parser knows no place for an error of a type of ours.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Switch {
-    on: Option<bool>,
-    line: u64,
-    column: u64,
+/// Line and column of the first `"true"` or `"false"`.
+pub(super) fn find_quoted(text: &str) -> Option<(usize, usize)> {
+    let mut lines = text.lines().enumerate();
+    lines.find_map(|(number, line)| Some((number + 1, find_in(line)? + 1)))
 }
 
-impl Switch {
-    /// As a flag has it.
-    pub(super) const ON: Self = Self {
-        on: Some(true),
-        line: 0,
-        column: 0,
-    };
-
-    /// Whether it is on.
-    pub(super) fn is_on(self) -> bool {
-        self.on == Some(true)
+fn find_in(line: &str) -> Option<usize> {
+    let mut letters = line.chars().enumerate();
+    let mut before = ' ';
+    while let Some((at, letter)) = letters.next() {
+        let begins = before.is_whitespace() || matches!(before, '[' | '{' | ',' | ':');
+        match letter {
+            '#' if before.is_whitespace() => return None,
+            '"' | '\'' if begins => {
+                let quoted: String = letters
+                    .by_ref()
+                    .map(|(_, next)| next)
+                    .take_while(|next| *next != letter)
+                    .collect();
+                let word = quoted.trim();
+                if word.eq_ignore_ascii_case("true") || word.eq_ignore_ascii_case("false") {
+                    return Some(at);
+                }
+            }
+            _ => {}
+        }
+        before = letter;
     }
-
-    /// What is wrong with it; starts with `LINE:COLUMN: `.
-    pub(super) fn wrong(self) -> Option<String> {
-        let Self { on, line, column } = self;
-        on.is_none()
-            .then(|| format!("{line}:{column}: this is no boolean; write true or false, without quotes"))
-    }
+    None
 }
 
-impl<'de> Deserialize<'de> for Switch {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let read = Spanned::<Word>::deserialize(from)?;
-        Ok(Self {
-            on: read.value.0,
-            line: read.referenced.line(),
-            column: read.referenced.column(),
-        })
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Anything; the boolean, if it is one.
-struct Word(Option<bool>);
-
-impl<'de> Deserialize<'de> for Word {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Anything).map(Self)
-    }
-}
-
-struct Anything;
-
-impl<'de> Visitor<'de> for Anything {
-    type Value = Option<bool>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a boolean, true or false")
-    }
-
-    fn visit_bool<E: de::Error>(self, on: bool) -> Result<Self::Value, E> {
-        Ok(Some(on))
-    }
-
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
+    #[test]
+    fn a_quoted_boolean_is_found_and_a_text_that_holds_one_is_none() {
+        assert_eq!(find_quoted("mode: shadow\nbeside: \"true\"\n"), Some((2, 9)));
+        assert_eq!(find_quoted("rungs: {kill: 'False'}"), Some((1, 15)));
+        assert_eq!(find_quoted("beside: &a \"true\""), Some((1, 12)));
+        for sound in [
+            "beside: true # not \"true\"",
+            "root: \"/a 'true' b\"",
+            "root: \"/true\"",
+            "# 'false'",
+        ] {
+            assert_eq!(find_quoted(sound), None, "{sound}");
+        }
     }
 }
