@@ -3,11 +3,11 @@
 use crate::alarm::Alarms;
 use crate::culprit::find_culprit;
 use crate::decision::{
-    Action, AlarmEvent, Decision, Evidence, Ignored, PassedOver, Refusal, RefusalReason, WallKind,
+    Action, AlarmEvent, Decision, Evidence, Ignored, PassedOver, Refusal, RefusalReason, Target, WallKind,
     WallReading,
 };
 use crate::effect::Effects;
-use crate::flight::Flights;
+use crate::flight::{Flight, Flights};
 use crate::foresight::{Foresight, Known};
 use crate::history::{History, Wall};
 use crate::input::{GroupKind, Input, Outcome, OutcomeKind, Sample};
@@ -201,23 +201,38 @@ impl Engine {
             took: if is_timed { outcome.took } else { Span(0) },
             ..*outcome
         };
-        if let Some(flight) = self.flights.land(now, outcome, &self.policy)
-            && outcome.kind == OutcomeKind::Done
-        {
-            // The pod's own time is known beforehand and no part of what has to be learnt.
-            let overhead = Span(outcome.took.0.saturating_sub(flight.grace.0));
-            if is_timed {
-                self.effects.note(flight.rung, overhead);
-            }
-            if flight.rung.ends_somebody() {
+        if let Some(flight) = self.flights.land(now, outcome, &self.policy) {
+            if self.breaks_growth(&flight, outcome.kind) {
                 self.history.restart_growth();
             }
-            if let (Rung::Kill, Some(pod)) = (flight.rung, flight.pod) {
-                self.repeats.note(now, pod, flight.evidence);
+            if outcome.kind == OutcomeKind::Done {
+                // The pod's own time is known beforehand and no part of what has to be learnt.
+                let overhead = Span(outcome.took.0.saturating_sub(flight.grace.0));
+                if is_timed {
+                    self.effects.note(flight.rung, overhead);
+                }
+                if let (Rung::Kill, Some(pod)) = (flight.rung, flight.pod) {
+                    self.repeats.note(now, pod, flight.evidence);
+                }
             }
         }
         if outcome.kind != OutcomeKind::Progress {
             self.wake_in = self.policy.tick_near;
+        }
+    }
+
+    /// Growth before this says nothing of growth after it: somebody has ended, or stands still by our doing, or no longer
+    /// does. So a brake neither leads to a kill of its target for what it did before, nor, once lifted, to anybody else's for
+    /// what others did meanwhile (rule 3).
+    fn breaks_growth(&self, flight: &Flight, kind: OutcomeKind) -> bool {
+        match (flight.rung, kind) {
+            (Rung::Brake, OutcomeKind::Progress) => true,
+            (Rung::Brake, OutcomeKind::Done) => match flight.target {
+                Target::Group(id) => self.history.roster.place(id).is_some(),
+                Target::Process(_) | Target::Node => false,
+            },
+            (rung, OutcomeKind::Done) => rung.ends_somebody(),
+            _ => false,
         }
     }
 

@@ -17,6 +17,8 @@ const REFUSED: Span = Span::secs(300);
 const BLOCKED: Span = Span::secs(10);
 /// A pod is warned once; then it is given this long to do something about it.
 const WARNED: Span = Span::secs(600);
+/// A brake is on, or known to have failed, within this.
+const BRAKES_WITHIN: Span = Span::secs(1);
 /// In shadow the same action is not announced again before this: nothing it would have changed has changed.
 const SHADOW_REPEAT: Span = Span::secs(60);
 
@@ -37,15 +39,24 @@ pub(crate) struct Flight {
     judged_at: Moment,
     /// Set when it is over: nothing new of this rung at this wall (or target) before then.
     quiet_until: Option<Moment>,
-    /// The API server refused it.
-    blocked: bool,
-    /// It did what it should; nothing more is to be told of it.
-    is_done: bool,
+    /// What has been heard of it last; once it is done, nothing more is to be told of it.
+    heard: Option<OutcomeKind>,
 }
 
 impl Flight {
     fn is_over(&self, now: Moment) -> bool {
         self.quiet_until.is_some() || now > self.judged_at
+    }
+
+    fn hear(&mut self, kind: OutcomeKind) {
+        if self.heard != Some(OutcomeKind::Done) {
+            self.heard = Some(kind);
+        }
+    }
+
+    /// The API server refused it.
+    fn is_blocked(&self) -> bool {
+        self.heard == Some(OutcomeKind::Blocked)
     }
 }
 
@@ -86,8 +97,7 @@ impl Flights {
             launched_at: now,
             judged_at: now + action.deadline,
             quiet_until: shadow.then(|| now + SHADOW_REPEAT),
-            blocked: false,
-            is_done: false,
+            heard: None,
         });
     }
 
@@ -102,11 +112,11 @@ impl Flights {
     /// and told so.
     pub(crate) fn launch_of(&self, outcome: &Outcome) -> Option<Moment> {
         let flight = self.list.iter().find(|flight| flight.id == outcome.action)?;
-        let told_again = flight.is_done && outcome.kind == OutcomeKind::Done;
+        let told_again = flight.heard == Some(OutcomeKind::Done) && outcome.kind == OutcomeKind::Done;
         (flight.rung == outcome.rung && !told_again).then_some(flight.launched_at)
     }
 
-    /// Takes an outcome. Answers with the flight that is over by it.
+    /// Takes an outcome. Answers with the flight that it is of.
     pub(crate) fn land(&mut self, now: Moment, outcome: &Outcome, policy: &Policy) -> Option<Flight> {
         let flight = self.list.iter_mut().find(|flight| flight.id == outcome.action)?;
         if outcome.kind == OutcomeKind::Progress {
@@ -114,7 +124,8 @@ impl Flights {
             if flight.rung == Rung::Kill {
                 self.answer = self.answer.max(outcome.took).min(Span::secs(1));
             }
-            return None;
+            flight.hear(outcome.kind);
+            return Some(*flight);
         }
         let quiet = match (flight.rung, outcome.kind) {
             (Rung::Reclaim, OutcomeKind::Done) => Span(0),
@@ -130,8 +141,7 @@ impl Flights {
             (_, OutcomeKind::Vetoed | OutcomeKind::Failed(_)) => Span::secs(10),
         };
         flight.quiet_until = Some(now + quiet);
-        flight.blocked = outcome.kind == OutcomeKind::Blocked;
-        flight.is_done |= outcome.kind == OutcomeKind::Done;
+        flight.hear(outcome.kind);
         Some(*flight)
     }
 
@@ -166,10 +176,20 @@ impl Flights {
             .any(|flight| eases(flight.rung) && flight.target == target && !flight.is_over(now))
     }
 
+    /// Brakes that were ordered a moment ago and of which nothing has been heard yet.
+    pub(crate) fn brakes_to_come(&self, now: Moment) -> impl Iterator<Item = &Flight> {
+        self.in_the_air(now).filter(move |flight| {
+            flight.rung == Rung::Brake
+                && flight.heard.is_none()
+                && now.since(flight.launched_at) <= BRAKES_WITHIN
+        })
+    }
+
     /// Evictions ordered since then, those that were refused not counted.
     pub(crate) fn evictions_since(&self, then: Moment) -> usize {
-        let ordered =
-            |flight: &&Flight| flight.rung == Rung::Evict && !flight.blocked && flight.launched_at >= then;
+        let ordered = |flight: &&Flight| {
+            flight.rung == Rung::Evict && !flight.is_blocked() && flight.launched_at >= then
+        };
         self.list.iter().filter(ordered).count()
     }
 
@@ -177,14 +197,14 @@ impl Flights {
     pub(crate) fn is_blocked(&self, target: Target) -> bool {
         self.list
             .iter()
-            .any(|flight| flight.rung == Rung::Evict && flight.target == target && flight.blocked)
+            .any(|flight| flight.rung == Rung::Evict && flight.target == target && flight.is_blocked())
     }
 
     /// A kill that has ended within its cooldown, or whose target refused it.
     pub(crate) fn has_just_killed(&self, now: Moment) -> bool {
         self.list
             .iter()
-            .any(|flight| flight.rung.ends_somebody() && flight.is_over(now) && !flight.blocked)
+            .any(|flight| flight.rung.ends_somebody() && flight.is_over(now) && !flight.is_blocked())
     }
 
     /// This target was acted upon by this rung and is still in flight or to be left alone.

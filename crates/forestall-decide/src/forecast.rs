@@ -7,6 +7,12 @@ use crate::window::{Track, WINDOWS};
 
 /// Beyond this a runway is not worth exact slopes: nothing on the ladder takes nearly as long.
 const NEAR: Span = Span::secs(300);
+/// Growth that began no longer ago than this is seen by the last second alone. Looks may be a second apart, so this is two
+/// seconds at the least.
+const YOUNG: Span = Span::secs(3);
+/// Ten seconds confirm a speed of the last second that is no more than so many times their own: a leak that began three
+/// seconds ago, and no jump beside a drift.
+const AGREES_WITHIN: i64 = 8;
 
 /// Growth towards a wall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +38,9 @@ impl Forecast {
 /// Forecasts when `distance` is used up. `noise` is what the counter may be off by (per-CPU batches).
 ///
 /// The fast bound takes the speed of the very last look as it is: outliers of memory that cannot be freed are real.
-/// The middle is the faster of the two short windows' medians, so that a leak which has just begun is not diluted.
+/// The middle is the faster of the two short windows' medians, so that a leak which has just begun is not diluted. Certain is
+/// what the ten seconds show together with the last one or with the minute: a second and a minute without what lies
+/// between are two events.
 pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast {
     let rough = track.speed_rough();
     if Span::to_cover(distance, rough) > NEAR {
@@ -49,34 +57,44 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
             confidence: Confidence::None,
         };
     }
-    let mut middle = [0_i64; WINDOWS.len()];
-    let mut agreeing = 0;
+    let (mut middle, mut rises) = ([0_i64; WINDOWS.len()], [0_i64; WINDOWS.len()]);
     let (mut fast, mut slow) = (0_i64, i64::MAX);
     for (window, width) in WINDOWS.iter().enumerate() {
         let Some(slopes) = track.slopes(window) else {
             continue;
         };
-        let (rise, _) = track.rise(*width);
+        (rises[window], _) = track.rise(*width);
         middle[window] = slopes.middle;
-        if slopes.middle > 0 && rise > i64::try_from(noise.0).unwrap_or(i64::MAX) {
-            agreeing += 1;
-        }
         if window < 2 {
             fast = fast.max(slopes.fast);
         }
         slow = slow.min(slopes.slow);
     }
-    let rate = |slope: i64| BytesPerSecond(u64::try_from(slope).unwrap_or(0));
-    let growth = rate(middle[0].max(middle[1]));
-    let growth_fast = rate(fast).max(growth).max(track.speed_now(noise));
+    let error = i64::try_from(noise.0).unwrap_or(i64::MAX);
+    // A window has its own say where it shows more than what is new in it: else one jump would speak in all of them.
+    let shows = |window: usize, new: i64| middle[window] > 0 && rises[window] - new.max(0) > error;
+    let (young, _) = track.rise(YOUNG);
+    let (second, ten, minute) = (shows(0, 0), shows(1, young), shows(2, rises[1]));
     // Slowing: the last second runs at less than half of the pace of the last ten.
     let slowing = middle[0] < middle[1] / 2;
-    let confidence = match agreeing {
-        0 => Confidence::None,
-        1 => Confidence::Low,
-        _ if slowing => Confidence::Low,
-        _ => Confidence::High,
+    let confidence = if ten && (second || minute) && !slowing {
+        Confidence::High
+    } else if second || ten || minute {
+        Confidence::Low
+    } else {
+        Confidence::None
     };
+    let rate = |slope: i64| BytesPerSecond(u64::try_from(slope).unwrap_or(0));
+    // Two that agree that there is growth, one of them by a hair, do not agree on a speed.
+    let credible = match confidence {
+        Confidence::High => middle[0].min(middle[1].saturating_mul(AGREES_WITHIN)),
+        Confidence::None | Confidence::Low => middle[0],
+    };
+    let growth = rate(credible.max(middle[1]));
+    let growth_fast = rate(fast)
+        .max(rate(middle[0]))
+        .max(growth)
+        .max(track.speed_now(noise));
     // Of nothing known, no growth is certain.
     let growth_slow = if slow == i64::MAX {
         BytesPerSecond(0)
@@ -138,6 +156,42 @@ mod tests {
         let seen = forecast(&track, Bytes::mebi(60), Bytes::mebi(1));
         assert!(seen.runway.p10 <= Span::millis(101), "{seen:?}");
         assert_eq!(seen.runway.p50, Span::FOREVER);
+    }
+
+    #[test]
+    fn a_jump_beside_a_drift_is_no_growth_that_two_windows_agree_on() {
+        // 1 MiB in five seconds, and 30 MiB in the last half second.
+        let drift = |tick: u64| 1000 + tick / 50;
+        let track = fed((1..600)
+            .map(|tick| (tick * 100, drift(tick)))
+            .chain((1..6).map(|tick| (60_000 + tick * 100, drift(600) + tick * 6))));
+        let seen = forecast(&track, Bytes::mebi(60), Bytes::mebi(1));
+        assert!(seen.runway.p10 < Span::secs(2), "{seen:?}");
+        assert!(
+            seen.confidence < Confidence::High || seen.runway.p50 > Span::secs(30),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn growth_of_half_a_minute_ago_does_not_confirm_that_of_the_last_second() {
+        // 10 MiB/s for 30 s, nothing for 20 s, and 10 MiB/s again for 0.8.
+        let track = fed((1..300)
+            .map(|tick| (tick * 100, 100 + tick))
+            .chain((300..500).map(|tick| (tick * 100, 400)))
+            .chain((1..9).map(|tick| (50_000 + tick * 100, 400 + tick))));
+        let seen = forecast(&track, Bytes::mebi(20), Bytes::mebi(1));
+        assert_eq!(seen.confidence, Confidence::Low, "{seen:?}");
+    }
+
+    #[test]
+    fn a_leak_that_began_four_seconds_ago_is_certain_and_as_fast_as_it_is() {
+        let track = fed((1..600)
+            .map(|tick| (tick * 100, 100))
+            .chain((1..41).map(|tick| (60_000 + tick * 100, 100 + tick * 4))));
+        let seen = forecast(&track, Bytes::mebi(160), Bytes::mebi(1));
+        assert_eq!(seen.confidence, Confidence::High);
+        assert_eq!(seen.runway.p50.as_millis(), 4000);
     }
 
     #[test]

@@ -25,7 +25,6 @@ pub(crate) struct Scope {
     stall: Lapse<Stall>,
     /// Only for what the kubelet has a wall at, or may have to end somebody in.
     shared: Option<Box<Shared>>,
-    first_seen: Option<Moment>,
 }
 
 /// What matters only where many share a limit.
@@ -73,7 +72,6 @@ impl Scope {
             filled: Lapse::within(WINDOWS[2]),
             stall: Lapse::within(WINDOWS[0]),
             shared: is_shared.then(|| Box::new(shared())),
-            first_seen: None,
         }
     }
 
@@ -97,8 +95,17 @@ impl Scope {
                 shared.stall.push(now, stall);
             }
         }
-        self.first_seen.get_or_insert(now);
         credible
+    }
+
+    /// It has been seen before.
+    fn is_known(&self) -> bool {
+        self.filled.last().is_some()
+    }
+
+    /// It is about to be seen for the first time, and was not there at this moment: all that it holds came since.
+    fn begins_after(&mut self, look: Moment) {
+        self.filled.push(look, Bytes::ZERO);
     }
 
     /// The kubelet's working set; where the kubelet has no wall, nothing is remembered of it.
@@ -106,19 +113,9 @@ impl Scope {
         self.shared.as_ref().map(|shared| &shared.working_set)
     }
 
-    /// What it filled within the last minute, as seen from something that is known since `since`: all it holds, if
-    /// it came later.
-    pub(crate) fn filled_since(&self, since: Option<Moment>) -> Bytes {
-        if self.first_seen > since {
-            self.unreclaimable.latest()
-        } else {
-            self.filled.ends().map_or(Bytes::ZERO, |(from, to, _)| to - from)
-        }
-    }
-
-    /// When it was first seen.
-    pub(crate) const fn first_seen(&self) -> Option<Moment> {
-        self.first_seen
+    /// What it was filled with within the last minute: all it holds, if it came within that.
+    pub(crate) fn filled(&self) -> Bytes {
+        self.filled.ends().map_or(Bytes::ZERO, |(from, to, _)| to - from)
     }
 
     /// The share of the last second in which some, and in which all, tasks waited for memory; permille.
@@ -196,6 +193,7 @@ impl History {
     /// What is odd about it is said.
     pub(crate) fn push(&mut self, now: Moment, sample: &Sample, ignored: &mut Vec<Ignored>) {
         let node = &sample.node;
+        let looked = self.node.filled.last().map(|(at, _)| at).filter(|at| *at < now);
         self.keeps = false;
         let credible = self
             .node
@@ -209,7 +207,10 @@ impl History {
                 continue;
             };
             if let (Some(scope), Some(kills)) = (self.groups.get_mut(slot), self.oom_kills.get_mut(slot)) {
-                let known = scope.first_seen.is_some();
+                let known = scope.is_known();
+                if let (false, Some(looked)) = (known, looked) {
+                    scope.begins_after(looked);
+                }
                 let credible = scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
                 if !credible || known && group.oom_kills < *kills {
                     ignored.push(Ignored::CounterJumped(Some(group.id)));
@@ -286,7 +287,7 @@ impl History {
         /// little older than the kill.
         const NEAR_PERMILLE: u64 = 750;
         let own = !matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
-        let known = self.group(group.id).filter(|known| known.first_seen.is_some());
+        let known = self.group(group.id).filter(|known| known.is_known());
         let held = known.map(|known| known.unreclaimable.latest());
         own && group
             .limit

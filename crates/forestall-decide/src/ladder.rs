@@ -11,8 +11,7 @@ use crate::engine::Engine;
 use crate::input::{GroupId, GroupKind, Sample};
 use crate::kill::{Due, check_target, is_imminent, judge_kill, kills_at, time_to_effect};
 use crate::member::stands_for_its_group;
-use crate::policy::{Mode, Policy, Victims};
-use crate::preset::lowest_priority;
+use crate::policy::{Mode, Policy};
 use crate::reclaim::judge_reclaim;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
@@ -131,6 +130,11 @@ impl Engine {
         {
             return self.refuse(RefusalReason::KernelKilled, evidence);
         }
+        // The milder rung was taken a moment ago and fits: what it comes to has to be seen.
+        let covered = |flight: &crate::flight::Flight| covers(sample, flight.target, reading.scope);
+        if !imminent && self.flights.brakes_to_come(now).any(covered) {
+            return self.refuse(RefusalReason::Waiting, evidence);
+        }
         if !imminent && self.has_enough_on_its_way(now, sample, &reading) {
             return self.refuse(RefusalReason::OnItsWay, evidence);
         }
@@ -178,13 +182,12 @@ impl Engine {
         if let Some(culprit) = reading.culprit.filter(|_| holds(Rule::CulpritFirst)) {
             return self.spare(sample, &culprit);
         }
-        match self.policy.victims {
-            Victims::Culprit | Victims::Kubelet if self.pods.is_fresh(now) => self
-                .rank_for_kill(sample, reading)
-                .ok_or(RefusalReason::NoCulprit),
-            Victims::Priority => lowest_priority(sample, &self.pods).ok_or(RefusalReason::NothingToKill),
-            Victims::Culprit | Victims::Kubelet => Err(RefusalReason::NoCulprit),
-        }
+        let ranked = if self.pods.is_fresh(now) {
+            self.rank_for_kill(sample, reading)
+        } else {
+            None
+        };
+        ranked.ok_or(RefusalReason::NoCulprit)
     }
 
     /// The culprit, unless it may not be touched. What is known of its pod counts however old it is.

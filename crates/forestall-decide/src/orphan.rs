@@ -6,7 +6,7 @@
 //! an init container say, is part of the node as it is and shields nobody.
 
 use crate::decision::{Culprit, Target};
-use crate::history::History;
+use crate::history::{History, Scope};
 use crate::input::{GroupId, GroupKind, Sample};
 use crate::tree::{children, is_within};
 use crate::units::Bytes;
@@ -25,7 +25,7 @@ pub(crate) fn blame_orphan(
     let Some(grower) = history.group(id) else {
         return culprit;
     };
-    let least = grower.filled_since(history.node.first_seen()).max(noise);
+    let least = grower.filled().max(noise);
     let largest = (0..sample.groups.len())
         .filter(|index| is_within(sample, *index, scope))
         .filter_map(|index| Some((orphaned(sample, history, index)?, index)))
@@ -48,7 +48,7 @@ pub(crate) fn blame_orphan(
 fn orphaned(sample: &Sample, history: &History, index: usize) -> Option<Bytes> {
     let group = sample.groups.get(index)?;
     let own = history.group(group.id)?;
-    let filled = own.filled_since(history.node.first_seen());
+    let filled = own.filled();
     match group.kind {
         GroupKind::Container(_) | GroupKind::Host if group.leaf && !group.populated => Some(filled),
         // A process right in a slice (cgroup v1 allows it) may be the one that holds it.
@@ -56,7 +56,7 @@ fn orphaned(sample: &Sample, history: &History, index: usize) -> Option<Bytes> {
         GroupKind::Pod(_) | GroupKind::Host => {
             let of_containers = children(sample, index)
                 .filter_map(|child| history.group(child.id))
-                .map(|child| child.filled_since(own.first_seen()))
+                .map(Scope::filled)
                 .sum();
             Some(filled - of_containers)
         }

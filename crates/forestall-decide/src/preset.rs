@@ -48,7 +48,7 @@ pub(crate) fn judge_preset(sample: &Sample, pods: &Pods, policy: &Policy) -> Opt
 
 /// Low priority first: BestEffort before Burstable before Guaranteed, the largest among equals. Whoever is known to be a pod
 /// that may not be touched is no choice, however old the news of it are (rule 5).
-pub(crate) fn lowest_priority(sample: &Sample, pods: &Pods) -> Option<Target> {
+fn lowest_priority(sample: &Sample, pods: &Pods) -> Option<Target> {
     let rank = |kind: GroupKind| match kind {
         GroupKind::Container(Qos::BestEffort) => Some(3),
         GroupKind::Container(Qos::Burstable) => Some(2),

@@ -223,3 +223,47 @@ fn a_heap_that_went_to_swap_is_spared_once_nobody_waits_any_more() {
     let left = world.sample().node.available;
     assert!(left < Bytes::mebi(1024).permille(50), "{left}");
 }
+
+#[test]
+fn a_pod_that_is_first_seen_with_its_memory_does_not_shield_a_leak() {
+    let mut world = World::new(1024, 760);
+    world.container(1, 110).rate = 4 * MIB;
+    let mut engine = enforcing();
+    world.run(&mut engine, Span::secs(10), |_| ());
+    // Its container comes with it, and has filled 400 MiB since the look before.
+    world.container(2, 400);
+    world.run(&mut engine, Span::secs(60), |_| ());
+    assert_eq!((world.kernel_kills, world.killed()), (0, vec![leaker(1)]));
+}
+
+#[test]
+fn where_nobody_explains_it_the_lowest_priority_that_frees_enough_goes_if_the_policy_says_so() {
+    for is_known in [true, false] {
+        // Three that grow alike. What pod 5 holds would end in vain.
+        let mut world = World::new(4096, 2000);
+        for (id, mebi, rate, priority) in [
+            (1, 600, 6, 0),
+            (2, 600, 6, 0),
+            (3, 600, 6, 0),
+            (4, 20, 0, -5),
+            (5, 1, 0, -9),
+        ] {
+            world.container(id, mebi).rate = rate * MIB;
+            if is_known {
+                world.pod(id).priority = priority;
+            }
+        }
+        let policy = Policy {
+            mode: Mode::Enforce,
+            victims: forestall_decide::Victims::Priority,
+            ..Policy::default()
+        };
+        world.run(&mut Engine::new(policy), Span::secs(20), |_| ());
+        let first = is_known.then_some(leaker(4));
+        assert_eq!(
+            world.killed().first().copied(),
+            first,
+            "rule 6 where pods are unknown"
+        );
+    }
+}

@@ -194,22 +194,6 @@ fn where_nobody_explains_most_of_the_growth_nobody_is_killed() {
     );
 }
 
-#[test]
-fn where_nobody_explains_it_the_lowest_priority_goes_if_the_policy_says_so() {
-    let mut world = World::new(512, 400);
-    world.container(1, 50).rate = 8 * MIB;
-    world.container(2, 50).rate = 8 * MIB;
-    world.container(3, 20).qos = forestall_decide::Qos::BestEffort;
-    let victims = forestall_decide::Victims::Priority;
-    let policy = Policy {
-        mode: Mode::Enforce,
-        victims,
-        ..Policy::default()
-    };
-    world.run(&mut Engine::new(policy), Span::secs(20), |_| ());
-    assert_eq!(world.killed().first(), Some(&leaker(3)));
-}
-
 /// Rule 5. The lowest priority and the largest there would be has opted out, is critical, or comes straight back.
 #[test]
 fn whoever_may_not_be_touched_is_not_chosen_by_priority_either() {

@@ -72,11 +72,21 @@ impl Node {
             rule: action.evidence.rule,
             share_permille: reading
                 .culprit
-                .filter(|culprit| culprit.target == action.target)
+                .filter(|culprit| self.is_at(action.target, culprit.target))
                 .map(|culprit| culprit.share_permille),
             leak_is_near,
             pods_known: self.agent_knows_pods(now),
         }
+    }
+
+    /// The target is the culprit itself or, where it is evicted, the culprit's pod.
+    fn is_at(&self, target: Target, culprit: Target) -> bool {
+        let pod = |group| self.find(group).map(|(at, _)| Target::Group(self.pods[at].group));
+        let of_pod = match culprit {
+            Target::Group(group) => pod(group),
+            Target::Process(_) | Target::Node => None,
+        };
+        target == culprit || of_pod == Some(target)
     }
 
     /// The least that is left before the walls at which the kernel kills across pods.

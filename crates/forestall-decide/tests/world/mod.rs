@@ -49,7 +49,19 @@ pub(crate) struct World {
     /// What the API server answers to an eviction.
     pub(crate) eviction_answer: OutcomeKind,
     leaving: Vec<Leaving>,
+    /// A brake stops its target; else nobody has a hand for it and it is never answered.
+    pub(crate) brakes_hold: bool,
+    braked: Vec<Braked>,
     pub(crate) passed_over: Vec<PassedOver>,
+}
+
+/// A container that stands still under a brake.
+struct Braked {
+    id: GroupId,
+    rate: u64,
+    action: ActionId,
+    until: Moment,
+    is_told: bool,
 }
 
 /// An evicted pod on its way out.
@@ -86,6 +98,8 @@ impl World {
             told_at: None,
             eviction_answer: OutcomeKind::Done,
             leaving: Vec::new(),
+            brakes_hold: false,
+            braked: Vec::new(),
             passed_over: Vec::new(),
         }
     }
@@ -247,6 +261,7 @@ impl World {
             self.grow(wake);
             self.finish_kills(engine);
             self.finish_evictions(engine);
+            self.finish_brakes(engine);
             if self.is_over_a_wall() {
                 self.kernel_kills += 1;
             }
@@ -273,12 +288,52 @@ impl World {
                 }
             }
             (Rung::Evict, Target::Group(pod)) => self.evict(action, pod),
+            (Rung::Brake, Target::Group(id)) if self.brakes_hold => self.brake(action, id),
             (Rung::Kill, Target::Process(_)) => {
                 self.host_rate = 0;
                 self.host_anon = 0;
             }
             _ => {}
         }
+    }
+
+    fn brake(&mut self, action: &Action, id: GroupId) {
+        for container in self.containers.iter_mut().filter(|container| container.id == id) {
+            self.braked.push(Braked {
+                id,
+                rate: core::mem::take(&mut container.rate),
+                action: action.id,
+                until: self.now + action.grace,
+                is_told: false,
+            });
+        }
+    }
+
+    /// Says of each brake that it is on, and when it is lifted.
+    fn finish_brakes(&mut self, engine: &mut Engine) {
+        let now = self.now;
+        for braked in &mut self.braked {
+            let kind = if now >= braked.until {
+                for container in self.containers.iter_mut().filter(|one| one.id == braked.id) {
+                    container.rate = braked.rate;
+                }
+                OutcomeKind::Done
+            } else if braked.is_told {
+                continue;
+            } else {
+                OutcomeKind::Progress
+            };
+            braked.is_told = true;
+            let outcome = Outcome {
+                action: braked.action,
+                rung: Rung::Brake,
+                kind,
+                freed: Bytes::ZERO,
+                took: Span(0),
+            };
+            engine.step(now, Input::Outcome(&outcome));
+        }
+        self.braked.retain(|braked| now < braked.until);
     }
 
     fn evict(&mut self, action: &Action, pod: GroupId) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use forestall_decide::{Bytes, GroupId, Mode, Moment, Rung, Span, WallKind};
+use forestall_decide::{ActionId, Bytes, GroupId, Mode, Moment, OutcomeKind, Rung, Span, WallKind};
 
 use super::Checker;
 use super::kill::{aimed, harmful, name, on, ordered, sound};
@@ -89,7 +89,9 @@ impl Checker for OnItsWay {
         // The public preset that calls the kernel's own killer waits for nobody, and is not judged.
         let (truth, _) = (order.truth?, order.target.as_ref()?);
         let enough = truth.left + order.coming >= truth.size.permille(ROOM_PERMILLE);
-        let waits = order.pods_known && order.coming > Bytes::ZERO && order.rule != "one-look";
+        // Whoever was killed twice goes for that and for no wall, whatever is on its way there.
+        let for_wall = !matches!(order.rule, "one-look" | "killed-twice");
+        let waits = order.pods_known && order.coming > Bytes::ZERO && for_wall;
         (waits && enough).then(|| {
             format!(
                 "{} of {} with {} on its way and {} left",
@@ -133,22 +135,35 @@ impl Checker for KernelsVictim {
     }
 }
 
-/// Kills by node and pod.
+/// Kills by node and pod: those that did it, and those that are on their way, since a victim may end by another's hand before.
 #[derive(Default)]
-pub(super) struct SecondKill(BTreeMap<(u32, GroupId), Vec<Moment>>);
+pub(super) struct SecondKill {
+    done: BTreeMap<(u32, GroupId), Vec<Moment>>,
+    ordered: BTreeMap<(u32, ActionId), GroupId>,
+}
 
 impl Checker for SecondKill {
     fn see(&mut self, event: &Event) -> Option<String> {
-        if let What::Fault { .. } = event.what {
-            self.0.retain(|(node, _), _| *node != event.node);
+        match &event.what {
+            What::Fault { .. } => {
+                self.done.retain(|(node, _), _| *node != event.node);
+                self.ordered.retain(|(node, _), _| *node != event.node);
+            }
+            What::Landed { id, kind, .. } if *kind != OutcomeKind::Progress => {
+                let pod = self.ordered.remove(&(event.node, *id));
+                if let (Some(pod), OutcomeKind::Done) = (pod, kind) {
+                    self.done.entry((event.node, pod)).or_default().push(event.at);
+                }
+            }
+            _ => {}
         }
         // In shadow nobody was killed.
         let order = harmful(event).filter(|order| order.rung == Rung::Kill && order.mode == Mode::Enforce)?;
         let aim = order.target.as_ref()?;
-        let kills = self.0.entry((event.node, aim.pod)).or_default();
+        self.ordered.insert((event.node, order.id), aim.pod);
+        let kills = self.done.entry((event.node, aim.pod)).or_default();
         kills.retain(|at| event.at.since(*at) <= TOGETHER);
         let second = kills.iter().rev().nth(1).and(kills.last()).copied();
-        kills.push(event.at);
         let late = second.is_some_and(|at| event.at.since(at) > FOLLOWS);
         (late && order.pods_known && aim.leaving == Leaving::Free)
             .then(|| format!("a third kill of {}, which could have been evicted", name(order)))
@@ -199,12 +214,23 @@ pub(super) fn killed_after_the_kernel() -> Vec<Event> {
 pub(super) fn killed_three_times() -> Vec<Event> {
     let order = |secs, id| {
         let mut order: Order = sound();
-        order.id = forestall_decide::ActionId(id);
+        order.id = ActionId(id);
         order.pods_known = true;
         if let Some(aim) = &mut order.target {
             aim.leaving = Leaving::Free;
         }
         on(secs, What::Ordered(order))
     };
-    (1..=3).map(|nth| order(nth * 30, nth)).collect()
+    let landed = |secs, id| {
+        let landed = What::Landed {
+            id: ActionId(id),
+            rung: Rung::Kill,
+            kind: OutcomeKind::Done,
+            freed: Bytes::mebi(700),
+        };
+        on(secs, landed)
+    };
+    (1..=3)
+        .flat_map(|nth| [order(nth * 30, nth), landed(nth * 30 + 1, nth)])
+        .collect()
 }

@@ -34,6 +34,9 @@ impl Seen {
                 }
             }
             What::Landed { rung, kind, .. } if !harms(*rung) || *kind == OutcomeKind::Progress => {}
+            // An API server that is away, a slow victim or a kubelet that sleeps keeps nobody from seeing memory.
+            What::Fault { name, .. } if !matches!(*name, "agent-restart" | "samples-lost" | "clock-jump") => {
+            }
             What::KernelKilled { .. } | What::Fault { .. } | What::Landed { .. } => {
                 self.0.retain(|(node, _), _| *node != event.node);
             }

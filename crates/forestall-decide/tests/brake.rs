@@ -1,0 +1,59 @@
+//! A brake never leads to a kill by itself: what was seen before it, and before it was lifted, is no growth after it.
+
+mod world;
+
+use forestall_decide::{Engine, GroupId, Mode, Policy, Rung, Rungs, Span, Target};
+use world::{MIB, World};
+
+fn container(id: u64) -> Target {
+    Target::Group(GroupId(id))
+}
+
+fn engine() -> Engine {
+    Engine::new(Policy {
+        mode: Mode::Enforce,
+        rungs: Rungs::of(&[Rung::Brake, Rung::Kill]),
+        ..Policy::default()
+    })
+}
+
+/// `kubepods` of 12,000 MiB of which `left` are left to two still containers and one that may leak.
+fn braked(left: u64) -> World {
+    let mut world = World::new(16_384, 12_000);
+    world.container(1, 5_000);
+    world.container(2, 500);
+    world.container(3, 6_500 - left);
+    for id in 1..=3 {
+        world.pod(id);
+    }
+    world.brakes_hold = true;
+    world
+}
+
+#[test]
+fn who_has_just_been_braked_is_not_killed_for_its_growth_before() {
+    // It begins so near the wall that brake and kill are due at the same look.
+    let mut world = braked(174);
+    let mut engine = engine();
+    world.run(&mut engine, Span::secs(30), |_| ());
+    world.of(2).rate = 25 * MIB;
+    world.run(&mut engine, Span::secs(30), |_| ());
+    let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
+    assert_eq!((rungs, world.kernel_kills), (vec![Rung::Brake], 0));
+}
+
+#[test]
+fn when_a_brake_is_lifted_nobody_ends_for_what_others_did_meanwhile() {
+    // Three neighbours of whom none explains half go on while the one that leaks stands still. When it is let go, what they
+    // did is not yet reason enough for a kill, and what it does has just begun.
+    let mut world = braked(1_340);
+    for id in 4..=6 {
+        world.container(id, 20).rate = 10 * MIB;
+        world.pod(id);
+    }
+    world.of(2).rate = 40 * MIB;
+    world.run(&mut engine(), Span::secs(36), |_| ());
+    let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
+    assert_eq!(rungs, [Rung::Brake, Rung::Kill]);
+    assert_eq!(world.killed(), [container(2)]);
+}
