@@ -88,11 +88,12 @@ fn dominant(
         if !is_within(sample, index, scope) {
             continue;
         }
-        let Some(track) = history.at(index).map(|found| &found.unreclaimable) else {
+        let Some(found) = history.at(index) else {
             continue;
         };
+        let track = &found.unreclaimable;
         if group.parent.is_none() {
-            explained_at_top = explained_at_top.saturating_add(track.rise(window).0);
+            explained_at_top = explained_at_top.saturating_add(found.risen(window));
         }
         if group.leaf {
             count(Grower {
@@ -160,16 +161,13 @@ fn still_rising(track: &Track, window: Span) -> Bytes {
     if late < even / 4 { Bytes::ZERO } else { Bytes(rise) }
 }
 
+/// What it rose by beyond its children. Who came with its memory explains all of that.
 fn own_rise(sample: &Sample, history: &History, index: usize, window: Span) -> u64 {
-    let rise = |group: &GroupSample| {
-        history
-            .group(group.id)
-            .map_or(0, |found| found.unreclaimable.rise(window).0)
-    };
+    let risen = |group: &GroupSample| history.group(group.id).map_or(0, |found| found.risen(window));
     let Some(group) = sample.groups.get(index) else {
         return 0;
     };
-    let own = children(sample, index).fold(rise(group), |own, child| own.saturating_sub(rise(child)));
+    let own = children(sample, index).fold(risen(group), |own, child| own.saturating_sub(risen(child)));
     u64::try_from(own).unwrap_or(0)
 }
 

@@ -305,7 +305,7 @@ impl Engine {
         );
         if self.policy.preset == Preset::Forestall {
             self.climb(now, sample);
-            let busy = self.flights.endings(now).next().is_some();
+            let busy = self.flights.is_ending(now);
             self.wake_in = next_look(&self.readings, sample, &self.policy, busy);
         } else {
             self.wake_in = self.poll_preset(now, sample);
@@ -429,7 +429,7 @@ impl Engine {
         if !allowed {
             return self.refuse(RefusalReason::RungOff, evidence);
         }
-        if self.flights.endings(now).next().is_some() {
+        if self.flights.is_ending(now) {
             return self.refuse(RefusalReason::Waiting, evidence);
         }
         match wish.target {

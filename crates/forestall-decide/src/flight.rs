@@ -35,6 +35,8 @@ pub(crate) struct Flight {
     pub(crate) evidence: Evidence,
     /// KILL has been asked for: at once, or by an escalation.
     pub(crate) is_final: bool,
+    /// It was announced and not done.
+    is_shadow: bool,
     launched_at: Moment,
     judged_at: Moment,
     /// Set when it is over: nothing new of this rung at this wall (or target) before then.
@@ -93,7 +95,9 @@ impl Flights {
             pod,
             grace: action.grace,
             evidence: action.evidence,
-            is_final: action.grace == Span(0),
+            // What was only announced need not be hurried.
+            is_final: shadow || action.grace == Span(0),
+            is_shadow: shadow,
             launched_at: now,
             judged_at: now + action.deadline,
             quiet_until: shadow.then(|| now + SHADOW_REPEAT),
@@ -163,9 +167,18 @@ impl Flights {
         self.list.iter().filter(move |flight| !flight.is_over(now))
     }
 
-    /// A kill or an eviction that is still on its way.
+    /// A kill or an eviction that is still on its way. What was only announced counts until it would have been judged: in
+    /// shadow, too, there is one ending at a time.
     pub(crate) fn endings(&self, now: Moment) -> impl Iterator<Item = &Flight> {
-        self.in_the_air(now).filter(|flight| flight.rung.ends_somebody())
+        self.list.iter().filter(move |flight| {
+            let is_coming = !flight.is_over(now) || flight.is_shadow && now <= flight.judged_at;
+            is_coming && flight.rung.ends_somebody()
+        })
+    }
+
+    /// An ending of ours is really on its way.
+    pub(crate) fn is_ending(&self, now: Moment) -> bool {
+        self.in_the_air(now).any(|flight| flight.rung.ends_somebody())
     }
 
     /// A brake, a warning or a growth that is still on its way at this target.

@@ -196,12 +196,16 @@ impl Engine {
         if (!is_sure_enough(Rung::Evict, &by_kernel) || cache_will_do) && holds(Rule::CacheFirst) {
             return;
         }
+        // What comes near is what cannot be freed, and not cache that becomes active beside a slow drift.
+        let in_sight = |span: Span| {
+            let comes = by_kernel.growth_fast.over(span) >= reading.distance || !holds(Rule::CacheFirst);
+            reading.runway.p50 <= span && comes
+        };
         let culprit = by_kernel
             .culprit
             .and_then(|culprit| self.pods.owning(sample, culprit.target));
         if let Some(it) = culprit {
-            let takes = it.pod.grace + takes;
-            if reading.runway.p50 > takes.times(2) {
+            if !in_sight((it.pod.grace + takes).times(2)) {
                 return;
             }
             let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet");
@@ -209,7 +213,7 @@ impl Engine {
                 return;
             }
         }
-        if reading.runway.p50 <= takes.times(4) {
+        if in_sight(takes.times(4)) {
             // As much room again as the kubelet keeps for itself.
             let needed = Hard::of(&self.kubelet, &self.policy).node.unwrap_or_default();
             self.evict_first(now, sample, reading, needed, "the-kubelets-choice");

@@ -10,7 +10,7 @@ use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
 use crate::ring::Lapse;
 use crate::roster::Roster;
 use crate::tree::lineage;
-use crate::units::{Bytes, Moment};
+use crate::units::{Bytes, Moment, Span};
 use crate::window::{Track, WINDOWS};
 
 /// A wall: which, and whose limit.
@@ -116,6 +116,14 @@ impl Scope {
     /// What it was filled with within the last minute: all it holds, if it came within that.
     pub(crate) fn filled(&self) -> Bytes {
         self.filled.ends().map_or(Bytes::ZERO, |(from, to, _)| to - from)
+    }
+
+    /// How much it rose in the window: all it holds, if it came within that.
+    pub(crate) fn risen(&self, window: Span) -> i64 {
+        match self.filled.ends() {
+            Some((Bytes::ZERO, held, over)) if over <= window => i64::try_from(held.0).unwrap_or(i64::MAX),
+            _ => self.unreclaimable.rise(window).0,
+        }
     }
 
     /// The share of the last second in which some, and in which all, tasks waited for memory; permille.

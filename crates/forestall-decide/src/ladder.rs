@@ -120,7 +120,7 @@ impl Engine {
         if !self.policy.rungs.has(Rung::Kill) {
             return self.refuse(RefusalReason::RungOff, evidence);
         }
-        if self.escalate(now, imminent, evidence) {
+        if self.escalate(now, sample, imminent, evidence) {
             return;
         }
         if self
@@ -138,7 +138,7 @@ impl Engine {
         if !imminent && self.has_enough_on_its_way(now, sample, &reading) {
             return self.refuse(RefusalReason::OnItsWay, evidence);
         }
-        let target = match self.choose_victim(now, sample, &reading) {
+        let target = match self.choose_victim(now, sample, &reading, imminent) {
             Ok(target) => target,
             Err(reason) => return self.refuse(reason, evidence),
         };
@@ -178,11 +178,14 @@ impl Engine {
         now: Moment,
         sample: &Sample,
         reading: &WallReading,
+        imminent: bool,
     ) -> Result<Target, RefusalReason> {
         if let Some(culprit) = reading.culprit.filter(|_| holds(Rule::CulpritFirst)) {
             return self.spare(sample, &culprit);
         }
-        let ranked = if self.pods.is_fresh(now) {
+        // Where one look is enough to see that somebody has to end, it is not enough to end one who did not grow.
+        let soon = (self.policy.term_grace + self.time_to_effect(sample)).times(2);
+        let ranked = if self.pods.is_fresh(now) && (!imminent || reading.runway.p50 <= soon) {
             self.rank_for_kill(sample, reading)
         } else {
             None
@@ -253,9 +256,9 @@ impl Engine {
             && holds(Rule::OnItsWay)
     }
 
-    /// A kill that still waits after TERM is finished at once when the wall comes too near. True while a kill is in
-    /// flight at this wall and its victim still has to go.
-    fn escalate(&mut self, now: Moment, imminent: bool, evidence: Evidence) -> bool {
+    /// A kill that still waits after TERM is finished at once when the wall comes too near, unless it has become known that
+    /// its victim may not be touched. True while a kill is in flight at this wall and its victim still has to go.
+    fn escalate(&mut self, now: Moment, sample: &Sample, imminent: bool, evidence: Evidence) -> bool {
         let reading = &evidence.reading;
         let waits = |flight: &&crate::flight::Flight| {
             let at = &flight.evidence.reading;
@@ -268,6 +271,10 @@ impl Engine {
         };
         if !imminent {
             return holds(Rule::OneAtATime);
+        }
+        let spared = self.pods.owning(sample, flight.target);
+        if spared.is_some_and(|it| may_touch(&it).is_err()) {
+            return false;
         }
         self.flights.escalate(flight.id);
         self.actions.push(Action {

@@ -4,7 +4,7 @@ mod world;
 
 use forestall_decide::{
     Bytes, Engine, GroupId, Input, Limit, Mode, Moment, Policy, ProcessId, ProcessSample, RefusalReason,
-    Span, Target,
+    Rung, Rungs, Span, Target,
 };
 use world::{MIB, World, enforcing};
 
@@ -266,4 +266,47 @@ fn where_nobody_explains_it_the_lowest_priority_that_frees_enough_goes_if_the_po
             "rule 6 where pods are unknown"
         );
     }
+}
+
+#[test]
+fn memory_that_a_pod_comes_with_is_not_taken_for_growth_above_it() {
+    let mut world = World::new(1024, 760);
+    world.kubepods_limit = Limit::Max;
+    world.container(1, 700).rate = 3 * MIB;
+    let mut engine = enforcing();
+    world.run(&mut engine, Span::secs(15), |_| ());
+    // 745 MiB by now, 20 of the host's and 10 that the kernel keeps: a second and a half are left.
+    world.container(2, 245);
+    world.run(&mut engine, Span::secs(20), |_| ());
+    assert_eq!((world.kernel_kills, world.killed()), (0, vec![leaker(1)]));
+}
+
+#[test]
+fn in_shadow_too_one_ending_is_announced_at_a_time() {
+    // Twelve that grow alike, so that nobody explains it and anybody may be evicted.
+    let mut world = World::new(16_384, 12_000);
+    for id in 31..=42 {
+        world.container(id, 800).rate = 4 * MIB;
+        world.pod(id).grace = Span::secs(1);
+    }
+    let policy = Policy {
+        rungs: Rungs::of(&[Rung::Evict, Rung::Kill]),
+        ..Policy::default()
+    };
+    world.run(&mut Engine::new(policy), Span::secs(600), |_| ());
+    assert_eq!(world.kernel_kills, 1, "nothing was done");
+    let ends: Vec<_> = world
+        .ordered
+        .iter()
+        .filter(|(_, it)| it.rung.ends_somebody())
+        .collect();
+    for (first, next) in ends.iter().zip(ends.iter().skip(1)) {
+        let (waits, took) = (first.1.deadline, next.0.since(first.0));
+        assert!(
+            took > waits || next.1.evidence.rule == "one-look",
+            "{took} {:?}",
+            next.1
+        );
+    }
+    assert!(!ends.is_empty());
 }

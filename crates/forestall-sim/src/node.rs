@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) elsewhere: Elsewhere,
     /// What its agent was told of that.
     pub(crate) told_elsewhere: Elsewhere,
+    /// And of the tokens that are left.
+    pub(crate) told_tokens: Option<u32>,
     /// When its agent took the tokens of the cluster's budget that it still holds.
     pub(crate) tokens_taken: Vec<Moment>,
     /// When it next has to be visited.

@@ -166,7 +166,8 @@ impl Node {
             && policy.rungs.has(Rung::Evict)
             && self.faults.pdb_zero == 0
             && self.faults.api_away == 0
-            && self.tokens_left(now).is_none_or(|left| left > 0);
+            && self.tokens_left(now).is_none_or(|left| left > 0)
+            && self.told_tokens.is_none_or(|told| told > 0);
         Aim {
             victim: self.pod_victim(at, now),
             kind,

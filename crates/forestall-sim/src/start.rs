@@ -87,6 +87,7 @@ pub(crate) fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Op
         told_at: None,
         elsewhere: forestall_decide::Elsewhere::Unknown,
         told_elsewhere: forestall_decide::Elsewhere::Unknown,
+        told_tokens: None,
         tokens_taken: Vec::new(),
         due: Moment(0),
         recorder: None,

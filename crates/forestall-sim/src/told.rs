@@ -54,6 +54,7 @@ impl Node {
             self.fill_pods(&mut pods, now, clock);
             self.told_at = Some(now);
             self.told_elsewhere = self.elsewhere;
+            self.told_tokens = self.tokens_left(now);
         } else {
             pods.cluster.api = false;
         }

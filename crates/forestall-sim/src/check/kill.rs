@@ -176,9 +176,12 @@ impl Checker for OneAtATime {
                 None
             }
             _ => {
-                // In shadow nothing is in flight; and whoever was killed twice goes for that and for no wall.
-                let order = harmful(event)
-                    .filter(|order| order.mode == Mode::Enforce && order.rule != "killed-twice")?;
+                // Whoever was killed twice goes for that and for no wall; and a public preset that only looks on says the same
+                // at every look.
+                let order = harmful(event).filter(|order| order.rule != "killed-twice")?;
+                if order.mode != Mode::Enforce && order.target.is_none() {
+                    return None;
+                }
                 let wall = (order.wall, order.scope);
                 flights.retain(|flight| event.at <= flight.until);
                 let waits = order.rule != "one-look" || order.grace > Span(0);

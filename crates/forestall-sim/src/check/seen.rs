@@ -13,6 +13,8 @@ use crate::event::{Event, What};
 const KEPT: Span = Span::secs(61);
 /// What is left shrank by so much more (permille) than who grows alone can have taken: he was not alone.
 const OTHERS_PERMILLE: u64 = 1250;
+/// So long nobody else may have taken anything.
+const ALONE_FOR: Span = Span::secs(10);
 /// Less than this says nothing.
 const LEAST: Span = Span::secs(5);
 /// The windows in which growth is looked for.
@@ -76,15 +78,14 @@ impl Seen {
 
     /// Whether all that was taken lately may be what somebody took who grows at this rate. With `left` before the wall now.
     pub(super) fn was_alone(&self, event: &Event, wall: WallKind, left: Bytes, rate: u64) -> bool {
-        let took = |ago: Span| {
-            let then = self.left_before(event.node, wall, event.at, ago)?;
-            let own = BytesPerSecond(rate).over(ago);
+        let list = self.list(event.node, wall);
+        let lately = list.iter().filter(|(at, _)| event.at.since(*at) <= ALONE_FOR);
+        // Of every look, the last one among them: a pod that comes with its memory takes it between two of them.
+        lately.copied().all(|(at, then)| {
+            let own = BytesPerSecond(rate).over(event.at.since(at));
             // Counters of a full wall still show a little of it.
-            Some(then - left <= own.permille(OTHERS_PERMILLE) + Bytes::mebi(2))
-        };
-        [1, 2, 5, 10]
-            .into_iter()
-            .all(|secs| took(Span::secs(secs)) != Some(false))
+            then - left <= own.permille(OTHERS_PERMILLE) + Bytes::mebi(2)
+        })
     }
 
     /// What was left so long ago, if that is known.
