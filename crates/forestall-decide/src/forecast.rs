@@ -72,7 +72,8 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
     }
     let error = i64::try_from(noise.0).unwrap_or(i64::MAX);
     // A window has its own say where it shows more than what is new in it: else one jump would speak in all of them.
-    let shows = |window: usize, new: i64| middle[window] > 0 && rises[window] - new.max(0) > error;
+    let shows =
+        |window: usize, new: i64| middle[window] > 0 && rises[window].saturating_sub(new.max(0)) > error;
     let (young, _) = track.rise(YOUNG);
     let (second, ten, minute) = (shows(0, 0), shows(1, young), shows(2, rises[1]));
     // Slowing: the last second runs at less than half of the pace of the last ten.
