@@ -203,7 +203,7 @@ fn provoke(rule: Rule) -> (World, &'static str) {
             filler.containers[0].volume = true;
             filler.containers.push(ContainerSpec::plain("sidecar"));
             (
-                world(KILL, vec![filler, pod("slow", 460, leak(8 << 10))]),
+                world(KILL, vec![filler, pod("slow", 320, leak(20 << 10))]),
                 "smallest",
             )
         }
