@@ -1,17 +1,23 @@
 //! Alarms: raised as soon as both keys hold, resolved with a verdict, never silently dropped.
 //!
-//! The horizon is fixed when the alarm is raised and never moved. An alarm that was acted upon is `Intervened` and never
-//! counted as right; somebody who ended without an alarm is a miss.
+//! An alarm is a claim: this wall will be reached before the runway's slow bound. That horizon is fixed when the alarm is raised
+//! and never moved, and until its end the alarm answers for its wall, however often that is reached. An alarm that was acted
+//! upon is `Intervened` and never counted as right; somebody who ended without an alarm is a miss. What it refuses to do: repeat
+//! a claim that has failed, unless the wall has come nearer since or was calm in between.
 
 use crate::decision::{AlarmEvent, AlarmVerdict, Confidence, WallKind, WallReading};
 use crate::history::Wall;
 use crate::input::GroupId;
+use crate::kubelet::LOOK;
 use crate::rule::{Rule, holds};
-use crate::units::{Moment, Span};
+use crate::units::{Bytes, Moment, Span};
 
 /// A wall further away than this in median time raises no alarm.
 const LEAD_MAX: Span = Span::secs(60);
-/// A verdict takes at least this long, so that a short runway's alarm is not judged by one breath.
+/// Nor does one whose slow bound is further away than this: growth in steps has a median that swings with the last step.
+const HORIZON_MAX: Span = Span::secs(120);
+/// A verdict takes at least this long, so that a short runway's alarm is not judged by one breath. A wall that is as near as this
+/// needs no slow bound.
 const HORIZON_MIN: Span = Span::secs(10);
 
 #[derive(Clone, Copy, Debug)]
@@ -20,20 +26,108 @@ struct Alarm {
     scope: Option<GroupId>,
     raised_at: Moment,
     horizon: Span,
-    intervened: bool,
+    /// What was left when it was raised.
+    distance: Bytes,
+    /// When an action of ours was last under way that helps here.
+    acted_at: Option<Moment>,
+    /// Somebody ended at another wall that shares this one's memory; whether this one would have been reached is not known.
+    relieved: bool,
     /// As its wall was seen last.
     reading: WallReading,
-    /// Set once resolved; the alarm then stays silent until the wall has calmed down.
-    resolved: bool,
+    /// Once there is one, the alarm is down, and answers for its wall until its horizon has passed.
+    verdict: Option<AlarmVerdict>,
 }
 
 impl Alarm {
+    fn new(now: Moment, reading: &WallReading) -> Self {
+        // The kubelet looks every ten seconds, at figures of up to ten seconds ago.
+        let notices = if is_kubelets(reading.wall) {
+            LOOK.times(2)
+        } else {
+            Span(0)
+        };
+        let crossed = if is_met(reading) {
+            Span(0)
+        } else {
+            reading.runway.p90
+        };
+        Self {
+            wall: reading.wall,
+            scope: reading.scope,
+            raised_at: now,
+            horizon: crossed.min(HORIZON_MAX).max(HORIZON_MIN) + notices,
+            distance: reading.distance,
+            acted_at: None,
+            relieved: false,
+            reading: *reading,
+            verdict: None,
+        }
+    }
+
     fn is_at(&self, reading: &WallReading) -> bool {
         (self.wall, self.scope) == (reading.wall, reading.scope)
     }
+
+    fn is_up(&self) -> bool {
+        self.verdict.is_none()
+    }
+
+    /// An ending at its wall was foretold.
+    fn answers(&self, now: Moment) -> bool {
+        let in_time = now.since(self.raised_at) <= self.horizon;
+        self.is_up() || in_time && self.verdict != Some(AlarmVerdict::False)
+    }
+
+    fn event(&self, now: Moment) -> AlarmEvent {
+        AlarmEvent {
+            reading: self.reading,
+            verdict: self.verdict,
+            age: now.since(self.raised_at),
+            horizon: self.horizon,
+        }
+    }
+
+    /// The verdict that is due now.
+    fn judge(&self, now: Moment, reached: bool) -> Option<AlarmVerdict> {
+        let quiet_since = self.acted_at.unwrap_or(self.raised_at);
+        let is_over = now.since(quiet_since) > self.horizon;
+        match (self.acted_at.is_some(), reached) {
+            (false, true) => Some(AlarmVerdict::True),
+            (true, true) if !holds(Rule::HonestScore) => Some(AlarmVerdict::True),
+            (true, true) => Some(AlarmVerdict::Intervened),
+            (true, false) => is_over.then_some(AlarmVerdict::Intervened),
+            (false, false) => (is_over && holds(Rule::Horizon)).then_some(self.failed()),
+        }
+    }
+
+    /// What it was if its wall is never reached.
+    fn failed(&self) -> AlarmVerdict {
+        if self.acted_at.is_some() || self.relieved {
+            AlarmVerdict::Intervened
+        } else {
+            AlarmVerdict::False
+        }
+    }
 }
 
-/// All alarms that are up, or that were resolved while their wall is still near.
+/// Both keys: near by the median and not out of sight by the slow bound, and growth that two windows agree on. Where the
+/// kubelet's threshold is met, its rule is certain and needs no growth.
+fn is_near(reading: &WallReading) -> bool {
+    let runway = reading.runway;
+    let in_sight = runway.p90 <= HORIZON_MAX || runway.p50 <= HORIZON_MIN;
+    let scarce = runway.p50 <= LEAD_MAX && in_sight;
+    scarce && reading.confidence == Confidence::High || is_met(reading)
+}
+
+const fn is_kubelets(wall: WallKind) -> bool {
+    matches!(wall, WallKind::KubeletNode | WallKind::KubeletAllocatable)
+}
+
+fn is_met(reading: &WallReading) -> bool {
+    is_kubelets(reading.wall) && reading.distance == Bytes::ZERO
+}
+
+/// All alarms that are up, or that still answer for their wall, or whose claim has failed and must not be repeated.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Alarms {
     list: Vec<Alarm>,
@@ -50,71 +144,66 @@ impl Alarms {
         readings: &mut [WallReading],
         out: &mut Vec<AlarmEvent>,
     ) {
-        self.note_missed(reached, readings, out);
+        self.note_missed(now, reached, readings, out);
+        let shared = reached.iter().any(|(wall, _)| family(*wall).is_some());
         for reading in readings.iter_mut() {
-            let scarce = reading.runway.p50 <= LEAD_MAX;
-            let confirmed = reading.confidence == Confidence::High;
             let at = self.list.iter().position(|alarm| alarm.is_at(reading));
-            let Some(alarm) = at.and_then(|at| self.list.get_mut(at)) else {
-                if scarce && confirmed {
-                    reading.alarmed = true;
-                    self.raise(now, reading, out);
-                    if let Some(alarm) = self.list.last_mut() {
-                        alarm.intervened = acted(reading.scope);
+            if let Some(at) = at
+                && let Some(alarm) = self.list.get_mut(at)
+            {
+                alarm.reading = *reading;
+                if alarm.is_up() {
+                    if acted(alarm.scope) && alarm.acted_at.is_some() {
+                        alarm.acted_at = Some(now);
+                    }
+                    alarm.relieved |= shared && family(alarm.wall).is_some();
+                    alarm.verdict = alarm.judge(now, reached.contains(&(alarm.wall, alarm.scope)));
+                    if !alarm.is_up() {
+                        alarm.reading.alarmed = true;
+                        out.push(alarm.event(now));
                     }
                 }
-                continue;
-            };
-            let age = now.since(alarm.raised_at);
-            alarm.reading = *reading;
-            if !alarm.resolved {
-                reading.alarmed = true;
-                let reached = reached.contains(&(alarm.wall, alarm.scope));
-                let verdict = match (alarm.intervened, reached) {
-                    (false, true) => Some(AlarmVerdict::True),
-                    (true, true) if !holds(Rule::HonestScore) => Some(AlarmVerdict::True),
-                    (true, true) => Some(AlarmVerdict::Intervened),
-                    (true, false) if acted(alarm.scope) => None,
-                    (true, false) => (!scarce || age > alarm.horizon).then_some(AlarmVerdict::Intervened),
-                    (false, false) => {
-                        (age > alarm.horizon && holds(Rule::Horizon)).then_some(AlarmVerdict::False)
-                    }
-                };
-                if verdict.is_some() {
-                    alarm.resolved = true;
-                    out.push(AlarmEvent {
-                        reading: *reading,
-                        verdict,
-                        age,
-                    });
+                reading.alarmed = alarm.is_up();
+                let must_not_repeat = alarm.verdict == Some(AlarmVerdict::False)
+                    && is_near(reading)
+                    && reading.distance >= alarm.distance;
+                if alarm.answers(now) || must_not_repeat {
+                    continue;
                 }
-            } else if !scarce && let Some(at) = at {
                 self.list.swap_remove(at);
+            }
+            if is_near(reading) {
+                reading.alarmed = true;
+                self.raise(now, reading, out);
+                if let Some(alarm) = self.list.last_mut() {
+                    alarm.acted_at = acted(reading.scope).then_some(now);
+                }
             }
         }
         // A wall that is gone (its cgroup was removed) takes its alarm along, and can no longer be reached.
-        let is_gone = |alarm: &&Alarm| !readings.iter().any(|reading| alarm.is_at(reading));
-        for alarm in self.list.iter().filter(is_gone).filter(|alarm| !alarm.resolved) {
-            let verdict = if alarm.intervened {
-                AlarmVerdict::Intervened
-            } else if reached.contains(&(alarm.wall, alarm.scope)) {
-                AlarmVerdict::True
-            } else {
-                AlarmVerdict::False
-            };
-            out.push(AlarmEvent {
-                reading: alarm.reading,
-                verdict: Some(verdict),
-                age: now.since(alarm.raised_at),
-            });
+        let is_gone = |alarm: &Alarm| !readings.iter().any(|reading| alarm.is_at(reading));
+        for alarm in self
+            .list
+            .iter_mut()
+            .filter(|alarm| is_gone(alarm) && alarm.is_up())
+        {
+            let reached = reached.contains(&(alarm.wall, alarm.scope));
+            alarm.relieved |= shared;
+            alarm.verdict = alarm.judge(now, reached).or(Some(alarm.failed()));
+            out.push(alarm.event(now));
         }
-        self.list
-            .retain(|alarm| readings.iter().any(|reading| alarm.is_at(reading)));
+        self.list.retain(|alarm| !is_gone(alarm));
     }
 
     /// Whoever ended at a wall for which no alarm was up was missed. A kill of the machine's may be the machine's or
     /// `kubepods`' wall, and an eviction either of the kubelet's: an alarm at one of them is enough.
-    fn note_missed(&self, reached: &[Wall], readings: &[WallReading], out: &mut Vec<AlarmEvent>) {
+    fn note_missed(
+        &self,
+        now: Moment,
+        reached: &[Wall],
+        readings: &[WallReading],
+        out: &mut Vec<AlarmEvent>,
+    ) {
         for (index, (wall, scope)) in reached.iter().enumerate() {
             let kin = |other: &(WallKind, Option<GroupId>)| match family(*wall) {
                 Some(_) => family(other.0) == family(*wall),
@@ -123,7 +212,7 @@ impl Alarms {
             let alarmed = self
                 .list
                 .iter()
-                .any(|alarm| kin(&(alarm.wall, alarm.scope)) && !alarm.resolved);
+                .any(|alarm| kin(&(alarm.wall, alarm.scope)) && alarm.answers(now));
             let told = reached.iter().take(index).any(kin);
             let mut of_wall = readings
                 .iter()
@@ -135,6 +224,7 @@ impl Alarms {
                     reading: *reading,
                     verdict: Some(AlarmVerdict::Missed),
                     age: Span(0),
+                    horizon: Span(0),
                 });
             }
         }
@@ -149,31 +239,28 @@ impl Alarms {
         covers: impl Fn(Option<GroupId>) -> bool,
         out: &mut Vec<AlarmEvent>,
     ) {
-        if !self.list.iter().any(|alarm| alarm.is_at(reading)) {
+        if !self
+            .list
+            .iter()
+            .any(|alarm| alarm.is_at(reading) && alarm.is_up())
+        {
+            self.list.retain(|alarm| !alarm.is_at(reading));
             self.raise(now, reading, out);
         }
         for alarm in self.list.iter_mut().filter(|alarm| covers(alarm.scope)) {
-            alarm.intervened = true;
+            alarm.acted_at = Some(now);
         }
     }
 
     fn raise(&mut self, now: Moment, reading: &WallReading, out: &mut Vec<AlarmEvent>) {
-        self.list.push(Alarm {
-            wall: reading.wall,
-            scope: reading.scope,
-            raised_at: now,
-            horizon: reading.runway.p50.min(LEAD_MAX).times(2).max(HORIZON_MIN),
-            intervened: false,
-            reading: *reading,
-            resolved: false,
-        });
+        let alarm = Alarm::new(now, reading);
+        self.list.push(alarm);
         out.push(AlarmEvent {
             reading: WallReading {
                 alarmed: true,
                 ..*reading
             },
-            verdict: None,
-            age: Span(0),
+            ..alarm.event(now)
         });
     }
 }

@@ -254,9 +254,9 @@ pub enum AlarmVerdict {
     True,
     /// The horizon passed and the wall was not reached.
     False,
-    /// We acted; never counted as right.
+    /// We acted, or somebody ended at another wall that shares its memory, and this one was not reached; never counted as right.
     Intervened,
-    /// Somebody was killed or evicted at a wall for which no alarm was up.
+    /// Somebody was killed or evicted at a wall that no alarm spoke of.
     Missed,
 }
 
@@ -269,6 +269,8 @@ pub struct AlarmEvent {
     pub verdict: Option<AlarmVerdict>,
     /// Time since it was raised.
     pub age: Span,
+    /// Its wall was to be reached within this of when it was raised; fixed then. Nothing for a miss.
+    pub horizon: Span,
 }
 
 /// An input, or a part of it, that was not believed.

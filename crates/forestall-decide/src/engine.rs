@@ -9,7 +9,7 @@ use crate::decision::{
 use crate::effect::Effects;
 use crate::flight::{Flight, Flights};
 use crate::foresight::{Foresight, Known};
-use crate::history::{History, Wall};
+use crate::history::{Explained, History, Wall};
 use crate::input::{GroupKind, Input, Outcome, OutcomeKind, Sample};
 use crate::kill::{is_too_large, kills_at};
 use crate::kubelet::KubeletConfig;
@@ -49,7 +49,7 @@ pub struct Engine {
     has_looked: bool,
     kernel_kills: Option<u64>,
     /// Kills that their cgroups told of at the last look and the machine did not yet: its counter is read first.
-    kills_ahead: u64,
+    kills_ahead: Explained,
     kubelet_evictions: u64,
     /// Walls at which somebody ended since the sample before.
     reached: Vec<Wall>,
@@ -85,7 +85,7 @@ impl Engine {
             foresight: Foresight::default(),
             has_looked: false,
             kernel_kills: None,
-            kills_ahead: 0,
+            kills_ahead: Explained::default(),
             kubelet_evictions: 0,
             reached: Vec::new(),
             kernel_killed_at: None,
@@ -348,7 +348,8 @@ impl Engine {
     }
 
     /// A kill by the kernel at a wall of ours counts as one of ours: its victim's memory is on its way. One at a container's
-    /// or pod's own limit is that pod's affair and says nothing of the rest.
+    /// or pod's own limit is that pod's affair and says nothing of the rest. Where that is only likely, the alarms are scored by
+    /// it, and all else is done as after a kill at a wall of ours.
     fn note_kernel_kills(&mut self, now: Moment, sample: &Sample) {
         let explained = self.history.kills_by_own_limit(sample, &mut self.reached);
         let kills = sample.node.oom_kills;
@@ -356,9 +357,12 @@ impl Engine {
             self.ignored.push(Ignored::CounterJumped(None));
         }
         let fresh = self.kernel_kills.map_or(0, |before| kills.saturating_sub(before));
-        let ahead = core::mem::replace(&mut self.kills_ahead, explained.saturating_sub(fresh));
-        if fresh > explained.saturating_add(ahead) {
+        let ahead = core::mem::replace(&mut self.kills_ahead, explained.ahead_of(fresh));
+        let explained = explained.plus(ahead);
+        if fresh > explained.certain {
             self.kernel_killed_at = Some(now);
+        }
+        if fresh > explained.all() {
             self.reached.push((WallKind::Kernel, None));
             let history = &self.history;
             let kubepods = history.roster.kubepods.iter().map(|at| *at as usize);

@@ -14,6 +14,9 @@ const YOUNG: Span = Span::secs(3);
 /// seconds ago, and no jump beside a drift.
 const AGREES_WITHIN: i64 = 8;
 
+/// The slow bound is the slope that one pair in ten falls short of: it takes ten pairs, and so many points have them.
+const VOUCHING_MIN: usize = 5;
+
 /// Growth towards a wall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forecast {
@@ -38,6 +41,7 @@ impl Forecast {
 /// Forecasts when `distance` is used up. `noise` is what the counter may be off by (per-CPU batches).
 ///
 /// The fast bound takes the speed of the very last look as it is: outliers of memory that cannot be freed are real.
+/// The slow bound is the best that any window vouches for: of growth in steps the short windows see the standstill between two.
 /// The middle is the faster of the two short windows' medians, so that a leak which has just begun is not diluted. Certain is
 /// what the ten seconds show together with the last one or with the minute: a second and a minute without what lies
 /// between are two events.
@@ -58,7 +62,7 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
         };
     }
     let (mut middle, mut rises) = ([0_i64; WINDOWS.len()], [0_i64; WINDOWS.len()]);
-    let (mut fast, mut slow) = (0_i64, i64::MAX);
+    let (mut fast, mut slow) = (0_i64, 0_i64);
     for (window, width) in WINDOWS.iter().enumerate() {
         let Some(slopes) = track.slopes(window) else {
             continue;
@@ -68,7 +72,9 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
         if window < 2 {
             fast = fast.max(slopes.fast);
         }
-        slow = slow.min(slopes.slow);
+        if slopes.points >= VOUCHING_MIN {
+            slow = slow.max(slopes.slow);
+        }
     }
     let error = i64::try_from(noise.0).unwrap_or(i64::MAX);
     // A window has its own say where it shows more than what is new in it: else one jump would speak in all of them.
@@ -96,12 +102,7 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
         .max(rate(middle[0]))
         .max(growth)
         .max(track.speed_now(noise));
-    // Of nothing known, no growth is certain.
-    let growth_slow = if slow == i64::MAX {
-        BytesPerSecond(0)
-    } else {
-        rate(slow)
-    };
+    let growth_slow = rate(slow).min(growth);
     Forecast {
         growth_slow,
         growth,

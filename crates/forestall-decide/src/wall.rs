@@ -1,6 +1,6 @@
 //! Where every wall stands: its limit, the distance as its own keeper counts it, and the forecast.
 
-use crate::decision::{WallKind, WallReading};
+use crate::decision::{Runway, WallKind, WallReading};
 use crate::forecast::{Forecast, forecast};
 use crate::history::{History, Scope};
 use crate::input::{GroupId, NodeSample, Sample};
@@ -8,7 +8,7 @@ use crate::keep::kept_below;
 use crate::kubelet::{Growth, KubeletConfig, Signal, allocatable_available, memory_available};
 use crate::policy::Policy;
 use crate::swap::swap_room;
-use crate::units::{Bytes, Limit};
+use crate::units::{Bytes, Limit, Span};
 use crate::window::Track;
 
 /// Pages that one processor may charge before the memcg's counter shows it (`MEMCG_CHARGE_BATCH`, mm/memcontrol.c).
@@ -94,8 +94,16 @@ fn read_kernel(sample: &Sample, history: &History, out: &mut Vec<WallReading>) {
         scope: None,
         limit: node.ordinary(),
         distance: (node.available - kept_below(sample, history, None)) + swap_room(sample, None),
+        beyond: held_back(node),
     };
     out.push(wall.read(&history.node, &history.node.unreclaimable, noise(node)));
+}
+
+/// What `MemAvailable` holds back and the kernel gives out before it kills: the marks above the lowest, and half of the page
+/// cache or a low mark of it (mm/show_mem.c, `si_mem_available`).
+fn held_back(node: &NodeSample) -> Bytes {
+    let cache = Bytes((node.active_file + node.inactive_file).0 / 2);
+    (node.watermark_high - node.watermark_min) + cache.min(node.watermark_high)
 }
 
 /// A cgroup's own limit: reached when what reclaim cannot free fills it.
@@ -119,6 +127,7 @@ fn read_limit(
         scope: Some(group.id),
         limit,
         distance: (limit - (group.current - reclaimable)) + swap_room(sample, Some(at)),
+        beyond: noise(&sample.node),
     };
     out.push(wall.read(scope, &scope.unreclaimable, noise(&sample.node)));
     Some(())
@@ -138,6 +147,7 @@ fn read_kubelet_node(
         scope: None,
         limit: node.total - threshold,
         distance: memory_available(node) - threshold,
+        beyond: noise(node),
     };
     let seen = forecast(history.node.working_set()?, wall.distance, noise(node));
     out.push(wall.reading(&history.node, &seen));
@@ -160,6 +170,7 @@ fn read_kubelet_allocatable(
         scope: Some(group.id),
         limit: limit - threshold,
         distance: allocatable_available(limit, group) - threshold,
+        beyond: noise(&sample.node),
     };
     let seen = forecast(scope.working_set()?, wall.distance, noise(&sample.node));
     out.push(wall.reading(scope, &seen));
@@ -172,6 +183,8 @@ struct Wall {
     scope: Option<GroupId>,
     limit: Bytes,
     distance: Bytes,
+    /// Its keeper may let so much more pass.
+    beyond: Bytes,
 }
 
 impl Wall {
@@ -188,7 +201,10 @@ impl Wall {
             distance: self.distance,
             growth: seen.growth,
             growth_fast: seen.growth_fast,
-            runway: seen.runway,
+            runway: Runway {
+                p90: Span::to_cover(self.distance + self.beyond, seen.growth_slow),
+                ..seen.runway
+            },
             stall_some_permille: some,
             stall_full_permille: full,
             confidence: seen.confidence,

@@ -24,6 +24,8 @@ pub(crate) struct Slopes {
     pub(crate) middle: i64,
     /// One pair in ten is faster.
     pub(crate) fast: i64,
+    /// How many points they are of.
+    pub(crate) points: usize,
 }
 
 /// The history of one counter. What every look touches stands first.
@@ -88,6 +90,14 @@ impl Track {
 
     pub(crate) const fn latest(&self) -> Bytes {
         self.tip.value
+    }
+
+    /// What it will be at the next look if it rises as it did at the last one.
+    pub(crate) fn after_one_more(&self) -> Bytes {
+        let rise = self
+            .before_tip
+            .map_or(Bytes::ZERO, |before| self.tip.value - before.value);
+        self.tip.value + rise
     }
 
     /// How much the counter rose within the last `age` (or since it is known), and over which time that was.
@@ -190,6 +200,7 @@ impl Track {
             slow: slopes[last / 10],
             middle: slopes[last / 2],
             fast: slopes[last - last / 10],
+            points: count,
         })
     }
 }

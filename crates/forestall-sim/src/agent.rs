@@ -200,6 +200,7 @@ impl Node {
                     scope: alarm.reading.scope,
                     verdict: alarm.verdict,
                     age: alarm.age,
+                    horizon: alarm.horizon,
                 },
             );
         }

@@ -173,6 +173,8 @@ pub(crate) struct Pod {
     pub(crate) request: Bytes,
     pub(crate) containers: Vec<Container>,
     pub(crate) terminating: Option<Moment>,
+    /// The kernel's kills of all containers that were ever in it.
+    pub(crate) oom_kills: u64,
     /// It is being evicted, and its controller puts it somewhere else.
     pub(crate) leaves: bool,
     /// The earliest of all that is due in it.

@@ -139,6 +139,7 @@ impl Node {
             spec,
             containers,
             terminating: None,
+            oom_kills: 0,
             leaves: false,
             due: NEVER,
         };

@@ -55,6 +55,8 @@ pub enum What {
         verdict: Option<AlarmVerdict>,
         /// How old it is.
         age: Span,
+        /// From when it was raised to when it no longer speaks of its wall.
+        horizon: Span,
     },
     /// The kernel killed.
     KernelKilled {

@@ -302,6 +302,7 @@ impl Node {
         let victim = self.victim(at, index, now);
         self.kernel.oom_kills += 1;
         self.kernel.pods_oom_kills += u64::from(at != HOST);
+        self.pods[at].oom_kills += 1;
         self.pods[at].containers[index].oom_kills += 1;
         self.note(now, What::KernelKilled { wall, victim, grower });
         self.end_container(at, index, now);

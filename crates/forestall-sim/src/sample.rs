@@ -67,7 +67,7 @@ impl Node {
         let mut above = group(pod.group, Some(0), GroupKind::Pod(pod.qos), &whole, now);
         above.limit = pod.spec.limit;
         above.protection = pod.protection();
-        above.oom_kills = pod.containers.iter().map(|container| container.oom_kills).sum();
+        above.oom_kills = pod.oom_kills;
         above.populated = pod.containers.iter().any(is_there);
         sample.groups.push(above);
         for (index, container) in pod.containers.iter().enumerate() {

@@ -124,6 +124,7 @@ fn host_pod(node: &mut Node, spec: &NodeSpec) -> Pod {
         spec: Arc::new(host),
         containers,
         terminating: None,
+        oom_kills: 0,
         leaves: false,
         due: NEVER,
     }

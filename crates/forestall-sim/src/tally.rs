@@ -48,7 +48,15 @@ pub struct Tally {
     pub leads: Vec<Span>,
     /// How many died on each node that somebody died on.
     pub by_node: BTreeMap<u32, u64>,
-    up: BTreeMap<(u32, WallKind), Moment>,
+    spoken: BTreeMap<(u32, WallKind), Spoken>,
+}
+
+/// What an alarm said of a wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spoken {
+    raised: Moment,
+    /// Once it has come true, it goes on to speak of its wall until then.
+    until: Option<Moment>,
 }
 
 impl Tally {
@@ -59,7 +67,12 @@ impl Tally {
                 "reclaim" => self.reclaims += 1,
                 _ => self.lead(event, order.wall, false),
             },
-            What::Alarm { wall, verdict, .. } => self.alarm(event, *wall, *verdict),
+            What::Alarm {
+                wall,
+                verdict,
+                horizon,
+                ..
+            } => self.alarm(event, *wall, *verdict, *horizon),
             What::KernelKilled { wall, victim, .. } => {
                 *self.kernel_kills.entry(*wall).or_default() += 1;
                 self.death(event, victim.innocent);
@@ -96,17 +109,23 @@ impl Tally {
         }
     }
 
-    fn alarm(&mut self, event: &Event, wall: WallKind, verdict: Option<AlarmVerdict>) {
+    fn alarm(&mut self, event: &Event, wall: WallKind, verdict: Option<AlarmVerdict>, horizon: Span) {
         let key = (event.node, wall);
-        match verdict {
-            None => {
-                self.alarms += 1;
-                self.up.entry(key).or_insert(event.at);
+        if let Some(verdict) = verdict {
+            *self.verdicts.entry(verdict).or_default() += 1;
+        } else {
+            self.alarms += 1;
+        }
+        match (verdict, self.spoken.get_mut(&key)) {
+            (Some(AlarmVerdict::False), _) => {
+                self.spoken.remove(&key);
             }
-            Some(verdict) => {
-                *self.verdicts.entry(verdict).or_default() += 1;
-                self.up.remove(&key);
+            (None, Some(Spoken { until: None, .. })) | (Some(_), None) | (Some(AlarmVerdict::Missed), _) => {}
+            (None, _) => {
+                let (raised, until) = (event.at, None);
+                self.spoken.insert(key, Spoken { raised, until });
             }
+            (Some(_), Some(spoken)) => spoken.until = Some(spoken.raised + horizon),
         }
     }
 
@@ -123,8 +142,9 @@ impl Tally {
         if matches!(wall, WallKind::Pod | WallKind::Container) {
             return;
         }
-        match self.up.get(&(event.node, wall)) {
-            Some(raised) => self.leads.push(event.at.since(*raised)),
+        let speaks = |spoken: &&Spoken| spoken.until.is_none_or(|until| event.at <= until);
+        match self.spoken.get(&(event.node, wall)).filter(speaks) {
+            Some(spoken) => self.leads.push(event.at.since(spoken.raised)),
             None => self.missed += u64::from(unprevented),
         }
     }

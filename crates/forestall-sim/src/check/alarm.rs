@@ -10,7 +10,8 @@ use super::lasting::victim;
 use super::timing::calm_look;
 use crate::event::{Event, What};
 
-/// An alarm's horizon is at most twice its longest lead of a minute; this long after it was raised it has a verdict.
+/// An alarm's horizon is at most two minutes and two looks of the kubelet; this long after it was raised, or after something was
+/// last done against it, it has a verdict.
 const SCORED_BY: Span = Span::secs(180);
 
 type Wall = (u32, WallKind, Option<GroupId>);
@@ -48,6 +49,11 @@ impl Checker for ScoredOnce {
                     }
                     _ => None,
                 }
+            }
+            What::Ordered(_) | What::Landed { .. } => {
+                let alarms = self.0.iter_mut().filter(|((node, ..), _)| *node == event.node);
+                alarms.for_each(|(_, since)| *since = event.at);
+                None
             }
             _ => None,
         }
@@ -104,20 +110,20 @@ impl Checker for HonestScores {
     }
 }
 
-/// Alarms that are up and a kill that had none, by node.
+/// Alarms that are up, or that have come true and speak of their wall until a moment; and a kill that had none, by node.
 #[derive(Default)]
 pub(super) struct Misses {
-    up: BTreeSet<Wall>,
+    spoken: BTreeMap<Wall, Option<Moment>>,
     looked: BTreeSet<u32>,
     unwarned: BTreeMap<u32, (Moment, Option<Moment>)>,
 }
 
 impl Misses {
-    fn is_up(&self, node: u32) -> bool {
+    fn is_foretold(&self, node: u32, at: Moment) -> bool {
         let kernels = |wall: &WallKind| matches!(wall, WallKind::Kernel | WallKind::Kubepods);
-        self.up
-            .iter()
-            .any(|(other, wall, _)| *other == node && kernels(wall))
+        self.spoken.iter().any(|((other, wall, _), until)| {
+            *other == node && kernels(wall) && until.is_none_or(|until| at <= until)
+        })
     }
 }
 
@@ -134,7 +140,7 @@ impl Checker for Misses {
             What::Fault { name, .. } => {
                 // Whoever starts again knows of no alarm, and after any fault only the next look counts.
                 if *name == "agent-restart" {
-                    self.up.retain(|(other, _, _)| *other != node);
+                    self.spoken.retain(|(other, _, _), _| *other != node);
                 }
                 self.looked.remove(&node);
                 self.unwarned.remove(&node);
@@ -147,18 +153,26 @@ impl Checker for Misses {
                 }
             }
             What::Alarm {
-                wall, scope, verdict, ..
+                wall,
+                scope,
+                verdict,
+                age,
+                horizon,
             } => {
                 let key = (node, *wall, *scope);
                 match verdict {
                     None => {
-                        self.up.insert(key);
+                        self.spoken.insert(key, None);
                     }
                     Some(AlarmVerdict::Missed) => {
                         self.unwarned.remove(&node);
                     }
-                    Some(_) => {
-                        self.up.remove(&key);
+                    Some(AlarmVerdict::False) => {
+                        self.spoken.remove(&key);
+                    }
+                    Some(AlarmVerdict::True | AlarmVerdict::Intervened) => {
+                        let left = Span(horizon.0.saturating_sub(age.0));
+                        self.spoken.insert(key, Some(event.at + left));
                     }
                 }
             }
@@ -167,7 +181,7 @@ impl Checker for Misses {
                 wall: WallKind::Kernel | WallKind::Kubepods,
                 victim,
                 ..
-            } if !victim.limited && self.looked.contains(&node) && !self.is_up(node) => {
+            } if !victim.limited && self.looked.contains(&node) && !self.is_foretold(node, event.at) => {
                 self.unwarned.entry(node).or_insert((event.at, None));
             }
             _ => {}
@@ -187,6 +201,7 @@ fn alarm(verdict: Option<AlarmVerdict>) -> What {
         scope: Some(GroupId(1)),
         verdict,
         age: Span(0),
+        horizon: Span(0),
     }
 }
 

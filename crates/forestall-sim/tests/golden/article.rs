@@ -1,8 +1,8 @@
 //! The eviction article: allocatable, the order of evictions, and OOM1 to OOM5.
 
 use forestall_decide::kubelet::Signal;
-use forestall_decide::{Bytes, Span, WallKind};
-use forestall_sim::{Event, Load, What};
+use forestall_decide::{AlarmVerdict, Bytes, Policy, Span, WallKind};
+use forestall_sim::{Event, Load, Tally, What};
 
 use super::{deaths, run, run_with_curve, scenario};
 
@@ -122,6 +122,41 @@ fn oom3_evicts_the_exporter_for_nothing_and_the_kernel_takes_the_worst_score_fir
     assert_eq!(first.1, Some(WallKind::KubeletNode));
     assert!((360..=370).contains(&first.2), "{first:?}");
     assert_eq!(report.tally.innocent, 4);
+}
+
+/// The same with an agent on each node that watches and does nothing.
+fn watched(name: &str) -> Tally {
+    let mut scenario = scenario(name);
+    scenario.world.policy = Some(Policy::default());
+    run(&scenario).tally
+}
+
+#[test]
+fn leaks_in_steps_are_foretold_at_the_wall_that_is_reached_and_no_alarm_is_false() {
+    // A step of 100 MiB each six seconds. Before a wall is within two minutes, which are 2,000 MiB, there is nothing to be said,
+    // and 60 s before it there is.
+    for (name, deaths) in [("oom2-allocatable-slow.yaml", 1), ("oom3-host-leak.yaml", 5)] {
+        let tally = watched(name);
+        let scored = |verdict| tally.verdicts.get(&verdict).copied().unwrap_or(0);
+        assert!(scored(AlarmVerdict::True) > 0, "{name}");
+        assert_eq!(scored(AlarmVerdict::False), 0, "{name}");
+        assert_eq!((scored(AlarmVerdict::Missed), tally.missed), (0, 0), "{name}");
+        assert_eq!(tally.leads.len(), deaths, "{name}");
+        for lead in &tally.leads {
+            assert!(
+                (Span::secs(60)..=Span::secs(130)).contains(lead),
+                "{name}: {:?}",
+                tally.leads
+            );
+        }
+    }
+}
+
+#[test]
+fn every_death_at_a_containers_own_limit_was_foretold_there() {
+    let tally = watched("oom1-container-limit.yaml");
+    assert_eq!(tally.verdicts.get(&AlarmVerdict::True), Some(&6));
+    assert_eq!(tally.verdicts.get(&AlarmVerdict::Missed), None);
 }
 
 #[test]

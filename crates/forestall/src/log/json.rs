@@ -83,6 +83,7 @@ pub(crate) struct TargetBody {
 pub(crate) struct AlarmBody {
     pub(crate) stage: &'static str,
     pub(crate) age_millis: u64,
+    pub(crate) horizon_millis: u64,
     pub(crate) evidence: Wall,
 }
 

@@ -166,6 +166,7 @@ impl Logger {
                 let body = AlarmBody {
                     stage: AlarmStage::of(alarm.verdict).label(),
                     age_millis: alarm.age.as_millis(),
+                    horizon_millis: alarm.horizon.as_millis(),
                     evidence: Wall::new(&alarm.reading, scope, target),
                 };
                 self.put(at, level, "alarm", mode, &text, body);

@@ -21,7 +21,7 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 AlarmStage::Raised => (Level::Warn, "ALARM"),
                 AlarmStage::True => (Level::Error, "alarm came true"),
                 AlarmStage::False => (Level::Info, "alarm was false"),
-                AlarmStage::Intervened => (Level::Info, "alarm ended by an action of ours"),
+                AlarmStage::Intervened => (Level::Info, "alarm overtaken by an action or by another ending"),
                 AlarmStage::Missed => (Level::Error, "somebody ended without an alarm"),
             };
             let age = if alarm.verdict.is_some() {

@@ -128,6 +128,7 @@ fn an_alarm_carries_its_numbers_and_null_for_what_is_not_in_sight() {
         reading: reading(),
         verdict: None,
         age: Span(0),
+        horizon: Span::secs(40),
     }];
     let lines = told(
         Style::Json,
@@ -262,6 +263,7 @@ fn people_read_the_same_in_one_line_and_colour_only_where_it_is_wanted() {
         reading: reading(),
         verdict: None,
         age: Span(0),
+        horizon: Span::secs(40),
     }];
     let decision = Decision {
         alarms: &alarms,
@@ -290,12 +292,13 @@ fn how_an_alarm_ended_is_told_with_its_age() {
     for (verdict, words, level) in [
         (AlarmVerdict::True, "came true", "error"),
         (AlarmVerdict::False, "was false", "info"),
-        (AlarmVerdict::Intervened, "by an action of ours", "info"),
+        (AlarmVerdict::Intervened, "overtaken by an action", "info"),
     ] {
         let alarms = [AlarmEvent {
             reading: reading(),
             verdict: Some(verdict),
             age: Span::secs(30),
+            horizon: Span::secs(40),
         }];
         let lines = told(
             Style::Json,
@@ -311,8 +314,8 @@ fn how_an_alarm_ended_is_told_with_its_age() {
             "{message}"
         );
         assert_eq!(
-            (&line["level"], &line["age_millis"]),
-            (&level.into(), &30_000.into())
+            (&line["level"], &line["age_millis"], &line["horizon_millis"]),
+            (&level.into(), &30_000.into(), &40_000.into())
         );
     }
 }

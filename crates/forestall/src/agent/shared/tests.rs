@@ -383,6 +383,7 @@ fn a_full_channel_drops_and_counts_and_never_waits() {
         reading: reading(None),
         verdict: None,
         age: Span(0),
+        horizon: Span(0),
     }; 50];
     for secs in 1..=4 {
         post.publish(

@@ -228,6 +228,7 @@ impl<'a> Story<'a> {
                 scope,
                 verdict,
                 age,
+                ..
             } = &fact.event.what
             {
                 let from = *up.entry((*wall, *scope)).or_insert(fact.event.at);
