@@ -247,7 +247,8 @@ impl Alarms {
             self.list.retain(|alarm| !alarm.is_at(reading));
             self.raise(now, reading, out);
         }
-        for alarm in self.list.iter_mut().filter(|alarm| covers(alarm.scope)) {
+        let helps = |alarm: &&mut Alarm| covers(alarm.scope) || alarm.is_at(reading);
+        for alarm in self.list.iter_mut().filter(helps) {
             alarm.acted_at = Some(now);
         }
     }
