@@ -329,7 +329,9 @@ impl History {
             let pressed = slot.and_then(|slot| *self.pressed.get(slot)?);
             let wall = match pressed.filter(|id| self.roster.place(*id).is_none()) {
                 Some(container) => (WallKind::Container, Some(container)),
-                None if self.stood_near_its_limit(pod, Track::after_one_more) => (WallKind::Pod, Some(pod.id)),
+                None if self.stood_near_its_limit(pod, Track::after_one_more) => {
+                    (WallKind::Pod, Some(pod.id))
+                }
                 None => continue,
             };
             explained.likely = explained.likely.saturating_add(gone);
