@@ -5,12 +5,12 @@
 //! upon is `Intervened` and never counted as right; somebody who ended without an alarm is a miss. What it refuses to do: repeat
 //! a claim that has failed, unless the wall has come nearer since or was calm in between.
 
-use crate::decision::{AlarmEvent, AlarmVerdict, Confidence, WallKind, WallReading};
+use crate::decision::{AlarmEvent, AlarmVerdict, Confidence, Runway, WallKind, WallReading};
 use crate::history::Wall;
 use crate::input::GroupId;
 use crate::kubelet::LOOK;
 use crate::rule::{Rule, holds};
-use crate::units::{Bytes, Moment, Span};
+use crate::units::{Bytes, BytesPerSecond, Limit, Moment, Span};
 
 /// A wall further away than this in median time raises no alarm.
 const LEAD_MAX: Span = Span::secs(60);
@@ -214,14 +214,12 @@ impl Alarms {
                 .iter()
                 .any(|alarm| kin(&(alarm.wall, alarm.scope)) && alarm.answers(now));
             let told = reached.iter().take(index).any(kin);
-            let mut of_wall = readings
+            let of_wall = readings
                 .iter()
-                .filter(|reading| (reading.wall, reading.scope) == (*wall, *scope));
-            if let (false, false, Some(reading)) = (alarmed, told, of_wall.next())
-                && holds(Rule::Misses)
-            {
+                .find(|reading| (reading.wall, reading.scope) == (*wall, *scope));
+            if !alarmed && !told && holds(Rule::Misses) {
                 out.push(AlarmEvent {
-                    reading: *reading,
+                    reading: of_wall.copied().unwrap_or_else(|| gone(*wall, *scope)),
                     verdict: Some(AlarmVerdict::Missed),
                     age: Span(0),
                     horizon: Span(0),
@@ -263,6 +261,24 @@ impl Alarms {
             },
             ..alarm.event(now)
         });
+    }
+}
+
+/// A wall whose cgroup is gone: nothing is left of its figures.
+const fn gone(wall: WallKind, scope: Option<GroupId>) -> WallReading {
+    WallReading {
+        wall,
+        scope,
+        limit: Limit::Max,
+        distance: Bytes::ZERO,
+        growth: BytesPerSecond(0),
+        growth_fast: BytesPerSecond(0),
+        runway: Runway::FOREVER,
+        stall_some_permille: 0,
+        stall_full_permille: 0,
+        confidence: Confidence::None,
+        culprit: None,
+        alarmed: false,
     }
 }
 
