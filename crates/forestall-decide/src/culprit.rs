@@ -58,11 +58,16 @@ pub(crate) fn find_culprit(
 /// Whether the largest of those who still grow has a part in what the wall has lost at all. Where the one that did it waits
 /// for memory, whoever moves a little beside it is the only one who grows, and would be ended for nothing.
 fn explains(history: &History, scope: Option<GroupId>, found: &Culprit) -> bool {
-    let lost = history
-        .scope(scope)
-        .map_or(0, |scope| scope.unreclaimable.rise(found.window).0);
-    let lost = Bytes(u64::try_from(lost).unwrap_or(0));
+    let lost = lost(history, scope, found.window);
     found.grown.permille_of(lost) >= PART_PERMILLE_MIN || lost == Bytes::ZERO
+}
+
+/// What a wall has lost within the window.
+fn lost(history: &History, scope: Option<GroupId>, window: Span) -> Bytes {
+    let rise = history
+        .scope(scope)
+        .map_or(0, |scope| scope.unreclaimable.rise(window).0);
+    Bytes(u64::try_from(rise).unwrap_or(0))
 }
 
 /// The largest grower within one window and its share of all growth there.
@@ -83,6 +88,8 @@ fn dominant(
             }
         }
     };
+    let lost = lost(history, scope, window);
+    let mut settled = Bytes::ZERO;
     let mut explained_at_top = 0_i64;
     for (index, group) in sample.groups.iter().enumerate() {
         if !is_within(sample, index, scope) {
@@ -96,9 +103,20 @@ fn dominant(
             explained_at_top = explained_at_top.saturating_add(found.risen(window));
         }
         if group.leaf {
+            let rising = still_rising(track, window);
+            // What somebody came with was taken, too, and is its own doing if it goes on; unless it is more than the wall has
+            // lost, because it was there before and nobody followed it.
+            let came_with = found.came_with(window);
+            let is_own = rising > Bytes::ZERO && came_with <= lost;
+            let (own, beside) = if is_own {
+                (came_with, Bytes::ZERO)
+            } else {
+                (Bytes::ZERO, came_with)
+            };
+            settled += beside;
             count(Grower {
                 target: Target::Group(group.id),
-                grown: still_rising(track, window),
+                grown: rising + own,
                 protection: group.protection,
             });
         } else if !is_root_of(group, scope) || group.kind == GroupKind::Host {
@@ -140,7 +158,7 @@ fn dominant(
     let first = first?;
     Some(Culprit {
         target: first.target,
-        share_permille: first.grown.permille_of(total),
+        share_permille: first.grown.permille_of(total + settled),
         grown: first.grown,
         window,
         protection: first.protection,

@@ -3,7 +3,7 @@
 use crate::decision::{Confidence, Runway};
 use crate::kubelet::Growth;
 use crate::units::{Bytes, BytesPerSecond, Span};
-use crate::window::{Track, WINDOWS};
+use crate::window::{Track, WINDOWS, slope};
 
 /// Beyond this a runway is not worth exact slopes: nothing on the ladder takes nearly as long.
 const NEAR: Span = Span::secs(300);
@@ -67,8 +67,10 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
         let Some(slopes) = track.slopes(window) else {
             continue;
         };
-        (rises[window], _) = track.rise(*width);
-        middle[window] = slopes.middle;
+        let (rise, over) = track.rise(*width);
+        rises[window] = rise;
+        // A fall is real as well: a heap that is collected every few seconds does not go the way of its teeth.
+        middle[window] = slopes.middle.min(slope(rise, over));
         if window < 2 {
             fast = fast.max(slopes.fast);
         }
@@ -194,6 +196,17 @@ mod tests {
         let seen = forecast(&track, Bytes::mebi(160), Bytes::mebi(1));
         assert_eq!(seen.confidence, Confidence::High);
         assert_eq!(seen.runway.p50.as_millis(), 4000);
+    }
+
+    #[test]
+    fn a_heap_that_has_just_been_collected_is_as_far_from_the_wall_as_it_looks() {
+        // Teeth of 120 MiB in 3 s, of which 10 stay each time; the last one has just been collected.
+        let tooth = |tick: u64| tick / 30 * 10 + tick % 30 * 4;
+        let track = fed((0..=600).map(|tick| (1000 + tick * 100, 100 + tooth(tick))));
+        let seen = forecast(&track, Bytes::mebi(200), Bytes::mebi(1));
+        // 10 MiB in 3 s.
+        assert!(seen.runway.p50 >= Span::secs(40), "{seen:?}");
+        assert!(seen.confidence < Confidence::High, "{seen:?}");
     }
 
     #[test]

@@ -155,6 +155,12 @@ impl Scope {
         }
     }
 
+    /// What it held already when it was first seen, if it came within the window.
+    pub(crate) fn came_with(&self, window: Span) -> Bytes {
+        let since = self.unreclaimable.rise(window).0;
+        Bytes(u64::try_from(self.risen(window).saturating_sub(since)).unwrap_or(0))
+    }
+
     /// The share of the last second in which some, and in which all, tasks waited for memory; permille.
     pub(crate) fn stalled_permille(&self) -> (u64, u64) {
         stalled(&self.stall)

@@ -214,7 +214,8 @@ fn signed(from: Bytes, to: Bytes) -> i64 {
     }
 }
 
-fn slope(rise: i64, over: Span) -> i64 {
+/// Bytes per second; none over no time.
+pub(crate) fn slope(rise: i64, over: Span) -> i64 {
     let size = i64::try_from(wide_ratio(rise.unsigned_abs(), 1_000_000, over.0)).unwrap_or(i64::MAX);
     if rise < 0 { -size } else { size }
 }

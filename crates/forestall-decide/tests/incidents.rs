@@ -310,3 +310,18 @@ fn in_shadow_too_one_ending_is_announced_at_a_time() {
     }
     assert!(!ends.is_empty());
 }
+
+#[test]
+fn a_pod_that_comes_with_its_memory_near_the_wall_costs_nobody_who_creeps_beside_it() {
+    let mut world = World::new(1024, 760);
+    world.kubepods_limit = Limit::Max;
+    world.container(1, 765).rate = 2 * MIB;
+    world.pod(1);
+    let mut engine = enforcing();
+    world.run(&mut engine, Span::secs(15), |_| ());
+    // At the speed of this one look the wall is reached at the next.
+    world.container(2, 90);
+    world.pod(2);
+    world.run(&mut engine, Span::secs(3), |_| ());
+    assert_eq!((world.kernel_kills, world.killed()), (0, vec![]));
+}
