@@ -4,9 +4,10 @@
 //! call would answer. It refuses to soften anything: a wrong order is carried out and written down, and the checkers
 //! judge it.
 
+use forestall_decide::kubelet::{KubeletForecast, Signal};
 use forestall_decide::{
-    Action, ActionId, Confidence, Decision, Engine, GroupId, Input, Mode, Moment, Outcome, OutcomeKind, Pods,
-    Policy, Preset, RefusalReason, Rung, Sample, Span, WallKind,
+    Action, ActionId, Confidence, Decision, Engine, GroupId, Input, Mode, Moment, Outcome, OutcomeKind,
+    PodUid, Pods, Policy, Preset, RefusalReason, Rung, Sample, Span, WallKind,
 };
 
 use crate::cast::NEVER;
@@ -37,6 +38,8 @@ pub(crate) struct Agent {
     pub(crate) watched: bool,
     pub(crate) flights: Vec<Flight>,
     clock_ahead_micros: i64,
+    /// It has said that the kubelet will evict, and has not withdrawn it.
+    foretold: bool,
     refused: Option<(RefusalReason, WallKind)>,
     pub(crate) orders: Vec<Action>,
     pub(crate) pods: Pods,
@@ -53,6 +56,7 @@ impl Agent {
             watched: true,
             flights: Vec::new(),
             clock_ahead_micros: 0,
+            foretold: false,
             refused: None,
             orders: Vec::new(),
             pods: Pods::default(),
@@ -139,6 +143,9 @@ impl Node {
                 let look = self.look(&agent.policy, decision.wake_in, sample, now);
                 self.note(now, What::Looked(look));
             }
+            if let Some(forecast) = decision.kubelet {
+                self.take_forecast(forecast, &mut agent.foretold, now);
+            }
             self.take_decision(
                 &decision,
                 &agent.policy,
@@ -149,6 +156,33 @@ impl Node {
             self.carry_out(&mut agent, now);
         }
         self.agent = Some(agent);
+    }
+
+    /// The first look at which the kubelet's eviction is announced is a fact; until it is withdrawn the others are none.
+    fn take_forecast(&mut self, forecast: &KubeletForecast, foretold: &mut bool, now: Moment) {
+        *foretold &= !forecast.withdraws();
+        let Some(crossing) = forecast.crossing.filter(|_| forecast.announces()) else {
+            return;
+        };
+        if *foretold {
+            return;
+        }
+        *foretold = true;
+        let name = |uid: PodUid| {
+            let pod = self.pods.iter().find(|pod| u128::from(pod.id) == uid.0)?;
+            Some(pod.name.clone())
+        };
+        let victims = forecast.victims.iter();
+        let foretold = What::Foretold {
+            wall: match crossing.threshold.signal {
+                Signal::MemoryAvailable => WallKind::KubeletNode,
+                Signal::AllocatableMemoryAvailable => WallKind::KubeletAllocatable,
+            },
+            acts: crossing.acts,
+            victims: victims.filter_map(|victim| name(victim.uid)).collect(),
+            unmended: forecast.unmended.clone(),
+        };
+        self.note(now, foretold);
     }
 
     /// The agent is told what came of an order.

@@ -4,6 +4,7 @@
 //! a checker need not believe anybody. It refuses to carry opinions, except one word: `innocent`, which is whoever the
 //! scenario did not make grow without bound.
 
+use forestall_decide::kubelet::{Bounds, Unmended};
 use forestall_decide::{
     ActionId, AlarmVerdict, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Protection, RefusalReason,
     Rung, Span, WallKind, WhyNot,
@@ -57,6 +58,17 @@ pub enum What {
         age: Span,
         /// From when it was raised to when it no longer speaks of its wall.
         horizon: Span,
+    },
+    /// The agent's engine says that the kubelet will act.
+    Foretold {
+        /// At which of its walls.
+        wall: WallKind,
+        /// When.
+        acts: Bounds,
+        /// Whom it may evict.
+        victims: Vec<Box<str>>,
+        /// What that leaves as it is.
+        unmended: Vec<Unmended>,
     },
     /// The kernel killed.
     KernelKilled {

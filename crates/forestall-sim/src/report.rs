@@ -6,6 +6,7 @@ use crate::check::{Checkers, Violation};
 use crate::curve::{Curves, Watch};
 use crate::error::SimError;
 use crate::event::{Event, What};
+use crate::foretelling::Foretellings;
 use crate::spec::World;
 use crate::tally::Tally;
 use crate::world::{Options, Running};
@@ -19,6 +20,8 @@ pub struct Report {
     pub events: Vec<Event>,
     /// Notable facts that there were beyond those kept.
     pub events_left_out: u64,
+    /// What the agents' shadow kubelets foretold, and what came of it.
+    pub foretellings: Foretellings,
     /// Broken rules.
     pub violations: Vec<Violation>,
     /// Memory over time, of the nodes that were watched.
@@ -83,6 +86,7 @@ impl World {
             tally: Tally::default(),
             events: Vec::new(),
             events_left_out: 0,
+            foretellings: Foretellings::default(),
             violations: Vec::new(),
             curves: Curves::default(),
         };
@@ -92,6 +96,10 @@ impl World {
         loop {
             let goes_on = running.go_on(&mut |event| {
                 report.tally.see(event);
+                let spec = self.nodes.get(event.node as usize);
+                if self.policy.is_some() && spec.is_some_and(|spec| spec.agent) {
+                    report.foretellings.see(event);
+                }
                 if let Some(checkers) = &mut checkers {
                     checkers.see(event);
                 }

@@ -73,6 +73,63 @@ fn without_an_agent_the_kubelet_evicts_and_the_table_says_so() {
 }
 
 #[test]
+fn what_the_shadow_kubelet_foretold_is_held_against_what_the_kubelet_did() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = file(
+        dir.path(),
+        &LEAK.replace("evictionHard: 100Mi", "evictionHard: 400Mi"),
+    );
+    let policy = dir.path().join("policy.yaml");
+    std::fs::write(&policy, "mode: shadow\n").expect("a writable directory");
+    let asked = |format| {
+        let paths = [&path, &policy].map(|path| path.to_str().expect("text"));
+        run(&[paths[0], "--policy", paths[1], "-o", format])
+    };
+    let answer: serde_json::Value = serde_json::from_slice(&asked("json").stdout).expect("JSON");
+    let forecast = &answer["runs"][0]["kubelet_forecast"];
+    assert_eq!(forecast["version"], 1);
+    let [node] = forecast["nodes"].as_array().expect("nodes").as_slice() else {
+        panic!("{forecast}")
+    };
+    assert_eq!(node["possible_victims"], serde_json::json!(["leak-0"]));
+    // 600 MiB at 10 MiB/s, and the kubelet looks every ten seconds: said most of a minute before, and off by half a round at most.
+    let evicted = &node["evicted"];
+    assert_eq!(
+        (
+            &evicted["whom"][0],
+            &evicted["right_pod"],
+            &evicted["within_bounds"]
+        ),
+        (&"leak-0".into(), &true.into(), &true.into())
+    );
+    let after = evicted["after_micros"].as_u64().expect("a time");
+    assert!((45_000_000..=66_000_000).contains(&after), "{after}");
+    let error = evicted["error_micros"].as_i64().expect("a time");
+    assert!(error.abs() <= 6_000_000, "{error}");
+    let table = asked("text").stdout;
+    let table = text(&table);
+    assert!(
+        table.contains("the kubelet will evict leak-0 at kubelet-") && table.contains("one that was named"),
+        "{table}"
+    );
+    let page = asked("html").stdout;
+    assert!(text(&page).contains("the kubelet will evict leak-0 at kubelet-"));
+    // With 100 MiB the kernel's own reserve is met 3.4 s after the threshold, and for that the kubelet seldom looks in time.
+    let path = file(dir.path(), LEAK);
+    let answer: serde_json::Value = serde_json::from_slice(&asked("json").stdout).expect("JSON");
+    let node = &answer["runs"][0]["kubelet_forecast"]["nodes"][0];
+    assert_eq!(node["evicted"], serde_json::Value::Null);
+    assert_eq!(
+        (&node["killed_first"]["whom"][0], &node["kernel_first_said"]),
+        (&"leak-0/app".into(), &true.into())
+    );
+    // Where nobody looks on, nothing is said.
+    let none = run(&[path.to_str().expect("text"), "--no-agent", "-o", "json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&none.stdout).expect("JSON");
+    assert_eq!(answer["runs"][0]["kubelet_forecast"], serde_json::Value::Null);
+}
+
+#[test]
 fn many_seeds_are_summed_up() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = file(dir.path(), LEAK);

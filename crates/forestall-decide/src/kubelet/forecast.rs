@@ -217,7 +217,26 @@ pub struct KubeletForecast {
     pub unmended: Vec<Unmended>,
 }
 
+/// An eviction is announced when it is as likely as not within this, as an alarm is raised,
+const ANNOUNCED_WITHIN: Span = Span::secs(60);
+/// and comes within this at the latest: of growth that may end at any moment nothing is announced.
+const ANNOUNCED_LATEST: Span = Span::secs(180);
+
 impl KubeletForecast {
+    /// It says that the kubelet will act, and when at the latest.
+    pub fn announces(&self) -> bool {
+        self.acts_within(ANNOUNCED_WITHIN)
+            && self
+                .crossing
+                .is_some_and(|crossing| crossing.acts.latest <= ANNOUNCED_LATEST)
+    }
+
+    /// What it has announced is not in sight any more, not even by the fastest growth: between two steps of a leak the median is.
+    pub fn withdraws(&self) -> bool {
+        self.crossing
+            .is_none_or(|crossing| crossing.acts.earliest > ANNOUNCED_LATEST)
+    }
+
     /// The kubelet acts within `span`, if anything is to be believed.
     pub fn acts_within(&self, span: Span) -> bool {
         self.crossing.is_some_and(|crossing| crossing.acts.middle <= span)

@@ -6,6 +6,7 @@ use anyhow::Context;
 
 pub(crate) mod check_config;
 pub(crate) mod completions;
+mod foretold;
 pub(crate) mod free;
 pub(crate) mod leak;
 pub(crate) mod man;

@@ -8,6 +8,8 @@ use forestall_decide::{
 };
 use forestall_trace::Begin;
 
+use super::foretold::Watch;
+
 /// The same action decided again within this time is one decision: in shadow nothing it would have changed has changed.
 const REPEAT: Span = Span::secs(120);
 
@@ -53,6 +55,8 @@ pub(super) struct Lane {
     pub(super) diverged: Option<(Moment, u64)>,
     /// What it ordered at the last sample.
     pub(super) orders: Vec<(Rung, Target)>,
+    /// What its shadow kubelet says.
+    pub(super) watch: Watch,
 }
 
 impl Lane {
@@ -68,6 +72,7 @@ impl Lane {
             touched_machine: false,
             diverged: None,
             orders: Vec::new(),
+            watch: Watch::default(),
         }
     }
 
@@ -93,9 +98,13 @@ impl Lane {
         self.open.clear();
         self.touched.clear();
         self.touched_machine = false;
+        self.watch.begin();
     }
 
     pub(super) fn step(&mut self, at: Moment, input: Input<'_>) {
+        if let Input::Pods(pods) = input {
+            self.watch.take_pods(at, pods);
+        }
         self.engine.step(at, input);
     }
 
@@ -110,6 +119,9 @@ impl Lane {
         self.orders.clear();
         let decision = self.engine.step(at, Input::Sample(sample));
         self.refusals += decision.refusals.len() as u64;
+        if let Some(forecast) = decision.kubelet {
+            self.watch.look(at, unix_micros, forecast);
+        }
         let (machine, touched) = (self.touched_machine, &self.touched);
         let is_sound = |scope: Option<GroupId>| scope.map_or(!machine, |scope| !touched.contains(&scope));
         for AlarmEvent { reading, verdict, .. } in decision.alarms {

@@ -6,6 +6,7 @@
 //! counted apart.
 
 mod compare;
+mod foretold;
 mod kills;
 mod lane;
 mod play;

@@ -3,6 +3,7 @@
 use forestall_decide::{Input, Mode, Moment, Policy, Rung, Sample, Target};
 use forestall_trace::{Cause, Item, Names};
 
+use super::foretold::Watch;
 use super::kills::{KernelKill, Kills};
 use super::lane::Lane;
 use crate::commands::trace::source::Source;
@@ -96,7 +97,13 @@ pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Re
                 played.ends = unix_micros;
                 if let Input::Sample(sample) = recorded {
                     played.samples += 1;
-                    played.kernel_kills.extend(kills.look(at, unix_micros, sample));
+                    let killed = kills.look(at, unix_micros, sample);
+                    if killed.as_ref().is_some_and(|kill| kill.own_limit.is_none()) {
+                        for lane in &mut played.lanes {
+                            lane.watch.take_kill(at);
+                        }
+                    }
+                    played.kernel_kills.extend(killed);
                     played.take_sample(at, unix_micros, sample);
                 } else {
                     if let Input::Pods(pods) = recorded {
@@ -117,6 +124,11 @@ pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Re
 }
 
 impl Played {
+    /// What the shadow kubelet says of the recording as it was.
+    pub(super) fn watch(&self) -> Option<&Watch> {
+        self.lanes.first().map(|lane| &lane.watch)
+    }
+
     /// The policy that was asked for, and the one it is compared with.
     pub(super) fn asked(&self) -> [Option<&Lane>; 2] {
         self.asked.map(|at| self.lanes.get(at))

@@ -26,6 +26,11 @@ pub(super) struct Report {
     pub(super) against: PolicyReport,
     pub(super) actions: Vec<ActionReport>,
     pub(super) kernel_kills: Vec<KillReport>,
+    /// What the shadow kubelet foretold; `null` where nobody told the recorder what the kubelet was told, or nothing was to be said.
+    kubelet_forecast: Value,
+    /// The same for people.
+    #[serde(skip)]
+    pub(super) shadow: Vec<String>,
     pub(super) summary: Summary,
     pub(super) notes: Vec<String>,
     #[serde(skip)]
@@ -150,6 +155,7 @@ impl Report {
             before = Some(kill.at);
         }
         let summary = summarise(&pairs, &kernel_kills);
+        let watch = played.watch().cloned().unwrap_or_default().since(played.begins);
         Some(Self {
             kind: "replay",
             version: 1,
@@ -173,6 +179,8 @@ impl Report {
                 .filter_map(|pair| ActionReport::new(played, pair))
                 .collect(),
             kernel_kills,
+            kubelet_forecast: watch.value(),
+            shadow: watch.lines(),
             summary,
             notes: notes(played),
             exact: played.lost + played.unknown + played.damaged_bytes + played.foreign_outcomes == 0

@@ -78,6 +78,9 @@ fn lines(text: &mut String, report: &Report) -> std::fmt::Result {
     if trace.kubelet_evictions > 0 {
         writeln!(text, "kubelet  {} evictions", trace.kubelet_evictions)?;
     }
+    for line in &report.shadow {
+        writeln!(text, "shadow   {line}")?;
+    }
     for note in &report.notes {
         writeln!(text, "note     {note}")?;
     }

@@ -7,10 +7,11 @@ use forestall_decide::Span;
 use forestall_decide::kubelet::Signal;
 use forestall_sim::{CurveRow, Curves, NodeCurve, World};
 use serde::Serialize;
-use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+use serde_json::{Serializer, Value};
 
 use super::Run;
+use super::foretold;
 use super::source::Source;
 use super::timeline::sentence;
 
@@ -47,6 +48,7 @@ struct RunOut {
     deaths_without_alarm: u64,
     lead_median_micros: Option<u64>,
     violations: Vec<ViolationOut>,
+    kubelet_forecast: Value,
     events: Vec<EventOut>,
     events_left_out: u64,
     curves: Option<CurvesOut>,
@@ -168,6 +170,7 @@ fn run_out(world: &World, run: &Run) -> RunOut {
                 what: violation.what.clone(),
             })
             .collect(),
+        kubelet_forecast: foretold::value(run),
         events: run
             .report
             .events

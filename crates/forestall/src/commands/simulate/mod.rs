@@ -3,6 +3,7 @@
 //! The same seed gives the same answer, byte for byte. It touches nothing on this machine but the files it is given, and
 //! says on stderr how far it is where somebody is there to read it.
 
+mod foretold;
 mod json;
 mod page;
 mod source;
@@ -153,7 +154,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
     }
     progress.end();
     let text = match args.output {
-        Output::Text => table::render(&source, &runs, args.checkers),
+        Output::Text => table::render(&source, &world, &runs, args.checkers),
         Output::Json => json::render(&source, &world, &runs)?,
         Output::Html => page::render(&source, &world, &runs, &shown, args.checkers),
     };

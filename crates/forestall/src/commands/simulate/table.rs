@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use forestall_decide::{AlarmVerdict, Span, WallKind};
-use forestall_sim::{RULES, Tally};
+use forestall_sim::{RULES, Tally, World};
 
 use super::Run;
+use super::foretold;
 use super::source::Source;
 use super::timeline::{seconds, sentence};
 use crate::log::escape;
@@ -58,7 +59,7 @@ pub(super) const ROWS: [Row; 21] = [
 ];
 
 /// The text, whole.
-pub(super) fn render(source: &Source, runs: &[Run], checked: bool) -> String {
+pub(super) fn render(source: &Source, world: &World, runs: &[Run], checked: bool) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}", escape::text(source.title()));
@@ -75,6 +76,9 @@ pub(super) fn render(source: &Source, runs: &[Run], checked: bool) -> String {
     out.push('\n');
     if runs.len() <= 4 {
         table(&mut out, runs);
+        for run in runs {
+            foretold::lines(&mut out, world, run);
+        }
         for run in runs {
             line_of_time(&mut out, run);
         }

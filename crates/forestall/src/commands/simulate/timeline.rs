@@ -63,6 +63,14 @@ pub(super) fn sentence(event: &Event) -> String {
         What::Alarm {
             wall, verdict, age, ..
         } => alarm(*wall, *verdict, *age),
+        What::Foretold { wall, victims, .. } => {
+            let whom = victims.iter().map(|name| escape::text(name)).collect::<Vec<_>>();
+            format!(
+                "shadow kubelet: an eviction comes near at {} of {}",
+                wall.label(),
+                whom.join(" or ")
+            )
+        }
         What::PodStarted { pod } => format!("{} starts", escape::text(pod)),
         What::PodEnded { pod } => format!("{} is gone", escape::text(pod)),
         What::PodPending { pod } => format!("{} finds no node", escape::text(pod)),

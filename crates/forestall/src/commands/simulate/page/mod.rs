@@ -18,6 +18,7 @@ use forestall_sim::{RULES, World};
 
 use self::markup::text;
 use super::Run;
+use super::foretold;
 use super::source::Source;
 use super::table::ROWS;
 use super::timeline::seconds;
@@ -136,8 +137,19 @@ fn summary(out: &mut String, runs: &[Run]) {
         }
         out.push_str("</dl>\n</article>\n");
     }
+    out.push_str("</div>\n");
+    for run in runs {
+        if let Some(said) = foretold::summary(run) {
+            let _ = writeln!(
+                out,
+                "<p>Shadow kubelet, {}: {}.</p>",
+                text(run.variant),
+                text(&said)
+            );
+        }
+    }
     out.push_str(
-        "</div>\n<details><summary>All figures</summary>\n<div class=\"wide\"><table><thead><tr><th scope=\"col\">Figure</th>",
+        "<details><summary>All figures</summary>\n<div class=\"wide\"><table><thead><tr><th scope=\"col\">Figure</th>",
     );
     for run in runs {
         let _ = write!(

@@ -11,6 +11,7 @@ use super::markup::text;
 use super::scale::Scale;
 use super::story::Story;
 use crate::commands::simulate::Run;
+use crate::commands::simulate::foretold;
 use crate::commands::simulate::timeline::seconds;
 
 /// Rows of the table that stands for a curve.
@@ -50,11 +51,34 @@ pub(super) fn section(out: &mut String, world: &World, node: u32, runs: &[Run]) 
             None => out.push_str("<p class=\"faint\">There are no pods.</p>\n"),
         }
         story.legend(out);
+        shadow(out, node, run);
         story.table(out);
         figures(out, curve, world.duration);
         out.push_str("</article>\n");
     }
     out.push_str("</div>\n</section>\n");
+}
+
+/// What the agent's shadow kubelet foretold here first, and what came of it.
+fn shadow(out: &mut String, node: u32, run: &Run) {
+    let all = &run.report.foretellings;
+    let told = match all.first.get(&node) {
+        Some(foretelling) => {
+            let told = foretold::of(foretelling);
+            format!(
+                "Shadow kubelet: after {} s it said that {}. {}",
+                seconds(foretelling.at),
+                text(&told.said()),
+                text(&told.outcome())
+            )
+        }
+        None if all.untold.contains(&node) => {
+            "Shadow kubelet: the first eviction here was not foretold.".to_owned()
+        }
+        None => "Shadow kubelet: no eviction was foretold.".to_owned(),
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "<p>{told}</p>");
 }
 
 /// The machine in a sentence.
