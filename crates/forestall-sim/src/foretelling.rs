@@ -3,12 +3,10 @@
 //! One check a node: the first announcement against the first eviction. It refuses to count what an agent that acts has
 //! prevented as right or wrong; that is told apart.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use forestall_decide::kubelet::{Bounds, Unmended};
 use forestall_decide::{Mode, Moment, Span, WallKind};
 
-use crate::event::{Event, Victim, What};
+use crate::event::{Event, What};
 
 /// An eviction that was foretold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,57 +41,72 @@ pub struct Came {
 /// Those of all nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Foretellings {
-    /// The first of each node.
-    pub first: BTreeMap<u32, Foretelling>,
-    /// Nodes whose first eviction nobody foretold, though an agent looked on.
-    pub untold: BTreeSet<u32>,
+    /// The first of each node that has one, in order of the nodes' numbers.
+    pub first: Vec<(u32, Foretelling)>,
+    /// Nodes whose first eviction nobody foretold, though an agent looked on; in order.
+    pub untold: Vec<u32>,
 }
 
 impl Foretellings {
+    /// What was foretold first on a node.
+    pub fn of(&self, node: u32) -> Option<&Foretelling> {
+        let place = self.place(node).ok()?;
+        self.first.get(place).map(|(_, it)| it)
+    }
+
+    fn place(&self, node: u32) -> Result<usize, usize> {
+        self.first.binary_search_by_key(&node, |(node, _)| *node)
+    }
+
     /// Takes one event.
     pub(crate) fn see(&mut self, event: &Event) {
-        match &event.what {
+        let (victim, killed_at) = match &event.what {
             What::Foretold {
                 wall,
                 acts,
                 victims,
                 unmended,
-            } if !self.untold.contains(&event.node) => {
-                self.first.entry(event.node).or_insert_with(|| Foretelling {
-                    at: event.at,
-                    wall: *wall,
-                    acts: *acts,
-                    victims: victims.clone(),
-                    unmended: unmended.clone(),
-                    came: None,
-                    acted: false,
-                });
+            } => {
+                let is_new = self.untold.binary_search(&event.node).is_err();
+                if let (true, Err(place)) = (is_new, self.place(event.node)) {
+                    let foretelling = Foretelling {
+                        at: event.at,
+                        wall: *wall,
+                        acts: *acts,
+                        victims: victims.clone(),
+                        unmended: unmended.clone(),
+                        came: None,
+                        acted: false,
+                    };
+                    self.first.insert(place, (event.node, foretelling));
+                }
+                return;
             }
             What::Evicting { victim, .. } => {
-                if !self.first.contains_key(&event.node) {
-                    self.untold.insert(event.node);
+                if self.place(event.node).is_err()
+                    && let Err(place) = self.untold.binary_search(&event.node)
+                {
+                    self.untold.insert(place, event.node);
                 }
-                self.note(event, victim, None);
+                (Some(victim), None)
             }
             What::KernelKilled {
                 wall: wall @ (WallKind::Kernel | WallKind::Kubepods),
                 victim,
                 ..
-            } => self.note(event, victim, Some(*wall)),
-            What::Ordered(order) if order.mode == Mode::Enforce => {
-                if let Some(foretelling) = self.first.get_mut(&event.node) {
-                    foretelling.acted |= foretelling.came.is_none();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn note(&mut self, event: &Event, victim: &Victim, killed_at: Option<WallKind>) {
-        if let Some(foretelling) = self.first.get_mut(&event.node) {
-            let after = event.at.since(foretelling.at);
-            foretelling.came.get_or_insert_with(|| Came {
-                after,
+            } => (Some(victim), Some(*wall)),
+            What::Ordered(order) if order.mode == Mode::Enforce => (None, None),
+            _ => return,
+        };
+        let place = self.place(event.node).ok();
+        let Some((_, foretelling)) = place.and_then(|place| self.first.get_mut(place)) else {
+            return;
+        };
+        // What came first counts.
+        if foretelling.came.is_none() {
+            foretelling.acted |= victim.is_none();
+            foretelling.came = victim.map(|victim| Came {
+                after: event.at.since(foretelling.at),
                 victim: victim.name.clone(),
                 killed_at,
             });

@@ -11,7 +11,7 @@ const NAMES_MAX: usize = 3;
 /// An eviction that was foretold. Names are as they are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Foretold {
-    /// When it was said, since the beginning.
+    /// When it was said.
     pub(super) at_micros: u64,
     pub(super) wall: &'static str,
     pub(super) acts: Bounds,
@@ -144,8 +144,8 @@ impl Foretold {
         )
     }
 
-    /// For programs. It is a value and no structure of its own, because the binary has a budget.
-    pub(super) fn value(&self) -> Map<String, Value> {
+    /// For programs, its time since then. It is a value and no structure of its own, because the binary has a budget.
+    pub(super) fn value(&self, begins: u64) -> Map<String, Value> {
         let texts = |texts: &[String]| -> Value { texts.iter().map(String::as_str).collect() };
         let came = |came: Option<&Came>| {
             came.map_or(Value::Null, |came| {
@@ -161,7 +161,7 @@ impl Foretold {
         };
         let words = self.unmended.iter().map(|unmended| words(*unmended).0);
         object([
-            ("at_micros", self.at_micros.into()),
+            ("at_micros", self.at_micros.saturating_sub(begins).into()),
             ("wall", self.wall.into()),
             ("acts_earliest_micros", self.acts.earliest.0.into()),
             ("acts_middle_micros", self.acts.middle.0.into()),

@@ -22,7 +22,7 @@ struct Said {
 }
 
 /// All of a recording.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Watch {
     all: Vec<Said>,
     left_out: u64,
@@ -127,16 +127,8 @@ impl Watch {
         pods.map(|(_, name, _)| name.clone()).collect()
     }
 
-    /// Times count from here on.
-    pub(super) fn since(mut self, begins: u64) -> Self {
-        for said in &mut self.all {
-            said.told.at_micros = said.told.at_micros.saturating_sub(begins);
-        }
-        self
-    }
-
     /// For programs; nothing where nothing was foretold and nobody evicted.
-    pub(super) fn value(&self) -> Value {
+    pub(super) fn value(&self, begins: u64) -> Value {
         if self.all.is_empty() && self.untold == 0 {
             return Value::Null;
         }
@@ -146,7 +138,7 @@ impl Watch {
                 "foretold",
                 self.all
                     .iter()
-                    .map(|said| Value::Object(said.told.value()))
+                    .map(|said| Value::Object(said.told.value(begins)))
                     .collect(),
             ),
             ("left_out", self.left_out.into()),
@@ -156,14 +148,15 @@ impl Watch {
     }
 
     /// For people: the first few.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self, begins: u64) -> Vec<String> {
         const SHOWN_MAX: usize = 4;
         let mut lines = Vec::new();
         for Said { told, .. } in self.all.iter().take(SHOWN_MAX) {
+            let after = told.at_micros.saturating_sub(begins);
             lines.push(format!(
                 "+{}.{:03}s it said that {}",
-                told.at_micros / 1_000_000,
-                told.at_micros / 1000 % 1000,
+                after / 1_000_000,
+                after / 1000 % 1000,
                 told.said()
             ));
             lines.push(told.outcome());
@@ -287,10 +280,10 @@ mod tests {
         assert_eq!(told.killed().map(|came| came.after), Some(Span::secs(8)));
         assert!(told.evicted().is_none() && told.warns_of_kernel());
         assert_eq!(
-            watch.lines()[1],
+            watch.lines(0)[1],
             "The kernel was first: it killed somebody after 8.0s, as was said."
         );
-        assert_eq!(watch.value()["foretold"][0]["kernel_first_said"], true);
+        assert_eq!(watch.value(0)["foretold"][0]["kernel_first_said"], true);
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Report {
             before = Some(kill.at);
         }
         let summary = summarise(&pairs, &kernel_kills);
-        let watch = played.watch().cloned().unwrap_or_default().since(played.begins);
+        let watch = played.watch()?;
         Some(Self {
             kind: "replay",
             version: 1,
@@ -179,8 +179,8 @@ impl Report {
                 .filter_map(|pair| ActionReport::new(played, pair))
                 .collect(),
             kernel_kills,
-            kubelet_forecast: watch.value(),
-            shadow: watch.lines(),
+            kubelet_forecast: watch.value(played.begins),
+            shadow: watch.lines(played.begins),
             summary,
             notes: notes(played),
             exact: played.lost + played.unknown + played.damaged_bytes + played.foreign_outcomes == 0

@@ -39,36 +39,46 @@ pub(super) fn summary(run: &Run) -> Option<String> {
     if all.first.is_empty() && all.untold.is_empty() {
         return None;
     }
-    let told: Vec<Foretold> = all.first.values().map(of).collect();
-    let evicted: Vec<(&Foretold, &Came)> = told.iter().filter_map(|it| Some((it, it.evicted()?))).collect();
-    let mut said = format!(
-        "foretold on {}: the kubelet evicted on {}, one that was named on {}, within the bounds on {}",
-        nodes(told.len()),
-        evicted.len(),
-        evicted
-            .iter()
-            .filter(|(_, came)| came.right_pod == Some(true))
-            .count(),
-        evicted.iter().filter(|(it, came)| it.is_in_time(came)).count(),
-    );
-    let mut errors: Vec<i64> = evicted.iter().map(|(it, came)| it.error_micros(came)).collect();
+    let [
+        mut evicted,
+        mut right,
+        mut in_time,
+        mut killed,
+        mut warned,
+        mut acted,
+    ] = [0_usize; 6];
+    let mut errors: Vec<i64> = Vec::new();
+    for (_, it) in &all.first {
+        let told = of(it);
+        match &told.came {
+            None => acted += usize::from(told.acted),
+            Some(came) if came.by_kernel => {
+                killed += 1;
+                warned += usize::from(told.warns_of_kernel());
+            }
+            Some(came) => {
+                evicted += 1;
+                right += usize::from(came.right_pod == Some(true));
+                in_time += usize::from(told.is_in_time(came));
+                errors.push(told.error_micros(came));
+            }
+        }
+    }
     errors.sort_unstable();
+    let mut said = format!(
+        "foretold on {}: the kubelet evicted on {evicted}, one that was named on {right}, within the bounds on {in_time}",
+        nodes(all.first.len())
+    );
     // Writing to a String cannot fail.
     if let Some(median) = errors.get(errors.len() / 2) {
         let _ = write!(said, ", {} than likely in the median", error(*median));
     }
-    let killed = told.iter().filter(|it| it.killed().is_some());
-    let (killed, warned) = (
-        killed.clone().count(),
-        killed.filter(|it| it.warns_of_kernel()).count(),
-    );
     if killed > 0 {
         let _ = write!(
             said,
             "; the kernel was first on {killed}, as was said on {warned}"
         );
     }
-    let acted = told.iter().filter(|it| it.came.is_none() && it.acted).count();
     if acted > 0 {
         let _ = write!(said, "; on {acted} the agent acted and nobody was evicted");
     }
@@ -112,8 +122,8 @@ pub(super) fn value(run: &Run) -> Value {
     if all.first.is_empty() && all.untold.is_empty() {
         return Value::Null;
     }
-    let node = |(node, it): (&u32, &Foretelling)| {
-        let mut value = of(it).value();
+    let node = |(node, it): &(u32, Foretelling)| {
+        let mut value = of(it).value(0);
         value.insert("node".to_owned(), (*node).into());
         Value::Object(value)
     };

@@ -62,7 +62,7 @@ pub(super) fn section(out: &mut String, world: &World, node: u32, runs: &[Run]) 
 /// What the agent's shadow kubelet foretold here first, and what came of it.
 fn shadow(out: &mut String, node: u32, run: &Run) {
     let all = &run.report.foretellings;
-    let told = match all.first.get(&node) {
+    let told = match all.of(node) {
         Some(foretelling) => {
             let told = foretold::of(foretelling);
             format!(
