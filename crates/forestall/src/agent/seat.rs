@@ -3,7 +3,8 @@
 //!
 //! It is a lock (flock(2)) on a file in the agent's own directory, which the kernel releases however its holder ends. Agents
 //! that do not share that directory, such as containers with file systems of their own, find each other in `/proc/locks`:
-//! whoever is called `forestall` and holds such a lock enforces. What it refuses to do: wait.
+//! whoever is called `forestall` and holds a lock by fcntl(2) enforces. The file bears both, since every agent that records holds one
+//! by flock(2) as well. What it refuses to do: wait.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, flock};
+use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, fcntl_lock, flock};
 use rustix::io::Errno;
 
 use crate::input;
@@ -86,8 +87,7 @@ impl Seat {
             return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         }
         let file = rustix::fs::open(self.state_dir.join(LOCK_FILE), flags, Mode::RUSR | Mode::WUSR)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(File::from(file))
+        lock(file)
     }
 
     fn read_holder(&self) -> Holder {
@@ -125,7 +125,13 @@ fn may_disarm(uid: u32) -> bool {
 /// A lock on a file that nobody else can open.
 fn lock_nothing() -> Result<File, Errno> {
     let file: OwnedFd = rustix::fs::memfd_create("forestall-enforces", MemfdFlags::CLOEXEC)?;
+    lock(file)
+}
+
+/// Both locks. The one by fcntl(2) goes when this process closes any descriptor of the file: whoever holds the seat opens it no more.
+fn lock(file: OwnedFd) -> Result<File, Errno> {
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(File::from(file))
 }
 
@@ -137,7 +143,7 @@ fn own_pid(proc_root: &Path) -> u32 {
         .unwrap_or_else(std::process::id)
 }
 
-/// Who holds a lock by flock(2) alone, as `/proc/locks` shows it (proc_locks(5)); a line of a waiter has `->` in front.
+/// Who holds a lock by fcntl(2) alone, as `/proc/locks` shows it (proc_locks(5)); a line of a waiter has `->` in front.
 fn lockers(locks: &[u8]) -> impl Iterator<Item = u32> {
     locks.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut words = line
@@ -145,7 +151,7 @@ fn lockers(locks: &[u8]) -> impl Iterator<Item = u32> {
             .filter(|word| !word.is_empty());
         let kind = [words.nth(1)?, words.next()?, words.next()?];
         let pid = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
-        (kind == [b"FLOCK".as_slice(), b"ADVISORY", b"WRITE"]).then_some(pid)
+        (kind == [b"POSIX".as_slice(), b"ADVISORY", b"WRITE"]).then_some(pid)
     })
 }
 
@@ -205,19 +211,37 @@ mod tests {
         place.process(4712, "cron");
         let mut seat = place.seat();
         place.locks(
-            "1: POSIX  ADVISORY  WRITE 4711 00:1b:45678 0 EOF\n\
-             2: FLOCK  ADVISORY  WRITE 4712 00:19:1053 0 EOF\n\
-             2: -> FLOCK  ADVISORY  WRITE 4711 00:19:1053 0 EOF\n\
-             3: FLOCK  ADVISORY  READ  4711 00:19:1054 0 EOF\n\
-             4: FLOCK  ADVISORY  WRITE 4713 00:19:1055 0 EOF\n",
+            "1: FLOCK  ADVISORY  WRITE 4711 00:1b:45678 0 EOF\n\
+             2: POSIX  ADVISORY  WRITE 4712 00:19:1053 0 EOF\n\
+             2: -> POSIX  ADVISORY  WRITE 4711 00:19:1053 0 EOF\n\
+             3: POSIX  ADVISORY  READ  4711 00:19:1054 0 EOF\n\
+             4: POSIX  ADVISORY  WRITE 4713 00:19:1055 0 EOF\n",
         );
         assert_eq!(seat.take(), Ok(()));
         seat.leave();
-        place.locks("1: FLOCK  ADVISORY  WRITE 4711 00:1b:45678 0 EOF\n");
+        place.locks("1: POSIX  ADVISORY  WRITE 4711 00:1b:45678 0 EOF\n");
         assert_eq!(seat.take(), Err(Holder { pid: Some(4711) }));
         // It ends, and its number goes to somebody else.
         std::fs::write(place.0.path().join("proc/4711/comm"), "bash\n").expect("a file");
         assert_eq!(seat.take(), Ok(()));
+    }
+
+    /// By the kernel's own `/proc/locks`.
+    #[test]
+    fn who_has_the_seat_is_shown_and_who_only_records_is_not() {
+        let place = Place::new();
+        let recording = File::create(place.0.path().join("lock")).expect("a file");
+        flock(&recording, FlockOperation::NonBlockingLockExclusive).expect("nobody else's");
+        let mut seat = place.seat();
+        assert_eq!(seat.take(), Ok(()));
+        let shown = |file: &File| {
+            let inode = format!(":{} 0 EOF", file.metadata().expect("its inode").ino());
+            let locks = std::fs::read_to_string("/proc/locks").expect("Linux shows its locks");
+            let lines = locks.lines().filter(|line| line.ends_with(&inode));
+            lines.flat_map(|line| lockers(line.as_bytes())).count()
+        };
+        let held = seat.held.as_ref().expect("the seat");
+        assert_eq!((shown(held), shown(&recording)), (1, 0));
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! A kubelet that runs here, found by its name, alone or as a part of a distribution's one binary. Of that one process the
-//! command line is read, and of no other.
+//! command line is read, and of no other. What a pod runs, or a user, does not speak for the node, whatever it is called.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use forestall_kernel::parse::ProcStat;
 
 use super::flags::Flags;
 use crate::input;
+
+/// In the path of every pod's cgroup, by either driver.
+const POD_MARK: &[u8] = b"kubepods";
 
 /// A kubelet that runs here.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +61,15 @@ impl Process {
     }
 }
 
+/// A process of root's, or of our own user, outside of all pods.
+fn speaks_for_the_node(dir: &Path) -> bool {
+    let owner = fs::metadata(dir).map(|dir| dir.uid());
+    let ours = owner.is_ok_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw());
+    // A process that does not say where it is has ended, or is one of a saved tree.
+    let place = input::read_system(&dir.join("cgroup")).unwrap_or_default();
+    ours && !place.windows(POD_MARK.len()).any(|part| part == POD_MARK)
+}
+
 impl Running {
     /// The one that runs below `root`, the one with the lowest number of several; `None` where there is none or its flags are
     /// not shown to us.
@@ -75,6 +88,9 @@ impl Running {
                 b"kubelite" => Host::Kubelite,
                 _ => return None,
             };
+            if !speaks_for_the_node(&dir) {
+                return None;
+            }
             let line = input::read_system(&dir.join("cmdline")).ok()?;
             let line = String::from_utf8_lossy(&line);
             let words = line.split('\0').filter(|word| !word.is_empty());

@@ -119,3 +119,38 @@ fn directories_and_drop_ins_that_are_none_are_named() {
     );
     assert_eq!(value(found.settings.kube_reserved.as_ref()), Some(2048 * MEBI));
 }
+
+/// Whoever runs in a pod can call a process `kubelet`, and so can any user.
+#[test]
+fn a_kubelet_of_a_pods_or_a_users_does_not_speak_for_the_node() {
+    let root = Root::of(&[
+        ("proc/5/comm", "kubelet\n"),
+        (
+            "proc/5/cmdline",
+            "kubelet\0--eviction-hard=memory.available<95%\0",
+        ),
+        (
+            "proc/5/cgroup",
+            "0::/kubepods.slice/kubepods-burstable.slice/x.scope\n",
+        ),
+        ("proc/6/comm", "kubelet\n"),
+        (
+            "proc/6/cmdline",
+            "kubelet\0--eviction-hard=memory.available<90%\0",
+        ),
+        ("proc/7/comm", "kubelet\n"),
+        (
+            "proc/7/cmdline",
+            "kubelet\0--eviction-hard=memory.available<500Mi\0",
+        ),
+        ("proc/7/cgroup", "0::/system.slice/kubelet.service\n"),
+    ]);
+    let users = root.0.path().join("proc/6");
+    // Only root can give a file away; to anybody else the second stands for the node as well.
+    let expected = match std::os::unix::fs::chown(&users, Some(65_534), None) {
+        Ok(()) => "500Mi",
+        Err(_) => "90%",
+    };
+    let settings = root.read().settings;
+    assert_eq!(value(settings.eviction_hard.as_ref()), threshold(expected));
+}
