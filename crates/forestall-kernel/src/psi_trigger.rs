@@ -23,10 +23,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FsWord, Mode, OFlags, PROC_SUPER_MAGIC};
 use rustix::io::Errno;
 
 use crate::Error;
+
+/// `linux/magic.h`.
+const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 
 /// Which stalls a trigger counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +86,8 @@ impl PsiTrigger {
     /// thread, and dropping waits for other processors: for starts and configuration, not for the hot path.
     ///
     /// [`Error::Gone`]: PSI is compiled out or was switched off at boot, or the cgroup is gone. [`Error::Unsupported`]: it is
-    /// switched off. [`Error::Denied`]: see the table above. [`Error::Refused`]: the window is not allowed here, or the
+    /// switched off. [`Error::Malformed`]: it is a link, or no file of procfs or cgroup2, and was not written to.
+    /// [`Error::Denied`]: see the table above. [`Error::Refused`]: the window is not allowed here, or the
     /// threshold makes no sense.
     pub fn arm(path: &Path, threshold: Threshold) -> Result<Self, Error> {
         Self::arm_at(rustix::fs::CWD, path, path, threshold)
@@ -92,9 +96,17 @@ impl PsiTrigger {
     /// As [`PsiTrigger::arm`], for the file `name` in the directory `dir`; `shown` is the path that errors tell.
     pub fn arm_at(dir: impl AsFd, name: &Path, shown: &Path, threshold: Threshold) -> Result<Self, Error> {
         let path: Arc<Path> = Arc::from(shown);
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(dir, name, flags, Mode::empty())
-            .map_err(|errno| Error::from_errno(&path, errno))?;
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY;
+        let file = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::LOOP) => return Err(not_the_kernels(path)),
+            Err(errno) => return Err(Error::from_errno(&path, errno)),
+        };
+        // Anything else below a root that somebody made would be overwritten, or would seem to be armed for ever.
+        let system = rustix::fs::fstatfs(&file).map_err(|errno| Error::from_errno(&path, errno))?;
+        if ![PROC_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&system.f_type) {
+            return Err(not_the_kernels(path));
+        }
         let text = threshold.render();
         // A trigger has to arrive in one write; half of one would be another trigger.
         match rustix::io::retry_on_intr(|| rustix::io::write(&file, text.as_bytes())) {
@@ -133,6 +145,13 @@ impl PsiTrigger {
 impl AsFd for PsiTrigger {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+fn not_the_kernels(path: Arc<Path>) -> Error {
+    Error::Malformed {
+        path,
+        what: "is no pressure file of the kernel: it lies on neither procfs nor cgroup2, or is a symbolic link",
     }
 }
 
@@ -202,11 +221,25 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_the_kernel_documents() {
+        assert_eq!(QUARTER.render().as_bytes(), b"some 250000 1000000\0");
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_kernels_is_never_written_to() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("memory.pressure");
-        std::fs::write(&path, "").expect("written");
-        PsiTrigger::arm(&path, QUARTER).expect("armed");
-        assert_eq!(std::fs::read(&path).expect("readable"), b"some 250000 1000000\0");
+        let (plain, link) = (dir.path().join("precious"), dir.path().join("memory"));
+        std::fs::write(&plain, "precious").expect("written");
+        std::os::unix::fs::symlink(&plain, &link).expect("linked");
+        for path in [plain.as_path(), link.as_path(), Path::new("/dev/null")] {
+            for refused in [
+                PsiTrigger::arm(path, QUARTER).map(drop),
+                probe_windows(path).map(drop),
+            ] {
+                let why = refused.expect_err("no trigger").to_string();
+                assert!(why.contains("no pressure file of the kernel"), "{why}");
+            }
+        }
+        assert_eq!(std::fs::read(&plain).expect("readable"), b"precious");
     }
 
     #[test]

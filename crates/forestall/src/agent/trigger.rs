@@ -90,3 +90,34 @@ impl Triggers {
         fired
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn below_a_root_of_files_nothing_is_armed_and_nothing_is_written() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (proc, group) = (root.path().join("proc/pressure"), root.path().join("kubepods"));
+        let text = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+        let precious = root.path().join("precious");
+        for dir in [&proc, &group] {
+            fs::create_dir_all(dir).expect("a directory");
+        }
+        fs::write(&precious, text).expect("a file");
+        fs::write(group.join("memory.pressure"), text).expect("a file");
+        std::os::unix::fs::symlink(&precious, proc.join("memory")).expect("a link");
+        let triggers = Triggers::arm(root.path(), Some(&group), std::slice::from_ref(&group));
+        assert!(!triggers.is_armed());
+        assert_eq!(triggers.poll_fds().count(), 0);
+        assert_eq!(triggers.missing.len(), 3, "{:?}", triggers.missing);
+        for why in &triggers.missing {
+            assert!(why.contains("no pressure file of the kernel"), "{why}");
+        }
+        for path in [precious, group.join("memory.pressure")] {
+            assert_eq!(fs::read_to_string(path).expect("readable"), text);
+        }
+    }
+}
