@@ -74,6 +74,8 @@ pub enum What {
     KernelKilled {
         /// At which wall.
         wall: WallKind,
+        /// The pod or container whose own limit that is; `None`: the machine's or that of `kubepods`.
+        scope: Option<GroupId>,
         /// Whom.
         victim: Victim,
         /// Whether one container, not protected, made up nearly all growth of the last minute, and how fast.

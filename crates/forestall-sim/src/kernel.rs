@@ -304,7 +304,17 @@ impl Node {
         self.kernel.pods_oom_kills += u64::from(at != HOST);
         self.pods[at].oom_kills += 1;
         self.pods[at].containers[index].oom_kills += 1;
-        self.note(now, What::KernelKilled { wall, victim, grower });
+        let killed = What::KernelKilled {
+            wall,
+            scope: match scope {
+                Scope::Machine | Scope::Pods => None,
+                Scope::Pod(at) => Some(self.pods[at].group),
+                Scope::Container(at, index) => Some(self.pods[at].containers[index].id),
+            },
+            victim,
+            grower,
+        };
+        self.note(now, killed);
         self.end_container(at, index, now);
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use forestall_decide::{AlarmVerdict, Moment, Span, WallKind};
+use forestall_decide::{AlarmVerdict, GroupId, Moment, Span, WallKind};
 
 use crate::event::{Event, What};
 
@@ -48,8 +48,11 @@ pub struct Tally {
     pub leads: Vec<Span>,
     /// How many died on each node that somebody died on.
     pub by_node: BTreeMap<u32, u64>,
-    spoken: BTreeMap<(u32, WallKind), Spoken>,
+    spoken: BTreeMap<Wall, Spoken>,
 }
+
+/// A wall: its node, its kind, and the pod or container whose own limit it is.
+type Wall = (u32, WallKind, Option<GroupId>);
 
 /// What an alarm said of a wall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,21 +68,27 @@ impl Tally {
         match &event.what {
             What::Ordered(order) => match order.rung.label() {
                 "reclaim" => self.reclaims += 1,
-                _ => self.lead(event, order.wall, false),
+                _ => self.lead(event, wall(event.node, order.wall, order.scope), false),
             },
             What::Alarm {
-                wall,
+                wall: kind,
+                scope,
                 verdict,
                 horizon,
                 ..
-            } => self.alarm(event, *wall, *verdict, *horizon),
-            What::KernelKilled { wall, victim, .. } => {
-                *self.kernel_kills.entry(*wall).or_default() += 1;
+            } => self.alarm(event, wall(event.node, *kind, *scope), *verdict, *horizon),
+            What::KernelKilled {
+                wall: kind,
+                scope,
+                victim,
+                ..
+            } => {
+                *self.kernel_kills.entry(*kind).or_default() += 1;
                 self.death(event, victim.innocent);
-                self.lead(event, *wall, true);
+                self.lead(event, wall(event.node, *kind, *scope), true);
             }
             What::Evicting {
-                wall,
+                wall: kind,
                 victim,
                 for_cache,
             } => {
@@ -87,7 +96,7 @@ impl Tally {
                 self.evictions_for_cache += u64::from(*for_cache);
                 // Whoever is evicted for cache has done nothing, either.
                 self.death(event, victim.innocent);
-                self.lead(event, *wall, true);
+                self.lead(event, wall(event.node, *kind, None), true);
             }
             What::AgentEvicted { victim, .. } => {
                 self.agent_evictions += 1;
@@ -109,21 +118,20 @@ impl Tally {
         }
     }
 
-    fn alarm(&mut self, event: &Event, wall: WallKind, verdict: Option<AlarmVerdict>, horizon: Span) {
-        let key = (event.node, wall);
+    fn alarm(&mut self, event: &Event, wall: Wall, verdict: Option<AlarmVerdict>, horizon: Span) {
         if let Some(verdict) = verdict {
             *self.verdicts.entry(verdict).or_default() += 1;
         } else {
             self.alarms += 1;
         }
-        match (verdict, self.spoken.get_mut(&key)) {
+        match (verdict, self.spoken.get_mut(&wall)) {
             (Some(AlarmVerdict::False), _) => {
-                self.spoken.remove(&key);
+                self.spoken.remove(&wall);
             }
             (None, Some(Spoken { until: None, .. })) | (Some(_), None) | (Some(AlarmVerdict::Missed), _) => {}
             (None, _) => {
                 let (raised, until) = (event.at, None);
-                self.spoken.insert(key, Spoken { raised, until });
+                self.spoken.insert(wall, Spoken { raised, until });
             }
             (Some(_), Some(spoken)) => spoken.until = Some(spoken.raised + horizon),
         }
@@ -138,12 +146,9 @@ impl Tally {
         *here += 1;
     }
 
-    fn lead(&mut self, event: &Event, wall: WallKind, unprevented: bool) {
-        if matches!(wall, WallKind::Pod | WallKind::Container) {
-            return;
-        }
+    fn lead(&mut self, event: &Event, wall: Wall, unprevented: bool) {
         let speaks = |spoken: &&Spoken| spoken.until.is_none_or(|until| event.at <= until);
-        match self.spoken.get(&(event.node, wall)).filter(speaks) {
+        match self.spoken.get(&wall).filter(speaks) {
             Some(spoken) => self.leads.push(event.at.since(spoken.raised)),
             None => self.missed += u64::from(unprevented),
         }
@@ -173,4 +178,10 @@ impl Tally {
         leads.sort_unstable();
         leads.get(leads.len() / 2).copied()
     }
+}
+
+/// There are many pods' and containers' walls, of which each has alarms of its own, and one of every other kind.
+fn wall(node: u32, kind: WallKind, scope: Option<GroupId>) -> Wall {
+    let own = matches!(kind, WallKind::Pod | WallKind::Container);
+    (node, kind, scope.filter(|_| own))
 }

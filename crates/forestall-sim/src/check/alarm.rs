@@ -226,6 +226,7 @@ pub(super) fn counted_as_right() -> Vec<Event> {
 pub(super) fn missed_in_silence() -> Vec<Event> {
     let killed = What::KernelKilled {
         wall: WallKind::Kernel,
+        scope: None,
         victim: victim(),
         grower: None,
     };

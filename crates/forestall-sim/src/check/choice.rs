@@ -204,6 +204,7 @@ pub(super) fn killed_while_enough_comes() -> Vec<Event> {
 pub(super) fn killed_after_the_kernel() -> Vec<Event> {
     let killed = What::KernelKilled {
         wall: WallKind::Kubepods,
+        scope: None,
         victim: victim(),
         grower: None,
     };

@@ -121,6 +121,7 @@ impl Liveness {
                 wall: wall @ (WallKind::Kernel | WallKind::Kubepods),
                 victim,
                 grower: Some(grower),
+                ..
             } => {
                 let waits = self
                     .ended
@@ -199,6 +200,7 @@ pub(super) fn slept_through_a_leak() -> Vec<Event> {
         100,
         What::KernelKilled {
             wall: WallKind::Kubepods,
+            scope: None,
             victim: victim(),
             grower: Some(Grower {
                 group: GroupId(5),
