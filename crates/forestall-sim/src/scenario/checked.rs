@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, Threshold};
-use forestall_decide::{Bytes, Lru, Mode, Moment, Policy, Preset, Rung, Rungs, Span, Victims};
+use forestall_decide::{Bytes, Limit, Lru, Mode, Moment, Policy, Preset, Rung, Rungs, Span, Victims};
 use serde_saphyr::Spanned;
 
 use super::Scenario;
-use super::load::containers;
+use super::load::{INTERVAL_MIN, containers};
 use super::pod::pods;
 use super::raw::{
     RawFault, RawFaultKind, RawKubelet, RawLru, RawMode, RawNode, RawPolicy, RawPreset, RawScenario,
@@ -79,7 +79,7 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
             .map(|one| fault(one, nodes.len()))
             .collect::<Result<_, _>>()?,
         nodes,
-        policy: raw.policy.as_ref().map(policy),
+        policy: raw.policy.as_ref().map(policy).transpose()?,
         reschedule: raw.reschedule.map_or(Span::secs(3), inner),
     };
     Ok(Scenario {
@@ -90,7 +90,7 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
     })
 }
 
-fn policy(raw: &RawPolicy) -> Policy {
+fn policy(raw: &RawPolicy) -> Result<Policy, SimError> {
     let mut policy = Policy {
         mode: match raw.mode {
             Some(RawMode::Observe) => Mode::Observe,
@@ -123,8 +123,8 @@ fn policy(raw: &RawPolicy) -> Policy {
         Some(RawVictims::Priority) => policy.victims = Victims::Priority,
         None => {}
     }
-    set(&mut policy.tick_calm, raw.interval.map(inner));
-    policy.tick_idle = raw.idle.map_or(policy.tick_calm, inner);
+    set(&mut policy.tick_calm, often(raw.interval.as_ref(), "interval")?);
+    policy.tick_idle = often(raw.idle.as_ref(), "idle")?.unwrap_or(policy.tick_calm);
     set(&mut policy.gist_available_bytes_min, raw.min_available.map(inner));
     set(&mut policy.war_story_used_permille, raw.used.map(|used| used.0.0));
     set(
@@ -136,7 +136,30 @@ fn policy(raw: &RawPolicy) -> Policy {
             policy.rungs = policy.rungs.with(rung, on);
         }
     }
-    policy
+    Ok(policy)
+}
+
+/// How often an agent looks, which is bounded as loads are.
+fn often(raw: Option<&Spanned<Typed<Span>>>, name: &str) -> Result<Option<Span>, SimError> {
+    match raw {
+        Some(typed) if typed.value.0 < INTERVAL_MIN => Err(at(
+            Place::of(typed),
+            &format!("{name} is shorter than 1ms, the shortest there is"),
+        )),
+        _ => Ok(raw.map(|typed| typed.value.0)),
+    }
+}
+
+/// A limit as written; none where nothing is.
+pub(super) fn limit(raw: Option<&Spanned<Typed<Bytes>>>) -> Result<Limit, SimError> {
+    match raw {
+        Some(typed) if typed.value.0 == Bytes::ZERO => Err(at(
+            Place::of(typed),
+            "Kubernetes takes a limit of 0 for none; leave it out for no limit, or write one such as 64Mi",
+        )),
+        Some(typed) => Ok(Limit::Bytes(typed.value.0)),
+        None => Ok(Limit::Max),
+    }
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {

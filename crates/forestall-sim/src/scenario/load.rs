@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use forestall_decide::{Limit, Span};
+use forestall_decide::Span;
 use serde_saphyr::Spanned;
 
-use super::checked::{Place, at, inner, unique};
+use super::checked::{Place, at, inner, limit, unique};
 use super::raw::{RawContainer, RawLoad, RawPart};
 use crate::error::SimError;
 use crate::memory::Part;
 use crate::spec::{ContainerSpec, Load};
 
 /// Nothing happens more often than this: a world is not simulated page by page.
-const INTERVAL_MIN: Span = Span::millis(1);
+pub(super) const INTERVAL_MIN: Span = Span::millis(1);
 
 /// The containers of a pod, or the processes of a host, whose names must differ so that they can be followed.
 pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, SimError> {
@@ -26,7 +26,7 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
         };
         specs.push(ContainerSpec {
             request: one.request.map(inner).unwrap_or_default(),
-            limit: one.limit.map_or(Limit::Max, |limit| Limit::Bytes(limit.0)),
+            limit: limit(one.limit.as_ref())?,
             oom_score_adj: one.oom_score_adj.unwrap_or(0),
             protection: one
                 .protected

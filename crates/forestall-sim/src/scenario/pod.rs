@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use forestall_decide::{Limit, Moment, Owner, Pod, Preference, Preferred, Span, weigh};
+use forestall_decide::{Moment, Owner, Pod, Preference, Preferred, Span, weigh};
 use serde_saphyr::Spanned;
 
-use super::checked::{Place, at, inner, unique};
+use super::checked::{Place, at, inner, limit, unique};
 use super::load::containers;
 use super::raw::{RawOwner, RawPlace, RawPod, RawPreference, RawScenario};
 use crate::error::SimError;
 use crate::spec::{ContainerSpec, Place as Where, PodSpec};
 
 /// More than the largest cluster that is supported has (150,000), with room.
-const PODS_MAX: u64 = 2_000_000;
+const PODS_MAX: u64 = 200_000;
+/// With an agent on its node a pod takes some 4.2 KiB and a container 2.4 KiB (measured): together these bounds fit in 2 GiB.
+const CONTAINERS_MAX: u64 = 400_000;
 
 pub(super) fn pods(raw: &RawScenario, nodes: usize) -> Result<Vec<PodSpec>, SimError> {
     let preferences = match &raw.policy {
@@ -25,7 +27,7 @@ pub(super) fn pods(raw: &RawScenario, nodes: usize) -> Result<Vec<PodSpec>, SimE
     };
     let mut pods = Vec::with_capacity(raw.pods.len());
     let mut names = BTreeSet::new();
-    let mut copies = 0_u64;
+    let (mut copies, mut held) = (0_u64, 0_u64);
     for one in &raw.pods {
         let mut spec = pod(one, nodes)?;
         unique(
@@ -47,11 +49,14 @@ pub(super) fn pods(raw: &RawScenario, nodes: usize) -> Result<Vec<PodSpec>, SimE
         } else {
             1
         };
-        copies = copies.saturating_add(u64::from(spec.count).saturating_mul(places));
-        if copies > PODS_MAX {
+        let more = u64::from(spec.count).saturating_mul(places);
+        let containers = u64::try_from(spec.containers.len()).unwrap_or(u64::MAX);
+        copies = copies.saturating_add(more);
+        held = held.saturating_add(more.saturating_mul(containers));
+        if copies > PODS_MAX || held > CONTAINERS_MAX {
             return Err(at(
                 Place::of(&one.containers),
-                "that makes more than 2,000,000 pods; make it fewer",
+                "that makes more than 200,000 pods or 400,000 containers; make it fewer",
             ));
         }
         pods.push(spec);
@@ -154,7 +159,7 @@ fn pod(raw: &RawPod, nodes: usize) -> Result<PodSpec, SimError> {
         preference: raw.preference.unwrap_or(0),
         grace: raw.grace.map_or(Span::secs(30), inner),
         term: raw.term.map_or(Span::secs(1), inner),
-        limit: raw.limit.map_or(Limit::Max, |limit| Limit::Bytes(limit.0)),
+        limit: limit(raw.limit.as_ref())?,
         ..PodSpec::plain(&raw.name.value, containers)
     })
 }

@@ -38,8 +38,8 @@ pub(super) struct RawPolicy {
     pub(super) mode: Option<RawMode>,
     pub(super) preset: Option<RawPreset>,
     pub(super) victims: Option<RawVictims>,
-    pub(super) interval: Time,
-    pub(super) idle: Time,
+    pub(super) interval: Option<Spanned<Typed<Span>>>,
+    pub(super) idle: Option<Spanned<Typed<Span>>>,
     pub(super) min_available: Size,
     pub(super) used: Option<Typed<Permille>>,
     pub(super) cache: Option<Typed<Permille>>,
@@ -178,7 +178,7 @@ pub(super) struct RawPod {
     pub(super) preference: Option<i32>,
     pub(super) grace: Time,
     pub(super) term: Time,
-    pub(super) limit: Size,
+    pub(super) limit: Option<Spanned<Typed<Bytes>>>,
     pub(super) containers: Spanned<Vec<RawContainer>>,
 }
 
@@ -202,7 +202,7 @@ pub(super) enum RawOwner {
 pub(super) struct RawContainer {
     pub(super) name: Spanned<String>,
     pub(super) request: Size,
-    pub(super) limit: Size,
+    pub(super) limit: Option<Spanned<Typed<Bytes>>>,
     pub(super) base: Size,
     pub(super) volume: Option<bool>,
     pub(super) restarts: Option<bool>,

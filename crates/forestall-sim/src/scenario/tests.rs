@@ -143,11 +143,45 @@ fn what_is_wrong_is_refused_at_its_place() {
             "either",
         ),
         ("title: two pods", "title: two pods\n\tabout: a", "1:8", "tab"),
+        (
+            "title: two pods",
+            "title: two pods\npolicy: { preset: gist, interval: 1us }",
+            "2:35",
+            "shorter than 1ms",
+        ),
+        (
+            "title: two pods",
+            "title: two pods\npolicy: { idle: 999us }",
+            "2:17",
+            "shorter than 1ms",
+        ),
+        ("request: 64Mi", "limit: 0", "14:16", "leave it out for no limit"),
+        ("node: 0", "limit: 0", "11:12", "leave it out for no limit"),
     ] {
         let error = refused(from, to);
         assert!(
             error.starts_with(&format!("{place}: ")) && error.contains(word),
             "{to}: {error}"
+        );
+    }
+}
+
+#[test]
+fn the_largest_cluster_that_is_supported_fits_and_one_that_memory_does_not_hold_is_refused() {
+    // https://kubernetes.io/docs/setup/best-practices/cluster-large: 5,000 nodes and 150,000 pods.
+    let cluster = |nodes: u32, pods: u32| {
+        format!(
+            "title: a\nduration: 5m\nnodes: [{{ name: a, count: {nodes}, memory: 16Gi }}]\npods:\n  - name: p\n    \
+             node: each\n    count: {pods}\n    containers: [{{ name: c }}]\n"
+        )
+    };
+    assert!(parse_scenario(&cluster(5000, 30)).is_ok());
+    let full = cluster(5000, 30).replace("{ name: c }", "{ name: c }, { name: d }, { name: e }");
+    for text in [cluster(20_000, 100), full] {
+        let error = parse_scenario(&text).expect_err("too large").to_string();
+        assert!(
+            error.starts_with("8:17: ") && error.contains("more than 200,000 pods or 400,000 containers"),
+            "{error}"
         );
     }
 }
