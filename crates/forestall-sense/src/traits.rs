@@ -1,7 +1,7 @@
 //! Who may not be touched (the engine's `Protection`), from what can be seen of a cgroup's processes and attributes.
 //!
-//! New cgroups are looked at in the sample that finds them, the others in turn, so that each is seen again within about
-//! ten seconds. Only `cgroup.procs` and of each process `stat` and `oom_score_adj` are read. What a workload chooses
+//! New cgroups are looked at in the sample that finds them and every second while they are young, the others in turn, so that each
+//! is seen again within about ten seconds. Only `cgroup.procs` and of each process `stat` and `oom_score_adj` are read. What a workload chooses
 //! itself, its name, protects nobody in `kubepods`; a pause process is recognised by its size, too.
 
 use forestall_decide::{Bytes, GroupKind, GroupSample, Moment, Protection, Span};
@@ -19,6 +19,9 @@ use crate::rest::Breadth;
 
 /// How old a cgroup's traits may be.
 const TRAITS_EVERY: Span = Span::secs(10);
+/// How old they may be of a cgroup that has been followed for no longer than `TRAITS_EVERY`. Whoever is found in it first is the
+/// runtime's own process, with the runtime's name and oom_score_adj (seen: a leak that for ten seconds could not be touched).
+const TRAITS_EVERY_AT_FIRST: Span = Span::secs(1);
 /// While every wall is far away they may be older: they are brought up to date when one comes nearer.
 const TRAITS_EVERY_AT_REST: Span = Span::secs(60);
 /// Processes looked at in a second for traits that are merely old, and at most in one sample.
@@ -39,7 +42,16 @@ pub(crate) struct Traits {
     is_pause: bool,
     /// Nobody is in the cgroup itself.
     is_hollow: bool,
+    first_seen_at: Moment,
     seen_at: Moment,
+}
+
+impl Traits {
+    /// They have to be found again, where those of old cgroups have to be after `every`.
+    fn are_old(self, now: Moment, every: Span) -> bool {
+        let is_young = now.since(self.first_seen_at) <= TRAITS_EVERY;
+        now.since(self.seen_at) >= if is_young { TRAITS_EVERY_AT_FIRST } else { every }
+    }
 }
 
 /// Looks at cgroups' processes.
@@ -103,14 +115,17 @@ impl TraitReader {
             }
             self.cursor = (self.cursor + 1) % count;
             if let Some((node, state)) = reader.at_mut(self.cursor)
-                && state
-                    .traits
-                    .is_none_or(|traits| now.since(traits.seen_at) >= every)
+                && state.traits.is_none_or(|traits| traits.are_old(now, every))
             {
                 // The look itself costs about as much as one process.
                 budget -= 1;
                 let mut of_group = PROCESSES_PER_GROUP;
-                state.traits = Some(self.look(node, proc, now, &mut of_group));
+                let seen = self.look(node, proc, now, &mut of_group);
+                let first_seen_at = state.traits.map_or(now, |traits| traits.first_seen_at);
+                state.traits = Some(Traits {
+                    first_seen_at,
+                    ..seen
+                });
                 budget = budget.saturating_sub(PROCESSES_PER_GROUP - of_group);
             }
         }
@@ -121,6 +136,7 @@ impl TraitReader {
             protection: self.marks(node),
             is_pause: false,
             is_hollow: false,
+            first_seen_at: now,
             seen_at: now,
         };
         let is_host = node.identity == Identity::Host;
@@ -287,6 +303,7 @@ mod tests {
                 protection,
                 is_pause: false,
                 is_hollow: false,
+                first_seen_at: Moment(0),
                 seen_at: Moment(0),
             })
         };

@@ -63,6 +63,43 @@ fn who_is_protected_in_kubepods() {
 }
 
 #[test]
+fn a_container_that_has_just_begun_is_looked_at_again_within_a_second() {
+    let fixture = Fixture::v2();
+    let path = container(UID, CID);
+    fixture.group(&path, 300_000);
+    // The runtime's process, which becomes the container's own.
+    let mut task = Task {
+        pid: 201,
+        comm: "runc:[2:INIT]",
+        oom_score_adj: -999,
+        cgroup: &path,
+        ..Task::default()
+    };
+    fixture.task(&task);
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    assert_eq!(group(&sensor, &path).protection, Some(Protection::OomScoreAdj));
+    (task.comm, task.oom_score_adj) = ("leaker", 834);
+    fixture.task(&task);
+    sample_at(&mut sensor, 1050);
+    assert_eq!(group(&sensor, &path).protection, Some(Protection::OomScoreAdj));
+    sample_at(&mut sensor, 1100);
+    assert_eq!(group(&sensor, &path).protection, None);
+    // Ten seconds later it is one of many.
+    task.oom_score_adj = -999;
+    fixture.task(&task);
+    sample_at(&mut sensor, 10_200);
+    sample_at(&mut sensor, 11_200);
+    assert_eq!(group(&sensor, &path).protection, Some(Protection::OomScoreAdj));
+    task.oom_score_adj = 834;
+    fixture.task(&task);
+    sample_at(&mut sensor, 20_000);
+    assert_eq!(group(&sensor, &path).protection, Some(Protection::OomScoreAdj));
+    sample_at(&mut sensor, 21_200);
+    assert_eq!(group(&sensor, &path).protection, None);
+}
+
+#[test]
 fn who_is_protected_on_the_host() {
     let fixture = Fixture::v2();
     fixture.group("/init.scope", 1);
