@@ -338,6 +338,10 @@ fn figures_of_different_nodes_are_told() {
             ["--from", "capacity=1Gi,hugepages=2Gi"],
             "huge pages of 2147483648 bytes exceed the capacity",
         ),
+        (
+            ["--from", "capacity=4Gi,kubepods-limit=5Gi"],
+            "kubepods-limit of 5368709120 bytes exceeds the capacity of 4294967296 bytes",
+        ),
     ] {
         let answer = run(&["node", args[0], args[1]]);
         assert_eq!((answer.status, answer.out.as_str()), (Some(1), ""), "{args:?}");
@@ -357,6 +361,16 @@ fn figures_of_different_nodes_are_told() {
     }
     let answer = run(&["node", "--capacity", "8Gi", "--node-used", "8Gi"]);
     assert!(!answer.out.contains("more is in use"), "{}", answer.out);
+    // More in pods than in all of the node: said, too.
+    for (pods, is_said) in [("2Gi", false), ("3Gi", true)] {
+        let figures = format!("capacity=8Gi,node-used=2Gi,pods-used={pods}");
+        let answer = run(&["node", "--from", &figures]);
+        assert_eq!(answer.status, Some(0), "{}", answer.err);
+        let said = answer
+            .out
+            .contains("of which they are a part: were both read at once?");
+        assert_eq!(said, is_said, "{}", answer.out);
+    }
 }
 
 #[test]

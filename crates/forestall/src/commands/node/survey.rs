@@ -91,6 +91,12 @@ impl Known {
                  both of the same node"
             );
         }
+        if let Some(limit) = given.kubepods_limit.filter(|limit| *limit > capacity) {
+            bail!(
+                "kubepods-limit of {limit} bytes exceeds the capacity of {capacity} bytes, which the reservations come off: give \
+                 both of the same node"
+            );
+        }
         let preset = given.provider.map(|rule| {
             let machine = provider::Machine {
                 capacity,
@@ -228,6 +234,15 @@ impl Known {
         let given = [self.given.node_used, self.given.pods_used];
         if given.iter().flatten().any(|used| *used > self.capacity) {
             remarks.push("more is in use than the node has: was it read on another node?".to_owned());
+        }
+        if let [Some(node), Some(pods)] = given
+            && pods > node
+        {
+            remarks.push(format!(
+                "pods use {}Ki and the whole node {}Ki, of which they are a part: were both read at once?",
+                pods >> 10,
+                node >> 10
+            ));
         }
         let reckoned = division.allocatable_bytes;
         if let Some(reported) = self.given.allocatable.filter(|reported| *reported != reckoned) {
