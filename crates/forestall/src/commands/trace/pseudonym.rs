@@ -1,7 +1,10 @@
 //! Stable pseudonyms: the first name met is number one, the same name gets the same one everywhere in a trace. Numbered rather
 //! than hashed, because a name that can be guessed can be hashed and compared.
+//!
+//! UIDs are no names to an engine: the lower of two decides where nothing else does, and whoever has none is not believed. So
+//! their numbers follow their order, which takes all of them beforehand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forestall_decide::{Asks, Pod, PodUid, Pods, Policy};
 
@@ -26,10 +29,19 @@ pub(super) struct Pseudonyms {
     parts: BTreeMap<Vec<u8>, usize>,
     processes: BTreeMap<Vec<u8>, usize>,
     texts: BTreeMap<(&'static str, Box<str>), usize>,
-    uids: BTreeMap<PodUid, u128>,
+    /// All of the trace, in their order.
+    uids: Vec<PodUid>,
 }
 
 impl Pseudonyms {
+    /// Those of a trace that these UIDs occur in.
+    pub(super) fn numbering(uids: BTreeSet<PodUid>) -> Self {
+        Self {
+            uids: uids.into_iter().filter(|uid| *uid != PodUid::default()).collect(),
+            ..Self::default()
+        }
+    }
+
     /// A path, part by part, so that who lies below whom still shows.
     pub(super) fn path(&mut self, path: &[u8]) -> Vec<u8> {
         let parts = path.split(|byte| *byte == b'/').map(|part| self.part(part));
@@ -83,7 +95,7 @@ impl Pseudonyms {
             standing,
             containers,
         } = pod;
-        let known = self.uids.len() as u128 + 1;
+        let number = self.uids.partition_point(|known| known <= uid);
         let mut labels: Vec<_> = labels
             .iter()
             .map(|(key, value)| (self.text("key", key), self.text("value", value)))
@@ -95,7 +107,7 @@ impl Pseudonyms {
             self.text("class", priority_class)
         };
         Pod {
-            uid: PodUid(*self.uids.entry(*uid).or_insert(known)),
+            uid: PodUid(number as u128),
             group: *group,
             namespace: self.text("ns", namespace),
             name: self.text("pod", name),
@@ -152,5 +164,20 @@ mod tests {
         assert_eq!(pseudonyms.process(b"mysqld"), b"p1");
         assert_eq!(pseudonyms.process(b"java"), b"p2");
         assert_eq!(pseudonyms.process(b"mysqld"), b"p1");
+    }
+    #[test]
+    fn uids_are_numbered_in_their_order_and_none_stays_none() {
+        let pod = |uid| Pod {
+            uid: PodUid(uid),
+            ..Pod::default()
+        };
+        let pods = Pods {
+            list: vec![pod(900), pod(0), pod(5), pod(77)],
+            ..Pods::default()
+        };
+        let uids = pods.list.iter().map(|pod| pod.uid).collect();
+        let named = Pseudonyms::numbering(uids).pods(&pods);
+        let numbers: Vec<u128> = named.list.iter().map(|pod| pod.uid.0).collect();
+        assert_eq!(numbers, [3, 0, 1, 2]);
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use forestall_decide::kubelet::KubeletConfig;
-use forestall_decide::{GroupId, Input, Moment, Pods, Policy, ProcessId, Sample};
+use forestall_decide::{GroupId, Input, Moment, PodUid, Pods, Policy, ProcessId, Sample};
 use forestall_trace::{Encoder, Item, Names, Origin, Reader};
 
 use super::date::write_date;
@@ -117,10 +117,10 @@ pub(super) fn run(path: &Path, output: &Path, rewrite: &Rewrite) -> anyhow::Resu
 
 fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Result<(u64, u64)> {
     let mut reader = source.reader()?;
-    let mut copier = Copier {
-        pseudonyms: rewrite.anonymous.then(Pseudonyms::default),
-        ..Copier::default()
-    };
+    let mut copier = Copier::default();
+    if rewrite.anonymous {
+        copier.pseudonyms = Some(Pseudonyms::numbering(uids(&mut source.reader()?)));
+    }
     let (mut begins, mut ends) = (None, None);
     while reader.advance() {
         let Some(item) = reader.item() else { break };
@@ -166,6 +166,20 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
         bail!("{}", rewrite.why_nothing(begins, ends));
     }
     Ok((copier.inputs, copier.lost))
+}
+
+/// Everybody whom the trace knows.
+fn uids(reader: &mut Reader<'_>) -> BTreeSet<PodUid> {
+    let mut uids = BTreeSet::new();
+    while reader.advance() {
+        let pods = match reader.item() {
+            Some(Item::Begin(begin)) => begin.pods,
+            Some(Item::Input(_, Input::Pods(pods))) => Some(pods),
+            _ => None,
+        };
+        uids.extend(pods.iter().flat_map(|pods| &pods.list).map(|pod| pod.uid));
+    }
+    uids
 }
 
 impl Copier {
