@@ -11,13 +11,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forestall_decide::Span;
 use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal};
+use forestall_decide::{Bytes, Span};
 
+use crate::commands::node::amount::Threshold;
 use crate::commands::node::configure::Configured;
+use crate::commands::node::division::Division;
 use crate::commands::node::kubelet::Found;
 use crate::commands::node::machine::Machine;
-use crate::commands::node::setting::Settings;
+use crate::commands::node::setting::{Settings, Told};
 use crate::config::KubeletFile;
 use crate::log::Level;
 
@@ -151,8 +153,23 @@ impl KubeletNews {
             lines.push((Level::Warn, why));
             settings.eviction_soft = None;
         }
-        let configured =
-            Machine::read(root).and_then(|machine| Configured::of_machine(&machine, settings.clone()));
+        let machine = match Machine::read(root) {
+            Ok(machine) => machine,
+            Err(error) => {
+                lines.push(say_unreckoned(&error));
+                return Self { config: None, lines };
+            }
+        };
+        for why in pass_over_impossible(Bytes(machine.total), &mut settings) {
+            lines.push((Level::Warn, why));
+        }
+        if settings.eviction_hard.is_none() && found.settings.eviction_hard.is_some() {
+            let why = "when this node's kubelet evicts is not known: kubeletEvictionHard is assumed until its configuration \
+                       is mended and the kubelet started again";
+            lines.push((Level::Warn, why.to_owned()));
+            return Self { config: None, lines };
+        }
+        let configured = Configured::of_machine(&machine, settings.clone());
         let config = match configured {
             Ok(node) => {
                 lines.push((Level::Info, describe(found, &settings, &node)));
@@ -163,15 +180,61 @@ impl KubeletNews {
                 }))
             }
             Err(error) => {
-                lines.push((
-                    Level::Warn,
-                    format!("what the kubelet runs with cannot be reckoned: {error:#}"),
-                ));
+                lines.push(say_unreckoned(&error));
                 None
             }
         };
         Self { config, lines }
     }
+}
+
+fn say_unreckoned(error: &anyhow::Error) -> (Level, String) {
+    (
+        Level::Warn,
+        format!("what the kubelet runs with cannot be reckoned: {error:#}"),
+    )
+}
+
+/// Takes away the figures that no kubelet starts with on a machine of this `capacity`, by the check that `forestall node`
+/// refuses them with, and says of each where it stands and why. None of them is what a kubelet runs with.
+fn pass_over_impossible(capacity: Bytes, settings: &mut Settings) -> Vec<String> {
+    let fits = |trial: &Settings| -> Result<(), String> {
+        // The kubelet's own check at its start counts neither huge pages nor what the kernel holds now.
+        let mut node = Configured::bare(capacity, Bytes::ZERO);
+        node.apply(trial.clone()).map_err(|error| format!("{error:#}"))?;
+        Division::of(&node.config, None).map(drop)
+    };
+    let mut passed_over = Vec::new();
+    let mut pass_over = |name: &str, source: &str, why: &str| {
+        passed_over.push(format!("passed over: {name} in {source}: {why}"));
+    };
+    // Figure by figure, each beside those before it, so that the one to blame is named.
+    let mut trial = Settings {
+        eviction_hard: Some(Told::by("nobody", Threshold::off())),
+        ..Settings::default()
+    };
+    if let Some(told) = &settings.kube_reserved {
+        trial.kube_reserved = Some(told.clone());
+        if let Err(why) = fits(&trial) {
+            pass_over("kube-reserved", &told.source, &why);
+            (settings.kube_reserved, trial.kube_reserved) = (None, None);
+        }
+    }
+    if let Some(told) = &settings.system_reserved {
+        trial.system_reserved = Some(told.clone());
+        if let Err(why) = fits(&trial) {
+            pass_over("system-reserved", &told.source, &why);
+            (settings.system_reserved, trial.system_reserved) = (None, None);
+        }
+    }
+    if let Some(told) = &settings.eviction_hard {
+        trial.eviction_hard = Some(told.clone());
+        if let Err(why) = fits(&trial) {
+            pass_over("eviction-hard", &told.source, &why);
+            settings.eviction_hard = None;
+        }
+    }
+    passed_over
 }
 
 /// What it runs with, who says so, and what is left at its default.

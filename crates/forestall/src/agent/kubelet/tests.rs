@@ -215,3 +215,42 @@ fn a_named_file_is_read_again_when_it_changes_and_none_is_none() {
     assert!(machine.watch(&KubeletFile::Off).look(true).is_none());
     assert!(Path::new(&path).is_file());
 }
+
+/// 1000 MiB: no kubelet starts here with more than that as its threshold or reservation.
+#[test]
+fn figures_that_no_kubelet_starts_with_are_passed_over_by_file_and_line() {
+    let read = |text: &str| {
+        let machine = Machine::new();
+        machine.kubelet(7, 100);
+        machine.write("k/config.yaml", text);
+        machine.watch(&KubeletFile::Auto).look(true).expect("news")
+    };
+    let warns = |news: &KubeletNews, part: &str, place: &str| {
+        let line = news.lines.iter().find(|(_, line)| line.contains(part));
+        let (level, line) = line.unwrap_or_else(|| panic!("{part}: {:?}", news.lines));
+        assert!(*level == Level::Warn && line.contains(place), "{line}");
+    };
+    for hard in ["30Gi", "999999999999Ei", "1001Mi"] {
+        let news = read(&format!("evictionHard:\n  memory.available: {hard}\n"));
+        warns(&news, "passed over: eviction-hard", "config.yaml:2");
+        warns(&news, "refuses to start", "config.yaml:2");
+        assert!(said(Some(news)).contains("kubeletEvictionHard is assumed"));
+    }
+    // The other figures count all the same.
+    let news = read(
+        "systemReserved: {memory: 200Mi}\nkubeReserved: {memory: 3E}\nevictionHard: {memory.available: 800Mi}\n",
+    );
+    warns(&news, "passed over: kube-reserved", "config.yaml:2");
+    let config = config(Some(news));
+    assert_eq!(
+        (
+            config.kube_reserved,
+            config.system_reserved,
+            config.hard(Signal::MemoryAvailable)
+        ),
+        (Bytes::ZERO, Bytes::mebi(200), Bytes::mebi(800))
+    );
+    // A threshold of what the reservations leave is the last that a kubelet starts with.
+    let news = read("systemReserved: {memory: 201Mi}\nevictionHard: {memory.available: 800Mi}\n");
+    warns(&news, "passed over: eviction-hard", "config.yaml:2");
+}

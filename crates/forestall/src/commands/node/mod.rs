@@ -7,7 +7,7 @@
 pub(crate) mod amount;
 mod bar;
 pub(crate) mod configure;
-mod division;
+pub(crate) mod division;
 mod given;
 pub(crate) mod kubelet;
 pub(crate) mod machine;
