@@ -1,7 +1,6 @@
 //! When to look again: no later than a quarter of the time in which the fastest credible growth could reach a wall.
 
 use crate::decision::{WallKind, WallReading};
-use crate::input::Sample;
 use crate::policy::Policy;
 use crate::rule::{Rule, holds};
 use crate::units::{Bytes, BytesPerSecond, Span};
@@ -33,13 +32,13 @@ fn sight(distance: Bytes, fastest: BytesPerSecond) -> Span {
     Span(Span::to_cover(distance, fastest).0 / LOOKS_PER_RUNWAY)
 }
 
-/// The time until the next look. `busy`: an action is in flight and its effect is waited for.
-pub(crate) fn next_look(readings: &[WallReading], sample: &Sample, policy: &Policy, busy: bool) -> Span {
+/// The time until the next look. `cost`: what a look takes. `busy`: an action is in flight and its effect is waited for.
+pub(crate) fn next_look(readings: &[WallReading], cost: Span, policy: &Policy, busy: bool) -> Span {
     let mut wake = policy.tick_idle;
     let mut cost_share = COST_SHARE;
     for reading in readings {
         let killing = matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods);
-        if killing && reading.runway.p10 <= LAST.max(sample.node.sample_cost.times(COST_SHARE)) {
+        if killing && reading.runway.p10 <= LAST.max(cost.times(COST_SHARE)) {
             cost_share = COST_SHARE_NEAR;
         }
         let bound = if killing {
@@ -74,8 +73,7 @@ pub(crate) fn next_look(readings: &[WallReading], sample: &Sample, policy: &Poli
     if busy {
         wake = wake.min(policy.tick_near);
     }
-    wake.max(policy.tick_min)
-        .max(sample.node.sample_cost.times(cost_share))
+    wake.max(policy.tick_min).max(cost.times(cost_share))
 }
 
 #[cfg(test)]
