@@ -1,9 +1,10 @@
 //! How one reclaim proceeds: in steps of at most 16 MiB, and what ends it between two of them. Pure, like the course of
 //! a kill; the worker in `reclaim_worker` does the writing, and `book` remembers what earlier reclaims cost.
 //!
-//! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near; the step halves when more than a
-//! quarter of what was gained within ten seconds was taken and read again, and the cgroup is left alone for five minutes at more
-//! than half, unless it is the kubelet that would evict and its tasks do not feel it; a reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends.
+//! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near or half the way is gone; the
+//! step halves when more than a quarter of what was gained within ten seconds was taken and read again, and the cgroup is left
+//! alone for five minutes at more than half, unless it is the kubelet that would evict and its tasks do not feel it; a reclaim that
+//! makes the cgroup's own tasks wait for more than a tenth of the time ends.
 //!
 //! What is gained is counted as the wall's keeper counts it. Against a kubelet wall that is the working set, which falls by
 //! far more than is freed when reclaim deactivates pages; there the steps begin small, since a small one may do it all.
@@ -126,9 +127,9 @@ impl Reclaim {
         }
         // When the kubelet is about to evict, what counts is whether the cgroup's own tasks feel it: an eviction takes all of its cache
         // and ends them besides. Nor is it in vain, for what comes back makes the kernel deactivate at the next step.
-        let before_eviction = self.working_set.is_some();
+        let against_kubelet = self.working_set.is_some();
         let step_max = match book.judge(self.group, now, view.refaulted, view.stall_some_micros) {
-            Verdict::LeaveAlone { hurts: false } if before_eviction => Bytes(STEP_MAX.0 / 2),
+            Verdict::LeaveAlone { hurts: false } if against_kubelet => Bytes(STEP_MAX.0 / 2),
             Verdict::LeaveAlone { .. } => return self.finish(Some(ReclaimEnd::Refaults)),
             Verdict::Halve => Bytes(STEP_MAX.0 / 2),
             Verdict::Go => STEP_MAX,

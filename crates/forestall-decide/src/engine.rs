@@ -343,12 +343,11 @@ impl Engine {
         let too_large = sample
             .groups
             .iter()
-            .filter(|group| is_too_large(group, &sample.node));
+            .filter(|group| is_too_large(group.current, &sample.node));
         self.ignored
             .extend(too_large.map(|group| Ignored::TooLarge(group.id)));
-        let most = sample.node.total + sample.node.swap_total;
         let too_large = sample.processes.iter();
-        let too_large = too_large.filter(|process| process.unreclaimable > most);
+        let too_large = too_large.filter(|process| is_too_large(process.unreclaimable, &sample.node));
         self.ignored
             .extend(too_large.map(|process| Ignored::ProcessTooLarge(process.id)));
         true

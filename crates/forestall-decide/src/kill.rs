@@ -9,7 +9,7 @@
 
 use crate::decision::{Confidence, RefusalReason, Target, WallKind, WallReading};
 use crate::history::{History, Scope};
-use crate::input::{GroupKind, GroupSample, NodeSample, Sample};
+use crate::input::{GroupKind, NodeSample, Sample};
 use crate::policy::Policy;
 use crate::rule::{Rule, holds};
 use crate::units::{Bytes, Span};
@@ -151,10 +151,10 @@ fn fitting_grace(reading: &WallReading, effect: Span, policy: &Policy) -> Span {
     if half < WORTH_IT.0 { Span(0) } else { Span(half) }
 }
 
-/// A cgroup that holds more than there is: its figures are not to be believed, or the machine's are another's (a container's
+/// A cgroup or process that holds more than there is: its figures are not to be believed, or the machine's are another's (a container's
 /// own view of `/proc/meminfo`).
-pub(crate) fn is_too_large(group: &GroupSample, node: &NodeSample) -> bool {
-    group.current > node.total + node.swap_total
+pub(crate) fn is_too_large(held: Bytes, node: &NodeSample) -> bool {
+    held > node.total + node.swap_total
 }
 
 /// Whom a kill of `target` would really end, or why there is nobody.
@@ -167,7 +167,7 @@ pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, Ref
                 .iter()
                 .find(|process| process.id == id)
                 .ok_or(RefusalReason::NothingToKill)?;
-            if process.unreclaimable > sample.node.total + sample.node.swap_total {
+            if is_too_large(process.unreclaimable, &sample.node) {
                 return Err(RefusalReason::Impossible);
             }
             let protection = process.protection.filter(|_| holds(Rule::Protected));
@@ -183,7 +183,7 @@ pub(crate) fn check_target(sample: &Sample, target: Target) -> Result<Bytes, Ref
             if let Some(why) = group.protection.filter(|_| holds(Rule::Protected)) {
                 return Err(RefusalReason::Protected(why));
             }
-            if is_too_large(group, &sample.node) {
+            if is_too_large(group.current, &sample.node) {
                 return Err(RefusalReason::Impossible);
             }
             let has_children = sample

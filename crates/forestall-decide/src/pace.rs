@@ -32,7 +32,7 @@ fn sight(distance: Bytes, fastest: BytesPerSecond) -> Span {
     Span(Span::to_cover(distance, fastest).0 / LOOKS_PER_RUNWAY)
 }
 
-/// The time until the next look. `cost`: what a look takes. `busy`: an action is in flight and its effect is waited for.
+/// The time until the next look. `cost`: what looking takes, which bounds how often it is done. `busy`: an action is in flight and its effect is waited for.
 pub(crate) fn next_look(readings: &[WallReading], cost: Span, policy: &Policy, busy: bool) -> Span {
     let mut wake = policy.tick_idle;
     let mut cost_share = COST_SHARE;

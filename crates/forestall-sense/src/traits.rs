@@ -1,8 +1,8 @@
 //! Who may not be touched (the engine's `Protection`), from what can be seen of a cgroup's processes and attributes.
 //!
-//! New cgroups are looked at in the sample that finds them and every second while they are young, the others in turn, so that each
-//! is seen again within about ten seconds. Only `cgroup.procs` and of each process `stat` and `oom_score_adj` are read. What a workload chooses
-//! itself, its name, protects nobody in `kubepods`; a pause process is recognised by its size, too.
+//! New cgroups are looked at in the sample that finds them and every second while they are young, the others in turn, so that
+//! each is seen again within about ten seconds. Only `cgroup.procs` and of each process `stat` and `oom_score_adj` are read.
+//! What a workload chooses itself, its name, protects nobody in `kubepods`; a pause process is recognised by its size, too.
 
 use forestall_decide::{Bytes, GroupKind, GroupSample, Moment, Protection, Span};
 use forestall_kernel::Error as KernelError;

@@ -91,21 +91,14 @@ impl Report {
         ours_max: Duration,
         theirs_calm_max: Duration,
     ) {
-        self.rows.push(Row {
-            name,
-            what: what.to_owned(),
-            measured: in_millis(ours),
-            beside: in_millis(theirs),
-            figure: in_millis(ours),
-            target: format!("≤ {ours_max:?}"),
-            verdict: if theirs > theirs_calm_max {
-                Verdict::Disturbed
-            } else if ours <= ours_max {
-                Verdict::Pass
-            } else {
-                Verdict::Fail
-            },
-        });
+        let verdict = if theirs > theirs_calm_max {
+            Verdict::Disturbed
+        } else if ours <= ours_max {
+            Verdict::Pass
+        } else {
+            Verdict::Fail
+        };
+        self.time(name, what, ours, theirs, ours_max, verdict);
     }
 
     /// A time against its ceiling, where other work on the machine makes it longer and never shorter.
@@ -118,6 +111,23 @@ impl Report {
         ours_max: Duration,
         is_busy: bool,
     ) {
+        let verdict = match (ours <= ours_max, is_busy) {
+            (true, _) => Verdict::Pass,
+            (false, true) => Verdict::Disturbed,
+            (false, false) => Verdict::Fail,
+        };
+        self.time(name, what, ours, theirs, ours_max, verdict);
+    }
+
+    fn time(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        ours: Duration,
+        theirs: Duration,
+        ours_max: Duration,
+        verdict: Verdict,
+    ) {
         self.rows.push(Row {
             name,
             what: what.to_owned(),
@@ -125,11 +135,7 @@ impl Report {
             beside: in_millis(theirs),
             figure: in_millis(ours),
             target: format!("≤ {ours_max:?}"),
-            verdict: match (ours <= ours_max, is_busy) {
-                (true, _) => Verdict::Pass,
-                (false, true) => Verdict::Disturbed,
-                (false, false) => Verdict::Fail,
-            },
+            verdict,
         });
     }
 

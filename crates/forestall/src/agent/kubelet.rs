@@ -1,9 +1,10 @@
 //! What the kubelet of this machine runs with, for the engine: its flags and files, read when the agent starts and whenever
 //! the kubelet was started anew. `forestall node` reads and reckons the same.
 //!
-//! It opens files and a command line, so that its place is the start and later the talk thread. It refuses to guess: what is not understood is
-//! passed over and named, and of a kubelet whose own file cannot be read only what its flags say is known. It refuses to
-//! take a file that was changed under a running kubelet for what that one runs with, because a kubelet reads it at its start.
+//! It opens files and a command line, so that its place is the start and later the talk thread. It refuses to guess: what is
+//! not understood is passed over and named, and of a kubelet whose own file cannot be read only what its flags say is known. It
+//! refuses to take a file that was changed under a running kubelet for what that one runs with, because a kubelet reads it at its
+//! start.
 
 use std::fmt::Write;
 use std::fs;
