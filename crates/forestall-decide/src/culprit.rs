@@ -3,13 +3,15 @@
 //!
 //! Growth is counted in the cgroup's bytes, shmem and kernel memory included. Only what is still growing counts: a
 //! neighbour whose heap has just reached its plateau explains nothing any more, and neither does one who grows by next to
-//! nothing of what was lost. Where nobody explains enough of it, the answer is nobody.
+//! nothing of what was lost. Where most of it comes from outside the pods, it is the host's, however many share in it: one of
+//! those is named, and no pod. Where nobody explains enough of it, the answer is nobody.
 
 use crate::decision::{Culprit, Target};
 use crate::history::History;
 use crate::input::{GroupId, GroupKind, GroupSample, Protection, Sample};
 use crate::member::narrow;
 use crate::orphan::blame_orphan;
+use crate::rule::{Rule, holds};
 use crate::tree::{children, is_within};
 use crate::units::{Bytes, Span};
 use crate::window::{Track, WINDOWS};
@@ -20,12 +22,45 @@ const ORDER: [Span; 3] = [WINDOWS[1], WINDOWS[0], WINDOWS[2]];
 /// Who has less of what a wall has lost explains nothing of it (permille).
 const PART_PERMILLE_MIN: u64 = 125;
 
+/// With more than this of all growth outside the pods (permille), none of them pays for it.
+const HOSTS_PERMILLE: u64 = 500;
+
 /// A grower: who, and by how much within the window.
 #[derive(Clone, Copy, Debug)]
 struct Grower {
     target: Target,
     grown: Bytes,
     protection: Option<Protection>,
+    is_hosts: bool,
+}
+
+/// All growth within one window.
+#[derive(Clone, Copy, Debug)]
+struct Growth {
+    window: Span,
+    lost: Bytes,
+    /// Everybody's, what somebody merely came with included.
+    total: Bytes,
+    /// What is outside the pods of it.
+    hosts: Bytes,
+}
+
+impl Growth {
+    fn culprit(&self, grower: Grower) -> Culprit {
+        Culprit {
+            target: grower.target,
+            share_permille: grower.grown.permille_of(self.total),
+            grown: grower.grown,
+            window: self.window,
+            protection: grower.protection,
+        }
+    }
+
+    /// Whether so much is a part of what the wall has lost at all. Where the one that did it waits for memory, whoever moves a
+    /// little beside it is the only one who grows, and would be ended for nothing.
+    fn is_explained_by(&self, grown: Bytes) -> bool {
+        grown.permille_of(self.lost) >= PART_PERMILLE_MIN || self.lost == Bytes::ZERO
+    }
 }
 
 /// Finds the culprit of a wall whose limit is `scope`'s (`None`: the machine), or nobody.
@@ -42,24 +77,68 @@ pub(crate) fn find_culprit(
         if is_hollow && window > ORDER[0] {
             return None;
         }
-        let Some(found) = dominant(sample, history, scope, window, noise) else {
+        let mut first: Option<Grower> = None;
+        let growth = each_grower(sample, history, scope, window, noise, |grower| {
+            if first.is_none_or(|first| grower.grown > first.grown) {
+                first = Some(grower);
+            }
+        });
+        let Some(first) = first else {
             continue;
         };
-        if !explains(history, scope, &found) {
-            is_hollow = true;
-        } else if found.share_permille >= share_permille_min {
+        let found = growth.culprit(first);
+        let explains = growth.is_explained_by(found.grown);
+        if explains && found.share_permille >= share_permille_min {
             let blamed = blame_orphan(sample, history, scope, found, noise);
             return Some(narrow(sample, history, blamed, noise));
         }
+        let is_hosts = growth.hosts.permille_of(growth.total) > HOSTS_PERMILLE;
+        if is_hosts && growth.is_explained_by(growth.hosts) && holds(Rule::HostsOwn) {
+            return Some(choose_of_host(sample, history, scope, growth, noise));
+        }
+        is_hollow |= !explains;
     }
     None
 }
 
-/// Whether the largest of those who still grow has a part in what the wall has lost at all. Where the one that did it waits
-/// for memory, whoever moves a little beside it is the only one who grows, and would be ended for nothing.
-fn explains(history: &History, scope: Option<GroupId>, found: &Culprit) -> bool {
-    let lost = lost(history, scope, found.window);
-    found.grown.permille_of(lost) >= PART_PERMILLE_MIN || lost == Bytes::ZERO
+/// Whom of several that leak outside the pods: the process that grew most and may be touched, if it has a part in it. Where there
+/// is none, the one that grew most is named, and nobody ends.
+fn choose_of_host(
+    sample: &Sample,
+    history: &History,
+    scope: Option<GroupId>,
+    growth: Growth,
+    noise: Bytes,
+) -> Culprit {
+    let mut named: Option<Culprit> = None;
+    let mut chosen: Option<Culprit> = None;
+    each_grower(sample, history, scope, growth.window, noise, |grower| {
+        if !grower.is_hosts {
+            return;
+        }
+        let found = growth.culprit(grower);
+        let is_more = |other: Option<Culprit>| other.is_none_or(|other| found.grown > other.grown);
+        let process = || {
+            let blamed = blame_orphan(sample, history, scope, found, noise);
+            let narrowed = narrow(sample, history, blamed, noise);
+            let is_free = matches!(narrowed.target, Target::Process(_)) && narrowed.protection.is_none();
+            is_free.then_some(narrowed)
+        };
+        if is_more(chosen) && growth.is_explained_by(found.grown) {
+            chosen = process().or(chosen);
+        }
+        if is_more(named) {
+            named = Some(found);
+        }
+    });
+    let nobody = Culprit {
+        target: Target::Node,
+        share_permille: growth.hosts.permille_of(growth.total),
+        grown: growth.hosts,
+        window: growth.window,
+        protection: None,
+    };
+    chosen.or(named).unwrap_or(nobody)
 }
 
 /// What a wall has lost within the window.
@@ -70,22 +149,24 @@ fn lost(history: &History, scope: Option<GroupId>, window: Span) -> Bytes {
     Bytes(u64::try_from(rise).unwrap_or(0))
 }
 
-/// The largest grower within one window and its share of all growth there.
-fn dominant(
+/// Shows everybody who grew by more than noise within one window. Returns what all growth comes to.
+fn each_grower(
     sample: &Sample,
     history: &History,
     scope: Option<GroupId>,
     window: Span,
     noise: Bytes,
-) -> Option<Culprit> {
+    mut see: impl FnMut(Grower),
+) -> Growth {
     let mut total = Bytes::ZERO;
-    let mut first: Option<Grower> = None;
+    let mut hosts = Bytes::ZERO;
     let mut count = |grower: Grower| {
         if grower.grown > noise {
             total += grower.grown;
-            if first.is_none_or(|first| grower.grown > first.grown) {
-                first = Some(grower);
+            if grower.is_hosts {
+                hosts += grower.grown;
             }
+            see(grower);
         }
     };
     let lost = lost(history, scope, window);
@@ -99,6 +180,7 @@ fn dominant(
             continue;
         };
         let track = &found.unreclaimable;
+        let is_hosts = group.kind == GroupKind::Host;
         if group.parent.is_none() {
             explained_at_top = explained_at_top.saturating_add(found.risen(window));
         }
@@ -118,8 +200,9 @@ fn dominant(
                 target: Target::Group(group.id),
                 grown: rising + own,
                 protection: group.protection,
+                is_hosts,
             });
-        } else if !is_root_of(group, scope) || group.kind == GroupKind::Host {
+        } else if !is_root_of(group, scope) || is_hosts {
             // What a parent holds beyond its children: memory of containers that are gone (a memory-backed
             // directory), or of processes that live in the parent itself.
             let rising = still_rising(track, window);
@@ -132,6 +215,7 @@ fn dominant(
                 target: Target::Group(group.id),
                 grown: own,
                 protection: group.protection,
+                is_hosts,
             });
         }
     }
@@ -153,16 +237,15 @@ fn dominant(
             target: Target::Node,
             grown: Bytes(own),
             protection: None,
+            is_hosts: true,
         });
     }
-    let first = first?;
-    Some(Culprit {
-        target: first.target,
-        share_permille: first.grown.permille_of(total + settled),
-        grown: first.grown,
+    Growth {
         window,
-        protection: first.protection,
-    })
+        lost,
+        total: total + settled,
+        hosts,
+    }
 }
 
 /// Growth in the window, or nothing if its last quarter went at less than a quarter of the even pace: it has stopped.

@@ -181,6 +181,12 @@ impl Engine {
         imminent: bool,
     ) -> Result<Target, RefusalReason> {
         if let Some(culprit) = reading.culprit.filter(|_| holds(Rule::CulpritFirst)) {
+            // Of several that leak on the host one goes where the pods are known; else only who dominates (rule 6).
+            let is_modest =
+                self.pods.is_fresh(now) || culprit.share_permille >= self.policy.culprit_share_permille;
+            if !is_modest && holds(Rule::Modesty) {
+                return Err(RefusalReason::NoCulprit);
+            }
             return self.spare(sample, &culprit);
         }
         // Where one look is enough to see that somebody has to end, it is not enough to end one who did not grow.

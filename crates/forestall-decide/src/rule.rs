@@ -77,6 +77,8 @@ rules! {
     LastMoment,
     /// The culprit goes first.
     CulpritFirst,
+    /// No pod ends for growth that comes mostly from outside the pods.
+    HostsOwn,
     /// Where nobody is the culprit, only such a one goes as frees enough.
     FreesEnough,
     /// Nobody is evicted while page cache alone would do.

@@ -208,3 +208,109 @@ fn whoever_stands_for_a_service_needs_four_fifths_of_the_growth_even_where_the_p
         }));
     }
 }
+
+/// Services that grow alike, each of one process, beside two pods that hold still.
+struct Crowd {
+    world: World,
+    engine: Engine,
+    services: u64,
+    protected: u64,
+}
+
+impl Crowd {
+    fn new(services: u64, protected: u64) -> Self {
+        let mut world = growing(12);
+        world.kubepods_limit = forestall_decide::Limit::Max;
+        world.container(2, 150);
+        for id in [1, 2] {
+            world.pod(id);
+        }
+        Self {
+            world,
+            engine: enforcing(),
+            services,
+            protected,
+        }
+    }
+
+    fn run(&mut self) {
+        let end = self.world.now + Span::secs(300);
+        while self.world.now < end
+            && self.world.killed().is_empty()
+            && self.world.sample().node.free > Bytes::ZERO
+        {
+            self.world.tell_in_time(&mut self.engine);
+            let mut sample = self.world.sample();
+            let service = sample.groups.pop().expect("the service stands last");
+            let process = sample.processes.pop().expect("its process");
+            let share = |bytes: Bytes| Bytes(bytes.0 / self.services);
+            for (number, pid) in (0..self.services).zip(500..) {
+                let group = GroupId(100 + number);
+                let protection = (number < self.protected).then_some(Protection::NodeAgent);
+                sample.groups.push(forestall_decide::GroupSample {
+                    id: group,
+                    anon: share(service.anon),
+                    current: share(service.current),
+                    protection,
+                    ..service
+                });
+                sample.processes.push(ProcessSample {
+                    id: self::process(pid, 5),
+                    group: Some(group),
+                    unreclaimable: share(process.unreclaimable),
+                    protection,
+                    ..process
+                });
+            }
+            let decision = self.engine.step(self.world.now, Input::Sample(&sample));
+            let ordered = decision.actions.iter().map(|action| (self.world.now, *action));
+            self.world.ordered.extend(ordered);
+            self.world.refused.extend_from_slice(decision.refusals);
+            let wake = decision.wake_in;
+            self.world.grow(wake);
+        }
+    }
+}
+
+#[test]
+fn of_several_services_that_leak_one_goes_and_no_pod() {
+    for services in 3..=5 {
+        let mut crowd = Crowd::new(services, 0);
+        crowd.run();
+        assert_eq!(
+            crowd.world.killed(),
+            [Target::Process(process(500, 5))],
+            "{services}"
+        );
+        let mut crowd = Crowd::new(services, 2);
+        crowd.run();
+        assert_eq!(
+            crowd.world.killed(),
+            [Target::Process(process(502, 5))],
+            "{services}"
+        );
+    }
+}
+
+#[test]
+fn where_none_of_the_services_that_leak_may_be_touched_or_each_is_a_trifle_no_pod_pays() {
+    for (services, protected) in [(4, 4), (12, 0)] {
+        let mut crowd = Crowd::new(services, protected);
+        crowd.run();
+        let ends: Vec<_> = crowd.world.ordered.iter().map(|(_, it)| it.target).collect();
+        assert_eq!(ends, [], "{services}");
+        let names = |refusal: &Refusal| {
+            let culprit = refusal.evidence.reading.culprit;
+            culprit.is_some_and(|culprit| matches!(culprit.target, Target::Group(GroupId(100..112))))
+        };
+        assert!(crowd.world.refused.iter().any(names), "{services}");
+    }
+}
+
+#[test]
+fn of_several_services_nobody_goes_where_the_pods_are_not_known() {
+    let mut crowd = Crowd::new(4, 0);
+    crowd.world.pods.list.clear();
+    crowd.run();
+    assert_eq!(crowd.world.killed(), []);
+}

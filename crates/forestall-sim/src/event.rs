@@ -226,6 +226,8 @@ pub struct Order {
     pub coming: Bytes,
     /// Whether one container makes up nearly all growth, and how fast.
     pub grower: Option<Grower>,
+    /// Nearly all growth is outside the pods, and nobody's growth has changed for so long.
+    pub host_leaks_for: Option<Span>,
     /// The target, if there is such a thing.
     pub target: Option<Aim>,
     /// Time between TERM and KILL.

@@ -4,7 +4,7 @@
 //! is back at once; what a victim's end takes is part of our own kills only, which are the ones that are slow enough to
 //! matter. It refuses to swap and to compact.
 
-use forestall_decide::{Bytes, Lru, Moment, WallKind};
+use forestall_decide::{Bytes, Lru, Moment, Span, WallKind};
 
 use crate::cast::{NEVER, State};
 use crate::event::{Grower, What};
@@ -51,7 +51,7 @@ impl Kernel {
     }
 
     /// A task stood still for so long.
-    pub(crate) fn stall_for(&mut self, span: forestall_decide::Span) {
+    pub(crate) fn stall_for(&mut self, span: Span) {
         self.stall_some_micros = self.stall_some_micros.saturating_add(span.0);
     }
 
@@ -340,10 +340,6 @@ impl Node {
 
     /// Who makes up nearly all growth, as the world knows it.
     pub(crate) fn grower(&self, now: Moment) -> Option<Grower> {
-        let rate = |container: &crate::cast::Container| -> u64 {
-            let slope: i64 = Part::HARD.iter().map(|part| container.memory.slope(*part)).sum();
-            u64::try_from(slope).unwrap_or(0)
-        };
         let all = self.places(Scope::Machine);
         let total: u64 = all
             .iter()
@@ -365,6 +361,23 @@ impl Node {
             guarded: self.agent.as_ref().is_some_and(crate::agent::Agent::guards),
         })
     }
+
+    /// How long nearly all growth has come from outside the pods, if it does.
+    pub(crate) fn host_leaks_for(&self, now: Moment) -> Option<Span> {
+        let all = self.places(Scope::Machine);
+        let rate = |(at, index): &(usize, usize)| rate(&self.pods[*at].containers[*index]);
+        let total: u64 = all.iter().map(rate).sum();
+        let hosts: u64 = all.iter().filter(|(at, _)| *at == HOST).map(rate).sum();
+        let since = |(at, index): &(usize, usize)| self.pods[*at].containers[*index].running.since();
+        let steady = all.iter().map(|place| now.since(since(place))).min()?;
+        (hosts > 0 && hosts >= total / 20 * 19).then_some(steady)
+    }
+}
+
+/// How fast what reclaim cannot free grows in a container, bytes a second.
+fn rate(container: &crate::cast::Container) -> u64 {
+    let slope: i64 = Part::HARD.iter().map(|part| container.memory.slope(*part)).sum();
+    u64::try_from(slope).unwrap_or(0)
 }
 
 #[cfg(test)]

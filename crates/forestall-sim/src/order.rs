@@ -64,6 +64,7 @@ impl Node {
             room: self.room(now),
             coming: self.coming(reading.wall, now),
             grower: self.grower(now),
+            host_leaks_for: self.host_leaks_for(now),
             target: self.aim(action.target, policy, now),
             grace: action.grace,
             deadline: action.deadline,

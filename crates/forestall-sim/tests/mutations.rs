@@ -331,6 +331,17 @@ fn provoke(rule: Rule) -> (World, &'static str) {
             pods[1].priority = -10;
             (world(KILL, pods), "culprit-first")
         }
+        Rule::HostsOwn => {
+            let mut world = world(KILL, vec![calm(300), calm(200)]);
+            world.pods[1].name = "other".into();
+            world.nodes[0].host = ["a", "b", "c", "d"]
+                .map(|name| ContainerSpec {
+                    load: leak(2 << 10),
+                    ..ContainerSpec::plain(name)
+                })
+                .into();
+            (world, "hosts-own")
+        }
         Rule::FreesEnough => {
             let mut tiny = pod("tiny", 1, Load::Steady);
             tiny.priority = -10;

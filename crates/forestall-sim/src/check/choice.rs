@@ -8,7 +8,7 @@ use super::Checker;
 use super::kill::{aimed, harmful, name, on, ordered, sound};
 use super::lasting::victim;
 use super::seen::Seen;
-use crate::event::{Event, Grower, Leaving, Order, What};
+use crate::event::{AimKind, Event, Grower, Leaving, Order, What};
 
 /// Who has grown alone for so long is the culprit in everybody's eyes.
 const KNOWN_FOR: Span = Span::secs(15);
@@ -51,6 +51,24 @@ impl Checker for CulpritFirst {
                 name(order),
                 grower.group,
                 grower.growing_for.as_millis() / 1000
+            )
+        })
+    }
+}
+
+pub(super) struct HostsOwn;
+
+impl Checker for HostsOwn {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let order = harmful(event).filter(|order| is_kernels(order.wall) && order.rule != "killed-twice")?;
+        let (steady, aim) = (order.host_leaks_for?, order.target.as_ref()?);
+        let is_pods = matches!(aim.kind, AimKind::Container | AimKind::Pod);
+        (is_pods && steady >= KNOWN_FOR).then(|| {
+            format!(
+                "{} of {} though all growth of {} s is outside the pods",
+                order.rung.label(),
+                name(order),
+                steady.as_millis() / 1000
             )
         })
     }
@@ -181,6 +199,10 @@ pub(super) fn killed_somebody_else() -> Vec<Event> {
             guarded: true,
         });
     })]
+}
+
+pub(super) fn killed_a_pod_for_the_host() -> Vec<Event> {
+    vec![ordered(|order| order.host_leaks_for = Some(Span::secs(60)))]
 }
 
 pub(super) fn killed_a_small_one() -> Vec<Event> {

@@ -236,6 +236,7 @@ pub(super) fn sound() -> Order {
         room: Bytes::mebi(20),
         coming: Bytes::ZERO,
         grower: None,
+        host_leaks_for: None,
         grace: Span(0),
         deadline: Span::secs(10),
         escalate: false,

@@ -203,6 +203,12 @@ pub const RULES: &[Rule] = &[
         breach: choice::killed_somebody_else,
     },
     Rule {
+        name: "hosts-own",
+        says: "No pod ends for growth outside the pods.",
+        checker: || Box::new(choice::HostsOwn),
+        breach: choice::killed_a_pod_for_the_host,
+    },
+    Rule {
         name: "frees-enough",
         says: "Where nobody is the culprit, nobody ends in vain.",
         checker: || Box::new(choice::FreesEnough),
