@@ -9,7 +9,7 @@ use crate::decision::{Ignored, WallKind};
 use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
 use crate::ring::Lapse;
 use crate::roster::Roster;
-use crate::tree::{children, lineage};
+use crate::tree::{children, is_within, lineage};
 use crate::units::{Bytes, Moment, Span};
 use crate::window::{Track, WINDOWS};
 
@@ -371,6 +371,26 @@ impl History {
         }
         own.filter(|(room, _)| *room + *room <= others)
             .map(|(_, group)| group)
+    }
+
+    /// The largest share of the last second in which all tasks of one cgroup waited that is full of its own: its stall is its own
+    /// problem, and the part of it in that of `scope` says nothing of the rest. Permille.
+    pub(crate) fn stalled_by_own_limit(&self, sample: &Sample, scope: Option<GroupId>) -> u64 {
+        /// Cache, too, is read again and again only where the limit is as good as reached (permille).
+        const FULL_PERMILLE: u64 = 950;
+        let is_full = |group: &GroupSample| {
+            let own = !matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
+            let limit = group.limit.bytes().filter(|_| own);
+            limit.is_some_and(|limit| group.current >= limit.permille(FULL_PERMILLE))
+        };
+        let full = sample
+            .groups
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| is_full(group));
+        let within = full.filter(|(at, _)| is_within(sample, *at, scope));
+        let stalls = within.filter_map(|(at, _)| Some(self.at(at)?.stalled_permille().1));
+        stalls.max().unwrap_or(0)
     }
 
     fn stood_near_its_limit(&self, group: &GroupSample, look: fn(&Track) -> Bytes) -> bool {

@@ -3,9 +3,10 @@
 //! Four rules, each two keys. `one-look`: growth at the speed of the last look reaches the wall before a kill decided at
 //! the next look could take effect. `last-moment`: two windows agree on a growth that does not slow, little of the wall
 //! is left, and half of the median runway is needed for TERM and KILL. `at-the-wall`: the distance is within what the
-//! counters swing by, and it still shrinks. `thrash`: tasks wait for memory most of the time beside a small distance.
-//! What it refuses to do: anything at pod and container walls (the kernel would hit the same pod), anything without a
-//! dominant culprit, anything on pressure alone.
+//! counters swing by, and it still shrinks. `thrash`: somebody takes what little is left within the same time, and all tasks
+//! wait for memory, which stands for the windows that do not agree yet.
+//! What it refuses to do: anything at pod and container walls (the kernel would hit the same pod), and anything on pressure
+//! alone: who waits at a limit of its own, or where nobody grows, has nobody ended for it.
 
 use crate::decision::{Confidence, RefusalReason, Target, WallKind, WallReading};
 use crate::history::{History, Scope};
@@ -121,12 +122,16 @@ pub(crate) fn judge_kill(
     } else {
         reading.distance
     };
-    if full >= THRASH_FULL_PERMILLE
+    let is_thrashing = full >= THRASH_FULL_PERMILLE
         && reading.stall_full_permille >= STILL_FULL_PERMILLE
         && !stalls_are_ours
-        && plain_distance <= size.permille(THRASH_BAND_PERMILLE)
-    {
-        return due("thrash");
+        && plain_distance <= size.permille(THRASH_BAND_PERMILLE);
+    let is_last_moment = reading.runway.p50 <= with_term || !holds(Rule::LastMoment);
+    if is_thrashing && is_last_moment && reading.culprit.is_some() {
+        let own = history.stalled_by_own_limit(sample, reading.scope);
+        if reading.stall_full_permille.saturating_sub(own) >= STILL_FULL_PERMILLE {
+            return due("thrash");
+        }
     }
     None
 }

@@ -142,16 +142,6 @@ fn the_next_look_comes_within_a_quarter_of_the_fastest_credible_fill() {
     assert!(wake <= Span::millis(313), "{wake:?}");
 }
 
-/// Rule 3.
-#[test]
-fn a_stall_without_a_culprit_or_beside_much_memory_confirms_nothing() {
-    let mut world = World::new(1024, 800);
-    world.container(1, 300);
-    world.stall_full_permille = 900;
-    world.run(&mut enforcing(), Span::secs(60), |_| ());
-    assert_eq!(world.ordered.len(), 0);
-}
-
 /// Rule 5.
 #[test]
 fn whoever_is_protected_is_named_and_not_touched_and_nobody_pays_for_it() {

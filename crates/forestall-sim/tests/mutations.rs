@@ -154,7 +154,14 @@ fn provoke(rule: Rule) -> (World, &'static str) {
             let mut churner = reader(2000, 8 << 10);
             churner.start = Moment(20_000_000);
             churner.containers[0].base = Bytes::ZERO;
-            let pods = vec![calm(840), pod("leak", 10, leak(200)), reader(9, 50), churner];
+            // It begins while the stalls are ours, and reaches the last twentieth before it is certain.
+            let late = Load::Leak {
+                part: Part::Anon,
+                rate: BytesPerSecond(25 * MIB),
+                total: None,
+                delay: Span::secs(35),
+            };
+            let pods = vec![calm(780), pod("leak", 10, late), reader(9, 50), churner];
             let rungs = &[Rung::Reclaim, Rung::Kill];
             (lasting(with_kubelet(world(rungs, pods), 20), 45), "own-stalls")
         }

@@ -22,7 +22,7 @@ const KNOWN_FOR: Span = Span::secs(10);
 
 /// It goes by a rule that looks at growth over a while, at a wall that many share.
 fn goes_by_growth(order: &Order) -> bool {
-    let by_rule = !matches!(order.rule, "one-look" | "at-the-wall" | "thrash" | "killed-twice");
+    let by_rule = !matches!(order.rule, "one-look" | "at-the-wall" | "killed-twice");
     by_rule && !matches!(order.wall, WallKind::Pod | WallKind::Container)
 }
 
