@@ -5,6 +5,7 @@ use crate::input::{GroupId, Outcome, OutcomeKind};
 use crate::policy::{Mode, Policy};
 use crate::rung::Rung;
 use crate::units::{Moment, Span};
+use crate::victim::FRESH;
 
 /// How many actions may be known at once; more than a ladder ever has in flight.
 const FLIGHTS_MAX: usize = 32;
@@ -66,6 +67,8 @@ impl Flight {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flights {
     list: Vec<Flight>,
+    /// When each eviction was ordered, unless it was refused: what is told of the budget is older than a flight may be.
+    evictions: Vec<(ActionId, Moment)>,
     last_id: u64,
     /// The slowest answer to an order seen lately: part of every time to effect.
     answer: Span,
@@ -87,6 +90,9 @@ impl Flights {
                 .iter()
                 .position(|flight| !flight.rung.ends_somebody() || flight.is_over(now));
             self.list.remove(over.unwrap_or(0));
+        }
+        if action.rung == Rung::Evict {
+            self.evictions.push((action.id, now));
         }
         self.list.push(Flight {
             id: action.id,
@@ -144,6 +150,9 @@ impl Flights {
             (_, OutcomeKind::Gone | OutcomeKind::Progress) => Span::millis(100),
             (_, OutcomeKind::Vetoed | OutcomeKind::Failed(_)) => Span::secs(10),
         };
+        if outcome.kind == OutcomeKind::Blocked {
+            self.evictions.retain(|(id, _)| *id != outcome.action);
+        }
         flight.quiet_until = Some(now + quiet);
         flight.hear(outcome.kind);
         Some(*flight)
@@ -152,10 +161,12 @@ impl Flights {
     /// Forgets all of them: the mode has changed, or the clock has jumped back and their times mean nothing.
     pub(crate) fn forget(&mut self) {
         self.list.clear();
+        self.evictions.clear();
     }
 
     /// Drops what is over and quiet.
     pub(crate) fn prune(&mut self, now: Moment, policy: &Policy) {
+        self.evictions.retain(|(_, at)| now.since(*at) <= FRESH);
         self.list.retain(|flight| match flight.quiet_until {
             Some(until) => now < until,
             None => now <= flight.judged_at + policy.kill_cooldown,
@@ -200,10 +211,7 @@ impl Flights {
 
     /// Evictions ordered since then, those that were refused not counted.
     pub(crate) fn evictions_since(&self, then: Moment) -> usize {
-        let ordered = |flight: &&Flight| {
-            flight.rung == Rung::Evict && !flight.is_blocked() && flight.launched_at >= then
-        };
-        self.list.iter().filter(ordered).count()
+        self.evictions.iter().filter(|(_, at)| *at >= then).count()
     }
 
     /// The API server has just refused to evict it.

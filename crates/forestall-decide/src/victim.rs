@@ -18,7 +18,7 @@ use crate::units::{Bytes, Moment, Span};
 use crate::{Target, pods};
 
 /// Pods older than this are no knowledge (rule 6).
-const FRESH: Span = Span::secs(60);
+pub(crate) const FRESH: Span = Span::secs(60);
 /// A terminating pod is thought to go within its grace period and this; later its memory is on nobody's way.
 const CLEANUP: Span = Span::secs(10);
 
