@@ -97,6 +97,9 @@ impl Engine {
         let mut nth = 0;
         while let Some((pod, evidence)) = self.repeats.twice(nth) {
             nth += 1;
+            if self.flights.endings(now).next().is_some() && holds(Rule::OneAtATime) {
+                return;
+            }
             // Nothing is about to be reached right after a kill, so there is time for its grace period.
             let reading = WallReading {
                 runway: Runway::FOREVER,

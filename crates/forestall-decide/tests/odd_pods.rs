@@ -48,3 +48,38 @@ fn one_token_is_one_eviction_until_the_budget_is_told_again() {
         assert_eq!(world.targets_of(Rung::Evict).len(), expected, "{tokens} tokens");
     }
 }
+
+/// Rules 7 and 8: two pods whose containers are started again each time.
+#[test]
+fn of_two_that_were_killed_twice_one_is_evicted_at_a_time() {
+    let mut world = World::new(4096, 2000);
+    for id in [1, 2] {
+        world.container(id, 100);
+        // It leaves no time for an eviction while it leaks.
+        world.pod(id).grace = Span::secs(40);
+    }
+    world.pods.cluster.api = false;
+    let mut engine = evicting();
+    for round in 0..4 {
+        let id = 1 + round % 2;
+        world.of(id).rate = 400 * MIB;
+        let kills = world.killed().len();
+        world.run(&mut engine, Span::secs(20), |_| ());
+        assert_eq!(world.killed().len(), kills + 1);
+        world.of(id).anon = 100 * MIB;
+    }
+    // Both were killed twice by now, and the API server is back.
+    world.pods.cluster.api = true;
+    world.tell_once(&mut engine);
+    let mut first = None;
+    world.run(&mut engine, Span::secs(120), |world| {
+        first = first.or(world
+            .ordered
+            .iter()
+            .find(|(_, it)| it.rung == Rung::Evict)
+            .map(|(at, _)| *at));
+        let evictions = world.targets_of(Rung::Evict).len();
+        assert!(evictions < 2 || first.is_some_and(|at| world.now.since(at) > Span::secs(40)));
+    });
+    assert_eq!(world.targets_of(Rung::Evict).len(), 2);
+}
