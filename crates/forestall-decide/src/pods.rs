@@ -86,7 +86,8 @@ pub struct Pod {
     pub origin: Origin,
     /// `spec.terminationGracePeriodSeconds`.
     pub grace: Span,
-    /// Since when it has a deletion timestamp.
+    /// Since when it has a deletion timestamp, or that timestamp, which lies ahead by the grace period. Its memory is on its way
+    /// from then on for that period and ten seconds; what lies further ahead than that is not believed.
     pub terminating_since: Option<Moment>,
     /// The sum of its memory-backed volumes' sizes, which outlive its containers.
     pub memory_volumes: Bytes,

@@ -204,8 +204,11 @@ pub(crate) fn on_its_way(sample: &Sample, pods: &Pods, scope: Option<GroupId>, n
     pods.list
         .iter()
         .filter(|pod| {
-            pod.terminating_since
-                .is_some_and(|since| now.since(since) <= pod.grace + CLEANUP)
+            // A deletion timestamp lies ahead by the grace period. What lies further ahead is another clock's, and says nothing.
+            pod.terminating_since.is_some_and(|since| {
+                let most = pod.grace + CLEANUP;
+                now.since(since) <= most && since.since(now) <= most
+            })
         })
         .filter_map(|pod| position(sample, pod.group?))
         .filter(|index| is_within(sample, *index, scope))

@@ -83,3 +83,24 @@ fn of_two_that_were_killed_twice_one_is_evicted_at_a_time() {
     });
     assert_eq!(world.targets_of(Rung::Evict).len(), 2);
 }
+
+/// Kubernetes' deletion timestamp lies ahead by the grace period; further ahead is a clock that is wrong.
+#[test]
+fn a_pod_that_ends_tomorrow_is_nobodys_relief_today() {
+    for (ahead, rule) in [(Span::secs(25), "one-look"), (Span::secs(86_400), "last-moment")] {
+        let mut world = World::new(4096, 2000);
+        world.container(1, 1400).rate = 20 * MIB;
+        world.container(2, 300);
+        world.pod(1);
+        world.pod(2);
+        let since = world.now + ahead;
+        world.pods.list[1].terminating_since = Some(since);
+        let policy = Policy {
+            mode: Mode::Enforce,
+            ..Policy::default()
+        };
+        world.run(&mut Engine::new(policy), Span::secs(60), |_| ());
+        let first = world.ordered.first().map(|(_, it)| it.evidence.rule);
+        assert_eq!(first, Some(rule), "{ahead}");
+    }
+}
