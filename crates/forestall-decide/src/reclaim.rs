@@ -3,11 +3,11 @@
 //! Against a kubelet wall it keeps the working set below the eviction threshold, though nothing is short: the kubelet
 //! counts active page cache as used. At the kernel's own walls it gives nothing: what it could free counts as left there
 //! already, and the kernel takes it by itself before it kills. What it refuses to do: hide a leak from the kubelet while
-//! a kernel or kubepods wall comes near, or touch a cgroup that was told to be left alone.
+//! a kernel or kubepods wall comes near, or touch a cgroup that is protected or was told to be left alone.
 
 use crate::decision::{Target, WallKind, WallReading};
 use crate::flight::Flights;
-use crate::input::{GroupId, GroupKind, GroupSample, Protection, Sample};
+use crate::input::{GroupId, GroupKind, GroupSample, Sample};
 use crate::pods::Pods;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
@@ -63,11 +63,12 @@ pub(crate) fn judge_reclaim(
     }
 }
 
-/// Whoever opted out is left alone altogether, its cache too.
-fn has_opted_out(sample: &Sample, pods: &Pods, group: &GroupSample) -> bool {
+/// Whoever opted out, or is never touched, is left alone altogether, its cache too (rule 5). That a pod would come straight back, or
+/// never, is a reason not to end it, and none to leave it its cache.
+fn is_spared(sample: &Sample, pods: &Pods, group: &GroupSample) -> bool {
     let owner = pods.owning(sample, Target::Group(group.id));
-    let by_pod = owner.is_some_and(|it| it.pod.standing.vetoed);
-    (group.protection == Some(Protection::OptedOut) || by_pod) && holds(Rule::OptedOutCache)
+    let by_pod = owner.is_some_and(|it| it.pod.standing.vetoed || it.pod.is_critical());
+    (group.protection.is_some() || by_pod) && holds(Rule::ProtectedCache)
 }
 
 /// The leaf below `scope` that holds most of what is asked for and may be asked.
@@ -84,6 +85,6 @@ fn richest<'a>(
         .iter()
         .filter(|group| group.leaf && (!kubepods_only || matches!(group.kind, GroupKind::Container(_))))
         .filter(|group| !flights.concerns(Rung::Reclaim, Target::Group(group.id)))
-        .filter(|group| held(group) > Bytes::ZERO && !has_opted_out(sample, pods, group))
+        .filter(|group| held(group) > Bytes::ZERO && !is_spared(sample, pods, group))
         .max_by_key(|group| (held(group), core::cmp::Reverse(group.id)))
 }

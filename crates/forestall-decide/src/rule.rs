@@ -32,7 +32,7 @@ rules! {
     /// A pod that opted out, or that the operator spares, is not touched.
     OptOut,
     /// Nor is its page cache.
-    OptedOutCache,
+    ProtectedCache,
     /// Static, mirror and critical pods are not touched.
     Critical,
     /// A DaemonSet's pod is not touched: it comes straight back.

@@ -178,9 +178,9 @@ fn provoke(rule: Rule) -> (World, &'static str) {
             }),
             "never-touched",
         ),
-        Rule::OptedOutCache => {
+        Rule::ProtectedCache => {
             let mut pods = vec![calm(100), reader(700, 50)];
-            pods[1].opted_out = true;
+            pods[1].is_static = true;
             (with_kubelet(world(&[Rung::Reclaim], pods), 150), "never-touched")
         }
         Rule::Critical => (spared(|pod| pod.priority = CRITICAL_PRIORITY), "never-touched"),

@@ -105,11 +105,10 @@ impl Checker for NeverTouched {
     fn see(&mut self, event: &Event) -> Option<String> {
         let order = order(event)?;
         let aim = order.target.as_ref()?;
-        let opted_out =
-            aim.victim.protection == Some(Protection::OptedOut) || aim.spared == Some(WhyNot::OptedOut);
-        let protected = aim.victim.protection.is_some() || aim.spared.is_some();
-        // Cold cache may be taken from a node agent; who opted out is left alone altogether.
-        (opted_out || protected && order.rung != Rung::Reclaim).then(|| {
+        let never = matches!(aim.spared, Some(WhyNot::OptedOut | WhyNot::Critical));
+        // That a pod would come straight back, or never, is no reason to leave it its cache.
+        let spared = never || aim.spared.is_some() && order.rung != Rung::Reclaim;
+        (aim.victim.protection.is_some() || spared).then(|| {
             format!(
                 "{} of {}, which is protected: {:?}, {:?}",
                 order.rung.label(),
