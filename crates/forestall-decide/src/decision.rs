@@ -301,7 +301,8 @@ pub enum Ignored {
     TookTooLong(ActionId),
     /// So many pods without a UID.
     PodsWithoutUid(u32),
-    /// So many pods whose UID stood before them in the list.
+    /// So many pods whose UID stood before them in the list, or who claim a cgroup that one before them does: if one of these may
+    /// not be touched, none of them is.
     PodsRepeated(u32),
 }
 

@@ -152,7 +152,7 @@ impl Engine {
             let count = u32::try_from(dropped).unwrap_or(u32::MAX);
             self.ignored.push(Ignored::PodsWithoutUid(count));
         }
-        let repeated = self.drop_repeated();
+        let repeated = self.drop_repeated().saturating_add(self.pods.settle_claims());
         if repeated > 0 {
             self.ignored.push(Ignored::PodsRepeated(repeated));
         }

@@ -233,7 +233,10 @@ impl Engine {
             .filter_map(|ranked| candidate(sample, &self.history.roster, &self.pods, ranked.place))
         {
             let container = it.largest_container(sample);
-            let why = match (may_touch(&it), container) {
+            // A container that a pod claims which may not be touched is left, whosever it is.
+            let owner = container.and_then(|group| self.pods.owning(sample, Target::Group(group.id)));
+            let is_free = owner.map_or(Ok(()), |owner| may_touch(&owner));
+            let why = match (may_touch(&it).and(is_free), container) {
                 (Err(why), _) => why,
                 (Ok(()), None) => WhyNot::Unseen,
                 (Ok(()), Some(group)) if group.anon < needed && holds(Rule::FreesEnough) => {

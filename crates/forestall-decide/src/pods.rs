@@ -157,6 +157,12 @@ impl Pod {
     pub fn is_critical(&self) -> bool {
         self.origin == Origin::Static || self.priority >= CRITICAL_PRIORITY
     }
+
+    /// The cgroups that it says are its own.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = GroupId> {
+        let containers = self.containers.iter().map(|container| container.group);
+        self.group.into_iter().chain(containers)
+    }
 }
 
 impl Pods {

@@ -4,16 +4,17 @@
 //! back: page cache is not, and of a killed container neither is shared memory.
 
 use core::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use crate::decision::WhyNot;
 use crate::flight::Flights;
-use crate::input::{GroupId, GroupSample, Protection, Sample};
+use crate::input::{GroupId, GroupKind, GroupSample, Protection, Sample};
 use crate::pods::{Elsewhere, Owner, Pod, Pods};
 use crate::policy::Victims;
 use crate::roster::Roster;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
-use crate::tree::{children, is_within};
+use crate::tree::{children, is_within, lineage};
 use crate::units::{Bytes, Moment, Span};
 use crate::{Target, pods};
 
@@ -88,11 +89,41 @@ impl Pods {
     pub(crate) fn owning<'a>(&'a self, sample: &'a Sample, target: Target) -> Option<Candidate<'a>> {
         let Target::Group(id) = target else { return None };
         let index = position(sample, id)?;
-        crate::tree::lineage(sample, index).find_map(|group| {
-            let pod = self.of_group(group.id)?;
-            let index = position(sample, group.id)?;
+        lineage(sample, index).find_map(|claimed| {
+            let pod = self
+                .list
+                .iter()
+                .find(|pod| pod.claims().any(|id| id == claimed.id))?;
+            let is_pods = |group: &&GroupSample| matches!(group.kind, GroupKind::Pod(_));
+            let seen = pod.group.filter(|id| position(sample, *id).is_some());
+            // A pod whose own cgroup nobody has told yet is known by its containers'.
+            let id = seen.or_else(|| Some(lineage(sample, position(sample, claimed.id)?).find(is_pods)?.id));
+            let index = position(sample, id.unwrap_or(claimed.id))?;
+            let group = sample.groups.get(index)?;
             Some(Candidate { pod, group, index })
         })
+    }
+
+    /// Of pods that claim the same cgroup nobody knows whose it is: if one of them may not be touched, none is. Returns how many
+    /// claim what another one before them does.
+    pub(crate) fn settle_claims(&mut self) -> u32 {
+        let mut first = BTreeMap::new();
+        let mut shared = Vec::new();
+        for (at, pod) in self.list.iter().enumerate() {
+            let owners = pod.claims().map(|id| *first.entry(id).or_insert(at));
+            shared.extend(owners.filter(|owner| *owner != at).map(|owner| [owner, at]));
+        }
+        let spares = |list: &[Pod], at: usize| list.get(at).is_some_and(|pod| is_free(pod).is_err());
+        let one_alone = |list: &[Pod], [one, other]: [usize; 2]| spares(list, one) != spares(list, other);
+        while let Some(pair) = shared.iter().find(|pair| one_alone(&self.list, **pair)) {
+            for at in pair {
+                if let Some(pod) = self.list.get_mut(*at) {
+                    pod.standing.vetoed = true;
+                }
+            }
+        }
+        shared.dedup_by_key(|[_, at]| *at);
+        u32::try_from(shared.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -135,12 +166,16 @@ pub(crate) fn candidate<'a>(
 
 /// Whether a pod may be touched at all, however old the news of it are (rule 5).
 pub(crate) fn may_touch(it: &Candidate<'_>) -> Result<(), WhyNot> {
-    let pod = it.pod;
     match it.group.protection.filter(|_| holds(Rule::Protected)) {
         Some(Protection::StaticPod) => return Err(WhyNot::Critical),
         Some(why) => return Err(WhyNot::Protected(why)),
         None => {}
     }
+    is_free(it.pod)
+}
+
+/// Whether what is known of a pod lets it be touched.
+fn is_free(pod: &Pod) -> Result<(), WhyNot> {
     if pod.standing.vetoed && holds(Rule::OptOut) {
         return Err(WhyNot::OptedOut);
     }
@@ -167,6 +202,9 @@ pub(crate) fn may_evict(
     let cluster = &pods.cluster;
     if pod.terminating_since.is_some() {
         return Err(WhyNot::Terminating);
+    }
+    if pod.group.is_none() {
+        return Err(WhyNot::Unseen);
     }
     if !cluster.api && holds(Rule::ApiAway) {
         return Err(WhyNot::ApiAway);

@@ -2,7 +2,9 @@
 
 mod world;
 
-use forestall_decide::{Engine, GroupId, Mode, Policy, Rung, Rungs, Span};
+use forestall_decide::{
+    Engine, GroupId, Ignored, Input, Mode, Owner, Pod, PodUid, Policy, Rung, Rungs, Span,
+};
 use world::{MIB, World};
 
 fn evicting() -> Engine {
@@ -102,5 +104,57 @@ fn a_pod_that_ends_tomorrow_is_nobodys_relief_today() {
         world.run(&mut Engine::new(policy), Span::secs(60), |_| ());
         let first = world.ordered.first().map(|(_, it)| it.evidence.rule);
         assert_eq!(first, Some(rule), "{ahead}");
+    }
+}
+
+/// A leak of pod 2 beside another.
+fn leak_of_the_second() -> World {
+    let mut world = World::new(4096, 2000);
+    world.container(1, 500);
+    world.container(2, 100).rate = 30 * MIB;
+    for id in [1, 2] {
+        world.pod(id).grace = Span::secs(1);
+    }
+    world
+}
+
+fn ends(mut world: World) -> usize {
+    world.run(&mut evicting(), Span::secs(120), |_| ());
+    world
+        .ordered
+        .iter()
+        .filter(|(_, it)| it.rung.ends_somebody())
+        .count()
+}
+
+#[test]
+fn a_veto_wins_where_two_pods_claim_one_cgroup() {
+    let changes: [fn(&mut Pod); 3] = [
+        |pod| pod.standing.vetoed = true,
+        |pod| pod.owner = Owner::DaemonSet,
+        // It names the container alone.
+        |pod| (pod.group, pod.standing.vetoed) = (None, true),
+    ];
+    for (nth, change) in changes.into_iter().enumerate() {
+        let mut world = leak_of_the_second();
+        let mut other = world.pods.list[1].clone();
+        other.uid = PodUid(99);
+        change(&mut other);
+        world.pods.list.push(other);
+        let mut engine = evicting();
+        let decision = engine.step(world.now, Input::Pods(&world.pods));
+        assert_eq!(decision.ignored, [Ignored::PodsRepeated(1)]);
+        assert_eq!(ends(world), 0, "{nth}");
+    }
+    assert_eq!(ends(leak_of_the_second()), 1);
+}
+
+#[test]
+fn a_veto_holds_where_only_the_containers_are_known() {
+    for (vetoed, expected) in [(true, 0), (false, 1)] {
+        let mut world = leak_of_the_second();
+        let pod = &mut world.pods.list[1];
+        (pod.group, pod.standing.vetoed) = (None, vetoed);
+        assert_eq!(ends(world), expected);
     }
 }

@@ -180,7 +180,7 @@ fn ignored(ignored: &Unbelieved, target: &str) -> String {
             "ignored: how long action {} took, because it is not known for as long",
             id.0
         ),
-        Ignored::PodsRepeated(_) => format!("ignored: {count} pods whose UID was told already"),
+        Ignored::PodsRepeated(_) => format!("ignored: {count} pods whose UID or cgroup was told already"),
         Ignored::Repeated(_) => format!(
             "ignored: {target}, whose number stands in one look more than once ({count} such in all); it has no history \
              and no wall"

@@ -133,7 +133,7 @@ pub(crate) enum IgnoredKind {
     UnknownAction,
     /// A pod without a UID.
     PodWithoutUid,
-    /// A pod whose UID was told already.
+    /// A pod whose UID or cgroup was told already.
     PodRepeated,
     /// An outcome whose action took longer than it is known.
     TookTooLong,
