@@ -118,7 +118,7 @@ fn a_kill_for_want_of_memory_on_the_machine_is_not_put_down_to_a_limit_that_was_
 fn a_limit_that_is_set_while_figures_rest_is_not_alarmed_for_what_was_not_seen() {
     // A service grows by 1 MiB a second from 500 MiB; its figures are a minute old when it is given a limit of 1000 MiB, and are
     // read at every look from then on.
-    for late in [1, 60] {
+    for late in [1, 20, 60] {
         let mut world = World::new(16_384, 12_000);
         world.container(1, 500);
         let mut engine = enforcing();
