@@ -2,7 +2,7 @@
 
 mod mark;
 
-pub(crate) use mark::{has_opted_out, mark_of};
+pub(crate) use mark::mark_of;
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -12,12 +12,13 @@ use rustix::io::Errno;
 
 use crate::actor::{Shared, Stamped, report, silence};
 use crate::clock;
+use crate::inspect::Refusal;
 use crate::kill::{Course, Next};
 use crate::order::{Note, Place, Report};
 use crate::protect::raise_priority;
 use crate::reclaim_worker::dip_due;
 use crate::sysrq::Call;
-use crate::victim::{Hands, Refusal, Victim};
+use crate::victim::{Hands, Victim};
 
 /// Kills on their way at most; further ones are answered with `EBUSY`.
 pub(crate) const FLIGHTS_MAX: usize = 16;
@@ -194,7 +195,7 @@ impl KillWorker {
     }
 
     fn refuse(&mut self, action: &Action, refusal: Refusal, ordered_at: Moment) {
-        let (kind, note) = outcome_of(refusal);
+        let (kind, note) = refusal.outcome();
         self.tell(action, kind, Bytes::ZERO, clock::now().since(ordered_at), note);
     }
 
@@ -281,24 +282,12 @@ impl KillWorker {
 /// A signal could not be sent. A victim that goes once something was sent to it does what was wanted.
 fn after(flight: &mut Flight, refusal: Refusal, now: Moment) -> Option<(OutcomeKind, Note)> {
     if refusal != Refusal::Gone || flight.course.is_untouched() {
-        return Some(outcome_of(refusal));
+        return Some(refusal.outcome());
     }
     // Exiting, and perhaps not gone yet: memory on its way. The next look tells.
     flight.course.killed(now, false);
     flight.due = now;
     None
-}
-
-fn outcome_of(refusal: Refusal) -> (OutcomeKind, Note) {
-    match refusal {
-        Refusal::Gone => (OutcomeKind::Gone, Note::None),
-        // The one that was meant is not there any more, whoever it is now.
-        Refusal::Moved(pid) => (OutcomeKind::Gone, Note::Moved { pid }),
-        Refusal::Vetoed(note) => (OutcomeKind::Vetoed, note),
-        Refusal::Misplaced => (OutcomeKind::Failed(Errno::INVAL.raw_os_error()), Note::Misplaced),
-        Refusal::ForeignProc => (OutcomeKind::Failed(Errno::XDEV.raw_os_error()), Note::ForeignProc),
-        Refusal::Failed(error) => (OutcomeKind::Failed(error.raw_os_error()), Note::None),
-    }
 }
 
 fn is_same(victim: &Victim, place: &Place) -> bool {

@@ -19,6 +19,7 @@ mod dip;
 mod error;
 mod file;
 mod group;
+mod inspect;
 mod kill;
 mod kill_worker;
 mod limit;
@@ -49,4 +50,3 @@ pub use protect::{
 };
 pub use release::Release;
 pub use selftest::{Right, SelfTest, self_test};
-pub use veto::is_node_agent;

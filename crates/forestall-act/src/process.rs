@@ -99,6 +99,18 @@ impl ProcessDir {
         file::read_into(&self.0, c"cgroup", buffer)
     }
 
+    /// Reads the real user it runs as (`status`), as this process' user namespace knows it; `None` where the file does not say.
+    pub(crate) fn uid(&self) -> Result<Option<u32>> {
+        let mut buffer = [0; file::BUFFER_BYTES];
+        let text = file::read_into(&self.0, c"status", &mut buffer)?;
+        let mut lines = text.split(|byte| *byte == b'\n');
+        Ok(lines.find_map(|line| {
+            let users = line.strip_prefix(b"Uid:")?.trim_ascii_start();
+            let real = users.split(u8::is_ascii_whitespace).next()?;
+            u32::try_from(file::parse_number(real)?).ok()
+        }))
+    }
+
     /// Bytes that end with the process: anonymous memory, page tables and swap (`/proc/PID/status`). Shared memory is
     /// left out, it may outlive it. A first thread that has ended shows none of it while the others live on: one of those does.
     pub(crate) fn own_bytes(&self) -> Result<u64> {

@@ -1,6 +1,6 @@
 //! The thread that reclaims: every write here may be held up inside the kernel for as long as reclaim takes, so nothing
-//! else runs on it. It refuses to touch a cgroup where reclaim would swap, or that somebody has opted out, which is asked for
-//! before every step.
+//! else runs on it. It refuses to touch a cgroup where reclaim would swap, or that is never touched: by who lives in it, which is
+//! asked when an order comes, and by marks, which are asked for before every step.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread;
 
-use forestall_decide::{Bytes, Moment, OutcomeKind, Protection, Span};
+use forestall_decide::{Bytes, Moment, OutcomeKind, Span};
 use rustix::io::Errno;
 
 use crate::actor::{Shared, Stamped};
@@ -17,8 +17,10 @@ use crate::dip::{Dip, Journal};
 use crate::error::ActError;
 use crate::file::{self, ShortText};
 use crate::group;
+use crate::inspect::{Refusal, check_marks, check_marks_below, check_residents, lost};
 use crate::order::{CgroupPlace, CgroupVersion, Note, Place, ReclaimEnd};
 use crate::reclaim::{Book, Next, Reclaim, Step, View};
+use crate::victim::PROCESSES_PREPARED;
 
 /// How long a wait for the processor budget goes on without a look at the stop flag.
 const NAP_MAX: Span = Span::millis(50);
@@ -50,6 +52,7 @@ impl ReclaimWorker {
         // Reclaim does not run ahead of the node's own work, whatever priority the thread inherited from the guard.
         let _ = rustix::process::setpriority_process(None, 0);
         let mut book = Book::new(self.cpu_permille);
+        let mut pids = Vec::with_capacity(PROCESSES_PREPARED);
         while let Ok(stamped) = self.orders.recv() {
             if self.shared.is_over() {
                 return;
@@ -65,11 +68,11 @@ impl ReclaimWorker {
                 );
                 continue;
             };
-            self.reclaim(&stamped, place, &mut book);
+            self.reclaim(&stamped, place, &mut book, &mut pids);
         }
     }
 
-    fn reclaim(&self, stamped: &Stamped, place: &CgroupPlace, book: &mut Book) {
+    fn reclaim(&self, stamped: &Stamped, place: &CgroupPlace, book: &mut Book, pids: &mut Vec<u32>) {
         let action = &stamped.order.action;
         let started_at = clock::now();
         let end = |kind, freed, note| {
@@ -79,7 +82,10 @@ impl ReclaimWorker {
         if !group::is_the_ordered_one(place) {
             return end(OutcomeKind::Gone, Bytes::ZERO, Note::None);
         }
-        if let Some((kind, note)) = spared(place) {
+        let proc_root = self.shared.proc_root.as_fd();
+        let checked = check_all_marks(place).and_then(|()| check_whoever_is_in_sight(proc_root, place, pids));
+        if let Err(refusal) = checked {
+            let (kind, note) = refusal.outcome();
             return end(kind, Bytes::ZERO, note);
         }
         let means = match self.choose_means(place) {
@@ -95,7 +101,8 @@ impl ReclaimWorker {
             let now = clock::now();
             match reclaim.next(now, self.view(stamped, place), book) {
                 Next::Step(step) => {
-                    if let Some((kind, note)) = spared(place) {
+                    if let Err(refusal) = check_all_marks(place) {
+                        let (kind, note) = refusal.outcome();
                         return end(kind, reclaim.freed(), note);
                     }
                     let did = self.step(place, &means, step);
@@ -209,19 +216,25 @@ impl ReclaimWorker {
     }
 }
 
-/// How the reclaim ends where somebody has opted out the cgroup, one above it or one below; one that cannot be asked is left alone as well.
-fn spared(place: &CgroupPlace) -> Option<(OutcomeKind, Note)> {
-    let is_spared =
-        group::has_opted_out(place).and_then(|is_spared| Ok(is_spared || group::has_opted_out_below(place)?));
-    match is_spared {
-        Ok(false) => None,
-        Ok(true) => {
-            let protection = Protection::OptedOut;
-            Some((OutcomeKind::Vetoed, Note::ProtectedGroup { protection }))
-        }
-        Err(Errno::NOENT | Errno::NODEV) => Some((OutcomeKind::Gone, Note::None)),
-        Err(error) => Some((OutcomeKind::Failed(error.raw_os_error()), Note::None)),
+/// Whether nobody who lives in the cgroup may be touched. Whom nobody can name here, without the host's PID namespace, is left to
+/// the marks: of a reclaim nobody dies.
+fn check_whoever_is_in_sight(
+    proc_root: BorrowedFd<'_>,
+    place: &CgroupPlace,
+    pids: &mut Vec<u32>,
+) -> Result<(), Refusal> {
+    group::list_processes(place, pids).map_err(lost)?;
+    pids.retain(|pid| *pid != 0);
+    match check_residents(proc_root, place, pids, &mut |_| {}) {
+        Err(Refusal::ForeignProc) => Ok(()),
+        checked => checked,
     }
+}
+
+/// Whether nobody has marked the cgroup, one above it or one below, so that it may not be touched.
+fn check_all_marks(place: &CgroupPlace) -> Result<(), Refusal> {
+    check_marks(place)?;
+    check_marks_below(place)
 }
 
 fn reclaim_sized(place: &CgroupPlace, step: Bytes, keep_out_of_swap: bool) -> Result<Step, Errno> {

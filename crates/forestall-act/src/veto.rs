@@ -1,6 +1,10 @@
 //! The last check before a signal: who is never touched, whatever the engine said. It looks at the processes as they
 //! are now, because the engine's knowledge may be a sample old, and it cannot be switched off.
 
+mod agent;
+
+pub(crate) use agent::is_node_agent;
+
 use std::os::fd::BorrowedFd;
 
 use forestall_decide::Protection;
@@ -13,70 +17,6 @@ const OOM_SCORE_ADJ_SPARED: i32 = -900;
 
 /// No process tree is deeper than this between the agent and PID 1; a loop in a fake tree ends here.
 const ANCESTORS_MAX: usize = 64;
-
-/// The names of node agents as `comm` shows them, cut at 15 bytes. A name is the process's own choice, so this only
-/// ever protects; it never chooses a victim.
-///
-/// The sources of the names are the programs themselves: file names of the packages of kubelet distributions, container
-/// runtimes (`runc:[…` is what runc's init calls itself until it becomes the container: runc,
-/// `libcontainer/nsenter/nsexec.c`), CNI agents, managers of system containers (lxd, incusd and the lxcfs they all read
-/// through), ways in (sshd, dropbear, login), buses, and udev and logind where they come without systemd (eudev, elogind). The
-/// machine of a sandboxed pod (qemu, cloud-hypervisor, firecracker) and its virtiofsd are not among them: they are that pod.
-const NODE_AGENTS: [&[u8]; 39] = [
-    b"aws-k8s-agent",
-    b"bird",
-    b"bird6",
-    b"conmon",
-    b"conmonrs",
-    b"containerd",
-    b"cri-dockerd",
-    b"crio",
-    b"crun",
-    b"dbus-broker",
-    b"dbus-broker-lau",
-    b"dbus-daemon",
-    b"dockerd",
-    b"dropbear",
-    b"elogind",
-    b"elogind-daemon",
-    b"etcd",
-    b"incusd",
-    b"init",
-    b"k0s",
-    b"k3s",
-    b"k3s-agent",
-    b"k3s-server",
-    b"kata-monitor",
-    b"kata-runtime",
-    b"kube-proxy",
-    b"kube-router",
-    b"kubelet",
-    b"kubelite",
-    b"login",
-    b"lxcfs",
-    b"lxd",
-    b"ovs-vswitchd",
-    b"ovsdb-server",
-    b"rke2",
-    b"runc",
-    b"sshd",
-    b"udevd",
-    b"youki",
-];
-
-/// Families of names: systemd's own daemons (`systemd-journal`, `systemd-udevd`, …), shims, sessions of sshd, CNI agents.
-const NODE_AGENT_PREFIXES: [&[u8]; 10] = [
-    b"(sd-",
-    b"antrea-",
-    b"calico",
-    b"cilium",
-    b"containerd-shim",
-    b"flannel",
-    b"runc:[",
-    b"sshd-",
-    b"systemd",
-    b"weave",
-];
 
 /// This process and its ancestors, from its own PID up to 1.
 #[derive(Clone, Copy, Debug)]
@@ -108,13 +48,12 @@ impl OwnLine {
     }
 }
 
-/// Why this process may not be touched, if so. `node_agents`: refuse those by name too; inside `kubepods` a container
-/// may call itself what it likes and gains nothing by it.
+/// Why this process may not be touched, if so. `is_agent`: it is what it calls itself, something a node cannot do without.
 pub(crate) fn protection_of(
     facts: &Facts,
     oom_score_adj: i32,
     own: &OwnLine,
-    node_agents: bool,
+    is_agent: bool,
 ) -> Option<Protection> {
     if facts.id.pid <= 1 || facts.kernel_thread || own.holds(facts.id.pid) {
         return Some(Protection::Essential);
@@ -122,15 +61,10 @@ pub(crate) fn protection_of(
     if oom_score_adj <= OOM_SCORE_ADJ_SPARED {
         return Some(Protection::OomScoreAdj);
     }
-    if node_agents && is_node_agent(facts.name.as_bytes()) {
+    if is_agent {
         return Some(Protection::NodeAgent);
     }
     None
-}
-
-/// Whether `comm` is the name of something a node cannot do without.
-pub fn is_node_agent(comm: &[u8]) -> bool {
-    NODE_AGENTS.contains(&comm) || NODE_AGENT_PREFIXES.iter().any(|prefix| comm.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -216,75 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn node_agents_count_outside_kubepods_only() {
-        let own = own();
-        for comm in [
-            "kubelet",
-            "containerd-shim",
-            "systemd-journal",
-            "systemd-logind",
-            "sshd-session",
-            "login",
-            "etcd",
-            "udevd",
-            "elogind",
-            "elogind-daemon",
-            "lxcfs",
-            "lxd",
-            "incusd",
-            "dropbear",
-            "runc",
-            "runc:[1:CHILD]",
-            "runc:[2:INIT]",
-            "crun",
-            "conmon",
-            "conmonrs",
-            "kata-runtime",
-            "kata-monitor",
-            // What `containerd-shim-kata-v2` is cut to.
-            "containerd-shim",
-        ] {
-            let agent = facts(u32::MAX, comm, 0);
-            assert_eq!(
-                protection_of(&agent, 0, &own, true),
-                Some(Protection::NodeAgent),
-                "{comm}"
-            );
-            assert_eq!(protection_of(&agent, 0, &own, false), None, "{comm}");
-        }
-        // The last ones are the machine of a sandboxed pod and what serves it: they are that pod, and end with it.
-        for comm in [
-            "kubeletter",
-            "runcible",
-            "lxdm",
-            "qemu-system-x86",
-            "cloud-hyperviso",
-            "firecracker",
-            "virtiofsd",
-        ] {
-            assert_eq!(
-                protection_of(&facts(u32::MAX, comm, 0), 0, &own, true),
-                None,
-                "{comm}"
-            );
-        }
-    }
-    #[test]
-    fn the_names_are_those_that_the_sensor_knows() {
-        let sensor = include_str!("../../forestall-sense/src/agents.rs");
-        for (table, known) in [
-            ("const NAMES:", &NODE_AGENTS[..]),
-            ("const PREFIXES:", &NODE_AGENT_PREFIXES[..]),
-        ] {
-            let start = sensor.find(table).expect("the table");
-            let text = sensor[start..].split("\n];").next().expect("its end");
-            let names: Vec<&[u8]> = text
-                .split("b\"")
-                .skip(1)
-                .filter_map(|rest| rest.split('"').next())
-                .map(str::as_bytes)
-                .collect();
-            assert_eq!(names, known, "{table}");
-        }
+    fn who_is_spared_for_more_than_one_reason_is_told_the_one_nobody_can_lift() {
+        let (own, agent) = (own(), facts(u32::MAX, "sshd", 0));
+        let spared = Some(Protection::OomScoreAdj);
+        assert_eq!(protection_of(&agent, -1000, &own, true), spared);
+        assert_eq!(protection_of(&agent, 0, &own, true), Some(Protection::NodeAgent));
+        assert_eq!(protection_of(&agent, 0, &own, false), None);
     }
 }

@@ -5,25 +5,22 @@ mod member;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use forestall_decide::{Bytes, GroupKind, ProcessId, Protection};
+use forestall_decide::{Bytes, GroupKind, ProcessId};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 use self::member::{Members, Whereabouts, cgroup_of, find_process};
 use crate::group;
+use crate::inspect::{Refusal, check, check_marks, check_marks_below, check_residents, lost, own_line};
 use crate::kill::Seen;
-use crate::order::{CgroupPlace, Note, Place, ProcessName};
-use crate::process::{self, Facts, ProcessDir};
-use crate::veto::{OwnLine, protection_of};
+use crate::order::{CgroupPlace, Note, Place};
+use crate::process::{self, ProcessDir};
 
 /// How many of the largest victims are helped along with `process_mrelease`.
 const RELEASED_MAX: usize = 4;
 
 /// Processes for which room is made at the start, so that an ordinary container is listed without allocating.
-const PROCESSES_PREPARED: usize = 4096;
-
-/// A pause process holds some hundred KiB.
-const PAUSE_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const PROCESSES_PREPARED: usize = 4096;
 
 /// Whom a kill is aimed at.
 #[derive(Debug)]
@@ -39,23 +36,6 @@ pub(crate) enum Victim {
         /// Where it lived when it was chosen.
         home: Option<CgroupPlace>,
     },
-}
-
-/// Why nothing was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// It is gone, or somebody else has its number.
-    Gone,
-    /// This process lives in another cgroup than the one it was chosen from.
-    Moved(u32),
-    /// It may not be touched.
-    Vetoed(Note),
-    /// It makes no sense.
-    Misplaced,
-    /// The proc file system does not know us by our own number, so that it cannot be said who anybody is.
-    ForeignProc,
-    /// The kernel refused.
-    Failed(Errno),
 }
 
 /// Buffers of the kill thread, made once.
@@ -236,38 +216,22 @@ impl Hands {
             GroupKind::Pod(_) if !has_children => {}
             _ => return Err(Refusal::Vetoed(Note::NotAContainer)),
         }
-        let own = self.own_line()?;
         self.living.clear();
-        for pid in &self.pids {
-            let Some(facts) = check(&self.proc_root, *pid, &own, false)? else {
-                continue;
-            };
-            if self.pids.len() == 1 && is_pause(&facts, place) {
-                return Err(Refusal::Vetoed(Note::Protected {
-                    pid: *pid,
-                    name: facts.name,
-                    protection: Protection::Pause,
-                }));
-            }
+        check_residents(self.proc_root.as_fd(), place, &self.pids, &mut |facts| {
             self.living.push((facts.id, facts.resident_pages));
-        }
+        })?;
         // Last, so that the least time passes between this look and the signal.
         check_marks(place)?;
-        if has_children && group::has_opted_out_below(place).map_err(lost)? {
-            let protection = Protection::OptedOut;
-            return Err(Refusal::Vetoed(Note::ProtectedGroup { protection }));
+        if has_children {
+            check_marks_below(place)?;
         }
         Ok(())
     }
 
-    fn own_line(&self) -> Result<OwnLine, Refusal> {
-        OwnLine::read(self.proc_root.as_fd()).map_err(|_| Refusal::ForeignProc)
-    }
-
     /// Identity, home, and whether it or its home may be touched.
     fn check_process(&mut self, id: ProcessId, home: Option<&CgroupPlace>) -> Result<(), Refusal> {
-        let own = self.own_line()?;
-        match check(&self.proc_root, id.pid, &own, true)? {
+        let own = own_line(self.proc_root.as_fd())?;
+        match check(self.proc_root.as_fd(), id.pid, &own, true)? {
             Some(found) if found.id == id => {}
             _ => return Err(Refusal::Gone),
         }
@@ -312,65 +276,6 @@ impl Hands {
     fn own_bytes(&self, id: ProcessId) -> Option<Bytes> {
         let directory = ProcessDir::open(self.proc_root.as_fd(), id.pid).ok()?;
         directory.own_bytes().ok().map(Bytes)
-    }
-}
-
-/// Checks one process. `None`: it is gone or a zombie, so there is nothing to signal.
-fn check(proc_root: &OwnedFd, pid: u32, own: &OwnLine, node_agents: bool) -> Result<Option<Facts>, Refusal> {
-    let protected = |name, protection| {
-        Refusal::Vetoed(Note::Protected {
-            pid,
-            name,
-            protection,
-        })
-    };
-    if pid == 0 {
-        // It lives in a PID namespace that is not ours, so that nobody can say who it is.
-        return Err(protected(ProcessName::default(), Protection::Essential));
-    }
-    let look = || {
-        ProcessDir::open(proc_root.as_fd(), pid)
-            .and_then(|directory| Ok((directory.facts()?, directory.oom_score_adj()?)))
-            .map_err(process::gone)
-    };
-    let mut seen = look();
-    if seen == Err(Errno::SRCH) && process::exists(pid) {
-        // Looked at once more: the number may have been given to somebody else in between.
-        seen = look();
-        if seen == Err(Errno::SRCH) && process::exists(pid) {
-            return Err(Refusal::Vetoed(Note::Hidden { pid }));
-        }
-    }
-    match seen {
-        Ok((facts, oom_score_adj)) => match protection_of(&facts, oom_score_adj, own, node_agents) {
-            Some(protection) => Err(protected(facts.name, protection)),
-            None if facts.zombie => Ok(None),
-            None => Ok(Some(facts)),
-        },
-        Err(Errno::SRCH) => Ok(None),
-        Err(error) => Err(Refusal::Failed(error)),
-    }
-}
-
-/// Whether somebody has marked the cgroup so that nobody in it may be touched.
-fn check_marks(place: &CgroupPlace) -> Result<(), Refusal> {
-    match group::mark_of(place).map_err(lost)? {
-        Some(protection) => Err(Refusal::Vetoed(Note::ProtectedGroup { protection })),
-        None => Ok(()),
-    }
-}
-
-/// Whether this, alone in its cgroup, is what holds a pod's namespaces open. A name is the process's own choice, so one that
-/// has grown is somebody who took it.
-fn is_pause(facts: &Facts, place: &CgroupPlace) -> bool {
-    facts.name.as_bytes() == b"pause"
-        && group::current_bytes(place).is_none_or(|bytes| bytes <= PAUSE_BYTES_MAX)
-}
-
-fn lost(error: Errno) -> Refusal {
-    match error {
-        Errno::SRCH | Errno::NOENT | Errno::NODEV => Refusal::Gone,
-        error => Refusal::Failed(error),
     }
 }
 

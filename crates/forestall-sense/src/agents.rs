@@ -1,7 +1,13 @@
-//! The names of what a node cannot do without.
+//! What a node cannot do without, told by name and by user.
 //!
-//! A name is the process's own choice, so it only ever protects, and only outside `kubepods`: a container may call
-//! itself what it likes and gains nothing by it. Names are cut at 15 bytes (`TASK_COMM_LEN`).
+//! A name is the process's own choice, so it only ever protects, only outside `kubepods`, and only whoever also runs as the real
+//! user that the program runs as: root; an account of the system's for those that are given one; and for a user's service manager
+//! the place where PID 1 puts it. The act crate tells them by the same rules once more before a signal, and says there whom
+//! they leave out. Names are cut at 15 bytes (`TASK_COMM_LEN`).
+
+use forestall_kernel::file::Buffer;
+use forestall_kernel::parse::{ProcStat, lines, unsigned};
+use forestall_kernel::process::{Process, ProcessFile};
 
 /// At or below this `oom_score_adj` somebody has asked for the process to be spared.
 pub(crate) const OOM_SCORE_ADJ_SPARED: i32 = -900;
@@ -69,22 +75,85 @@ const PREFIXES: [&[u8]; 10] = [
     b"weave",
 ];
 
+/// Those whose packages give them an account of their own: dbus and dbus-broker (messagebus, dbus), etcd, bird, Open vSwitch.
+const WITH_ACCOUNT: [&[u8]; 8] = [
+    b"bird",
+    b"bird6",
+    b"dbus-broker",
+    b"dbus-broker-lau",
+    b"dbus-daemon",
+    b"etcd",
+    b"ovs-vswitchd",
+    b"ovsdb-server",
+];
+
+/// And systemd's own daemons (systemd-resolve, systemd-network, …).
+const WITH_ACCOUNT_PREFIX: &[u8] = b"systemd-";
+
 /// The programs a kubelet runs as: alone, or within a distribution's one binary.
 const KUBELETS: [&[u8]; 5] = [b"kubelet", b"k3s", b"k3s-agent", b"k3s-server", b"kubelite"];
 
-/// Whether `comm` names something a node cannot do without.
-pub(crate) fn is_node_agent(comm: &[u8]) -> bool {
-    NAMES.contains(&comm) || PREFIXES.iter().any(|prefix| comm.starts_with(prefix))
+/// What a process says of itself by bearing one of the names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    has_account: bool,
+    /// It may be a user's service manager, which PID 1 starts.
+    may_be_manager: bool,
+    /// It says that it is the kubelet.
+    pub(crate) is_kubelet: bool,
 }
 
-/// Whether `comm` is a kubelet's.
-pub(crate) fn is_kubelet(comm: &[u8]) -> bool {
-    KUBELETS.contains(&comm)
+impl Claim {
+    /// What this process says, `None` where it bears none of the names.
+    pub(crate) fn of(stat: &ProcStat<'_>) -> Option<Self> {
+        let comm = stat.comm;
+        let is_name = NAMES.contains(&comm) || PREFIXES.iter().any(|prefix| comm.starts_with(prefix));
+        is_name.then(|| Self {
+            has_account: WITH_ACCOUNT.contains(&comm) || comm.starts_with(WITH_ACCOUNT_PREFIX),
+            may_be_manager: comm == b"systemd" && stat.parent == 1,
+            is_kubelet: KUBELETS.contains(&comm),
+        })
+    }
+
+    /// Whether that is true of the process. Where its user cannot be told, it is believed. Allocates nothing.
+    pub(crate) fn is_true(self, process: &Process, buffer: &mut Buffer) -> bool {
+        let Some(uid) = process.status(buffer).ok().and_then(|status| status.uid) else {
+            return true;
+        };
+        if uid == 0 || (self.has_account && is_account(uid)) {
+            return true;
+        }
+        let home = self
+            .may_be_manager
+            .then(|| process.read(ProcessFile::Cgroup, buffer));
+        home.is_some_and(|home| home.is_ok_and(|text| is_managers_home(text, uid)))
+    }
+}
+
+/// Whether the user is an account of the system's (`SYS_UID_MAX`, `login.defs(5)`), or one that systemd lends to a service
+/// (`DynamicUser=`; the range is that of systemd's `docs/UIDS-GIDS.md`). No person logs in as one of these.
+fn is_account(uid: u32) -> bool {
+    matches!(uid, 1..=999 | 61_184..=65_519)
+}
+
+/// Whether a `/proc/PID/cgroup` shows where the service manager of this user lives (`user@.service`, systemd).
+fn is_managers_home(text: &[u8], uid: u32) -> bool {
+    lines(text).any(|line| {
+        let unit = line.strip_suffix(b".service/init.scope").unwrap_or_default();
+        let name = unit.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        name.strip_prefix(b"user@").and_then(unsigned) == Some(u64::from(uid))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The claim of a process of this name.
+    fn claim(comm: &str) -> Option<Claim> {
+        let line = format!("77 ({comm}) S 1 77 77 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 9 1\n");
+        Claim::of(&ProcStat::parse(line.as_bytes()).expect("a well-formed line"))
+    }
 
     #[test]
     fn the_rule_names_them() {
@@ -125,8 +194,8 @@ mod tests {
             "kata-monitor",
             "containerd-shim-kata-v2",
         ] {
-            let cut = comm.as_bytes().get(..15).unwrap_or(comm.as_bytes());
-            assert!(is_node_agent(cut), "{comm}");
+            let cut = comm.get(..15).unwrap_or(comm);
+            assert!(claim(cut).is_some(), "{comm}");
         }
         for comm in [
             "postgres",
@@ -138,13 +207,15 @@ mod tests {
             "qemu-system-x86_64",
             "virtiofsd",
         ] {
-            assert!(!is_node_agent(comm.as_bytes()), "{comm}");
+            assert_eq!(claim(comm), None, "{comm}");
         }
     }
 
     #[test]
     fn a_kubelet_may_be_part_of_one_binary() {
-        assert!(is_kubelet(b"kubelet") && is_kubelet(b"k3s-server"));
-        assert!(!is_kubelet(b"kube-proxy"));
+        let is_kubelet = |comm| claim(comm).map(|claim| claim.is_kubelet);
+        assert_eq!(is_kubelet("kubelet"), Some(true));
+        assert_eq!(is_kubelet("k3s-server"), Some(true));
+        assert_eq!(is_kubelet("kube-proxy"), Some(false));
     }
 }

@@ -18,7 +18,7 @@ use forestall_kernel::file::{Buffer, HeldFile};
 use forestall_kernel::parse::{ProcStatus, memory_path};
 use forestall_kernel::process::{Process, ProcessFile};
 
-use crate::agents::{OOM_SCORE_ADJ_SPARED, is_kubelet, is_node_agent};
+use crate::agents::{Claim, OOM_SCORE_ADJ_SPARED};
 use crate::pulse::Pulse;
 use comm::Comm;
 use suspects::{SUSPECTS_MAX, Suspects};
@@ -331,7 +331,7 @@ impl ProcessReader {
             pid,
             start_ticks: stat.start_ticks,
         };
-        let comm = Comm::new(stat.comm);
+        let (comm, claim) = (Comm::new(stat.comm), Claim::of(&stat));
         let is_kernel_thread = stat.is_kernel_thread();
         let is_zombie = matches!(stat.state, b'Z' | b'X');
         let known = self.find_seen(pid).ok().filter(|seen| seen.id == id);
@@ -376,7 +376,8 @@ impl ProcessReader {
             self.untrack(pid);
             return Ok(());
         }
-        if is_kubelet(comm.as_bytes()) {
+        let claim = claim.filter(|claim| claim.is_true(&process, &mut self.buffer));
+        if claim.is_some_and(|claim| claim.is_kubelet) {
             self.pulse.meet(&process, view.now);
         }
         let unreclaimable = Bytes(alive.status(&mut self.buffer)?.unreclaimable());
@@ -387,7 +388,7 @@ impl ProcessReader {
             self.untrack(pid);
             return Ok(());
         }
-        let protection = self.protection_of(&process, comm, view);
+        let protection = self.protection_of(&process, claim.is_some(), view);
         let sample = ProcessSample {
             id,
             group,
@@ -398,11 +399,11 @@ impl ProcessReader {
         self.track(sample, comm, (&process, alive), view, is_suspect)
     }
 
-    fn protection_of(&mut self, process: &Process, comm: Comm, view: View<'_>) -> Option<Protection> {
+    fn protection_of(&mut self, process: &Process, is_agent: bool, view: View<'_>) -> Option<Protection> {
         if view.essentials.holds_pid(process.pid()) {
             return Some(Protection::Essential);
         }
-        if is_node_agent(comm.as_bytes()) {
+        if is_agent {
             return Some(Protection::NodeAgent);
         }
         // What cannot be read is treated as if it had asked to be spared.

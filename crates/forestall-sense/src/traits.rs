@@ -11,7 +11,7 @@ use forestall_kernel::file::Buffer;
 use forestall_kernel::parse::{lines, unsigned};
 use forestall_kernel::proc::ProcRoot;
 
-use crate::agents::{OOM_SCORE_ADJ_SPARED, is_node_agent};
+use crate::agents::{Claim, OOM_SCORE_ADJ_SPARED};
 use crate::essentials::Essentials;
 use crate::groups::GroupReader;
 use crate::node::is_due;
@@ -164,14 +164,19 @@ impl TraitReader {
                     .oom_score_adj(&mut self.buffer)
                     .is_ok_and(|adj| adj <= OOM_SCORE_ADJ_SPARED)
                     .then_some(Protection::OomScoreAdj);
-                match process.stat(&mut self.buffer) {
+                let mut claim = None;
+                let found = match process.stat(&mut self.buffer) {
                     Ok(stat) if stat.is_kernel_thread() => Some(Protection::Essential),
-                    Ok(stat) if is_host && is_node_agent(stat.comm) => Some(Protection::NodeAgent),
                     Ok(stat) => {
+                        claim = Claim::of(&stat).filter(|_| is_host);
                         pauses += usize::from(stat.comm == b"pause");
                         spared
                     }
                     Err(_) => spared,
+                };
+                match claim {
+                    Some(claim) if claim.is_true(&process, &mut self.buffer) => Some(Protection::NodeAgent),
+                    _ => found,
                 }
             };
             traits.protection = stronger(traits.protection, found);

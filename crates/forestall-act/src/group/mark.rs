@@ -4,10 +4,13 @@
 //!
 //! A mark is read as the kernel shows it to this process. `trusted.*` is shown with `CAP_SYS_ADMIN` only (`xattr(7)`), and to
 //! everybody else looks as if it were not set; forestall is not given that right, so a mark that is to hold belongs in
-//! `user.*`. A static pod's mark is its name, and nobody can rename a cgroup below the handle: it is not asked for again.
+//! `user.*`. A static pod's mark is its name, and so is that of CRI-O's conmon, which watches over a container and is none: both
+//! are told by the path by which the handle was opened, and spare what the caller takes for an ordinary container.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use forestall_decide::{GroupKind, Protection};
 use rustix::fs::{Mode, OFlags};
@@ -18,11 +21,15 @@ use crate::order::CgroupPlace;
 /// Levels that are climbed; a container lies five below the root of its hierarchy, a nested one a few more.
 const LEVELS_MAX: usize = 64;
 
-/// How somebody has marked the cgroup, or one above it, so that nobody in it may be ended. The root of the hierarchy is not
+/// How somebody has marked the cgroup, or one above it, so that nobody in it may be touched. The root of the hierarchy is not
 /// looked at: whoever started a nested machine may have marked that for its own purposes.
 pub(crate) fn mark_of(place: &CgroupPlace) -> Result<Option<Protection>> {
     // runc asks systemd for Delegate=yes on every container's scope, so below kubepods that mark says nothing.
     let is_host = place.kind == GroupKind::Host;
+    let by_name = if is_host { None } else { name_mark_of(&place.path) };
+    if by_name.is_some() {
+        return Ok(by_name);
+    }
     find_upwards(place, |dir| {
         if is_opted_out(dir)? {
             return Ok(Some(Protection::OptedOut));
@@ -33,11 +40,20 @@ pub(crate) fn mark_of(place: &CgroupPlace) -> Result<Option<Protection>> {
     })
 }
 
-/// Whether somebody has opted out the cgroup, or one above it. Nothing else keeps reclaim away: whoever is given a part of
-/// the hierarchy (Delegate=yes) was not promised his cache.
-pub(crate) fn has_opted_out(place: &CgroupPlace) -> Result<bool> {
-    let found = find_upwards(place, |dir| Ok(is_opted_out(dir)?.then_some(())));
-    found.map(|found| found.is_some())
+/// What the names on the way from the last `kubepods` to a cgroup say: a static pod's UID is the hash of its manifest, 32 hexadecimal
+/// digits without dashes (kubelet, `pkg/kubelet/config/common.go`), and conmon lives beside its container in `crio-conmon-ID`.
+fn name_mark_of(path: &Path) -> Option<Protection> {
+    let names = path.iter().rev().map(OsStrExt::as_bytes);
+    let is_below = |name: &&[u8]| *name != b"kubepods" && !name.ends_with(b"kubepods.slice");
+    names.take_while(is_below).find_map(|name| {
+        if name.starts_with(b"crio-conmon-") {
+            return Some(Protection::NodeAgent);
+        }
+        let name = name.strip_suffix(b".slice").unwrap_or(name);
+        let (above, uid) = name.split_at_checked(name.len().checked_sub(32)?)?;
+        let is_static = above.ends_with(b"pod") && uid.iter().all(u8::is_ascii_hexdigit);
+        is_static.then_some(Protection::StaticPod)
+    })
 }
 
 /// What `look` finds first on the way from the cgroup up to the root of the hierarchy, which is not looked at.
@@ -101,7 +117,6 @@ mod tests {
     use rustix::fs::XattrFlags;
     use std::fs;
     use std::os::unix::fs::MetadataExt;
-    use std::path::Path;
     use std::sync::Arc;
 
     const CONTAINER: GroupKind = GroupKind::Container(Qos::Burstable);
@@ -154,6 +169,48 @@ mod tests {
         assert_eq!(mark_of(&place(&inner, CONTAINER)), Ok(None));
         set(root.path(), "user.delegate", b"0");
         assert_eq!(mark_of(&place(&inner, GroupKind::Host)), Ok(None));
+    }
+
+    #[test]
+    fn static_pods_and_monitors_are_told_by_their_names() {
+        const HASH: &str = "6c5b6c2f8a1d4c7e9b0a3f5d7e9c1b2a";
+        const UID: &str = "6c5b6c2f-8a1d-4c7e-9b0a-3f5d7e9c1b2a";
+        let marked = |path: String, kind| {
+            mark_of(&CgroupPlace {
+                path: Path::new(&path).into(),
+                ..place(Path::new("/proc/self"), kind)
+            })
+        };
+        let fixed = Ok(Some(Protection::StaticPod));
+        for pod in [
+            format!("/sys/fs/cgroup/kubepods/burstable/pod{HASH}"),
+            format!(
+                "/sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{HASH}.slice"
+            ),
+        ] {
+            assert_eq!(marked(format!("{pod}/c1"), CONTAINER), fixed, "{pod}");
+            assert_eq!(marked(pod, GroupKind::Pod(Qos::Burstable)), fixed);
+        }
+        let conmon = format!("/sys/fs/cgroup/kubepods/pod{UID}/crio-conmon-{HASH}{HASH}");
+        assert_eq!(marked(conmon, CONTAINER), Ok(Some(Protection::NodeAgent)));
+        for free in [
+            format!("/kubepods/burstable/pod{UID}/{HASH}{HASH}"),
+            format!(
+                "/kubepods.slice/kubepods-pod{}.slice/crio-{HASH}{HASH}.scope",
+                UID.replace('-', "_")
+            ),
+            format!("/kubepods/pod{UID}/{HASH}"),
+            format!("/kubepods/pod{UID}/pod"),
+            // A node that itself runs in a static pod.
+            format!("/kubepods/pod{HASH}/c1/kubepods/pod{UID}/c2"),
+        ] {
+            assert_eq!(marked(free.clone(), CONTAINER), Ok(None), "{free}");
+        }
+        // Outside of the pods a name says nothing.
+        assert_eq!(
+            marked(format!("/user.slice/pod{HASH}"), GroupKind::Host),
+            Ok(None)
+        );
     }
 
     #[test]

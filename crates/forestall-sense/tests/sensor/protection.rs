@@ -221,3 +221,69 @@ fn a_host_cgroup_whose_processes_live_below_it_unseen_is_shared() {
     assert_eq!(of(slice), None, "what is followed below it speaks for itself");
     assert_eq!(of("/empty.service"), None);
 }
+
+#[test]
+fn a_name_protects_who_runs_as_the_user_that_belongs_to_it() {
+    let fixture = Fixture::v2();
+    let manager = "/user.slice/user-1000.slice/user@1000.service/init.scope";
+    // Who, as whom, and whether it is spared: as a process and, with it, as its cgroup.
+    let cases = [
+        ("sshd", 0, "/user.slice/user-1000.slice/session-1.scope", true),
+        ("sshd", 1000, "/user.slice/user-1000.slice/session-2.scope", false),
+        (
+            "kubelet",
+            1000,
+            "/user.slice/user-1000.slice/session-3.scope",
+            false,
+        ),
+        ("dbus-daemon", 101, "/system.slice/dbus.service", true),
+        (
+            "dbus-daemon",
+            1000,
+            "/user.slice/user-1000.slice/session-4.scope",
+            false,
+        ),
+        (
+            "systemd-resolve",
+            990,
+            "/system.slice/systemd-resolved.service",
+            true,
+        ),
+        ("containerd", 101, "/system.slice/fake.service", false),
+        ("systemd", 1000, manager, true),
+        (
+            "systemd",
+            1000,
+            "/user.slice/user-1000.slice/session-5.scope",
+            false,
+        ),
+        (
+            "systemd",
+            1001,
+            "/user.slice/user-1001.slice/user@1000.service/init.scope",
+            false,
+        ),
+    ];
+    for (place, (comm, uid, cgroup, _)) in cases.iter().enumerate() {
+        fixture.group(cgroup, 1);
+        fixture.task(&Task {
+            pid: 400 + u32::try_from(place).expect("few"),
+            comm,
+            uid: *uid,
+            cgroup,
+            anon_kib: 5_000,
+            ..Task::default()
+        });
+    }
+    let mut sensor = fixture.open();
+    let sample = sample_at(&mut sensor, 100);
+    assert_eq!(sample.processes.len(), cases.len());
+    for (process, (comm, uid, cgroup, is_spared)) in sample.processes.iter().zip(cases) {
+        let expected = is_spared.then_some(Protection::NodeAgent);
+        assert_eq!(process.protection, expected, "{comm} as {uid} in {cgroup}");
+        // Only four levels of cgroups are followed.
+        if cgroup != manager && uid != 1001 {
+            assert_eq!(group(&sensor, cgroup).protection, expected, "{cgroup}");
+        }
+    }
+}

@@ -15,6 +15,7 @@ const KUBELET: Task<'_> = Task {
     anon_kib: 50_000,
     flags: 0,
     user_ticks: 40,
+    uid: 0,
 };
 
 /// When the kubelet was heard last, seconds, as told by a sample at `secs`.
@@ -48,6 +49,16 @@ fn a_kubelet_that_works_is_heard_and_one_that_does_not_falls_silent() {
         ..KUBELET
     });
     assert_eq!(heard_at(&mut sensor, 85), 85);
+}
+
+#[test]
+fn a_users_process_that_calls_itself_kubelet_is_none() {
+    let fixture = Fixture::v2();
+    fixture.task(&Task { uid: 1000, ..KUBELET });
+    let mut sensor = fixture.open();
+    let sample = sample_at(&mut sensor, 10_000);
+    assert!(!sample.node.kubelet_present);
+    assert_eq!(sample.node.kubelet_heard_at, Moment(0));
 }
 
 #[test]

@@ -225,16 +225,81 @@ fn opting_out_ends_a_reclaim_between_two_steps() {
 }
 
 #[test]
-fn a_delegated_cgroup_gives_its_cache_back() {
-    let (handle, unit) = (start(), tempfile::tempdir().expect("a directory"));
+fn nothing_is_reclaimed_from_who_is_never_touched() {
+    let (handle, spared) = (start(), child(":"));
+    let veto_of = |place: CgroupPlace, file: &Path| {
+        fs::write(file, "").expect("a file");
+        assert_eq!(handle.submit(reclaim_from(place)), Ok(()));
+        let report = wait_for(&handle, 1).0;
+        assert_eq!(report.outcome.kind, OutcomeKind::Vetoed);
+        assert_eq!(fs::read(file).expect("the file"), b"");
+        report.note
+    };
+    // A delegated unit.
+    let unit = tempfile::tempdir().expect("a directory");
     let place = CgroupPlace {
         kind: GroupKind::Host,
         ..fake_group(unit.path(), &[], CgroupVersion::V2)
     };
-    fs::write(unit.path().join("memory.reclaim"), "").expect("a file");
     mark(unit.path(), "user.delegate", b"1");
+    let protection = Protection::Delegated;
+    assert_eq!(
+        veto_of(place, &unit.path().join("memory.reclaim")),
+        Note::ProtectedGroup { protection }
+    );
+    // A static pod's container, whatever the order takes it for.
+    let root = tempfile::tempdir().expect("a directory");
+    let pod = root
+        .path()
+        .join("kubepods/pod6c5b6c2f8a1d4c7e9b0a3f5d7e9c1b2a/c1");
+    fs::create_dir_all(&pod).expect("directories");
+    let place = fake_group(&pod, &[], CgroupVersion::V2);
+    let protection = Protection::StaticPod;
+    assert_eq!(
+        veto_of(place, &pod.join("memory.reclaim")),
+        Note::ProtectedGroup { protection }
+    );
+    // The agent's own, and whoever lives with it.
+    let own = tempfile::tempdir().expect("a directory");
+    let place = fake_group(own.path(), &[spared.id(), std::process::id()], CgroupVersion::V2);
+    let essential = Note::Protected {
+        pid: std::process::id(),
+        name: own_name(),
+        protection: Protection::Essential,
+    };
+    assert_eq!(veto_of(place, &own.path().join("memory.reclaim")), essential);
+    assert_lives(spared);
+}
+
+#[test]
+fn the_cache_of_who_cannot_be_named_is_taken_all_the_same() {
+    let (handle, root) = (start(), tempfile::tempdir().expect("a directory"));
+    // A process of another PID namespace shows as 0.
+    let place = fake_group(root.path(), &[0], CgroupVersion::V2);
+    fs::write(root.path().join("memory.reclaim"), "").expect("a file");
     assert_eq!(handle.submit(reclaim_from(place)), Ok(()));
     assert_eq!(wait_for(&handle, 1).0.outcome.kind, OutcomeKind::Done);
+}
+
+#[test]
+fn a_static_pods_container_is_not_killed_whatever_the_order_takes_it_for() {
+    let (handle, child) = (start(), child(":"));
+    let root = tempfile::tempdir().expect("a directory");
+    let container = root
+        .path()
+        .join("kubepods.slice/kubepods-pod6c5b6c2f8a1d4c7e9b0a3f5d7e9c1b2a.slice/c1");
+    fs::create_dir_all(&container).expect("directories");
+    let place = fake_group(&container, &[child.id()], CgroupVersion::V2);
+    assert_eq!(
+        handle.submit(order(1, Span::default(), Place::Cgroup(place))),
+        Ok(())
+    );
+    let report = wait_for(&handle, 1).0;
+    let fixed = Note::ProtectedGroup {
+        protection: Protection::StaticPod,
+    };
+    assert_eq!((report.outcome.kind, report.note), (OutcomeKind::Vetoed, fixed));
+    assert_lives(child);
 }
 
 #[test]
