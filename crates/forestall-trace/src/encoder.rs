@@ -133,6 +133,11 @@ impl Encoder {
         self.key.inputs = self.key.inputs.wrapping_add(count);
     }
 
+    /// Says that the run ends here, so that a trace which was cut at the end of a frame is told from one that is whole.
+    pub fn end(&mut self, out: &mut Vec<u8>) {
+        self.chain = frame::write(kind::END, &[], self.chain, out);
+    }
+
     fn write_names(&mut self, out: &mut Vec<u8>) {
         if self.fresh_names.is_empty() {
             return;

@@ -21,6 +21,7 @@ pub(crate) mod kind {
     pub(crate) const KUBELET: u8 = 0x15;
     pub(crate) const LOST: u8 = 0x1f;
     pub(crate) const NAMES: u8 = 0x80;
+    pub(crate) const END: u8 = 0x81;
 }
 
 /// A frame as it was read.

@@ -10,6 +10,9 @@ pub enum Item<'a> {
     Begin(Begin<'a>),
     /// An input, and the moment at which the engine was given it.
     Input(Moment, Input<'a>),
+    /// The run ends here, and its recorder said so. A run without it is still being recorded, its recorder was ended by force, or
+    /// what followed is cut off. Before version 1.1 no recorder said so.
+    End,
     /// The recorder could not keep up: so many inputs were not written here. What follows is sound, but the engine of the
     /// recorder had seen more.
     Lost(u64),

@@ -47,6 +47,7 @@ enum Found {
     Kubelet,
     Nothing,
     Lost(u64),
+    End,
     Unknown(u8),
     Damaged { offset: usize, bytes: usize },
     Torn { offset: usize, bytes: usize },
@@ -120,6 +121,7 @@ impl<'a> Reader<'a> {
         let recorded = match self.found {
             Found::Nothing => return None,
             Found::Begin => return Some(Item::Begin(self.begin())),
+            Found::End => return Some(Item::End),
             Found::Lost(count) => return Some(Item::Lost(count)),
             Found::Unknown(kind) => return Some(Item::Unknown(kind)),
             Found::Damaged { offset, bytes } => return Some(Item::Damaged { offset, bytes }),
@@ -218,6 +220,9 @@ impl<'a> Reader<'a> {
         if frame.kind == kind::NAMES {
             self.names.read(frame.content)?;
             return Some(Found::Nothing);
+        }
+        if frame.kind == kind::END {
+            return Some(Found::End);
         }
         if frame.kind >= 0x80 {
             return Some(Found::Nothing);

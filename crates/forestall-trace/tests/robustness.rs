@@ -184,6 +184,25 @@ fn a_newer_trace_is_read_as_far_as_it_is_understood_or_refused() {
 }
 
 #[test]
+fn a_run_that_was_ended_is_told_from_one_that_was_cut_at_the_end_of_a_frame() {
+    let mut encoder = Encoder::new(Origin::default(), Policy::default());
+    let mut out = Vec::new();
+    encoder.open_segment(Moment(0), 0, &mut out);
+    encoder.input(Moment(1), Input::Sample(&small_sample(1)), &mut out);
+    let before = out.len();
+    encoder.end(&mut out);
+    let last = |bytes: &[u8]| read_all(&[bytes.to_vec()]).pop();
+    assert_eq!(last(&out).as_deref(), Some("end"));
+    let open = last(&out[..before]).expect("a sample");
+    assert!(open != "end" && !open.starts_with("torn"), "{open}");
+    // An end that is not whole is none.
+    let end = out.len() - 1;
+    assert!(last(&out[..end]).is_some_and(|line| line.starts_with("torn")));
+    out[end] ^= 1;
+    assert!(last(&out).is_some_and(|line| line.starts_with("torn")));
+}
+
+#[test]
 fn a_steady_container_costs_a_bit_and_a_growing_one_a_few_bytes() {
     let mut encoder = Encoder::new(Origin::default(), Policy::default());
     let mut out = Vec::new();

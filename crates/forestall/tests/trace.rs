@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use forestall_decide::{
-    Bytes, GroupId, GroupKind, GroupSample, Input, Limit, Moment, NodeSample, Policy, Qos, Sample, Span,
-    Stall,
+    Bytes, GroupId, GroupKind, GroupSample, Input, Limit, Moment, NodeSample, Owner, Pod, PodContainer,
+    PodUid, Pods, Policy, ProcessId, ProcessSample, Qos, Sample, Span, Stall,
 };
 use forestall_trace::{Encoder, Names, Origin};
 use serde_json::Value;
@@ -14,6 +14,10 @@ use tempfile::TempDir;
 const MIB: u64 = 1 << 20;
 /// 2026-11-21T10:00:00Z.
 const BEGINS: u64 = 1_795_255_200_000_000;
+const CASHIER: ProcessId = ProcessId {
+    pid: 300,
+    start_ticks: 7,
+};
 const SHOP: &[u8] =
     b"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podshop.slice/cri-containerd-till.scope";
 
@@ -85,14 +89,49 @@ fn sample(look: u64) -> Sample {
             group(3, Some(1), GroupKind::Pod(Qos::Burstable), kills),
             group(4, Some(2), GroupKind::Container(Qos::Burstable), kills),
         ],
-        processes: Vec::new(),
+        processes: vec![ProcessSample {
+            id: CASHIER,
+            group: Some(GroupId(4)),
+            unreclaimable: Bytes(leaked),
+            read_at: Moment(look * 100_000),
+            protection: None,
+        }],
+    }
+}
+
+/// The pod whose container grows, with everything that somebody has named.
+fn shop() -> Pods {
+    Pods {
+        list: vec![Pod {
+            uid: PodUid(0x5409),
+            group: Some(GroupId(3)),
+            namespace: "bakery".into(),
+            name: "till-5d9f".into(),
+            labels: vec![("team".into(), "dough".into())],
+            priority_class: "gold".into(),
+            qos: Qos::Burstable,
+            owner: Owner::Controller,
+            containers: vec![PodContainer {
+                group: GroupId(4),
+                request: Bytes(0),
+                limit: Limit::Max,
+                restarts: 0,
+            }],
+            ..Pod::default()
+        }],
+        ..Pods::default()
     }
 }
 
 fn write_trace(directory: &TempDir) -> PathBuf {
+    write_trace_with(directory, None)
+}
+
+fn write_trace_with(directory: &TempDir, pods: Option<&Pods>) -> PathBuf {
     let origin = Origin {
         run: 1,
         node: "till-1.example".into(),
+        kernel: "6.1.0-13-ovens-amd64".into(),
         ..Origin::default()
     };
     let mut encoder = Encoder::new(origin, Policy::default());
@@ -102,9 +141,13 @@ fn write_trace(directory: &TempDir) -> PathBuf {
         names.name_group(GroupId(id), &SHOP[..from]);
         from = SHOP[..from].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
     }
+    names.name_process(CASHIER, b"cashier");
     encoder.name(&names);
     let mut out = Vec::new();
     encoder.open_segment(Moment(0), BEGINS, &mut out);
+    if let Some(pods) = pods {
+        encoder.input(Moment(0), Input::Pods(pods), &mut out);
+    }
     for look in 1..220 {
         encoder.input(Moment(look * 100_000), Input::Sample(&sample(look)), &mut out);
     }
@@ -301,26 +344,76 @@ fn a_cut_of_nothing_says_where_the_trace_lies() {
 
 #[test]
 fn without_names_the_decisions_are_the_same_and_no_name_is_left() {
+    let pods = shop();
+    for pods in [None, Some(&pods)] {
+        let directory = TempDir::new().expect("a directory");
+        let trace = write_trace_with(&directory, pods);
+        let nameless = directory.path().join("nameless.ftr");
+        stdout(&["trace", "anonymise", text(&trace), "-o", text(&nameless)]);
+        let bytes = std::fs::read(&nameless).expect("it was just written");
+        // Whatever somebody has named: containers, pods, their labels, processes, the node, and who built the kernel.
+        for name in [
+            "shop", "till", "example", "cashier", "ovens", "bakery", "5d9f", "team", "dough", "gold",
+        ] {
+            assert!(
+                !bytes.windows(name.len()).any(|part| part == name.as_bytes()),
+                "{name:?} is left"
+            );
+        }
+        assert_eq!(
+            json(&["trace", "info", text(&nameless), "-o", "json"])["kernel"],
+            "6.1.0"
+        );
+        for policy in ["forestall", "gist", "war-story-a"] {
+            let [with, without] = [&trace, &nameless].map(|path| {
+                let mut report = json(&["replay", text(path), "--policy", policy, "-o", "json"]);
+                for line in report["actions"].as_array_mut().expect("a list") {
+                    line["target"] = Value::Null;
+                }
+                (report["actions"].clone(), report["summary"].clone())
+            });
+            assert!(!with.0.as_array().expect("a list").is_empty() || policy != "forestall");
+            assert_eq!(with, without, "{policy}");
+        }
+    }
+}
+
+#[test]
+fn an_open_end_is_said_and_a_cut_ends_where_it_is_meant_to() {
     let directory = TempDir::new().expect("a directory");
     let trace = write_trace(&directory);
-    let nameless = directory.path().join("nameless.ftr");
-    stdout(&["trace", "anonymise", text(&trace), "-o", text(&nameless)]);
-    let bytes = std::fs::read(&nameless).expect("it was just written");
-    for name in [&b"shop"[..], b"till", b"example"] {
-        assert!(
-            !bytes.windows(name.len()).any(|part| part == name),
-            "{name:?} is left"
-        );
-    }
-    let [with, without] = [&trace, &nameless].map(|path| {
-        let mut report = json(&["replay", text(path), "--policy", "forestall", "-o", "json"]);
-        assert!(report["actions"][0]["target"].is_string());
-        for line in report["actions"].as_array_mut().expect("a list") {
-            line["target"] = Value::Null;
-        }
-        (report["actions"].clone(), report["summary"].clone())
-    });
-    assert_eq!(with, without);
+    let end = |path: &Path| json(&["trace", "info", text(path), "-o", "json"])["end"].clone();
+    // Cut at the end of a frame: every byte of it is sound.
+    assert_eq!(end(&trace), "open");
+    assert!(stdout(&["trace", "info", text(&trace)]).contains("open: still being recorded"));
+    let cut = directory.path().join("cut.ftr");
+    stdout(&["trace", "cut", text(&trace), "--to", "8s", "-o", text(&cut)]);
+    assert_eq!(end(&cut), "whole");
+    // What is made of a whole one is whole, and of an open one open.
+    let [whole, open] = ["whole.ftr", "open.ftr"].map(|name| directory.path().join(name));
+    stdout(&["trace", "anonymise", text(&cut), "-o", text(&whole)]);
+    stdout(&["trace", "cut", text(&trace), "--from", "8s", "-o", text(&open)]);
+    assert_eq!((end(&whole), end(&open)), ("whole".into(), "open".into()));
+    // Two runs, of which the first was ended by force.
+    let mut both = std::fs::read(&trace).expect("it was just written");
+    let mut other = Encoder::new(
+        Origin {
+            run: 2,
+            ..Origin::default()
+        },
+        Policy::default(),
+    );
+    other.open_segment(Moment(0), BEGINS + 60_000_000, &mut both);
+    other.input(Moment(1), Input::Sample(&sample(1)), &mut both);
+    other.end(&mut both);
+    std::fs::write(&cut, &both).expect("a file");
+    let info = json(&["trace", "info", text(&cut), "-o", "json"]);
+    assert_eq!((&info["end"], &info["open_ends"]), (&"whole".into(), &1.into()));
+    // Before 1.1 nobody said where a run ends.
+    let mut old = std::fs::read(&trace).expect("it was just written");
+    old[9] = 0;
+    std::fs::write(&cut, &old).expect("a file");
+    assert_eq!(end(&cut), "untold");
 }
 
 #[test]

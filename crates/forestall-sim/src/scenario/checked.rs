@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::Scenario;
 use super::load::{INTERVAL_MIN, containers};
+use super::plain::{self, Plain};
 use super::pod::pods;
 use super::raw::{
     RawFault, RawFaultKind, RawKubelet, RawLru, RawMode, RawNode, RawPolicy, RawPreset, RawScenario,
@@ -70,7 +71,7 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
     let pods = pods(raw, nodes.len())?;
     let world = World {
         title: raw.title.clone(),
-        seed: raw.seed.unwrap_or(1),
+        seed: raw.seed.map_or(1, plain::inner),
         duration: raw.duration.value.0,
         pods,
         faults: raw
@@ -132,7 +133,7 @@ fn policy(raw: &RawPolicy) -> Result<Policy, SimError> {
         raw.cache.map(|cache| cache.0.0),
     );
     for (rung, typed) in raw.rungs.typed() {
-        if let Some(on) = typed {
+        if let Some(Plain(on)) = typed {
             policy.rungs = policy.rungs.with(rung, on);
         }
     }
@@ -177,7 +178,7 @@ fn nodes(raw: &RawScenario) -> Result<Vec<NodeSpec>, SimError> {
             return Err(at(Place::of(&one.memory), "a node needs 64Mi at least"));
         }
         let spec = node(one, memory)?;
-        let count = one.count.as_ref().map_or(1, |count| count.value);
+        let count = one.count.as_ref().map_or(1, |count| count.value.0);
         for number in 0..count {
             if nodes.len() >= NODES_MAX {
                 return Err(at(Place::of(&raw.nodes), "more than 20,000 nodes; make it fewer"));
@@ -212,17 +213,17 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
         ));
     }
     Ok(NodeSpec {
-        cpus: raw.cpus.unwrap_or(2),
+        cpus: raw.cpus.map_or(2, plain::inner),
         lru: match raw.lru {
             None | Some(RawLru::Classic) => Lru::Classic,
             Some(RawLru::MultiGen) => Lru::MultiGen,
         },
-        kubelet: raw.kubernetes.unwrap_or(true).then_some(kubelet),
+        kubelet: raw.kubernetes.is_none_or(plain::inner).then_some(kubelet),
         accounting: typed.cache_counted.map_or(Accounting::Kubelet, |counted| {
             Accounting::CachePermille(counted.0.0)
         }),
         kernel: raw.kernel.map(inner).unwrap_or_default(),
-        agent: raw.agent.unwrap_or(true),
+        agent: raw.agent.is_none_or(plain::inner),
         host: containers(&raw.host)?,
         ..NodeSpec::plain(&raw.name.value, memory)
     })
@@ -255,7 +256,7 @@ fn kubelet(raw: &RawKubelet, capacity: Bytes) -> KubeletConfig {
         kube_reserved: raw.kube_reserved.map(inner).unwrap_or_default(),
         system_reserved: raw.system_reserved.map(inner).unwrap_or_default(),
         hugepages: raw.hugepages.map(inner).unwrap_or_default(),
-        enforces_pods: raw.enforce_pods.unwrap_or(true),
+        enforces_pods: raw.enforce_pods.is_none_or(plain::inner),
         thresholds,
         pressure_transition: raw
             .pressure_transition
@@ -287,7 +288,7 @@ fn fault(raw: &RawFault, nodes: usize) -> Result<Fault, SimError> {
         (RawFaultKind::KubeletAway, ..) => FaultKind::KubeletAway,
     };
     if let Some(node) = &raw.node
-        && node.value as usize >= nodes
+        && node.value.0 as usize >= nodes
     {
         return Err(at(
             Place::of(node),
@@ -296,7 +297,7 @@ fn fault(raw: &RawFault, nodes: usize) -> Result<Fault, SimError> {
     }
     Ok(Fault {
         kind,
-        node: raw.node.as_ref().map(|node| node.value),
+        node: raw.node.as_ref().map(|node| node.value.0),
         from: Moment(0) + raw.from.0,
         lasts: raw.lasts.map_or(Span(0), inner),
     })

@@ -6,6 +6,7 @@ use forestall_decide::Span;
 use serde_saphyr::Spanned;
 
 use super::checked::{Place, at, inner, limit, unique};
+use super::plain;
 use super::raw::{RawContainer, RawLoad, RawPart};
 use crate::error::SimError;
 use crate::memory::Part;
@@ -27,15 +28,15 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
         specs.push(ContainerSpec {
             request: one.request.map(inner).unwrap_or_default(),
             limit: limit(one.limit.as_ref())?,
-            oom_score_adj: one.oom_score_adj.unwrap_or(0),
+            oom_score_adj: one.oom_score_adj.map_or(0, plain::inner),
             protection: one
                 .protected
-                .unwrap_or(false)
+                .is_some_and(plain::inner)
                 .then_some(forestall_decide::Protection::NodeAgent),
             base: one.base.map(inner).unwrap_or_default(),
             load,
-            restarts: one.restarts.unwrap_or(true),
-            volume: one.volume.unwrap_or(false),
+            restarts: one.restarts.is_none_or(plain::inner),
+            volume: one.volume.is_some_and(plain::inner),
             jitter_permille: one.jitter.map_or(0, |jitter| jitter.0.0),
             ..ContainerSpec::plain(&one.name.value)
         });
@@ -95,7 +96,7 @@ fn check_load(raw: &Spanned<RawLoad>, all: &[RawContainer]) -> Result<Load, SimE
             block: steps.block.0,
             interval: often(steps.interval.0, "interval")?,
             total: steps.total.map(inner),
-            aborts: steps.aborts.unwrap_or(false),
+            aborts: steps.aborts.is_some_and(plain::inner),
         },
         RawLoad::Burst(burst) => {
             let (rise, hold, every) = (burst.rise.0, burst.hold.0, often(burst.every.0, "every")?);

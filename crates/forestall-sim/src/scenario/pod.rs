@@ -7,6 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::checked::{Place, at, inner, limit, unique};
 use super::load::containers;
+use super::plain::{self, Plain};
 use super::raw::{RawOwner, RawPlace, RawPod, RawPreference, RawScenario};
 use crate::error::SimError;
 use crate::spec::{ContainerSpec, Place as Where, PodSpec};
@@ -68,8 +69,8 @@ fn preference(raw: &Spanned<RawPreference>) -> Result<Preference, SimError> {
     let it = &raw.value;
     let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
     let verdict = match (it.never, it.weight) {
-        (Some(true), None) => Preferred::Never,
-        (None, Some(weight)) => Preferred::Weight(weight),
+        (Some(Plain(true)), None) => Preferred::Never,
+        (None, Some(Plain(weight))) => Preferred::Weight(weight),
         _ => {
             return Err(at(
                 Place::of(raw),
@@ -136,27 +137,27 @@ fn pod(raw: &RawPod, nodes: usize) -> Result<PodSpec, SimError> {
             .unwrap_or_else(|| "default".to_owned())
             .into(),
         place,
-        count: raw.count.as_ref().map_or(1, |count| count.value),
+        count: raw.count.as_ref().map_or(1, |count| count.value.0),
         start: Moment(0) + raw.start.map_or(Span(0), inner),
         spread: raw.spread.map_or(Span(0), inner),
-        priority: raw.priority.unwrap_or(0),
+        priority: raw.priority.map_or(0, plain::inner),
         owner: match raw.owner {
             None | Some(RawOwner::Controller) => Owner::Controller,
             Some(RawOwner::Daemonset) => Owner::DaemonSet,
             Some(RawOwner::Nobody) => Owner::Nobody,
         },
-        is_static: raw.is_static.unwrap_or(false),
-        opted_out: raw.opted_out.unwrap_or(false),
+        is_static: raw.is_static.is_some_and(plain::inner),
+        opted_out: raw.opted_out.is_some_and(plain::inner),
         labels: raw
             .labels
             .iter()
             .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
             .collect(),
         priority_class: raw.priority_class.as_deref().unwrap_or_default().into(),
-        final_eviction: raw.final_eviction.unwrap_or(false),
+        final_eviction: raw.final_eviction.is_some_and(plain::inner),
         warning: raw.before_oom.as_ref().map(|warning| warning.value.0),
         grow_max: raw.grow.as_ref().map(|grow| grow.value.0),
-        preference: raw.preference.unwrap_or(0),
+        preference: raw.preference.map_or(0, plain::inner),
         grace: raw.grace.map_or(Span::secs(30), inner),
         term: raw.term.map_or(Span::secs(1), inner),
         limit: limit(raw.limit.as_ref())?,

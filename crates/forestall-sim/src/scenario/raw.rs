@@ -6,6 +6,7 @@ use forestall_decide::{Bytes, BytesPerSecond, Rung, Span};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use super::plain::Plain;
 use super::text::{Permille, SignedMillis, ThresholdText, Typed};
 
 type Size = Option<Typed<Bytes>>;
@@ -21,7 +22,7 @@ pub(super) struct RawScenario {
     pub(super) reproduces: Vec<String>,
     #[serde(default)]
     pub(super) does_not_hold: Vec<String>,
-    pub(super) seed: Option<u64>,
+    pub(super) seed: Option<Plain<u64>>,
     pub(super) duration: Spanned<Typed<Span>>,
     pub(super) reschedule: Time,
     pub(super) policy: Option<RawPolicy>,
@@ -59,25 +60,25 @@ pub(super) struct RawPreference {
     pub(super) labels: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) priority_classes: Vec<String>,
-    pub(super) never: Option<bool>,
-    pub(super) weight: Option<i32>,
+    pub(super) never: Option<Plain<bool>>,
+    pub(super) weight: Option<Plain<i32>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawRungs {
-    reclaim: Option<bool>,
-    brake: Option<bool>,
-    warn: Option<bool>,
-    grow: Option<bool>,
-    evict: Option<bool>,
-    kill: Option<bool>,
-    sysrq: Option<bool>,
+    reclaim: Option<Plain<bool>>,
+    brake: Option<Plain<bool>>,
+    warn: Option<Plain<bool>>,
+    grow: Option<Plain<bool>>,
+    evict: Option<Plain<bool>>,
+    kill: Option<Plain<bool>>,
+    sysrq: Option<Plain<bool>>,
 }
 
 impl RawRungs {
     /// Each rung with what was said of it.
-    pub(super) fn typed(self) -> [(Rung, Option<bool>); 7] {
+    pub(super) fn typed(self) -> [(Rung, Option<Plain<bool>>); 7] {
         [
             (Rung::Reclaim, self.reclaim),
             (Rung::Brake, self.brake),
@@ -118,16 +119,16 @@ pub(super) enum RawVictims {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawNode {
     pub(super) name: Spanned<String>,
-    pub(super) count: Option<Spanned<u32>>,
+    pub(super) count: Option<Spanned<Plain<u32>>>,
     pub(super) memory: Spanned<Typed<Bytes>>,
-    pub(super) cpus: Option<u32>,
+    pub(super) cpus: Option<Plain<u32>>,
     pub(super) lru: Option<RawLru>,
     pub(super) kernel: Size,
-    pub(super) agent: Option<bool>,
+    pub(super) agent: Option<Plain<bool>>,
     /// Absent: the kubelet's own defaults.
     pub(super) kubelet: Option<RawKubelet>,
     /// `false`: no kubelet at all.
-    pub(super) kubernetes: Option<bool>,
+    pub(super) kubernetes: Option<Plain<bool>>,
     #[serde(default)]
     pub(super) host: Vec<RawContainer>,
 }
@@ -151,7 +152,7 @@ pub(super) struct RawKubelet {
     pub(super) eviction_max_pod_grace: Time,
     pub(super) minimum_reclaim: Size,
     pub(super) pressure_transition: Time,
-    pub(super) enforce_pods: Option<bool>,
+    pub(super) enforce_pods: Option<Plain<bool>>,
     pub(super) cache_counted: Option<Typed<Permille>>,
 }
 
@@ -161,21 +162,21 @@ pub(super) struct RawPod {
     pub(super) name: Spanned<String>,
     pub(super) namespace: Option<String>,
     pub(super) node: Option<Spanned<RawPlace>>,
-    pub(super) count: Option<Spanned<u32>>,
+    pub(super) count: Option<Spanned<Plain<u32>>>,
     pub(super) start: Time,
     pub(super) spread: Time,
-    pub(super) priority: Option<i32>,
+    pub(super) priority: Option<Plain<i32>>,
     pub(super) owner: Option<RawOwner>,
     #[serde(rename = "static")]
-    pub(super) is_static: Option<bool>,
+    pub(super) is_static: Option<Plain<bool>>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
     pub(super) priority_class: Option<String>,
-    pub(super) opted_out: Option<bool>,
-    pub(super) final_eviction: Option<bool>,
+    pub(super) opted_out: Option<Plain<bool>>,
+    pub(super) final_eviction: Option<Plain<bool>>,
     pub(super) before_oom: Option<Spanned<Typed<Span>>>,
     pub(super) grow: Option<Spanned<Typed<Bytes>>>,
-    pub(super) preference: Option<i32>,
+    pub(super) preference: Option<Plain<i32>>,
     pub(super) grace: Time,
     pub(super) term: Time,
     pub(super) limit: Option<Spanned<Typed<Bytes>>>,
@@ -204,10 +205,10 @@ pub(super) struct RawContainer {
     pub(super) request: Size,
     pub(super) limit: Option<Spanned<Typed<Bytes>>>,
     pub(super) base: Size,
-    pub(super) volume: Option<bool>,
-    pub(super) restarts: Option<bool>,
-    pub(super) oom_score_adj: Option<i32>,
-    pub(super) protected: Option<bool>,
+    pub(super) volume: Option<Plain<bool>>,
+    pub(super) restarts: Option<Plain<bool>>,
+    pub(super) oom_score_adj: Option<Plain<i32>>,
+    pub(super) protected: Option<Plain<bool>>,
     pub(super) jitter: Option<Typed<Permille>>,
     pub(super) load: Option<Spanned<RawLoad>>,
 }
@@ -247,7 +248,7 @@ pub(super) struct RawSteps {
     pub(super) block: Typed<Bytes>,
     pub(super) interval: Typed<Span>,
     pub(super) total: Size,
-    pub(super) aborts: Option<bool>,
+    pub(super) aborts: Option<Plain<bool>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -293,7 +294,7 @@ pub(super) struct RawFollow {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawFault {
     pub(super) kind: Spanned<RawFaultKind>,
-    pub(super) node: Option<Spanned<u32>>,
+    pub(super) node: Option<Spanned<Plain<u32>>>,
     pub(super) from: Typed<Span>,
     #[serde(rename = "for")]
     pub(super) lasts: Time,

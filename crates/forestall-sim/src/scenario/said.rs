@@ -47,15 +47,6 @@ fn plainly(said: &str) -> String {
         return "a single value is expected, such as a name, 350Mi, 2s or 15%; not a list or a map"
             .to_owned();
     }
-    if let Some(kind) = said.strip_prefix("invalid ") {
-        let whole = match kind {
-            "u32" => "a whole number from 0 to 4294967295",
-            "u64" => "a whole number from 0 to 18446744073709551615",
-            "i32" => "a whole number from -2147483648 to 2147483647",
-            _ => return said.to_owned(),
-        };
-        return format!("not {whole}; write one");
-    }
     match meant(said) {
         Some(word) => format!("{said}; did you mean {word}?"),
         None => said.to_owned(),

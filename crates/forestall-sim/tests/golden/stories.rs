@@ -1,6 +1,6 @@
 //! War story A's cluster, war story B's cascade, and the gist's loop.
 
-use forestall_decide::{Bytes, BytesPerSecond, Span, WallKind};
+use forestall_decide::{AlarmVerdict, Bytes, BytesPerSecond, Mode, Policy, Span, WallKind};
 use forestall_sim::{Load, Part, What};
 
 use super::{deaths, run, run_with_curve, scenario};
@@ -81,6 +81,48 @@ fn war_story_a_s_rows_differ_by_what_is_counted_alone() {
     assert!(kills.iter().sum::<u64>() <= 1, "{kills:?}");
     // 24 × 680 MiB of cache are 25 % of 64 GiB, above 15 %: the story's rule kills the healthy.
     assert!(agent.innocent_by_agent > 1000, "{}", agent.innocent_by_agent);
+}
+
+#[test]
+fn an_agent_keeps_a_real_kubelet_from_evicting_for_cache_and_not_one_that_counts_otherwise() {
+    // The same two nodes without an agent and with ours.
+    let both = |row: &str| {
+        [None, Some(Policy::default())].map(|policy| {
+            let mut scenario = scenario(&format!("war-story-a-{row}.yaml"));
+            scenario.world.nodes.truncate(2);
+            scenario.world.policy = policy.map(|policy| Policy {
+                mode: Mode::Enforce,
+                ..policy
+            });
+            let report = run(&scenario);
+            let others = deaths(&report).iter().any(|death| !death.0.starts_with("batch-"));
+            (report.tally.evictions, report.tally.innocent, others)
+        })
+    };
+    let [alone, helped] = both("1.33");
+    assert!(alone.0 > 20 && alone.1 > 15, "{alone:?}");
+    // The growing pod alone, which a second one may follow.
+    assert!(helped.0 <= 4 && (helped.1, helped.2) == (0, false), "{helped:?}");
+    // Half of the inactive cache counts there, which costs no real node anything and is therefore left.
+    let [alone, helped] = both("1.31");
+    assert!(helped.0 * 2 > alone.0, "{alone:?} {helped:?}");
+}
+
+#[test]
+fn war_story_b_is_foretold_in_each_zone_once_and_then_dies_before_anybody_looks() {
+    let mut scenario = scenario("war-story-b.yaml");
+    scenario.world.policy = Some(Policy::default());
+    let report = run(&scenario);
+    let scored = |verdict| report.tally.verdicts.get(&verdict).copied().unwrap_or(0);
+    assert_eq!((scored(AlarmVerdict::True), scored(AlarmVerdict::False)), (18, 0));
+    // Restarts after 1, 10, 20, 40, 80, 160 and 300 s find the app at its peak, or on the way to it.
+    assert_eq!(
+        (report.tally.missed, report.tally.kernel_kills_all()),
+        (18 * 7, 18 * 8)
+    );
+    for lead in &report.tally.leads {
+        assert!((Span::secs(45)..=Span::secs(75)).contains(lead), "{lead}");
+    }
 }
 
 #[test]

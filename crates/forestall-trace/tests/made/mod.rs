@@ -301,6 +301,7 @@ pub(crate) fn read_segment(reader: &mut Reader<'_>, lines: &mut Vec<String>) {
         lines.push(match item {
             Item::Begin(begin) => format!("begin {:?} {}", begin.cause, begin.at.0),
             Item::Input(at, recorded) => line(at, recorded),
+            Item::End => "end".to_owned(),
             Item::Lost(count) => format!("lost {count}"),
             Item::Unknown(kind) => format!("unknown {kind}"),
             Item::Damaged { bytes, .. } => format!("damaged {bytes}"),

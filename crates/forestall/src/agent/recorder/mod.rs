@@ -143,9 +143,11 @@ impl Writer {
             }
             self.sync();
         }
-        if let Some(segment) = &self.segment {
-            // Nothing is left to tell it to: the guard has ended.
-            let _ = segment.finish();
+        if let Some(segment) = &mut self.segment {
+            self.out.clear();
+            self.encoder.end(&mut self.out);
+            // Nothing is left to tell a failure to: the guard has ended.
+            let _ = segment.append(&self.out).and_then(|()| segment.finish());
         }
     }
 

@@ -1,10 +1,11 @@
 use std::time::SystemTime;
 
 use forestall_decide::{Moment, Span};
+use forestall_trace::{Item, Reader};
 use tempfile::TempDir;
 
 use super::ring::{Ring, Syncer};
-use super::{Encoder, Origin, Policy, Writer};
+use super::{Encoder, Origin, Policy, Writer, tap};
 
 const HOUR: Span = Span::secs(3600);
 const MIB: u64 = 1 << 20;
@@ -78,21 +79,48 @@ fn numbers_go_on_after_a_restart_and_two_never_record_to_the_same_place() {
     );
 }
 
-#[test]
-fn a_disk_that_fails_is_degraded_until_it_takes_a_segment_again() {
-    let directory = TempDir::new().expect("a directory");
-    let place = directory.path().join("here");
-    let ends = super::super::shared::open().expect("an eventfd");
-    let mut writer = Writer {
+fn writer(place: &std::path::Path, herald: super::Herald) -> Writer {
+    Writer {
         encoder: Encoder::new(Origin::default(), Policy::default()),
-        ring: Ring::open(&place, HOUR, 16 * MIB).expect("a ring"),
+        ring: Ring::open(place, HOUR, 16 * MIB).expect("a ring"),
         segment: None,
         syncer: Syncer::start().expect("a thread"),
         out: Vec::new(),
         not_before: None,
         sync_at: None,
-        herald: ends.herald,
+        herald,
+    }
+}
+
+#[test]
+fn a_recording_that_its_agent_ends_says_so() {
+    let directory = TempDir::new().expect("a directory");
+    let ends = super::super::shared::open().expect("an eventfd");
+    let mut writer = writer(directory.path(), ends.herald);
+    writer.open_segment(Moment(1)).expect("a segment");
+    let last = || {
+        let bytes = std::fs::read(directory.path().join("trace-0000000000.ftr")).expect("the segment");
+        let mut reader = Reader::open(&bytes).expect("a trace");
+        let mut is_end = false;
+        while let Some(item) = reader.read() {
+            is_end = matches!(item, Item::End);
+        }
+        is_end
     };
+    assert!(!last());
+    let (tap, intake) = tap::open(64, 64);
+    // The guard has ended.
+    drop(tap);
+    writer.run(intake);
+    assert!(last());
+}
+
+#[test]
+fn a_disk_that_fails_is_degraded_until_it_takes_a_segment_again() {
+    let directory = TempDir::new().expect("a directory");
+    let place = directory.path().join("here");
+    let ends = super::super::shared::open().expect("an eventfd");
+    let mut writer = writer(&place, ends.herald);
     writer.open_segment(Moment(1)).expect("a segment");
     assert!(ends.board.is_recording());
     std::fs::remove_dir_all(&place).expect("it was there");

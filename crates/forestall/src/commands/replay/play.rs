@@ -114,6 +114,7 @@ pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Re
                     played.take(at, recorded);
                 }
             }
+            Item::End => {}
             Item::Lost(count) => played.lost = played.lost.saturating_add(count),
             Item::Unknown(_) => played.unknown += 1,
             Item::Damaged { bytes, .. } | Item::Torn { bytes, .. } => played.damaged_bytes += bytes as u64,

@@ -56,6 +56,7 @@ fn describe(reader: &Reader<'_>, item: Item<'_>) -> Value {
                 kind: body,
             })
         }
+        Item::End => json!({ "v": 1, "kind": "end" }),
         Item::Lost(count) => json!({ "v": 1, "kind": "lost", "inputs": count }),
         Item::Unknown(kind) => json!({ "v": 1, "kind": "unknown", "frame": kind }),
         Item::Damaged { offset, bytes } => {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use forestall_decide::{GroupKind, Input, Span};
-use forestall_trace::{Cause, Item};
+use forestall_trace::{Cause, Item, Version};
 use serde::Serialize;
 
 use super::date::write_date;
@@ -15,6 +15,8 @@ use crate::log::escape;
 
 /// A clock that is set corrects itself by less than this.
 const BACK_MICROS: u64 = 60_000_000;
+/// From this version on recorders say where a run ends.
+const MINOR_WITH_ENDS: u8 = 1;
 
 /// What is counted. Fields may be added, none changes its meaning within a version.
 #[derive(Debug, Default, Serialize)]
@@ -41,6 +43,10 @@ struct Info {
     unknown: u64,
     damaged_bytes: u64,
     torn_bytes: u64,
+    /// Of the last run.
+    end: End,
+    /// Runs before the last one that no recorder ended.
+    open_ends: u64,
     groups_max: usize,
     containers_max: usize,
     group_samples: u64,
@@ -52,6 +58,30 @@ struct Info {
     kernel_kills: u64,
     cgroups_named: usize,
     notes: Vec<String>,
+}
+
+/// How the last run ends. An open end is nothing wrong: a live recording has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum End {
+    /// Its recorder ended it.
+    Whole,
+    /// Still being recorded, or its recorder was ended by force, or the rest is cut off: nothing in the bytes tells which.
+    Open,
+    /// Its format has no ends.
+    #[default]
+    Untold,
+}
+
+impl End {
+    /// What stands there as long as nothing else comes.
+    const fn until_told(version: Version) -> Self {
+        if version.minor >= MINOR_WITH_ENDS {
+            Self::Open
+        } else {
+            Self::Untold
+        }
+    }
 }
 
 /// Prints what a trace holds.
@@ -94,6 +124,8 @@ fn count(source: &Source) -> anyhow::Result<Info> {
         let Some(item) = reader.item() else { break };
         match item {
             Item::Begin(begin) => {
+                info.open_ends += u64::from(begin.cause == Cause::Run && info.end == End::Open);
+                info.end = End::until_told(reader.version());
                 match begin.cause {
                     Cause::Opening | Cause::Run => info.runs += 1,
                     Cause::Gap => info.gaps += 1,
@@ -142,6 +174,7 @@ fn count(source: &Source) -> anyhow::Result<Info> {
                     }
                 }
             }
+            Item::End => info.end = End::Whole,
             Item::Lost(count) => info.inputs_lost = info.inputs_lost.saturating_add(count),
             Item::Unknown(_) => info.unknown += 1,
             Item::Damaged { bytes, .. } => info.damaged_bytes += bytes as u64,
@@ -190,7 +223,22 @@ fn table(info: &Info) -> String {
             Span(info.lasts_micros)
         ),
     );
-    row("runs", format!("{}, gaps {}", info.runs, info.gaps));
+    let ends_open = match info.open_ends {
+        0 => String::new(),
+        open => format!("; {open} of those before have an open end"),
+    };
+    row("runs", format!("{}, gaps {}{ends_open}", info.runs, info.gaps));
+    row(
+        "end",
+        match info.end {
+            End::Whole => "whole: the recorder ended it",
+            End::Open => {
+                "open: still being recorded, or the recorder was ended by force, or the rest is cut off"
+            }
+            End::Untold => "not told by this format",
+        }
+        .to_owned(),
+    );
     row(
         "inputs",
         format!(

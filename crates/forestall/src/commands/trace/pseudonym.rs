@@ -141,6 +141,15 @@ pub(super) const fn without_text<T: Copy>(value: T) -> T {
 const _: fn(Policy) -> Policy = without_text;
 const _: fn(Asks) -> Asks = without_text;
 
+/// The number of a kernel's release (`6.1.0` of `6.1.0-13-acme-amd64`): what a kernel does goes by it, and what stands behind may
+/// name whoever built it.
+pub(super) fn release_number(release: &str) -> &str {
+    let end = release
+        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
+        .unwrap_or(release.len());
+    release.get(..end).unwrap_or_default().trim_end_matches('.')
+}
+
 fn number<K: Ord>(known: &mut BTreeMap<K, usize>, name: K) -> usize {
     let next = known.len() + 1;
     *known.entry(name).or_insert(next)
@@ -165,6 +174,20 @@ mod tests {
         assert_eq!(pseudonyms.process(b"java"), b"p2");
         assert_eq!(pseudonyms.process(b"mysqld"), b"p1");
     }
+
+    #[test]
+    fn of_a_kernels_release_its_number_is_left() {
+        for (release, number) in [
+            ("6.1.0-13-acme-amd64", "6.1.0"),
+            ("5.10.223", "5.10.223"),
+            ("6.12.acme", "6.12"),
+            ("acme-6.1", ""),
+            ("", ""),
+        ] {
+            assert_eq!(release_number(release), number);
+        }
+    }
+
     #[test]
     fn uids_are_numbered_in_their_order_and_none_stays_none() {
         let pod = |uid| Pod {

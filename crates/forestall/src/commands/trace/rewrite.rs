@@ -14,7 +14,7 @@ use forestall_decide::{GroupId, Input, Moment, PodUid, Pods, Policy, ProcessId, 
 use forestall_trace::{Encoder, Item, Names, Origin, Reader};
 
 use super::date::write_date;
-use super::pseudonym::Pseudonyms;
+use super::pseudonym::{Pseudonyms, release_number};
 use super::source::{Source, When};
 use crate::exit::Exit;
 use crate::log::escape;
@@ -145,9 +145,13 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
                     copier.known.began = None;
                 } else if rewrite.to.is_none_or(|to| to.is_after(unix, begins)) {
                     copier.input(&reader, at, recorded);
+                } else {
+                    // It is meant to end here.
+                    copier.end();
                 }
                 copier.remember(recorded);
             }
+            Item::End => copier.end(),
             Item::Lost(count) => {
                 if let Some(encoder) = &mut copier.encoder {
                     encoder.lost(count, &mut copier.out);
@@ -204,12 +208,20 @@ impl Copier {
         self.inputs += 1;
     }
 
+    /// The copy of this run is whole.
+    fn end(&mut self) {
+        if let Some(mut encoder) = self.encoder.take() {
+            encoder.end(&mut self.out);
+        }
+    }
+
     /// Begins a segment with what is known.
     fn open(&mut self, reader: &Reader<'_>, at: Moment) {
         let origin = match self.pseudonyms {
             Some(_) => Origin {
                 node: "node".into(),
                 boot: "".into(),
+                kernel: release_number(&reader.origin().kernel).into(),
                 ..reader.origin().clone()
             },
             None => reader.origin().clone(),
