@@ -59,8 +59,6 @@ pub struct Engine {
     looked_at: Option<Moment>,
     pub(crate) late: [Span; LATE_KEPT],
     looks: usize,
-    /// What the look before took.
-    cost_before: Span,
     wake_in: Span,
     pub(crate) readings: Vec<WallReading>,
     pub(crate) alarm_events: Vec<AlarmEvent>,
@@ -94,7 +92,6 @@ impl Engine {
             last_eased_at: None,
             polled_at: None,
             looked_at: None,
-            cost_before: Span::default(),
             late: [Span(0); LATE_KEPT],
             looks: 0,
             readings: Vec::new(),
@@ -309,11 +306,7 @@ impl Engine {
         if self.policy.preset == Preset::Forestall {
             self.climb(now, sample);
             let busy = self.flights.is_ending(now);
-            // Of a look that was held up the time says nothing of what looking costs, and to wait eight times as long for the next
-            // one right before a wall would be blindness at the worst moment.
-            let cost = sample.node.sample_cost.min(self.cost_before);
-            self.cost_before = sample.node.sample_cost;
-            self.wake_in = next_look(&self.readings, cost, &self.policy, busy);
+            self.wake_in = next_look(&self.readings, &sample.node, &self.policy, busy);
         } else {
             self.wake_in = self.poll_preset(now, sample);
         }

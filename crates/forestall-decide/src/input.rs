@@ -166,8 +166,10 @@ pub struct NodeSample {
     pub cpus: u32,
     /// How late the guard woke up against what it asked for; the scheduler's part in every reaction.
     pub wake_late: Span,
-    /// What reading this sample took.
+    /// What reading this sample took, waiting included.
     pub sample_cost: Span,
+    /// For how much of it the reading thread was on a processor; `None` where nobody knows.
+    pub sample_processor: Option<Span>,
 }
 
 /// One cgroup. All figures include its descendants, as the kernel counts them.

@@ -1,6 +1,7 @@
 //! When to look again: no later than a quarter of the time in which the fastest credible growth could reach a wall.
 
 use crate::decision::{WallKind, WallReading};
+use crate::input::NodeSample;
 use crate::policy::Policy;
 use crate::rule::{Rule, holds};
 use crate::units::{Bytes, BytesPerSecond, Span};
@@ -9,7 +10,7 @@ use crate::units::{Bytes, BytesPerSecond, Span};
 const LOOKS_PER_RUNWAY: u64 = 4;
 /// A wall whose fast runway is shorter than this is near.
 const NEAR: Span = Span::secs(30);
-/// Looking may cost at most one part in this many of the time, and in the last second before a wall half of it.
+/// Looking may take at most one part in this many of a processor, and in the last second before a wall half of it.
 const COST_SHARE: u64 = 8;
 const COST_SHARE_NEAR: u64 = 2;
 /// So near is the last second before a wall.
@@ -32,8 +33,16 @@ fn sight(distance: Bytes, fastest: BytesPerSecond) -> Span {
     Span(Span::to_cover(distance, fastest).0 / LOOKS_PER_RUNWAY)
 }
 
-/// The time until the next look. `cost`: what looking takes, which bounds how often it is done. `busy`: an action is in flight and its effect is waited for.
-pub(crate) fn next_look(readings: &[WallReading], cost: Span, policy: &Policy, busy: bool) -> Span {
+/// What the look took from others, which bounds how often it is done: time on a processor. Time that it waited, for a
+/// processor, a lock or a page, costs nobody else anything, and a guard that then waited eight times as long would be
+/// blindest on a machine that starves right before a wall. Where only the whole is known, that counts.
+fn taken_from_others(node: &NodeSample) -> Span {
+    node.sample_processor.unwrap_or(node.sample_cost)
+}
+
+/// The time until the next look after one that saw `node`. `busy`: an action is in flight and its effect is waited for.
+pub(crate) fn next_look(readings: &[WallReading], node: &NodeSample, policy: &Policy, busy: bool) -> Span {
+    let cost = taken_from_others(node);
     let mut wake = policy.tick_idle;
     let mut cost_share = COST_SHARE;
     for reading in readings {

@@ -53,7 +53,7 @@ prop_compose! {
     fn sample()(
         total in bytes(), free in bytes(), available in bytes(), anon in bytes(), swap in bytes(), zram in any::<bool>(),
         kills in 0_u64..3, kubelet in any::<bool>(), odd in proptest::bool::weighted(0.1), hugetlb in bytes(),
-        (zswap, heard) in (bytes(), any::<u64>()), cost in 0_u64..200_000, late in 0_u64..2_000_000,
+        (zswap, heard) in (bytes(), any::<u64>()), cost in 0_u64..200_000, processor in proptest::option::of(0_u64..200_000), late in 0_u64..2_000_000,
         groups in proptest::collection::vec(group(), 0..8),
         processes in proptest::collection::vec((0_u32..5, bytes(), protection()), 0..4),
     ) -> Sample {
@@ -61,7 +61,7 @@ prop_compose! {
         let (free, available) = if odd { (free, available) } else { (free.min(total), available.min(total)) };
         let node = NodeSample {
             total, free, available, anon, swap_total: swap, swap_free: swap, swap_is_zram: zram, oom_kills: kills,
-            kubelet_present: kubelet, kubelet_heard_at: Moment(heard), zswap_room: zswap, hugetlb, cpus: 2, wake_late: Span(late), sample_cost: Span(cost), ..NodeSample::default()
+            kubelet_present: kubelet, kubelet_heard_at: Moment(heard), zswap_room: zswap, hugetlb, cpus: 2, wake_late: Span(late), sample_cost: Span(cost), sample_processor: processor.map(Span), ..NodeSample::default()
         };
         let processes = processes.into_iter().map(|(pid, unreclaimable, protection)| ProcessSample {
             id: ProcessId { pid, start_ticks: 1 }, group: None, unreclaimable, read_at: Moment(0), protection,
@@ -220,7 +220,8 @@ fn check(
             Ignored::NoMachine | Ignored::ImpossibleMachine | Ignored::SameMoment
         )
     });
-    prop_assert!(!believed || decision.wake_in <= policy.tick_idle.max(sample.node.sample_cost.times(8)));
+    let cost = sample.node.sample_processor.unwrap_or(sample.node.sample_cost);
+    prop_assert!(!believed || decision.wake_in <= policy.tick_idle.max(cost.times(8)));
     prop_assert!(believed || decision.actions.is_empty());
     if let Some(seen) = decision.kubelet {
         let crossing = seen.crossing.iter();

@@ -31,7 +31,7 @@ impl Glances {
     }
 
     /// Keeps one more in place of the oldest, or of the newest where that came too soon after the one before.
-    pub(crate) fn keep(&mut self, at: Moment, node: NodeSample) {
+    pub(crate) fn keep(&mut self, at: Moment, node: &NodeSample) {
         let mut latest = self.kept.iter().rev().map(|(at, _)| *at);
         if let (Some(newest), Some(before)) = (latest.next(), latest.next())
             && newest.since(before) < SPACING
@@ -40,7 +40,7 @@ impl Glances {
         } else if self.kept.len() == KEPT_MAX {
             self.kept.pop_front();
         }
-        self.kept.push_back((at, node));
+        self.kept.push_back((at, *node));
     }
 
     /// Takes the oldest out.
@@ -68,7 +68,7 @@ mod tests {
                 free: Bytes(look),
                 ..NodeSample::default()
             };
-            glances.keep(at, node);
+            glances.keep(at, &node);
             assert_eq!(glances.newest().map(|node| node.free), Some(Bytes(look)));
         }
         std::iter::from_fn(|| glances.take())

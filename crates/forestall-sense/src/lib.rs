@@ -19,6 +19,7 @@ mod pulse;
 mod rest;
 mod roster;
 mod sensor;
+mod stopwatch;
 mod traits;
 mod zswap;
 

@@ -1,7 +1,6 @@
 //! The sensor: everything opened once, read again and again.
 
 use std::path::Path;
-use std::time::Instant;
 
 use forestall_decide::{Bytes, Moment, NodeSample, ProcessId, Sample, Span};
 use forestall_kernel::Error as KernelError;
@@ -22,6 +21,7 @@ use crate::node::{NodeReader, is_due};
 use crate::processes::{ProcessBounds, ProcessReader, View};
 use crate::rest::{Breadth, Rest, TELL_EVERY, taken};
 use crate::roster::Roster;
+use crate::stopwatch::Stopwatch;
 use crate::traits::{TraitReader, assign_protections};
 
 /// More mounts than this fills are no machine's.
@@ -134,7 +134,7 @@ impl Sensor {
     /// Reads everything once more, or while it may rest what matters at any time. `wake_late` is how late the caller was
     /// woken up. Allocates only where cgroups or large processes have come or gone.
     pub fn sample(&mut self, now: Moment, wake_late: Span) -> &Sample {
-        let started = Instant::now();
+        let watch = Stopwatch::start();
         self.glances.clear();
         self.sampled_at = now;
         let sample = &mut self.sample;
@@ -180,7 +180,8 @@ impl Sensor {
         sample.node.kubelet_present = self.processes.has_kubelet();
         sample.node.kubelet_heard_at = self.processes.kubelet_heard_at(now);
         sample.node.wake_late = wake_late;
-        sample.node.sample_cost = Span(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        sample.node.sample_cost = watch.elapsed();
+        sample.node.sample_processor = Some(watch.on_processor());
         &self.sample
     }
 
@@ -203,7 +204,7 @@ impl Sensor {
             return None;
         }
         let taken = taken(told, &seen);
-        self.glances.keep(now, seen);
+        self.glances.keep(now, &seen);
         let node = self.glances.newest()?;
         Some(Glance { node, taken })
     }

@@ -16,7 +16,7 @@ use crate::sample::{KUBEPODS, process_id};
 
 impl Node {
     pub(crate) fn look(&self, policy: &Policy, wake_in: Span, sample: &Sample, now: Moment) -> Look {
-        let cost = sample.node.sample_cost;
+        let cost = sample.node.sample_processor.unwrap_or(sample.node.sample_cost);
         // A preset looks when its document says.
         let own = policy.preset == Preset::Forestall;
         let wall = |wall| self.truth(wall, now).filter(|_| own);

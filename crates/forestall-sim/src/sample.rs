@@ -130,6 +130,7 @@ impl Node {
             cpus: self.spec.cpus,
             wake_late: LOOK_COST,
             sample_cost: LOOK_COST,
+            sample_processor: Some(LOOK_COST),
             ..NodeSample::default()
         };
     }

@@ -160,4 +160,5 @@ fn move_on(sample: &mut Sample, random: &mut Random) {
     node.available = node.free + node.cached;
     node.wake_late = Span(random.below(80));
     node.sample_cost = Span(700 + random.below(200));
+    node.sample_processor = Some(Span(600 + random.below(100)));
 }

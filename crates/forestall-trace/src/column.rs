@@ -1,7 +1,7 @@
 //! The columns of a sample: what each is called in the header of a trace, and the field it stands for.
 //!
-//! Their order is by how often they change, because a row says which ones did in as many bytes as the last one needs. Columns
-//! are added at the end; a reader finds them by name.
+//! Their order is by how often they change, because a row says which ones did in as many bytes as the last one needs. A column
+//! that is added goes wherever that puts it; a reader finds them by name.
 
 use forestall_decide::{Bytes, GroupId, GroupSample, Limit, Moment, NodeSample, ProcessSample, Span, Stall};
 
@@ -110,6 +110,14 @@ macro_rules! column {
 pub(crate) const NODE: &[Column<NodeSample>] = &[
     column!("wake_late_micros", Span(wake_late)),
     column!("sample_cost_micros", Span(sample_cost)),
+    Column {
+        name: "sample_processor_micros",
+        get: |row| row.sample_processor.map_or(0, |span| span.0),
+        set: |row, value| {
+            row.sample_processor = Some(Span(value));
+            true
+        },
+    },
     column!("free_bytes", Bytes(free)),
     column!("available_bytes", Bytes(available)),
     column!("anon_bytes", Bytes(anon)),
@@ -147,6 +155,7 @@ pub(crate) const NODE: &[Column<NodeSample>] = &[
     column!("stall_known", known stall),
     column!("zswap_room_bytes", Bytes(zswap_room)),
     column!("kubelet_heard_at_micros", Moment(kubelet_heard_at)),
+    column!("sample_processor_known", known sample_processor),
 ];
 
 /// The index of a group's parent; a table that moves its rows moves these along.

@@ -2,7 +2,7 @@
 
 mod made;
 
-use forestall_decide::{Bytes, GroupId, GroupKind, Input, Moment, NodeSample, Policy, Sample};
+use forestall_decide::{Bytes, GroupId, GroupKind, Input, Moment, NodeSample, Policy, Sample, Span};
 use forestall_trace::{Encoder, Error, Item, Origin, Reader};
 use made::{Owned, input, read_segment, write};
 use proptest::prelude::*;
@@ -74,7 +74,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_to_their_end(junk in proptest::collection::vec(any::<u8>(), 0..400), at in any::<proptest::sample::Index>()) {
-        let (segments, lines) = write(&[(5, Owned::Sample(small_sample(1))), (5, Owned::Sample(small_sample(2)))]);
+        let (segments, lines) = write(&[(5, Owned::Sample(small_sample(1).into())), (5, Owned::Sample(small_sample(2).into()))]);
         let mut bytes = segments[0].clone();
         let place = at.index(bytes.len());
         bytes.splice(place..place, junk.iter().copied());
@@ -102,7 +102,7 @@ fn small_sample(pages: u64) -> Sample {
 /// Several keys in one segment, so that there is something behind every cut.
 fn long_trace(count: u64) -> (Vec<u8>, Vec<String>) {
     let inputs: Vec<_> = (0..count)
-        .map(|at| (1_000_000, Owned::Sample(small_sample(at * at))))
+        .map(|at| (1_000_000, Owned::Sample(small_sample(at * at).into())))
         .collect();
     let (mut segments, lines) = write(&inputs);
     (segments.remove(0), lines)
@@ -200,6 +200,24 @@ fn a_run_that_was_ended_is_told_from_one_that_was_cut_at_the_end_of_a_frame() {
     assert!(last(&out[..end]).is_some_and(|line| line.starts_with("torn")));
     out[end] ^= 1;
     assert!(last(&out).is_some_and(|line| line.starts_with("torn")));
+}
+
+#[test]
+fn an_older_trace_does_not_say_what_a_look_took_of_a_processor() {
+    // Recorded before 1.2, by its head.
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/lab-leak-container.ftr");
+    let bytes = std::fs::read(path).expect("it is kept there");
+    assert_eq!(bytes[8..10], [1, 0]);
+    let mut reader = Reader::open(&bytes).expect("it is a trace");
+    let mut looks = 0;
+    while let Some(item) = reader.read() {
+        if let Item::Input(_, Input::Sample(Sample { node, .. })) = item {
+            assert!(node.sample_cost > Span(0));
+            assert_eq!(node.sample_processor, None);
+            looks += 1;
+        }
+    }
+    assert_eq!(looks, 85);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 /// An input that owns what it says.
 #[derive(Clone, Debug)]
 pub(crate) enum Owned {
-    Sample(Sample),
+    Sample(Box<Sample>),
     Outcome(Outcome),
     Policy(Policy),
     Pods(Pods),
@@ -75,7 +75,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn node()(figures in proptest::collection::vec(figure(), 27), switches in any::<(bool, bool, bool)>(), stall in stall(), cpus in any::<u32>()) -> NodeSample {
+    fn node()(figures in proptest::collection::vec(figure(), 27), switches in any::<(bool, bool, bool)>(), stall in stall(), cpus in any::<u32>(), processor in proptest::option::of(figure().prop_map(Span))) -> NodeSample {
         let bytes = |at: usize| Bytes(figures[at]);
         NodeSample {
             total: bytes(0), free: bytes(1), available: bytes(2), cached: bytes(3), buffers: bytes(4), anon: bytes(5),
@@ -87,6 +87,7 @@ prop_compose! {
             lru: if switches.1 { forestall_decide::Lru::MultiGen } else { forestall_decide::Lru::Classic },
             kubelet_present: switches.2, kubelet_heard_at: Moment(figures[24]),
             zswap_room: bytes(24), cpus, wake_late: Span(figures[25]), sample_cost: Span(figures[26]),
+            sample_processor: processor,
         }
     }
 }
@@ -234,7 +235,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 /// An input and how much later than the one before it comes; the clock may jump.
 pub(crate) fn input() -> impl Strategy<Value = (i32, Owned)> {
     let what = prop_oneof![
-        12 => sample().prop_map(Owned::Sample),
+        12 => sample().prop_map(|sample| Owned::Sample(Box::new(sample))),
         2 => outcome().prop_map(Owned::Outcome),
         1 => policy().prop_map(Owned::Policy),
         2 => pods().prop_map(Owned::Pods),
