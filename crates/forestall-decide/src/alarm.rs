@@ -30,7 +30,8 @@ struct Alarm {
     distance: Bytes,
     /// When an action of ours was last under way that helps here.
     acted_at: Option<Moment>,
-    /// Somebody ended at another wall that shares this one's memory; whether this one would have been reached is not known.
+    /// Somebody ended at another wall that shares this one's memory, or nobody can say at which; whether this one would have been
+    /// reached is not known.
     relieved: bool,
     /// As its wall was seen last.
     reading: WallReading,
@@ -127,6 +128,15 @@ fn is_met(reading: &WallReading) -> bool {
     is_kubelets(reading.wall) && reading.distance == Bytes::ZERO
 }
 
+/// Who ended since the sample before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended<'a> {
+    /// The walls at which somebody was killed or evicted.
+    pub(crate) reached: &'a [Wall],
+    /// Somebody else was killed, and nobody can say at which.
+    pub(crate) doubt: bool,
+}
+
 /// All alarms that are up, or that still answer for their wall, or whose claim has failed and must not be repeated.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Alarms {
@@ -134,16 +144,16 @@ pub(crate) struct Alarms {
 }
 
 impl Alarms {
-    /// Raises and resolves; marks the readings that are alarmed. `reached`: walls at which somebody was killed or evicted
-    /// since the sample before. `acted`: whether an action of ours is under way within a scope.
+    /// Raises and resolves; marks the readings that are alarmed. `acted`: whether an action of ours is under way within a scope.
     pub(crate) fn update(
         &mut self,
         now: Moment,
-        reached: &[Wall],
+        ended: Ended<'_>,
         acted: impl Fn(Option<GroupId>) -> bool,
         readings: &mut [WallReading],
         out: &mut Vec<AlarmEvent>,
     ) {
+        let Ended { reached, doubt } = ended;
         self.note_missed(now, reached, readings, out);
         let shared = reached.iter().any(|(wall, _)| family(*wall).is_some());
         for reading in readings.iter_mut() {
@@ -156,7 +166,7 @@ impl Alarms {
                     if acted(alarm.scope) && alarm.acted_at.is_some() {
                         alarm.acted_at = Some(now);
                     }
-                    alarm.relieved |= shared && family(alarm.wall).is_some();
+                    alarm.relieved |= shared && family(alarm.wall).is_some() || doubt;
                     alarm.verdict = alarm.judge(now, reached.contains(&(alarm.wall, alarm.scope)));
                     if !alarm.is_up() {
                         alarm.reading.alarmed = true;
@@ -188,7 +198,7 @@ impl Alarms {
             .filter(|alarm| is_gone(alarm) && alarm.is_up())
         {
             let reached = reached.contains(&(alarm.wall, alarm.scope));
-            alarm.relieved |= shared;
+            alarm.relieved |= shared || doubt;
             alarm.verdict = alarm.judge(now, reached).or(Some(alarm.failed()));
             out.push(alarm.event(now));
         }

@@ -295,6 +295,8 @@ pub enum Ignored {
     /// A counter of the cgroup's (`None`: the machine's) went back, or stood up by more than time allows: it is counted from
     /// here.
     CounterJumped(Option<GroupId>),
+    /// So many kills by the kernel of which nobody can say at which wall they were: no alarm is scored by them.
+    KillUnplaced(u32),
     /// An outcome of an action that is not known, or not any more, or of another rung, or one that has been told already.
     UnknownAction(ActionId),
     /// An outcome says that its action took longer than it is known: nothing is learnt from its time.

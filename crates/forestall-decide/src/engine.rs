@@ -1,6 +1,6 @@
 //! The engine: one input in, one decision out.
 
-use crate::alarm::Alarms;
+use crate::alarm::{Alarms, Ended};
 use crate::culprit::find_culprit;
 use crate::decision::{
     Action, AlarmEvent, Decision, Evidence, Ignored, PassedOver, Refusal, RefusalReason, Target, WallKind,
@@ -9,11 +9,12 @@ use crate::decision::{
 use crate::effect::Effects;
 use crate::flight::{Flight, Flights};
 use crate::foresight::{Foresight, Known};
-use crate::history::{Explained, History, Wall};
+use crate::history::{History, Wall};
 use crate::input::{GroupKind, Input, Outcome, OutcomeKind, Sample};
 use crate::kill::{is_too_large, kills_at};
 use crate::kubelet::KubeletConfig;
 use crate::ladder::{Order, covers};
+use crate::oom::Explained;
 use crate::pace::next_look;
 use crate::pods::{PodUid, Pods};
 use crate::policy::{Policy, Preset};
@@ -53,6 +54,8 @@ pub struct Engine {
     kubelet_evictions: u64,
     /// Walls at which somebody ended since the sample before.
     reached: Vec<Wall>,
+    /// Somebody else did, and nobody can say at which.
+    doubt: bool,
     pub(crate) kernel_killed_at: Option<Moment>,
     pub(crate) last_eased_at: Option<Moment>,
     polled_at: Option<Moment>,
@@ -88,6 +91,7 @@ impl Engine {
             kills_ahead: Explained::default(),
             kubelet_evictions: 0,
             reached: Vec::new(),
+            doubt: false,
             kernel_killed_at: None,
             last_eased_at: None,
             polled_at: None,
@@ -298,7 +302,10 @@ impl Engine {
         };
         self.alarms.update(
             now,
-            &self.reached,
+            Ended {
+                reached: &self.reached,
+                doubt: self.doubt,
+            },
             acted,
             &mut self.readings,
             &mut self.alarm_events,
@@ -350,7 +357,7 @@ impl Engine {
     /// or pod's own limit is that pod's affair and says nothing of the rest. Where that is only likely, the alarms are scored by
     /// it, and all else is done as after a kill at a wall of ours.
     fn note_kernel_kills(&mut self, now: Moment, sample: &Sample) {
-        let explained = self.history.kills_by_own_limit(sample, &mut self.reached);
+        let explained = self.history.place_kills(now, sample, &mut self.reached);
         let kills = sample.node.oom_kills;
         if self.kernel_kills.is_some_and(|before| kills < before) {
             self.ignored.push(Ignored::CounterJumped(None));
@@ -358,18 +365,17 @@ impl Engine {
         let fresh = self.kernel_kills.map_or(0, |before| kills.saturating_sub(before));
         let ahead = core::mem::replace(&mut self.kills_ahead, explained.ahead_of(fresh));
         let explained = explained.plus(ahead);
-        if fresh > explained.certain {
+        if fresh > explained.own {
             self.kernel_killed_at = Some(now);
         }
-        if fresh > explained.all() {
-            self.reached.push((WallKind::Kernel, None));
-            let history = &self.history;
-            let kubepods = history.roster.kubepods.iter().map(|at| *at as usize);
-            let hit = kubepods.filter_map(|at| Some((at, sample.groups.get(at)?)));
-            let hit = hit.filter(|(at, group)| history.fresh_kills(*at, group) > 0);
-            self.reached
-                .extend(hit.map(|(_, group)| (WallKind::Kubepods, Some(group.id))));
+        let rest = fresh.saturating_sub(explained.all());
+        let placed = rest == 0 || self.history.place_rest(now, sample, &mut self.reached);
+        let unplaced = explained.unplaced.saturating_add(if placed { 0 } else { rest });
+        if unplaced > 0 {
+            let count = u32::try_from(unplaced).unwrap_or(u32::MAX);
+            self.ignored.push(Ignored::KillUnplaced(count));
         }
+        self.doubt = unplaced > 0;
         self.kernel_kills = Some(kills);
     }
 

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use crate::decision::{Ignored, WallKind};
 use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
+use crate::oom::Counted;
 use crate::ring::Lapse;
 use crate::roster::Roster;
-use crate::tree::{children, is_within, lineage};
+use crate::tree::is_within;
 use crate::units::{Bytes, Moment, Span};
 use crate::window::{Track, WINDOWS};
 
@@ -25,35 +26,6 @@ pub(crate) struct Scope {
     stall: Lapse<Stall>,
     /// Only for what the kubelet has a wall at, or may have to end somebody in.
     shared: Option<Box<Shared>>,
-}
-
-/// Kills by the kernel that a limit of the victim's own explains.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Explained {
-    /// The victim's cgroup is still there, and counts it.
-    pub(crate) certain: u64,
-    /// It is gone, and was near its limit when it was seen last: enough to score an alarm by, and not to decide by.
-    pub(crate) likely: u64,
-}
-
-impl Explained {
-    /// What is left of these after so many kills that the machine counts: it has not told of the rest yet.
-    pub(crate) const fn ahead_of(self, fresh: u64) -> Self {
-        let certain = self.certain.saturating_sub(fresh);
-        let likely = self.likely.saturating_sub(fresh.saturating_sub(self.certain));
-        Self { certain, likely }
-    }
-
-    pub(crate) const fn plus(self, other: Self) -> Self {
-        Self {
-            certain: self.certain.saturating_add(other.certain),
-            likely: self.likely.saturating_add(other.likely),
-        }
-    }
-
-    pub(crate) const fn all(self) -> u64 {
-        self.certain.saturating_add(self.likely)
-    }
 }
 
 /// What matters only where many share a limit.
@@ -128,7 +100,7 @@ impl Scope {
     }
 
     /// It has been seen before.
-    fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.filled.last().is_some()
     }
 
@@ -189,10 +161,8 @@ pub(crate) struct History {
     groups: Vec<Scope>,
     /// Some group of the last sample keeps memory from reclaim (`memory.min`).
     pub(crate) keeps: bool,
-    /// The kernel's kills in each of them as of the last sample.
-    oom_kills: Vec<u64>,
-    /// The container of each pod that stood near its own limit then.
-    pressed: Vec<Option<GroupId>>,
+    /// What the kernel had counted of each of them as of the last sample.
+    pub(crate) counted: Vec<Counted>,
     processes: BTreeMap<ProcessId, ProcessTrack>,
 }
 
@@ -210,8 +180,7 @@ impl Default for History {
             roster: Roster::default(),
             groups: Vec::new(),
             keeps: false,
-            oom_kills: Vec::new(),
-            pressed: Vec::new(),
+            counted: Vec::new(),
             processes: BTreeMap::new(),
         }
     }
@@ -220,19 +189,17 @@ impl Default for History {
 impl History {
     /// Makes room for the groups of a sample that is about to be taken in. Whoever is not in it is forgotten.
     pub(crate) fn align(&mut self, sample: &Sample) {
-        let (groups, oom_kills, pressed) = (&mut self.groups, &mut self.oom_kills, &mut self.pressed);
+        let (groups, counted) = (&mut self.groups, &mut self.counted);
         self.roster.align(sample, |slot, kind| {
             let is_shared = matches!(kind, GroupKind::Kubepods | GroupKind::Qos(_));
             let slot = slot as usize;
             if slot >= groups.len() {
                 groups.resize_with(slot + 1, || Scope::new(false));
-                oom_kills.resize(slot + 1, 0);
-                pressed.resize(slot + 1, None);
+                counted.resize(slot + 1, Counted::default());
             }
-            if let (Some(scope), Some(kills)) = (groups.get_mut(slot), oom_kills.get_mut(slot)) {
+            if let (Some(scope), Some(counted)) = (groups.get_mut(slot), counted.get_mut(slot)) {
                 *scope = Scope::new(is_shared);
-                *kills = u64::MAX;
-                pressed[slot] = None;
+                *counted = Counted::default();
             }
         });
     }
@@ -254,16 +221,15 @@ impl History {
             let Some(slot) = self.roster.slot(at) else {
                 continue;
             };
-            if let (Some(scope), Some(kills)) = (self.groups.get_mut(slot), self.oom_kills.get_mut(slot)) {
-                let known = scope.is_known();
-                if let (false, Some(looked)) = (known, looked) {
+            let sane = self.count(now, sample, at, group);
+            if let Some(scope) = self.groups.get_mut(slot) {
+                if let (false, Some(looked)) = (scope.is_known(), looked) {
                     scope.begins_after(looked);
                 }
                 let credible = scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
-                if !credible || known && group.oom_kills < *kills {
+                if !credible || !sane {
                     ignored.push(Ignored::CounterJumped(Some(group.id)));
                 }
-                *kills = group.oom_kills;
                 self.keeps |= group.min > Bytes::ZERO;
                 self.note_pressed(at, group);
             }
@@ -280,97 +246,6 @@ impl History {
             let seen = |id: &ProcessId| sample.processes.iter().any(|process| process.id == *id);
             self.processes.retain(|id, _| seen(id));
         }
-    }
-
-    /// Remembers for its pod that a container is near its own limit.
-    fn note_pressed(&mut self, at: usize, group: &GroupSample) {
-        let pressed = group.leaf && self.stood_near_its_limit(group, Track::after_one_more);
-        let (place, whom) = match (group.kind, group.parent) {
-            (GroupKind::Pod(_), _) => (at, None),
-            (GroupKind::Container(_), Some(pod)) if pressed => (pod as usize, Some(group.id)),
-            _ => return,
-        };
-        let slot = self.roster.slot(place);
-        if let Some(of_pod) = slot.and_then(|slot| self.pressed.get_mut(slot)) {
-            *of_pod = whom;
-        }
-    }
-
-    /// The kernel's kills since the sample before that a cgroup's own limit explains: the victim's container or service, or one
-    /// above it, stood near its own limit. Those walls are put into `reached`. To be asked before the sample is taken in. A container
-    /// that is gone by now left its kill to its pod, whose counter holds those of all that were ever in it.
-    pub(crate) fn kills_by_own_limit(&self, sample: &Sample, reached: &mut Vec<Wall>) -> Explained {
-        let mut explained = Explained::default();
-        for (at, group) in sample.groups.iter().enumerate().filter(|(_, group)| group.leaf) {
-            let fresh = self.fresh_kills(at, group);
-            if fresh == 0 {
-                continue;
-            }
-            let near = lineage(sample, at).find(|above| self.stood_near_its_limit(above, Track::latest));
-            if let Some(above) = near.or_else(|| self.nearest_own_limit(sample, at)) {
-                explained.certain = explained.certain.saturating_add(fresh);
-                let kind = match above.kind {
-                    GroupKind::Pod(_) => WallKind::Pod,
-                    _ => WallKind::Container,
-                };
-                reached.push((kind, Some(above.id)));
-            }
-        }
-        for at in &self.roster.pods {
-            let at = *at as usize;
-            let Some(pod) = sample.groups.get(at) else {
-                continue;
-            };
-            let fresh = self.fresh_kills(at, pod);
-            if fresh == 0 {
-                continue;
-            }
-            let seen = children(sample, at)
-                .filter_map(|child| Some(self.fresh_kills(self.roster.place(child.id)?, child)));
-            let gone = seen.fold(fresh, u64::saturating_sub);
-            if gone == 0 {
-                continue;
-            }
-            let slot = self.roster.slot(at);
-            let pressed = slot.and_then(|slot| *self.pressed.get(slot)?);
-            let wall = match pressed.filter(|id| self.roster.place(*id).is_none()) {
-                Some(container) => (WallKind::Container, Some(container)),
-                None if self.stood_near_its_limit(pod, Track::after_one_more) => {
-                    (WallKind::Pod, Some(pod.id))
-                }
-                None => continue,
-            };
-            explained.likely = explained.likely.saturating_add(gone);
-            reached.push(wall);
-        }
-        explained
-    }
-
-    /// The kernel's kills since the sample before in the group at this place.
-    pub(crate) fn fresh_kills(&self, at: usize, group: &GroupSample) -> u64 {
-        let known = self.roster.slot(at).and_then(|slot| self.oom_kills.get(slot));
-        known.map_or(0, |known| group.oom_kills.saturating_sub(*known))
-    }
-
-    /// The limit above this place that is a cgroup's own and was nearer than any other by half, the machine's end among these: a
-    /// leak that is fast enough was nowhere near its limit at the look before.
-    fn nearest_own_limit<'a>(&self, sample: &'a Sample, at: usize) -> Option<&'a GroupSample> {
-        let room = |group: &GroupSample| {
-            let held = self.group(group.id)?.unreclaimable.latest();
-            group.limit.bytes().map(|limit| limit - held)
-        };
-        let machine = sample.node.ordinary() - self.node.unreclaimable.latest();
-        let (mut own, mut others) = (None, machine);
-        for above in lineage(sample, at) {
-            let Some(room) = room(above) else { continue };
-            if matches!(above.kind, GroupKind::Kubepods | GroupKind::Qos(_)) {
-                others = others.min(room);
-            } else if own.is_none_or(|(least, _)| room < least) {
-                own = Some((room, above));
-            }
-        }
-        own.filter(|(room, _)| *room + *room <= others)
-            .map(|(_, group)| group)
     }
 
     /// The largest share of the last second in which all tasks of one cgroup waited that is full of its own: its stall is its own
@@ -391,20 +266,6 @@ impl History {
         let within = full.filter(|(at, _)| is_within(sample, *at, scope));
         let stalls = within.filter_map(|(at, _)| Some(self.at(at)?.stalled_permille().1));
         stalls.max().unwrap_or(0)
-    }
-
-    fn stood_near_its_limit(&self, group: &GroupSample, look: fn(&Track) -> Bytes) -> bool {
-        /// A limit is near enough to be the reason from this share of it on (permille): the sample before the kill is a
-        /// little older than the kill.
-        const NEAR_PERMILLE: u64 = 750;
-        let own = !matches!(group.kind, GroupKind::Kubepods | GroupKind::Qos(_));
-        let known = self.group(group.id).filter(|known| known.is_known());
-        let held = known.map(|known| look(&known.unreclaimable));
-        own && group
-            .limit
-            .bytes()
-            .zip(held)
-            .is_some_and(|(limit, held)| held >= limit.permille(NEAR_PERMILLE))
     }
 
     /// The history of the group at this place in the sample; none of one whose number stood there before.

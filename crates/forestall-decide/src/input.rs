@@ -105,6 +105,26 @@ pub struct Stall {
     pub full_micros: u64,
 }
 
+/// What the kernel counts of allocations that a limit refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitHits {
+    /// Nothing is known: a recording from before this was recorded, or a kernel before 5.3.
+    #[default]
+    Unknown,
+    /// cgroup v2: how often the kernel was about to kill because of a limit (`oom`). A kill for want of memory on the whole
+    /// machine does not count here (`Documentation/admin-guide/cgroup-v2.rst`; `mem_cgroup_oom` in `mm/memcontrol.c`).
+    Ooms {
+        /// Because of the cgroup's own (`memory.events.local`).
+        own: u64,
+        /// Because of its own or of one below it, those of cgroups that are gone among them (`memory.events`).
+        within: u64,
+    },
+    /// cgroup v1: how often a charge failed at the cgroup's own limit (`memory.failcnt` and `memory.memsw.failcnt`). Nobody is
+    /// killed there without one; most are answered by reclaim and kill nobody (`page_counter_try_charge` in
+    /// `mm/page_counter.c`).
+    Failures(u64),
+}
+
 /// Everything seen at one tick. `groups` is in preorder: a parent stands before its children.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
@@ -208,8 +228,10 @@ pub struct GroupSample {
     pub stall: Option<Stall>,
     /// `workingset_refault_file`, pages.
     pub refault_file_pages: u64,
-    /// `memory.events`: `oom_kill`.
+    /// `memory.events`: `oom_kill`; v1 `memory.oom_control`, which counts in the victim's own cgroup alone.
     pub oom_kills: u64,
+    /// How often a limit was met here, as far as the kernel tells.
+    pub limit_hits: LimitHits,
 }
 
 impl GroupSample {

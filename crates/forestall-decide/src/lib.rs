@@ -22,6 +22,7 @@ mod kill;
 pub mod kubelet;
 mod ladder;
 mod member;
+mod oom;
 mod orphan;
 mod pace;
 mod pods;
@@ -47,8 +48,8 @@ pub use decision::{
 };
 pub use engine::Engine;
 pub use input::{
-    GroupId, GroupKind, GroupSample, Input, Lru, NodeSample, Outcome, OutcomeKind, ProcessId, ProcessSample,
-    Protection, Qos, Sample, Stall,
+    GroupId, GroupKind, GroupSample, Input, LimitHits, Lru, NodeSample, Outcome, OutcomeKind, ProcessId,
+    ProcessSample, Protection, Qos, Sample, Stall,
 };
 pub use pace::next_glance;
 pub use pods::{Asks, CRITICAL_PRIORITY, Cluster, Elsewhere, Origin, Owner, Pod, PodContainer, PodUid, Pods};

@@ -8,7 +8,7 @@ mod reading;
 use std::collections::BTreeMap;
 
 use forestall_decide::{
-    Bytes, GroupId, GroupKind, GroupSample, Limit as DecideLimit, Moment, Qos as DecideQos, Span,
+    Bytes, GroupId, GroupKind, GroupSample, Limit as DecideLimit, LimitHits, Moment, Qos as DecideQos, Span,
 };
 use forestall_kernel::cgroup::{Identity, Look, Node, Qos, Tree, Version};
 use forestall_kernel::file::Buffer;
@@ -48,6 +48,15 @@ pub(crate) struct Surroundings {
     pub(crate) killed: bool,
     /// How much of what is outside `kubepods` is read.
     pub(crate) breadth: Breadth,
+}
+
+/// What was seen while all were read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// One is gone.
+    gone: bool,
+    /// One that was known before counts more kills.
+    killed: bool,
 }
 
 /// Reads the followed cgroups.
@@ -100,8 +109,9 @@ impl GroupReader {
         self.states.get(index)?.traits
     }
 
-    /// Brings `groups` up to date: follows changes of the tree, then reads figures.
-    pub(crate) fn read(&mut self, groups: &mut Vec<GroupSample>, now: Moment, around: Surroundings) {
+    /// Brings `groups` up to date: follows changes of the tree, then reads figures. True where one tells of a kill that the
+    /// machine did not tell of: then only some tell of it yet, and all have to be read again.
+    pub(crate) fn read(&mut self, groups: &mut Vec<GroupSample>, now: Moment, around: Surroundings) -> bool {
         let look = self.look(now, around.breadth);
         let changed = self.tree.refresh(look).unwrap_or_else(|_| {
             self.failures += 1;
@@ -110,14 +120,16 @@ impl GroupReader {
         if changed || self.states.len() != self.tree.nodes().len() {
             self.align(groups, now);
         }
-        if self.read_figures(groups, now, around) {
+        let mut seen = self.read_figures(groups, now, around);
+        if seen.gone {
             // Some went away while they were read: they are closed now, and not a tick later, and what took their
             // place is read at once. Whatever vanishes during this second round is closed at the next sample.
             if self.tree.refresh(Look::Count).unwrap_or(false) {
                 self.align(groups, now);
-                self.read_figures(groups, now, around);
+                seen.killed |= self.read_figures(groups, now, around).killed;
             }
         }
+        seen.killed && !around.killed
     }
 
     fn look(&mut self, now: Moment, breadth: Breadth) -> Look {
@@ -163,9 +175,9 @@ impl GroupReader {
         }
     }
 
-    /// Reads every cgroup's figures; `true` where one was found to be gone.
-    fn read_figures(&mut self, groups: &mut [GroupSample], now: Moment, around: Surroundings) -> bool {
-        let mut gone = false;
+    /// Reads every cgroup's figures.
+    fn read_figures(&mut self, groups: &mut [GroupSample], now: Moment, around: Surroundings) -> Seen {
+        let mut seen = Seen::default();
         for index in 0..groups.len() {
             let (Some(node), Some(state), Some(group)) = (
                 self.tree.nodes().get(index),
@@ -183,12 +195,13 @@ impl GroupReader {
                 now,
                 around,
             };
+            let kills_before = state.traits.map(|_| group.oom_kills);
             match reading.update(group, state) {
-                Ok(()) => {}
+                Ok(()) => seen.killed |= kills_before.is_some_and(|before| group.oom_kills > before),
                 Err(error) if error.is_gone() => {
                     self.tree.mark_gone(index);
                     group.populated = false;
-                    gone = true;
+                    seen.gone = true;
                 }
                 Err(_) => self.failures += 1,
             }
@@ -196,7 +209,7 @@ impl GroupReader {
         if self.tree.version() == Version::V1 {
             spread_populated(groups);
         }
-        gone
+        seen
     }
 }
 
@@ -258,6 +271,7 @@ pub(crate) fn blank(id: GroupId) -> GroupSample {
         stall: None,
         refault_file_pages: 0,
         oom_kills: 0,
+        limit_hits: LimitHits::Unknown,
     }
 }
 

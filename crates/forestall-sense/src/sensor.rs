@@ -160,7 +160,15 @@ impl Sensor {
                 killed: sample.node.oom_kills != kills_before,
                 breadth,
             };
-            groups.read(&mut sample.groups, now, around);
+            if groups.read(&mut sample.groups, now, around) {
+                // Whose limit a kill was at shows only where everybody has counted it.
+                self.node.read_counters(&mut sample.node);
+                let around = Surroundings {
+                    killed: true,
+                    ..around
+                };
+                groups.read(&mut sample.groups, now, around);
+            }
             self.traits.refresh(groups, &self.proc, now, breadth);
             assign_protections(&mut sample.groups, |index| groups.traits(index));
         }

@@ -56,6 +56,8 @@ pub(crate) struct Container {
     /// Restarts in a row, for the back-off.
     pub(crate) in_a_row: u32,
     pub(crate) oom_kills: u64,
+    /// How often its limit led to one.
+    pub(crate) hits: u64,
     /// When its load has its next turn.
     pub(crate) turn: Option<Moment>,
     /// When it reaches its own limit.
@@ -90,6 +92,7 @@ impl Container {
             restarted: 0,
             in_a_row: 0,
             oom_kills: 0,
+            hits: 0,
             turn: None,
             contact: None,
             paused: None,
@@ -160,6 +163,15 @@ impl Container {
     }
 }
 
+/// How often a limit led to a kill by the kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hits {
+    /// The cgroup's own.
+    pub(crate) own: u64,
+    /// That, or one of all that were ever below it.
+    pub(crate) within: u64,
+}
+
 /// A pod on a node; the first one of each node is the host.
 #[derive(Clone, Debug)]
 pub(crate) struct Pod {
@@ -175,6 +187,7 @@ pub(crate) struct Pod {
     pub(crate) terminating: Option<Moment>,
     /// The kernel's kills of all containers that were ever in it.
     pub(crate) oom_kills: u64,
+    pub(crate) hits: Hits,
     /// It is being evicted, and its controller puts it somewhere else.
     pub(crate) leaves: bool,
     /// The earliest of all that is due in it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use forestall_decide::{Action, ActionId, Bytes, GroupId, Moment, Outcome, OutcomeKind, Owner, Rung, Span};
 
-use crate::cast::{Container, NEVER, Pod, State, oom_score_adj, qos};
+use crate::cast::{Container, Hits, NEVER, Pod, State, oom_score_adj, qos};
 use crate::event::What;
 use crate::fault;
 use crate::memory::Part;
@@ -140,6 +140,7 @@ impl Node {
             containers,
             terminating: None,
             oom_kills: 0,
+            hits: Hits::default(),
             leaves: false,
             due: NEVER,
         };
@@ -198,6 +199,7 @@ impl Node {
         let container = &mut self.pods[at].containers[index];
         container.id = id;
         container.oom_kills = 0;
+        container.hits = 0;
         container.restarted += 1;
         let (restarts, own) = (container.restarted, container.name.clone());
         let name = if at == HOST {

@@ -6,7 +6,7 @@
 
 use forestall_decide::{Bytes, Lru, Moment, Span, WallKind};
 
-use crate::cast::{NEVER, State};
+use crate::cast::{Hits, NEVER, State};
 use crate::event::{Grower, What};
 use crate::memory::Part;
 use crate::node::{HOST, Node};
@@ -26,6 +26,7 @@ pub(crate) struct Kernel {
     pub(crate) stall_full_micros: u64,
     pub(crate) oom_kills: u64,
     pub(crate) pods_oom_kills: u64,
+    pub(crate) pods_hits: Hits,
     /// When the machine or `kubepods` is full.
     pub(crate) contact: Moment,
 }
@@ -46,6 +47,7 @@ impl Kernel {
             stall_full_micros: 0,
             oom_kills: 0,
             pods_oom_kills: 0,
+            pods_hits: Hits::default(),
             contact: NEVER,
         }
     }
@@ -304,6 +306,7 @@ impl Node {
         self.kernel.pods_oom_kills += u64::from(at != HOST);
         self.pods[at].oom_kills += 1;
         self.pods[at].containers[index].oom_kills += 1;
+        self.count_hit(scope);
         let killed = What::KernelKilled {
             wall,
             scope: match scope {
@@ -316,6 +319,30 @@ impl Node {
         };
         self.note(now, killed);
         self.end_container(at, index, now);
+    }
+
+    /// The kernel counts the limit that led to a kill where it is, and in those above (`memcg_memory_event`,
+    /// include/linux/memcontrol.h); the machine's end is no cgroup's.
+    fn count_hit(&mut self, scope: Scope) {
+        let pod = match scope {
+            Scope::Machine => return,
+            Scope::Pods => {
+                self.kernel.pods_hits.own += 1;
+                HOST
+            }
+            Scope::Pod(at) => {
+                self.pods[at].hits.own += 1;
+                at
+            }
+            Scope::Container(at, index) => {
+                self.pods[at].containers[index].hits += 1;
+                at
+            }
+        };
+        if pod != HOST {
+            self.pods[pod].hits.within += 1;
+        }
+        self.kernel.pods_hits.within += u64::from(pod != HOST || scope == Scope::Pods);
     }
 
     fn badness(&self, at: usize, index: usize, size: Bytes, now: Moment) -> Option<i128> {

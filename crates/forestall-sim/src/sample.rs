@@ -4,11 +4,11 @@
 //! to tell the agent anything that a real node would not.
 
 use forestall_decide::{
-    Bytes, GroupId, GroupKind, GroupSample, Limit, Moment, NodeSample, ProcessId, ProcessSample, Sample,
-    Span, Stall,
+    Bytes, GroupId, GroupKind, GroupSample, Limit, LimitHits, Moment, NodeSample, ProcessId, ProcessSample,
+    Sample, Span, Stall,
 };
 
-use crate::cast::{Container, State};
+use crate::cast::{Container, Hits, State};
 use crate::memory::{Memory, Part};
 use crate::node::{HOST, Node};
 
@@ -29,6 +29,7 @@ impl Node {
             let mut kubepods = group(KUBEPODS, None, GroupKind::Kubepods, &self.pods_sum, now);
             kubepods.limit = self.kubepods_limit().map_or(Limit::Max, Limit::Bytes);
             kubepods.oom_kills = self.kernel.pods_oom_kills;
+            kubepods.limit_hits = self.kernel.pods_hits.counted();
             kubepods.stall = Some(self.stall());
             sample.groups.push(kubepods);
         }
@@ -43,6 +44,7 @@ impl Node {
             own.leaf = true;
             own.limit = container.limit;
             own.oom_kills = container.oom_kills;
+            own.limit_hits = of_leaf(container);
             own.protection = self.protection(HOST, index);
             sample.groups.push(own);
             sample.processes.push(ProcessSample {
@@ -68,6 +70,7 @@ impl Node {
         above.limit = pod.spec.limit;
         above.protection = pod.protection();
         above.oom_kills = pod.oom_kills;
+        above.limit_hits = pod.hits.counted();
         above.populated = pod.containers.iter().any(is_there);
         sample.groups.push(above);
         for (index, container) in pod.containers.iter().enumerate() {
@@ -77,6 +80,7 @@ impl Node {
                 own.leaf = true;
                 own.limit = container.limit;
                 own.oom_kills = container.oom_kills;
+                own.limit_hits = of_leaf(container);
                 own.protection = self.protection(at, index);
                 own.refault_file_pages = container.running.refaulted.0 / PAGE;
                 sample.groups.push(own);
@@ -134,6 +138,21 @@ impl Node {
             ..NodeSample::default()
         };
     }
+}
+
+impl Hits {
+    const fn counted(self) -> LimitHits {
+        LimitHits::Ooms {
+            own: self.own,
+            within: self.within,
+        }
+    }
+}
+
+/// Nothing lies below a container.
+const fn of_leaf(container: &Container) -> LimitHits {
+    let (own, within) = (container.hits, container.hits);
+    LimitHits::Ooms { own, within }
 }
 
 /// It has a cgroup.

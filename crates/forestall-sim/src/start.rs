@@ -9,7 +9,7 @@ use forestall_decide::kubelet::LOOK;
 use forestall_decide::{Bytes, Limit, Moment, Owner};
 
 use crate::agent::Agent;
-use crate::cast::{NEVER, Pod, qos};
+use crate::cast::{Hits, NEVER, Pod, qos};
 use crate::effect::{Effect, Effects};
 use crate::fault::Faults;
 use crate::kernel::Kernel;
@@ -125,6 +125,7 @@ fn host_pod(node: &mut Node, spec: &NodeSpec) -> Pod {
         containers,
         terminating: None,
         oom_kills: 0,
+        hits: Hits::default(),
         leaves: false,
         due: NEVER,
     }

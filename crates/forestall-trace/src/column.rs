@@ -3,7 +3,9 @@
 //! Their order is by how often they change, because a row says which ones did in as many bytes as the last one needs. A column
 //! that is added goes wherever that puts it; a reader finds them by name.
 
-use forestall_decide::{Bytes, GroupId, GroupSample, Limit, Moment, NodeSample, ProcessSample, Span, Stall};
+use forestall_decide::{
+    Bytes, GroupId, GroupSample, Limit, LimitHits, Moment, NodeSample, ProcessSample, Span, Stall,
+};
 
 use crate::code::Code;
 
@@ -195,7 +197,42 @@ pub(crate) const GROUP: &[Column<GroupSample>] = &[
             value == 0 || row.parent.is_some()
         },
     },
+    Column {
+        name: "limit_hits_own",
+        get: |row| hits(row).1,
+        set: |row, value| set_hits(row, (hits(row).0.max(1), value, hits(row).2)),
+    },
+    Column {
+        name: "limit_hits_within",
+        get: |row| hits(row).2,
+        set: |row, value| set_hits(row, (1, hits(row).1, value)),
+    },
+    // Stands behind the numbers, which alone do not tell whose they are.
+    Column {
+        name: "limit_hits_kind",
+        get: |row| hits(row).0,
+        set: |row, value| set_hits(row, (value, hits(row).1, hits(row).2)),
+    },
 ];
+
+/// Whose counts of a limit's hits these are (0: nobody's, 1: those of v2, 2: those of v1), and the counts.
+const fn hits(row: &GroupSample) -> (u64, u64, u64) {
+    match row.limit_hits {
+        LimitHits::Unknown => (0, 0, 0),
+        LimitHits::Ooms { own, within } => (1, own, within),
+        LimitHits::Failures(own) => (2, own, 0),
+    }
+}
+
+const fn set_hits(row: &mut GroupSample, (kind, own, within): (u64, u64, u64)) -> bool {
+    row.limit_hits = match kind {
+        0 => LimitHits::Unknown,
+        1 => LimitHits::Ooms { own, within },
+        2 => LimitHits::Failures(own),
+        _ => return false,
+    };
+    true
+}
 
 /// When a process was read; most are read with their sample, and then this says nothing.
 pub(crate) const READ_AT: &str = "read_at_micros";

@@ -1,7 +1,8 @@
 //! A sample as what has changed since the one before.
 
 use forestall_decide::{
-    Bytes, GroupId, GroupKind, GroupSample, Limit, Moment, NodeSample, ProcessId, ProcessSample, Sample,
+    Bytes, GroupId, GroupKind, GroupSample, Limit, LimitHits, Moment, NodeSample, ProcessId, ProcessSample,
+    Sample,
 };
 
 use crate::column::{Column, GROUP, NODE, PARENT, PROCESS, READ_AT};
@@ -233,6 +234,7 @@ const fn blank_group([id, _]: Key) -> GroupSample {
         stall: None,
         refault_file_pages: 0,
         oom_kills: 0,
+        limit_hits: LimitHits::Unknown,
     }
 }
 

@@ -32,6 +32,10 @@ pub enum GroupFile {
     Min,
     /// `memory.events`; v1 `memory.oom_control`.
     Events,
+    /// `memory.events.local`, 5.3 and later: the same without those below; v1 `memory.failcnt`.
+    LimitHits,
+    /// v1 `memory.memsw.failcnt`, of the limit of memory and swap together; none on v2.
+    SwapLimitHits,
     /// `memory.pressure`; none on v1.
     Pressure,
     /// `memory.swap.current`; v1 `memory.memsw.usage_in_bytes`, which counts memory in.
@@ -46,12 +50,14 @@ pub enum GroupFile {
 
 impl GroupFile {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Current,
         Self::Stat,
         Self::Max,
         Self::Min,
         Self::Events,
+        Self::LimitHits,
+        Self::SwapLimitHits,
         Self::Pressure,
         Self::SwapCurrent,
         Self::SwapMax,
@@ -70,6 +76,9 @@ impl GroupFile {
             (Version::V2, Self::Min) => c"memory.min",
             (Version::V2, Self::Events) => c"memory.events",
             (Version::V1, Self::Events) => c"memory.oom_control",
+            (Version::V2, Self::LimitHits) => c"memory.events.local",
+            (Version::V1, Self::LimitHits) => c"memory.failcnt",
+            (Version::V1, Self::SwapLimitHits) => c"memory.memsw.failcnt",
             (Version::V2, Self::Pressure) => c"memory.pressure",
             (Version::V2, Self::SwapCurrent) => c"memory.swap.current",
             (Version::V1, Self::SwapCurrent) => c"memory.memsw.usage_in_bytes",
@@ -77,7 +86,8 @@ impl GroupFile {
             (Version::V1, Self::SwapMax) => c"memory.memsw.limit_in_bytes",
             (Version::V2, Self::Populated) => c"cgroup.events",
             (_, Self::Procs) => c"cgroup.procs",
-            (Version::V1, Self::Min | Self::Pressure | Self::Populated) => return None,
+            (Version::V1, Self::Min | Self::Pressure | Self::Populated)
+            | (Version::V2, Self::SwapLimitHits) => return None,
         })
     }
 

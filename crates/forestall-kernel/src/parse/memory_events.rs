@@ -13,7 +13,7 @@ pub struct MemoryEvents {
     pub high: u64,
     /// About to exceed `memory.max`.
     pub max: u64,
-    /// The limit was met and an allocation about to fail.
+    /// The limit was met and an allocation about to fail; the OOM killer of the whole machine does not count here.
     pub oom: u64,
     /// Processes of this cgroup killed by any kind of OOM killer, the global one included.
     pub oom_kill: u64,

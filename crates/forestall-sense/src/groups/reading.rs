@@ -1,6 +1,6 @@
 //! One cgroup's files at one sample: which of them are read, and what their content means on either version.
 
-use forestall_decide::{Bytes, GroupKind, GroupSample, Limit as DecideLimit, Moment, Span};
+use forestall_decide::{Bytes, GroupKind, GroupSample, Limit as DecideLimit, LimitHits, Moment, Span};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{CgroupDir, GroupFile, Version};
 use forestall_kernel::file::Buffer;
@@ -86,9 +86,6 @@ impl Reading<'_> {
             // `max` keeps whatever there is.
             group.min = min.bytes().unwrap_or(Bytes(u64::MAX));
         }
-        if let Some(content) = self.dir.read(GroupFile::Events, self.buffer)? {
-            group.oom_kills = MemoryEvents::parse(content).oom_kill;
-        }
         if let Some(limit) = self.limit(GroupFile::SwapMax)? {
             group.swap_limit = match (self.dir.version(), limit, group.limit) {
                 (Version::V2, limit, _) => limit,
@@ -97,6 +94,14 @@ impl Reading<'_> {
                     DecideLimit::Bytes(both - memory)
                 }
                 (Version::V1, _, _) => DecideLimit::Max,
+            };
+        }
+        if let Some(content) = self.dir.read(GroupFile::Events, self.buffer)? {
+            let events = MemoryEvents::parse(content);
+            group.oom_kills = events.oom_kill;
+            group.limit_hits = match self.dir.version() {
+                Version::V2 => self.ooms(events.oom, group.limit_hits)?,
+                Version::V1 => self.failures(group)?,
             };
         }
         let populated = self.dir.read(GroupFile::Populated, self.buffer)?.map(|content| {
@@ -109,6 +114,36 @@ impl Reading<'_> {
             None => self.has_processes(),
         };
         Ok(())
+    }
+
+    /// The cgroup's own part is read where the whole has changed.
+    fn ooms(&mut self, within: u64, before: LimitHits) -> Result<LimitHits, KernelError> {
+        match before {
+            LimitHits::Ooms { within: known, .. } if known == within => return Ok(before),
+            _ => {}
+        }
+        let content = self.dir.read(GroupFile::LimitHits, self.buffer)?;
+        Ok(content.map_or(LimitHits::Unknown, |content| LimitHits::Ooms {
+            own: MemoryEvents::parse(content).oom,
+            within,
+        }))
+    }
+
+    /// A limit that is not set refuses nothing. Where both are, memory and swap together are charged first (`try_charge` in
+    /// `mm/memcontrol.c`).
+    fn failures(&mut self, group: &GroupSample) -> Result<LimitHits, KernelError> {
+        if !self.dir.has(GroupFile::LimitHits) {
+            return Ok(LimitHits::Unknown);
+        }
+        if group.limit == DecideLimit::Max {
+            return Ok(LimitHits::Failures(0));
+        }
+        let memory = self.number(GroupFile::LimitHits)?.unwrap_or_default();
+        let both = match group.swap_limit {
+            DecideLimit::Bytes(_) => self.number(GroupFile::SwapLimitHits)?,
+            DecideLimit::Max => None,
+        };
+        Ok(LimitHits::Failures((memory + both.unwrap_or_default()).0))
     }
 
     /// A process is in the cgroup itself. Where that cannot be read there may be one.

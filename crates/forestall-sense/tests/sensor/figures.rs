@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use forestall_decide::{Bytes, GroupKind, Limit, Lru, Qos, Stall};
+use forestall_decide::{Bytes, GroupKind, Limit, LimitHits, Lru, Qos, Stall};
 use forestall_kernel::cgroup::{Layout, Version};
 
 use crate::fixture::{CID, Fixture, Task, UID, group, paths, sample_at};
@@ -190,6 +190,79 @@ fn a_v2_tree_is_sampled_in_preorder() {
         capabilities.group_pressure && capabilities.lacking.is_empty(),
         "{capabilities:?}"
     );
+}
+
+/// `Documentation/admin-guide/cgroup-v2.rst`: `memory.events` is hierarchical, `memory.events.local` is not.
+#[test]
+fn how_often_a_limit_led_to_a_kill_is_told_with_and_without_those_below() {
+    let fixture = Fixture::v2();
+    fixture.group("/a", 1000);
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    assert_eq!(
+        group(&sensor, "/a").limit_hits,
+        LimitHits::Ooms { own: 0, within: 0 }
+    );
+    fixture.file("/a", "memory.events", "low 0\nhigh 0\nmax 9\noom 5\noom_kill 5\n");
+    fixture.file(
+        "/a",
+        "memory.events.local",
+        "low 0\nhigh 0\nmax 9\noom 2\noom_kill 0\n",
+    );
+    sample_at(&mut sensor, 2_000);
+    assert_eq!(
+        group(&sensor, "/a").limit_hits,
+        LimitHits::Ooms { own: 2, within: 5 }
+    );
+    // A kernel before 5.3.
+    fs::remove_file(fixture.cgroup("/a").join("memory.events.local")).expect("removed");
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    assert_eq!(group(&sensor, "/a").limit_hits, LimitHits::Unknown);
+}
+
+#[test]
+fn a_kill_that_one_cgroup_tells_of_is_told_by_all_at_that_look() {
+    let fixture = Fixture::v2();
+    let one = container(UID, CID);
+    fixture.group(&one, 1000);
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    // Everything rests: each has its own sixteenth of the second.
+    sample_at(&mut sensor, 1_100);
+    let events = "low 0\nhigh 0\nmax 1\noom 1\noom_kill 1\n";
+    for path in ["/kubepods", "/kubepods/burstable", &one] {
+        fixture.file(path, "memory.events", events);
+    }
+    let mut told = false;
+    for tenth in 12..23 {
+        // The machine is read first, and did not know of it yet when the look began.
+        let sample = sample_at(&mut sensor, tenth * 100);
+        let kills = |path: &str| group(&sensor, path).oom_kills;
+        let all = [kills("/kubepods"), kills("/kubepods/burstable"), kills(&one)];
+        assert!(all == [0; 3] || all == [1; 3], "{all:?}");
+        told |= sample.groups.iter().any(|group| group.oom_kills == 1);
+    }
+    assert!(told);
+}
+
+/// `page_counter_try_charge` in mm/page_counter.c.
+#[test]
+fn v1_tells_how_often_a_charge_failed_where_there_is_a_limit() {
+    let fixture = Fixture::v1();
+    fixture.group("/a", 1000);
+    fixture.file("/a", "memory.failcnt", "7\n");
+    fixture.file("/a", "memory.memsw.failcnt", "5\n");
+    fixture.file("/a", "memory.memsw.limit_in_bytes", "9223372036854771712\n");
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    assert_eq!(group(&sensor, "/a").limit_hits, LimitHits::Failures(0));
+    fixture.file("/a", "memory.limit_in_bytes", "8388608\n");
+    sample_at(&mut sensor, 2_000);
+    assert_eq!(group(&sensor, "/a").limit_hits, LimitHits::Failures(7));
+    fixture.file("/a", "memory.memsw.limit_in_bytes", "8388608\n");
+    sample_at(&mut sensor, 4_000);
+    assert_eq!(group(&sensor, "/a").limit_hits, LimitHits::Failures(12));
 }
 
 #[test]

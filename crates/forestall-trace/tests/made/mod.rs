@@ -2,9 +2,9 @@
 
 use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, SwapBehavior, Threshold};
 use forestall_decide::{
-    ActionId, Asks, Bytes, Cluster, Elsewhere, GroupId, GroupKind, GroupSample, Input, Limit, Mode, Moment,
-    NodeSample, Origin as PodOrigin, Outcome, OutcomeKind, Owner, Pod, PodContainer, PodUid, Pods, Policy,
-    ProcessId, ProcessSample, Protection, Qos, Rung, Rungs, Sample, Span, Stall, Standing,
+    ActionId, Asks, Bytes, Cluster, Elsewhere, GroupId, GroupKind, GroupSample, Input, Limit, LimitHits,
+    Mode, Moment, NodeSample, Origin as PodOrigin, Outcome, OutcomeKind, Owner, Pod, PodContainer, PodUid,
+    Pods, Policy, ProcessId, ProcessSample, Protection, Qos, Rung, Rungs, Sample, Span, Stall, Standing,
 };
 use forestall_trace::{Encoder, Item, Names, Origin, Reader};
 use proptest::prelude::*;
@@ -39,6 +39,14 @@ fn stall() -> impl Strategy<Value = Option<Stall>> {
     }))
 }
 
+fn limit_hits() -> impl Strategy<Value = LimitHits> {
+    prop_oneof![
+        Just(LimitHits::Unknown),
+        (figure(), figure()).prop_map(|(own, within)| LimitHits::Ooms { own, within }),
+        figure().prop_map(LimitHits::Failures),
+    ]
+}
+
 fn kind() -> impl Strategy<Value = GroupKind> {
     prop_oneof![
         Just(GroupKind::Kubepods),
@@ -61,7 +69,7 @@ prop_compose! {
     fn group()(
         id in 0_u64..9, parent in proptest::option::of(0_u32..5), kind in kind(), switches in any::<(bool, bool)>(),
         protection in protection(), limits in (limit(), limit()), figures in proptest::collection::vec(figure(), 12),
-        stall in stall(),
+        stall in stall(), limit_hits in limit_hits(),
     ) -> GroupSample {
         let bytes = |at: usize| Bytes(figures[at]);
         GroupSample {
@@ -69,7 +77,7 @@ prop_compose! {
             limit: limits.0, min: bytes(9), current: bytes(0), anon: bytes(1), shmem: bytes(2), active_file: bytes(3),
             inactive_file: bytes(4), dirty: bytes(5), writeback: bytes(6), unevictable: bytes(7),
             slab_reclaimable: bytes(8), swap_current: bytes(9), swap_limit: limits.1, stall,
-            refault_file_pages: figures[10], oom_kills: figures[11],
+            refault_file_pages: figures[10], oom_kills: figures[11], limit_hits,
         }
     }
 }

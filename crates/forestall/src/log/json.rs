@@ -400,6 +400,7 @@ impl IgnoredBody {
             | Ignored::NoMachine
             | Ignored::ImpossibleMachine
             | Ignored::CounterJumped(None)
+            | Ignored::KillUnplaced(_)
             | Ignored::PodsWithoutUid(_)
             | Ignored::PodsRepeated(_) => none,
         }

@@ -200,6 +200,10 @@ fn ignored(ignored: &Unbelieved, target: &str) -> String {
             id.0
         ),
         Ignored::PodsWithoutUid(_) => format!("ignored: {count} pods without a UID"),
+        Ignored::KillUnplaced(_) => format!(
+            "ignored: {count} kills by the kernel for the score of alarms: at which limit they were, or whether for want of \
+             memory on the machine, cannot be known"
+        ),
     }
 }
 

@@ -485,6 +485,7 @@ fn an_input_that_was_not_believed_is_said_in_words_and_in_fields() {
         Ignored::ProcessTooLarge(forestall_decide::ProcessId::default()),
         Ignored::TookTooLong(ActionId(77)),
         Ignored::PodsRepeated(2),
+        Ignored::KillUnplaced(2),
     ] {
         let ignored = &[ignored];
         let decision = Decision { ignored, ..quiet() };

@@ -137,11 +137,13 @@ pub(crate) enum IgnoredKind {
     PodRepeated,
     /// An outcome whose action took longer than it is known.
     TookTooLong,
+    /// A kill by the kernel at nobody knows which wall.
+    KillUnplaced,
 }
 
 impl IgnoredKind {
     /// All of them, in the order of the counters.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::SameMoment,
         Self::ClockBack,
         Self::NoMachine,
@@ -155,6 +157,7 @@ impl IgnoredKind {
         Self::PodWithoutUid,
         Self::PodRepeated,
         Self::TookTooLong,
+        Self::KillUnplaced,
     ];
 
     /// The kind of an ignored input.
@@ -173,6 +176,7 @@ impl IgnoredKind {
             Ignored::PodsWithoutUid(_) => Self::PodWithoutUid,
             Ignored::PodsRepeated(_) => Self::PodRepeated,
             Ignored::TookTooLong(_) => Self::TookTooLong,
+            Ignored::KillUnplaced(_) => Self::KillUnplaced,
         }
     }
 
@@ -192,6 +196,7 @@ impl IgnoredKind {
             Self::PodWithoutUid => "pod-without-uid",
             Self::PodRepeated => "pod-repeated",
             Self::TookTooLong => "took-too-long",
+            Self::KillUnplaced => "kill-unplaced",
         }
     }
 }

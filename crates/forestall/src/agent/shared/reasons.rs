@@ -248,7 +248,7 @@ fn find_ending(actions: &[Action], told: u64, (wall, scope, _): PassedKey) -> Op
 /// How many inputs one entry stands for.
 fn weight(ignored: Ignored) -> u32 {
     match ignored {
-        Ignored::PodsWithoutUid(count) | Ignored::PodsRepeated(count) => count,
+        Ignored::PodsWithoutUid(count) | Ignored::PodsRepeated(count) | Ignored::KillUnplaced(count) => count,
         _ => 1,
     }
 }
@@ -261,7 +261,11 @@ fn print_ignored(ignored: Ignored) -> u64 {
         Ignored::UnknownAction(id) | Ignored::TookTooLong(id) => mix(id.0),
         Ignored::PodsWithoutUid(count) | Ignored::PodsRepeated(count) => mix(u64::from(count)),
         // By how much the clock went back is another number each time.
-        Ignored::SameMoment | Ignored::ClockBack(_) | Ignored::NoMachine | Ignored::ImpossibleMachine => 1,
+        Ignored::SameMoment
+        | Ignored::ClockBack(_)
+        | Ignored::NoMachine
+        | Ignored::ImpossibleMachine
+        | Ignored::KillUnplaced(_) => 1,
     }
 }
 
