@@ -24,6 +24,8 @@ const PART_PERMILLE_MIN: u64 = 125;
 
 /// With more than this of all growth outside the pods (permille), none of them pays for it.
 const HOSTS_PERMILLE: u64 = 500;
+/// Whoever has this much of what the first of many has (permille) is one of them.
+const OF_FIRST_PERMILLE: u64 = 500;
 
 /// A grower: who, and by how much within the window.
 #[derive(Clone, Copy, Debug)]
@@ -94,22 +96,27 @@ pub(crate) fn find_culprit(
         }
         let is_hosts = growth.hosts.permille_of(growth.total) > HOSTS_PERMILLE;
         if is_hosts && growth.is_explained_by(growth.hosts) && holds(Rule::HostsOwn) {
-            return Some(choose_of_host(sample, history, scope, growth, noise));
+            return Some(choose_of_host(sample, history, scope, growth, first.grown, noise));
         }
         is_hollow |= !explains;
     }
     None
 }
 
-/// Whom of several that leak outside the pods: the process that grew most and may be touched, if it has a part in it. Where there
-/// is none, the one that grew most is named, and nobody ends.
+/// Whom of several that leak outside the pods: the process that grew most and may be touched, if it has a part in it, or, of so
+/// many that nobody has one, half of what the first has. Where there is none, the one that grew most is named, and nobody ends.
 fn choose_of_host(
     sample: &Sample,
     history: &History,
     scope: Option<GroupId>,
     growth: Growth,
+    first: Bytes,
     noise: Bytes,
 ) -> Culprit {
+    let is_spread = growth.hosts.permille_of(growth.lost) > HOSTS_PERMILLE;
+    let is_of_them = |grown: Bytes| {
+        growth.is_explained_by(grown) || is_spread && grown.permille_of(first) >= OF_FIRST_PERMILLE
+    };
     let mut named: Option<Culprit> = None;
     let mut chosen: Option<Culprit> = None;
     each_grower(sample, history, scope, growth.window, noise, |grower| {
@@ -124,7 +131,7 @@ fn choose_of_host(
             let is_free = matches!(narrowed.target, Target::Process(_)) && narrowed.protection.is_none();
             is_free.then_some(narrowed)
         };
-        if is_more(chosen) && growth.is_explained_by(found.grown) {
+        if is_more(chosen) && is_of_them(found.grown) {
             chosen = process().or(chosen);
         }
         if is_more(named) {

@@ -181,9 +181,10 @@ impl Engine {
         imminent: bool,
     ) -> Result<Target, RefusalReason> {
         if let Some(culprit) = reading.culprit.filter(|_| holds(Rule::CulpritFirst)) {
-            // Of several that leak on the host one goes where the pods are known; else only who dominates (rule 6).
-            let is_modest =
-                self.pods.is_fresh(now) || culprit.share_permille >= self.policy.culprit_share_permille;
+            // Of several that leak on the host one goes where the pods are known, or there are none; else only who dominates (rule 6).
+            let is_modest = self.pods.is_fresh(now)
+                || self.history.roster.has_no_pods() && !sample.node.kubelet_present
+                || culprit.share_permille >= self.policy.culprit_share_permille;
             if !is_modest && holds(Rule::Modesty) {
                 return Err(RefusalReason::NoCulprit);
             }

@@ -102,6 +102,11 @@ impl Roster {
         }
     }
 
+    /// Nothing in the sample is a pod's, or a place for pods: there is nothing that Kubernetes could tell of.
+    pub(crate) const fn has_no_pods(&self) -> bool {
+        self.shared.is_empty() && self.pods.is_empty()
+    }
+
     fn sort_out(&mut self) {
         let lists = [
             &mut self.shared,

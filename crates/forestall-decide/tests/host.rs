@@ -215,6 +215,10 @@ struct Crowd {
     engine: Engine,
     services: u64,
     protected: u64,
+    /// No pod, and no place for one.
+    is_plain: bool,
+    /// The first one grows so many times as fast as each of the others.
+    lead: u64,
 }
 
 impl Crowd {
@@ -230,6 +234,19 @@ impl Crowd {
             engine: enforcing(),
             services,
             protected,
+            is_plain: false,
+            lead: 1,
+        }
+    }
+
+    /// On a machine without Kubernetes.
+    fn plain(services: u64, protected: u64) -> Self {
+        let mut crowd = Self::new(services, protected);
+        crowd.world.containers.clear();
+        crowd.world.pods.list.clear();
+        Self {
+            is_plain: true,
+            ..crowd
         }
     }
 
@@ -243,8 +260,12 @@ impl Crowd {
             let mut sample = self.world.sample();
             let service = sample.groups.pop().expect("the service stands last");
             let process = sample.processes.pop().expect("its process");
-            let share = |bytes: Bytes| Bytes(bytes.0 / self.services);
+            if self.is_plain {
+                sample.groups.clear();
+            }
             for (number, pid) in (0..self.services).zip(500..) {
+                let parts = if number == 0 { self.lead } else { 1 };
+                let share = |bytes: Bytes| Bytes(bytes.0 * parts / (self.services - 1 + self.lead));
                 let group = GroupId(100 + number);
                 let protection = (number < self.protected).then_some(Protection::NodeAgent);
                 sample.groups.push(forestall_decide::GroupSample {
@@ -293,8 +314,39 @@ fn of_several_services_that_leak_one_goes_and_no_pod() {
 }
 
 #[test]
-fn where_none_of_the_services_that_leak_may_be_touched_or_each_is_a_trifle_no_pod_pays() {
-    for (services, protected) in [(4, 4), (12, 0)] {
+fn where_there_are_no_pods_one_of_several_services_goes_however_many_they_are() {
+    for (services, protected) in [(3, 0), (3, 1), (5, 2), (12, 0), (12, 11)] {
+        let mut crowd = Crowd::plain(services, protected);
+        crowd.run();
+        let first = u32::try_from(500 + protected).expect("few");
+        assert_eq!(
+            crowd.world.killed(),
+            [Target::Process(process(first, 5))],
+            "{services}, {protected} of them protected"
+        );
+    }
+}
+
+#[test]
+fn where_there_are_no_pods_either_nobody_goes_for_services_that_may_not_be_touched() {
+    let mut crowd = Crowd::plain(4, 4);
+    crowd.run();
+    assert_eq!(crowd.world.killed(), []);
+    // Nor do those whose end would help little end for one that may not be touched.
+    let mut crowd = Crowd::plain(4, 1);
+    crowd.lead = 27;
+    crowd.run();
+    assert_eq!(crowd.world.killed(), []);
+    // A kubelet that runs says that there are pods, whoever cannot see them.
+    let mut crowd = Crowd::plain(4, 0);
+    crowd.world.kubelet = true;
+    crowd.run();
+    assert_eq!(crowd.world.killed(), []);
+}
+
+#[test]
+fn where_none_of_the_services_that_leak_may_be_touched_no_pod_pays() {
+    for (services, protected) in [(4, 4), (12, 12)] {
         let mut crowd = Crowd::new(services, protected);
         crowd.run();
         let ends: Vec<_> = crowd.world.ordered.iter().map(|(_, it)| it.target).collect();

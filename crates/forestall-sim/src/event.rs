@@ -244,7 +244,7 @@ pub struct Order {
     pub share_permille: Option<u64>,
     /// A kernel or kubepods wall is certain to be reached within a minute, by the same look.
     pub leak_is_near: bool,
-    /// The pods were told no longer than a minute ago.
+    /// The pods were told no longer than a minute ago, or there are none.
     pub pods_known: bool,
 }
 

@@ -76,7 +76,7 @@ impl Node {
                 .filter(|culprit| self.is_at(action.target, culprit.target))
                 .map(|culprit| culprit.share_permille),
             leak_is_near,
-            pods_known: self.agent_knows_pods(now),
+            pods_known: self.agent_knows_pods(now) || !self.has_pods(),
         }
     }
 

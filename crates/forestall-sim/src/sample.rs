@@ -24,8 +24,7 @@ impl Node {
         self.fill_node(&mut sample.node, now);
         sample.groups.clear();
         sample.processes.clear();
-        let has_pods = self.pods.len() > 1 || self.kubelet.is_some();
-        if has_pods {
+        if self.has_pods() {
             let mut kubepods = group(KUBEPODS, None, GroupKind::Kubepods, &self.pods_sum, now);
             kubepods.limit = self.kubepods_limit().map_or(Limit::Max, Limit::Bytes);
             kubepods.oom_kills = self.kernel.pods_oom_kills;
@@ -55,6 +54,11 @@ impl Node {
                 protection: self.protection(HOST, index),
             });
         }
+    }
+
+    /// There is a place for pods.
+    pub(crate) fn has_pods(&self) -> bool {
+        self.pods.len() > 1 || self.kubelet.is_some()
     }
 
     fn fill_pod(&self, sample: &mut Sample, at: usize, now: Moment) {
