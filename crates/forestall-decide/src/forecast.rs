@@ -7,9 +7,9 @@ use crate::window::{Track, WINDOWS, slope};
 
 /// Beyond this a runway is not worth exact slopes: nothing on the ladder takes nearly as long.
 const NEAR: Span = Span::secs(300);
-/// Growth that began no longer ago than this is seen by the last second alone. Looks may be a second apart, so this is two
-/// seconds at the least.
-const YOUNG: Span = Span::secs(3);
+/// Growth that began no longer ago than this is seen by the last second alone. What began between two looks is as young as the
+/// later one says.
+const YOUNG: Span = Span::millis(2500);
 /// Ten seconds confirm a speed of the last second that is no more than so many times their own: a leak that began three
 /// seconds ago, and no jump beside a drift.
 const AGREES_WITHIN: i64 = 8;
@@ -82,7 +82,7 @@ pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast
     // A window has its own say where it shows more than what is new in it: else one jump would speak in all of them.
     let shows =
         |window: usize, new: i64| middle[window] > 0 && rises[window].saturating_sub(new.max(0)) > error;
-    let (young, _) = track.rise(YOUNG);
+    let young = track.rise_of_late(YOUNG);
     let (second, ten, minute) = (shows(0, 0), shows(1, young), shows(2, rises[1]));
     // Slowing: the last second runs at less than half of the pace of the last ten.
     let slowing = middle[0] < middle[1] / 2;
@@ -196,6 +196,16 @@ mod tests {
         let seen = forecast(&track, Bytes::mebi(160), Bytes::mebi(1));
         assert_eq!(seen.confidence, Confidence::High);
         assert_eq!(seen.runway.p50.as_millis(), 4000);
+    }
+
+    #[test]
+    fn what_began_between_two_looks_is_no_older_than_the_later_one_says() {
+        // Looks 577 ms apart, then ten a second: it begins right after the last of the former and takes 10 MiB by the first of the
+        // latter, which is less than two seconds old at the end.
+        let calm = (0..=41).map(|look| (look * 577, 100));
+        let near = (0..=19).map(|look| (42 * 577 + look * 100, 110 + look * 10));
+        let seen = forecast(&fed(calm.chain(near)), Bytes::mebi(100), Bytes::mebi(1));
+        assert_eq!(seen.confidence, Confidence::Low, "{seen:?}");
     }
 
     #[test]

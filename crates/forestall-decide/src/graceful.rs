@@ -8,13 +8,14 @@ use crate::decision::{
     Confidence, Evidence, PassedOver, RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
 };
 use crate::engine::Engine;
+use crate::forecast::forecast;
 use crate::input::{GroupId, GroupSample, Sample};
 use crate::ladder::Order;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::{Candidate, candidate, may_evict, may_touch, rank};
-use crate::wall::Hard;
+use crate::wall::{Hard, noise};
 
 /// A brake lasts so long at the most; it is lifted before anything harsher.
 const BRAKE_MAX: Span = Span::secs(30);
@@ -142,7 +143,9 @@ impl Engine {
         let warn = self.warning_takes(&it);
         let brake = self.effects.p90(Rung::Brake);
         let instead = kill_is_due && self.policy.rungs.has(Rung::Evict);
-        if instead || self.is_due(Rung::Evict, reading, evict, evict) {
+        let is_due =
+            self.is_due(Rung::Evict, reading, evict, evict) && self.is_sure_of(sample, reading, culprit);
+        if instead || is_due {
             Some(self.judge_evict(now, sample, reading, &it, "last-moment"))
         } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, warn + evict) {
             self.judge_warn(reading, &it)
@@ -151,6 +154,17 @@ impl Engine {
         } else {
             None
         }
+    }
+
+    /// The culprit's own growth is as certain as the wall's: one that has stopped, and another that has just begun, are certain
+    /// growth only together.
+    fn is_sure_of(&self, sample: &Sample, reading: &WallReading, culprit: Target) -> bool {
+        let Target::Group(id) = culprit else { return true };
+        let own = self.history.group(id).map(|scope| {
+            let seen = forecast(&scope.unreclaimable, reading.distance, noise(&sample.node));
+            seen.confidence
+        });
+        own.is_none_or(|own| own >= Confidence::High) || !holds(Rule::Confirmation)
     }
 
     /// A rung is due when half of the median runway is what it takes, and what those after it take; and it must fit.

@@ -63,6 +63,12 @@ impl Head {
         found
     }
 
+    /// The last of the points that are at least so old.
+    pub(crate) fn last_before<V: Copy>(self, points: &Points<V>, now: Moment, age: Span) -> Option<Point<V>> {
+        let is_old = |point: &Point<V>| point.at < now && now.since(point.at) >= age;
+        self.iter(points).take_while(is_old).last()
+    }
+
     /// The points before `now` no older than `age`, or the youngest one older than that if it is all there is.
     pub(crate) fn within<V: Copy>(
         self,

@@ -111,6 +111,15 @@ impl Track {
         })
     }
 
+    /// How much it rose since the last point of ten seconds that is at least so old: nothing that came before is in it. The whole
+    /// rise of ten seconds where no point is.
+    pub(crate) fn rise_of_late(&self, age: Span) -> i64 {
+        match self.heads[1].last_before(&self.points[1], self.tip.at, age) {
+            Some(from) => signed(from.value, self.tip.value),
+            None => self.rise(WINDOWS[1]).0,
+        }
+    }
+
     /// The present speed: of the last look, or of the last tenth of a second where looks come faster than that, since
     /// over too short a time the counters' own batches look like speed. Rises within `noise` are none.
     pub(crate) fn speed_now(&self, noise: Bytes) -> BytesPerSecond {

@@ -233,6 +233,7 @@ impl Running {
         let half = Span((period.0 / 2).max(1));
         self.phase %= 2;
         let (from, way) = if self.phase == 0 {
+            self.since = now;
             (self.base, slope(size, half))
         } else {
             (self.base + size, -slope(size, half))
@@ -255,6 +256,10 @@ impl Running {
             self.phase = 1;
             let kept = step - step.permille(freed_permille);
             self.held = (self.held + kept).min(plateau - step);
+            // What falls begins to grow anew.
+            if self.base + self.held < memory.bytes(Part::Anon, now) {
+                self.since = now;
+            }
         }
         memory.set(Part::Anon, self.base + self.held);
         memory.set_slope(Part::Anon, slope(step.min(plateau), interval));
