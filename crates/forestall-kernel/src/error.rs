@@ -86,6 +86,18 @@ impl Error {
         }
     }
 
+    /// What the kernel answered; `None` where it answered and the content is what is wrong.
+    pub const fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Gone { .. } => Some(Errno::NOENT),
+            Self::Denied { .. } => Some(Errno::ACCESS),
+            Self::Unsupported { .. } => Some(Errno::OPNOTSUPP),
+            Self::Refused { .. } => Some(Errno::INVAL),
+            Self::Io { errno, .. } => Some(*errno),
+            Self::Truncated { .. } | Self::Malformed { .. } => None,
+        }
+    }
+
     /// The file the error is about.
     pub fn path(&self) -> &Path {
         match self {

@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use forestall_decide::{
     Bytes, GroupId, GroupKind, GroupSample, Limit as DecideLimit, LimitHits, Moment, Qos as DecideQos, Span,
 };
+use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{Identity, Look, Node, Qos, Tree, Version};
 use forestall_kernel::file::Buffer;
 
+use crate::failures::Failures;
 use crate::node::is_due;
 use crate::rest::Breadth;
 use crate::traits::Traits;
@@ -67,7 +69,7 @@ pub(crate) struct GroupReader {
     buffer: Buffer,
     links_due: Moment,
     everything_due: Moment,
-    failures: u64,
+    failures: Failures,
 }
 
 impl GroupReader {
@@ -78,7 +80,7 @@ impl GroupReader {
             buffer: Buffer::with_capacity(32 * 1024),
             links_due: Moment(0),
             everything_due: Moment(0),
-            failures: 0,
+            failures: Failures::default(),
         }
     }
 
@@ -96,7 +98,12 @@ impl GroupReader {
 
     /// Reads that failed although the cgroup was there.
     pub(crate) const fn failures(&self) -> u64 {
-        self.failures
+        self.failures.count()
+    }
+
+    /// The last of them, once.
+    pub(crate) const fn take_failure(&mut self) -> Option<KernelError> {
+        self.failures.take_last()
     }
 
     /// A cgroup and what is remembered of it, by its place.
@@ -113,8 +120,8 @@ impl GroupReader {
     /// machine did not tell of: then only some tell of it yet, and all have to be read again.
     pub(crate) fn read(&mut self, groups: &mut Vec<GroupSample>, now: Moment, around: Surroundings) -> bool {
         let look = self.look(now, around.breadth);
-        let changed = self.tree.refresh(look).unwrap_or_else(|_| {
-            self.failures += 1;
+        let changed = self.tree.refresh(look).unwrap_or_else(|error| {
+            self.failures.note(error);
             false
         });
         if changed || self.states.len() != self.tree.nodes().len() {
@@ -203,7 +210,7 @@ impl GroupReader {
                     group.populated = false;
                     seen.gone = true;
                 }
-                Err(_) => self.failures += 1,
+                Err(error) => self.failures.note(error),
             }
         }
         if self.tree.version() == Version::V1 {

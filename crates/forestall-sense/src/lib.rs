@@ -11,6 +11,7 @@ mod capabilities;
 mod config;
 mod error;
 mod essentials;
+mod failures;
 mod glances;
 mod groups;
 mod node;

@@ -11,6 +11,7 @@ use forestall_kernel::parse::{Meminfo, Pressure, Swaps, Vmstat, Zoneinfo, count_
 use forestall_kernel::proc::{ProcRoot, Resource};
 
 use crate::Error;
+use crate::failures::Failures;
 use crate::zswap::Zswap;
 
 /// Watermarks change when an administrator changes them; zoneinfo has a paragraph for each zone and processor.
@@ -49,7 +50,7 @@ pub(crate) struct NodeReader {
     cpus_due: Moment,
     stall_due: Moment,
     watermark_low: Bytes,
-    failures: u64,
+    failures: Failures,
 }
 
 impl NodeReader {
@@ -76,14 +77,11 @@ impl NodeReader {
             cpus_due: Moment(0) + CPUS_EVERY,
             stall_due: Moment(0),
             watermark_low: Bytes::ZERO,
-            failures: 0,
+            failures: Failures::default(),
         };
         let content = reader.meminfo.read_into(&mut reader.buffer)?;
         if Meminfo::parse(content).total == 0 {
-            return Err(Error::Proc(KernelError::Malformed {
-                path: reader.meminfo.shared_path().clone(),
-                what: "no MemTotal",
-            }));
+            return Err(Error::Proc(no_total(&reader.meminfo)));
         }
         // psi=0 leaves the file in place and refuses to read it.
         if let Some(pressure) = &reader.pressure
@@ -101,7 +99,12 @@ impl NodeReader {
 
     /// Reads that failed although they had worked before.
     pub(crate) const fn failures(&self) -> u64 {
-        self.failures
+        self.failures.count()
+    }
+
+    /// The last of them, once.
+    pub(crate) const fn take_failure(&mut self) -> Option<KernelError> {
+        self.failures.take_last()
     }
 
     /// The kernel counts OOM kills in vmstat.
@@ -126,7 +129,8 @@ impl NodeReader {
                 note_meminfo(node, &meminfo, self.watermark_low);
                 node.zswap_room = self.zswap.room(&meminfo);
             }
-            _ => self.failures += 1,
+            Ok(_) => self.failures.note(no_total(&self.meminfo)),
+            Err(error) => self.failures.note(error),
         }
         let due = is_due(&mut self.stall_due, now, STALL_EVERY_AT_REST);
         if let Some(file) = &self.pressure
@@ -134,7 +138,7 @@ impl NodeReader {
         {
             match file.read_into(&mut self.buffer).map(Pressure::parse) {
                 Ok(pressure) => node.stall = stall_of(&pressure),
-                Err(_) => self.failures += 1,
+                Err(error) => self.failures.note(error),
             }
         }
     }
@@ -147,7 +151,7 @@ impl NodeReader {
                 node.oom_kills = vmstat.oom_kills.unwrap_or(0);
                 node.refault_file_pages = vmstat.refault_file_pages;
             }
-            Err(_) => self.failures += 1,
+            Err(error) => self.failures.note(error),
         }
     }
 
@@ -196,12 +200,19 @@ impl NodeReader {
                 Err(KernelError::Truncated { capacity, .. }) if capacity < ZONEINFO_BYTES_MAX => {
                     self.zoneinfo_buffer.enlarge(capacity * 2);
                 }
-                Err(_) => {
-                    self.failures += 1;
+                Err(error) => {
+                    self.failures.note(error);
                     return;
                 }
             }
         }
+    }
+}
+
+fn no_total(meminfo: &HeldFile) -> KernelError {
+    KernelError::Malformed {
+        path: meminfo.shared_path().clone(),
+        what: "no MemTotal",
     }
 }
 

@@ -260,6 +260,13 @@ impl Sensor {
     pub fn failures(&self) -> u64 {
         self.node.failures() + self.groups.as_ref().map_or(0, GroupReader::failures)
     }
+
+    /// What failed last of what was not taken yet: the machine's own files first.
+    pub fn take_failure(&mut self) -> Option<KernelError> {
+        let of_node = self.node.take_failure();
+        let of_groups = self.groups.as_mut().and_then(GroupReader::take_failure);
+        of_node.or(of_groups)
+    }
 }
 
 fn find_hierarchy(config: &SenseConfig, proc: &ProcRoot) -> Result<Hierarchy, HierarchyError> {

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             let _ = writeln!(
                 io::stderr(),
                 "forestall: {}",
-                log::escape::text(&describe(&error))
+                log::escape::message(&describe(&error))
             );
             let usage = error.chain().any(<dyn std::error::Error>::is::<config::Invalid>);
             if usage {
@@ -49,7 +49,10 @@ fn main() -> ExitCode {
 /// What the parser has to say instead of a command: help and version on stdout, which have to arrive, and what is wrong with a
 /// command line on stderr.
 fn say(said: &clap::Error) -> ExitCode {
-    let printed = said.print().and_then(|()| io::stdout().flush());
+    let printed = match escaped(&said.render().ansi().to_string(), std::env::args_os()) {
+        Some(plain) if said.use_stderr() => io::stderr().write_all(plain.as_bytes()),
+        _ => said.print().and_then(|()| io::stdout().flush()),
+    };
     match printed {
         Err(error) if !said.use_stderr() && error.kind() != io::ErrorKind::BrokenPipe => {
             let _ = writeln!(io::stderr(), "forestall: cannot write to stdout: {error}");
@@ -58,6 +61,33 @@ fn say(said: &clap::Error) -> ExitCode {
         _ if said.use_stderr() => Exit::Usage.into(),
         _ => Exit::Clean.into(),
     }
+}
+
+/// What the parser says (`said`, coloured), without colours, where it might quote an argument that moves a cursor or forges a line; `None` where
+/// none does.
+fn escaped(said: &str, args: impl Iterator<Item = std::ffi::OsString>) -> Option<String> {
+    let hostile: Vec<String> = args
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .filter(|arg| log::escape::message(arg) != *arg)
+        .collect();
+    if hostile.is_empty() {
+        return None;
+    }
+    // Lines that an argument brings along are no lines of ours. A part of one is quoted, too: the value behind `=`.
+    let parts = hostile
+        .iter()
+        .flat_map(|arg| [Some(arg.as_str()), arg.split_once('=').map(|(_, value)| value)]);
+    let whole = parts.flatten().fold(said.to_owned(), |said, part| {
+        said.replace(part, &log::escape::message(part))
+    });
+    // The parser's own colours, which are the only sequences left.
+    let mut parts = whole.split('\x1b');
+    let begin = parts.next().unwrap_or_default().to_owned();
+    let plain = parts.fold(begin, |plain, part| {
+        plain + part.split_once('m').map_or("", |(_, rest)| rest)
+    });
+    let lines = plain.lines().map(|line| log::escape::message(line) + "\n");
+    Some(lines.collect())
 }
 
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
@@ -89,7 +119,7 @@ fn describe(error: &anyhow::Error) -> String {
 }
 
 /// The other end of a pipe was closed (`forestall free | head -1`): the reader has what it wanted.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())

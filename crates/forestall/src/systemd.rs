@@ -7,6 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// No more often than this the service manager is told: more would be a load of its own, and the guard itself looks as seldom as
+/// every ten seconds.
+const ALIVE_EVERY_MIN: Duration = Duration::from_millis(100);
+
 /// Tells the service manager how it goes.
 #[derive(Debug)]
 pub(crate) struct Notifier {
@@ -40,9 +44,19 @@ impl Notifier {
         Some(Self { socket, watchdog })
     }
 
-    /// How often [`Notifier::alive`] is expected, with room for one to get lost.
+    /// How often [`Notifier::alive`] is expected, with room for one to get lost, and no more often than is sensible.
     pub(crate) fn alive_every(&self) -> Option<Duration> {
-        self.watchdog.map(|watchdog| watchdog / 3)
+        self.watchdog.map(|watchdog| (watchdog / 3).max(ALIVE_EVERY_MIN))
+    }
+
+    /// What is wrong with the period that was asked for.
+    pub(crate) fn say_watchdog(&self) -> Option<String> {
+        let asked = self.watchdog.filter(|watchdog| *watchdog < ALIVE_EVERY_MIN)?;
+        Some(format!(
+            "the watchdog asks for a sign of life every {} us (WATCHDOG_USEC) and gets one every {} ms; set WatchdogSec=60",
+            asked.as_micros(),
+            ALIVE_EVERY_MIN.as_millis()
+        ))
     }
 
     /// The guard has begun to look.
@@ -120,6 +134,24 @@ mod tests {
         for path in ["", "vsock:2:1234", "relative", "/nonexistent/notify"] {
             assert!(Notifier::connect(OsStr::new(path), None).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_watchdog_of_a_microsecond_floods_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("notify");
+        let _bound = UnixDatagram::bind(&path).expect("it binds");
+        let every = |micros| {
+            let watchdog = Some(Duration::from_micros(micros));
+            let notifier = Notifier::connect(path.as_os_str(), watchdog).expect("it connects");
+            (notifier.alive_every(), notifier.say_watchdog())
+        };
+        let (shortest, said) = every(1);
+        assert_eq!(shortest, Some(Duration::from_millis(100)));
+        assert!(said.is_some_and(|said| said.contains("every 1 us (WATCHDOG_USEC)")));
+        assert_eq!(every(60_000_000), (Some(Duration::from_secs(20)), None));
+        // What is kept to in time is no reason to warn.
+        assert_eq!(every(200_000), (Some(Duration::from_millis(100)), None));
     }
 
     #[test]

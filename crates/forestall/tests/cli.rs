@@ -160,6 +160,48 @@ fn a_reader_that_went_away_is_no_error_and_no_panic() {
     }
 }
 
+/// Its reports are all that tells how far it got, and what it was started for has not happened.
+#[test]
+fn a_workload_whose_reader_went_away_ends_as_others_do_and_not_with_success() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let leak = ["leak", "-m", "1", "-x", "1", "-e", "0", "--hold", "0"];
+    let output = forestall(&leak).stdout(writer).stderr(Stdio::piped()).output();
+    let output = output.expect("it runs");
+    // 128 and SIGPIPE.
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn an_argument_moves_no_cursor_and_forges_no_line() {
+    let hostile = "a\u{7}b\nforestall: forged\u{202e}";
+    let with_value = format!("--mode={hostile}");
+    for args in [
+        ["agent", "--mode", hostile].as_slice(),
+        &["agent", &with_value],
+        &["agent", "--interval", hostile],
+        &["agent", hostile],
+        &["leak", "-x", hostile],
+        &["trace", hostile],
+        &[hostile],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let said = text(&output.stderr);
+        let forges = said.lines().any(|line| line.starts_with("forestall: forged"));
+        let controls = said.chars().any(|letter| letter != '\n' && letter.is_control());
+        assert!(
+            !forges && !controls && !said.contains('\u{202e}'),
+            "{args:?}: {said}"
+        );
+        assert!(
+            said.contains("a\\x07b\\x0aforestall: forged\\u{202e}"),
+            "{args:?}: {said}"
+        );
+    }
+}
+
 #[test]
 fn an_answer_that_cannot_be_written_is_an_error() {
     for args in [

@@ -431,7 +431,7 @@ fn a_hostile_name_is_escaped_once() {
     for command in NAMED {
         let answer = run(&named(command, "/nowhere/a\u{1b}[2J\\b"));
         assert!(
-            answer.err.contains("/nowhere/a\\x1b[2J\\\\b"),
+            answer.err.contains("/nowhere/a\\x1b[2J\\b"),
             "{command:?}: {}",
             answer.err
         );

@@ -327,3 +327,17 @@ fn names_are_bytes_up_to_the_roster() {
         member.id.0
     );
 }
+
+#[test]
+fn a_read_that_failed_is_told_with_its_file_once() {
+    let fixture = Fixture::v2();
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    assert_eq!(sensor.take_failure(), None);
+    fixture.set("proc/meminfo", "MemTotal: 0 kB\n");
+    sample_at(&mut sensor, 200);
+    let failure = sensor.take_failure().expect("it failed");
+    assert_eq!(failure.path(), fixture.path("proc/meminfo"));
+    assert_eq!(failure.errno(), None, "the kernel answered");
+    assert_eq!(sensor.take_failure(), None);
+}

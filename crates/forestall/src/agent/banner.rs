@@ -4,6 +4,7 @@ use forestall_decide::{Lru, Rung};
 use forestall_kernel::cgroup::Version;
 use serde::Serialize;
 
+use super::keep::advise;
 use super::start::Started;
 use crate::config::Settings;
 use crate::config::choice::{Preset, word};
@@ -41,6 +42,11 @@ struct RightBody {
 struct DegradedBody {
     rung: &'static str,
     why: String,
+}
+
+/// A rung that is asked for in vain.
+pub(crate) fn say_degraded(rung: Rung, why: &str) -> String {
+    format!("{} is on and cannot be used: {why}", rung.label())
 }
 
 /// Says it, on one line for machines and on a few for people.
@@ -100,12 +106,16 @@ pub(crate) fn say_banner(logger: &mut Logger, settings: &Settings, started: &Sta
         ));
     }
     for (rung, why) in &started.degraded {
-        lines.push((
-            Level::Warn,
-            format!("degraded: {} is on and cannot be used: {why}", rung.label()),
-        ));
+        lines.push((Level::Warn, format!("degraded: {}", say_degraded(*rung, why))));
     }
-    let notes: Vec<String> = found.notes.iter().chain(&started.notes).cloned().collect();
+    let own = advise(&settings.root, found.cgroup_root.as_deref(), started.policy.mode);
+    let notes: Vec<String> = found
+        .notes
+        .iter()
+        .chain(&started.notes)
+        .cloned()
+        .chain(own)
+        .collect();
     lines.extend(notes.iter().map(|note| (Level::Info, note.clone())));
     let body = StartBody {
         version: env!("CARGO_PKG_VERSION"),

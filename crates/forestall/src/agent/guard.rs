@@ -3,6 +3,8 @@
 //!
 //! What it refuses to do: act (orders go to the act threads), speak (events go to the talk thread), or wait for either.
 
+use std::os::unix::ffi::OsStrExt;
+
 use forestall_act::{ActorHandle, Rejected};
 use forestall_decide::{
     Action, Bytes, Decision, Engine, GroupKind, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset,
@@ -15,7 +17,7 @@ use rustix::io::Errno;
 
 use super::clock::now;
 use super::place::{SensorNames, place_order};
-use super::shared::{Command, Commands, Post, Tick, Trouble};
+use super::shared::{Command, Commands, Name, Post, Tick, Trouble};
 use super::trigger::Triggers;
 
 /// Descriptors polled beside the triggers: commands and reports.
@@ -241,14 +243,12 @@ impl Guard {
         let failures = self.sensor.failures();
         self.sensor.sample(at, late);
         self.decide(at);
-        if self.sensor.failures() > failures {
-            self.post.trouble(
-                at,
-                Trouble {
-                    what: "read",
-                    errno: 0,
-                },
-            );
+        if self.sensor.failures() > failures
+            && let Some(error) = self.sensor.take_failure()
+        {
+            let errno = error.errno().map_or(0, Errno::raw_os_error);
+            let path = Name::new(error.path().as_os_str().as_bytes());
+            self.post.trouble(at, Trouble { what: "read", errno }, path);
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod clock;
 mod fill;
 mod ground;
 mod guard;
+mod keep;
 mod kubelet;
 mod neighbours;
 mod place;
@@ -26,6 +27,7 @@ use forestall_decide::{Mode, Policy, Rung};
 use forestall_trace::tap::Tap;
 
 pub(crate) use self::args::AgentArgs;
+pub(crate) use self::banner::say_degraded;
 pub(crate) use self::ground::{Ground, NO_HAND, has_hand};
 use self::guard::GuardSetup;
 pub(crate) use self::kubelet::{KubeletNews, KubeletWatch};
@@ -238,7 +240,7 @@ pub(crate) fn refuse_beside(settings: &Settings) -> Option<String> {
 }
 
 fn refuse(why: &str) -> Exit {
-    eprint_line(&format!("forestall: refused: {}", escape::text(why)));
+    eprint_line(&format!("forestall: refused: {}", escape::message(why)));
     Exit::Refused
 }
 

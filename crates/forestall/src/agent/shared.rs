@@ -47,9 +47,7 @@ use std::sync::mpsc;
 
 pub(crate) use self::board::{BUCKET_BOUNDS, Board, Degraded, Health, Histogram, Recording};
 pub(crate) use self::command::{Command, Commander, Commands};
-#[cfg(test)]
-pub(crate) use self::event::Name;
-pub(crate) use self::event::{Event, EventKind, Inbox, Passed, Trouble, Unbelieved};
+pub(crate) use self::event::{Event, EventKind, Inbox, Name, Passed, Trouble, Unbelieved};
 pub(crate) use self::herald::Herald;
 pub(crate) use self::label::{ActionOutcome, AlarmStage, IgnoredKind, MODES, RUNGS, WALLS};
 pub(crate) use self::post::{Names, Post, Tick};

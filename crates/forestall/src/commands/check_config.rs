@@ -25,7 +25,7 @@ pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<Exit> {
     let settings = config::load_once(&args.file)?;
     for warning in warnings(&settings) {
         let line = format!("{}: {warning}", args.file.display());
-        writeln!(io::stderr(), "forestall: warning: {}", escape::text(&line))?;
+        writeln!(io::stderr(), "forestall: warning: {}", escape::message(&line))?;
     }
     let text = render(&settings, false);
     super::print(text.as_bytes())?;

@@ -28,7 +28,8 @@ impl fmt::Display for KubeletFile {
 }
 
 impl KubeletFile {
-    /// Tells `auto` and `none` from a path, which has a slash in it.
+    /// Tells `auto` and `none` from a path. Where the agent is started says nothing of where the kubelet's file is, so that a path
+    /// begins with a slash.
     pub(super) fn check(typed: Option<&Path>) -> Result<Self, Invalid> {
         let Some(path) = typed else {
             return Ok(Self::Auto);
@@ -36,10 +37,11 @@ impl KubeletFile {
         match path.to_str() {
             Some("auto") => Ok(Self::Auto),
             Some("none") => Ok(Self::Off),
-            Some(word) if !word.contains('/') => Err(Invalid::new(format!(
-                "kubeletConfig: {word:?} is no path of a file; write /var/lib/kubelet/config.yaml, ./config.yaml, auto or none"
+            _ if path.is_absolute() => Ok(Self::At(path.to_owned())),
+            _ => Err(Invalid::new(format!(
+                "kubeletConfig: {:?} is no path from the root on; write one such as /var/lib/kubelet/config.yaml, auto or none",
+                path.display().to_string()
             ))),
-            _ => Ok(Self::At(path.to_owned())),
         }
     }
 }
@@ -51,11 +53,11 @@ mod tests {
     #[test]
     fn a_path_is_told_from_a_word() {
         let check = |text: &str| KubeletFile::check(Some(Path::new(text)));
-        for text in ["auto", "none", "/var/lib/kubelet/config.yaml", "./auto"] {
+        for text in ["auto", "none", "/var/lib/kubelet/config.yaml", "/auto"] {
             assert_eq!(check(text).map(|file| file.to_string()), Ok(text.to_owned()));
         }
         assert_eq!(KubeletFile::check(None), Ok(KubeletFile::Auto));
-        for word in ["off", ""] {
+        for word in ["off", "", "./auto", "relative/x"] {
             let refused = check(word).map_err(|wrong| wrong.to_string());
             assert!(
                 refused.is_err_and(|why| why.starts_with("kubeletConfig: ") && why.contains("auto or none"))

@@ -8,6 +8,7 @@ pub(crate) mod choice;
 pub(crate) mod kubelet;
 pub(crate) mod listen;
 pub(crate) mod percent;
+mod place;
 pub(crate) mod quantity;
 mod raw;
 pub(crate) mod render;
@@ -53,11 +54,11 @@ impl std::error::Error for Invalid {}
 /// The settings that the flags and the file they name result in. The agent reads that file again when it is told to, so that
 /// it must be there then.
 pub(crate) fn load(args: &AgentArgs) -> Result<Settings, Invalid> {
-    let raw = match &args.config {
+    let typed = match &args.config {
         Some(path) => read_file(path, &CONFIGURATION)?,
-        None => Raw::default(),
+        None => Typed::default(),
     };
-    check(raw, args)
+    check(&typed, args)
 }
 
 /// The settings of a file that is looked at once, which may therefore come through a pipe.
@@ -67,7 +68,7 @@ pub(crate) fn load_once(path: &Path) -> Result<Settings, Invalid> {
         ..CONFIGURATION
     };
     check(
-        read_file(path, &wanted)?,
+        &read_file(path, &wanted)?,
         &AgentArgs {
             config: Some(path.to_owned()),
             ..AgentArgs::default()
@@ -75,20 +76,35 @@ pub(crate) fn load_once(path: &Path) -> Result<Settings, Invalid> {
     )
 }
 
-fn check(mut raw: Raw, args: &AgentArgs) -> Result<Settings, Invalid> {
+/// Lays the flags over what was typed and checks the whole. What is wrong with the file alone is told with its place.
+fn check(typed: &Typed, args: &AgentArgs) -> Result<Settings, Invalid> {
+    let mut raw = typed.raw.clone();
     raw.override_by(args);
-    let mut settings = Settings::check(&raw).map_err(|wrong| match &args.config {
-        Some(path) => Invalid(format!("{}: {wrong}", path.display())),
-        None => wrong,
+    let mut settings = Settings::check(&raw).map_err(|wrong| {
+        let Some(path) = &args.config else { return wrong };
+        let is_the_files = Settings::check(&typed.raw).as_ref() == Err(&wrong);
+        let place = is_the_files.then(|| place::find(&typed.text, &wrong.0)).flatten();
+        match place {
+            Some((line, column)) => Invalid(format!("{}:{line}:{column}: {wrong}", path.display())),
+            None => Invalid(format!("{}: {wrong}", path.display())),
+        }
     })?;
     settings.record.clone_from(&args.record);
     checked::check_flags(args, settings.policy.preset)?;
     Ok(settings)
 }
 
-fn read_file(path: &Path, wanted: &Wanted) -> Result<Raw, Invalid> {
+/// A file and its text, which tells where each value stands.
+#[derive(Default)]
+struct Typed {
+    text: String,
+    raw: Raw,
+}
+
+fn read_file(path: &Path, wanted: &Wanted) -> Result<Typed, Invalid> {
     let text = input::read_text(path, wanted).map_err(|error| Invalid(error.to_string()))?;
-    parse(&text).map_err(|Invalid(why)| Invalid(format!("{}:{why}", path.display())))
+    let raw = parse(&text).map_err(|Invalid(why)| Invalid(format!("{}:{why}", path.display())))?;
+    Ok(Typed { text, raw })
 }
 
 /// Parses a file's text; the error starts with `LINE:COLUMN: ` or a space.

@@ -29,6 +29,38 @@ fn the_example_is_up_to_date_and_says_what_the_defaults_are() {
 }
 
 #[test]
+fn what_makes_no_sense_is_told_with_its_place_unless_a_flag_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("c.yaml");
+    let shown = path.display();
+    let said = |text: &str, fill: &dyn Fn(&mut AgentArgs)| {
+        std::fs::write(&path, text).expect("a file");
+        let mut args = AgentArgs {
+            config: Some(path.clone()),
+            ..AgentArgs::default()
+        };
+        fill(&mut args);
+        load(&args).expect_err(text).to_string()
+    };
+    let wrong = said("mode: shadow\nrecorder: {keep: 5s}\n", &|_| {});
+    assert!(
+        wrong.starts_with(&format!("{shown}:2:18: recorder.keep: too short")),
+        "{wrong}"
+    );
+    let wrong = said("kubeletConfig: relative/x\n", &|_| {});
+    assert!(
+        wrong.starts_with(&format!("{shown}:1:16: kubeletConfig: ")),
+        "{wrong}"
+    );
+    let hour = Some(Span::secs(3600));
+    let wrong = said("timing: {interval: 1s}\n", &|args| args.interval = hour);
+    assert!(
+        wrong.starts_with(&format!("{shown}: timing.interval (--interval): ")),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn what_is_printed_is_read_back() {
     let settings = Settings {
         policy: Policy {

@@ -16,10 +16,23 @@ pub(crate) fn bytes(raw: &[u8]) -> String {
     out
 }
 
-/// Escapes text that may quote something from outside.
+/// Escapes a name that is text, so that no two look alike.
 pub(crate) fn text(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     push_text(&mut out, raw);
+    out
+}
+
+/// Escapes a whole message, which may quote something from outside. A backslash stays one: what a message quotes has often been
+/// escaped by whoever quoted it (a parser, `{:?}`), and twice escaped nobody reads it.
+pub(crate) fn message(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    for (place, part) in raw.split('\\').enumerate() {
+        if place > 0 {
+            out.push('\\');
+        }
+        push_text(&mut out, part);
+    }
     out
 }
 
@@ -57,5 +70,13 @@ mod tests {
         assert_eq!(bytes(b"\xff\xfe\\"), "\\xff\\xfe\\\\");
         assert_eq!(bytes("größe\u{202e}x\u{85}".as_bytes()), "größe\\u{202e}x\\u{85}");
         assert_eq!(text("line\u{2028}"), "line\\u{2028}");
+        assert_eq!(message("a\x1b[2J\n\u{202e}"), "a\\x1b[2J\\x0a\\u{202e}");
+    }
+
+    #[test]
+    fn a_message_is_escaped_once_however_often() {
+        let once = message(&format!("{:?} of {}", "\x1b[2J", bytes(b"c\x1b\\")));
+        assert_eq!(once, "\"\\u{1b}[2J\" of c\\x1b\\\\");
+        assert_eq!(message(&once), once);
     }
 }

@@ -177,6 +177,7 @@ pub(crate) struct KillsBody {
 #[derive(Serialize)]
 pub(crate) struct TroubleBody {
     pub(crate) what: String,
+    pub(crate) path: Option<String>,
     pub(crate) errno: Option<i32>,
 }
 

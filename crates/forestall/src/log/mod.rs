@@ -128,7 +128,7 @@ impl Logger {
             level,
             event,
             self.mode,
-            &escape::text(message),
+            &escape::message(message),
             Empty {},
         );
     }
@@ -145,12 +145,12 @@ impl Logger {
             Level::Info,
             "start",
             self.mode,
-            &escape::text(headline),
+            &escape::message(headline),
             body,
         );
         if self.is_live() {
             for (level, line) in rest {
-                self.put(now, *level, "start", self.mode, &escape::text(line), Empty {});
+                self.put(now, *level, "start", self.mode, &escape::message(line), Empty {});
             }
         }
     }
@@ -230,6 +230,7 @@ impl Logger {
                     &text,
                     TroubleBody {
                         what: trouble.what.to_owned(),
+                        path: json::name(target),
                         errno,
                     },
                 );

@@ -111,9 +111,11 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 0 => String::new(),
                 errno => format!(": {}", std::io::Error::from_raw_os_error(errno)),
             };
+            let path = event.target.as_bytes();
+            let of = if path.is_empty() { "" } else { " " };
             (
                 Level::Warn,
-                format!("could not {}{why}", escape::text(trouble.what)),
+                format!("could not {}{of}{}{why}", trouble.what, escape::bytes(path)),
             )
         }
     }
@@ -306,4 +308,34 @@ fn poll(node: &NodeSample) -> String {
         percent(values.kubelet_bytes),
         percent(values.cache_bytes)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::shared::{Name, Trouble};
+    use forestall_decide::{Mode, Moment};
+
+    #[test]
+    fn a_read_that_failed_names_its_file() {
+        let said = |path: &[u8], errno| {
+            let event = Event {
+                at: Moment(0),
+                mode: Mode::Shadow,
+                kind: EventKind::Trouble(Trouble { what: "read", errno }),
+                scope: Name::NONE,
+                target: Name::new(path),
+            };
+            of(&event).1
+        };
+        assert_eq!(said(b"/proc/meminfo", 0), "could not read /proc/meminfo");
+        assert_eq!(
+            said(b"/sys/fs/cgroup/a\x1b/memory.stat", 13),
+            "could not read /sys/fs/cgroup/a\\x1b/memory.stat: Permission denied (os error 13)"
+        );
+        assert_eq!(
+            said(b"", 28),
+            "could not read: No space left on device (os error 28)"
+        );
+    }
 }

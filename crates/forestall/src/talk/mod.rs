@@ -318,6 +318,9 @@ impl Talker {
         self.setup.logger.say(Level::Info, "ready", message);
         if let Some(notifier) = &self.setup.notifier {
             notifier.ready();
+            if let Some(wrong) = notifier.say_watchdog() {
+                self.setup.logger.say(Level::Warn, "watchdog", &wrong);
+            }
         }
     }
 

@@ -99,7 +99,7 @@ impl Pages {
             Health::Running => {
                 let mut page = String::from("ready\n");
                 for degraded in self.board.degraded() {
-                    let (what, why) = (escape::text(&degraded.what), escape::text(&degraded.why));
+                    let (what, why) = (escape::text(&degraded.what), escape::message(&degraded.why));
                     // Writing to a String cannot fail.
                     let _ = writeln!(page, "degraded: {what}: {why}");
                 }

@@ -47,6 +47,11 @@ impl Talker {
         for note in notes {
             setup.logger.say(Level::Warn, "enforce", &note);
         }
+        for (rung, why) in &rungs {
+            setup
+                .logger
+                .say(Level::Warn, "degraded", &agent::say_degraded(*rung, why));
+        }
         match (setup.holder, holder) {
             (before, Some(by)) if before != Some(by) => {
                 setup.logger.say(Level::Warn, "standby", &agent::standby(by));

@@ -66,3 +66,21 @@ fn the_rungs_that_are_on_are_said_at_start() {
     assert_eq!(start["rungs"], json!(["sysrq"]));
     assert_eq!(start["degraded"], json!([]), "{start}");
 }
+
+#[test]
+fn a_rung_that_a_reload_asks_for_in_vain_is_a_warning_as_at_start() {
+    let machine = Machine::new(PLENTY_KIB);
+    machine.write("agent.yaml", "rungs: {reclaim: false}\n");
+    let path = machine.path("agent.yaml");
+    let config = ["--config", path.to_str().expect("a path of letters")];
+    let mut agent = Agent::start(machine.command(&[&LISTEN[..], &config].concat()));
+    let address = agent.address();
+    agent.wait_for("ready");
+    assert!(!get(address, "/readyz").contains("degraded: brake"));
+    machine.write("agent.yaml", "rungs: {reclaim: false, brake: true}\n");
+    agent.signal(rustix::process::Signal::HUP);
+    warns(&agent.wait_for("degraded"), "brake is on and cannot be used: ");
+    assert_eq!(agent.wait_for("reload")["level"], "info");
+    assert!(get(address, "/readyz").contains("degraded: brake: "));
+    assert!(series(&get(address, "/metrics"), "forestall_degraded{what=\"brake\"}") > 0.5);
+}

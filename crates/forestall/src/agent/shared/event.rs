@@ -69,7 +69,8 @@ pub(crate) struct Event {
     pub(crate) kind: EventKind,
     /// The path of the cgroup whose wall it is about; empty for the machine.
     pub(crate) scope: Name,
-    /// Whom it is aimed at, or who explains the growth: a cgroup's path or a process's name. Empty for nobody.
+    /// Whom it is aimed at, or who explains the growth: a cgroup's path or a process's name. Empty for nobody. Of a trouble the
+    /// file's path.
     pub(crate) target: Name,
 }
 

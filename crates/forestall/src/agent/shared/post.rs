@@ -227,8 +227,9 @@ impl Post {
         self.send(now, &EventKind::Outcome(*outcome, note), scope, target);
     }
 
-    /// Tells that something did not work and the guard goes on. Every one counts; the same one is told once a minute.
-    pub(crate) fn trouble(&mut self, now: Moment, trouble: Trouble) {
+    /// Tells that something did not work and the guard goes on. Every one counts; the same one is told once a minute, with the
+    /// file at `path` that it was about then.
+    pub(crate) fn trouble(&mut self, now: Moment, trouble: Trouble, path: Name) {
         self.board.count_trouble();
         let known = self
             .troubles
@@ -247,7 +248,7 @@ impl Post {
         {
             *slot = Some((trouble, now));
         }
-        self.send(now, &EventKind::Trouble(trouble), Name::NONE, Name::NONE);
+        self.send(now, &EventKind::Trouble(trouble), Name::NONE, path);
     }
 
     /// True if it was told, and not only done. `lost`: what came of it where it could not be handed over.

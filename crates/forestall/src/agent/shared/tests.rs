@@ -410,7 +410,8 @@ fn the_same_trouble_is_told_once_a_minute_and_always_counted() {
         ..
     } = open().expect("an eventfd");
     let mut told = |secs: u64, errno| {
-        post.trouble(Moment(secs * 1_000_000), Trouble { what: "read", errno });
+        let path = Name::new(b"/proc/vmstat");
+        post.trouble(Moment(secs * 1_000_000), Trouble { what: "read", errno }, path);
         drain(&inbox).len()
     };
     assert_eq!(

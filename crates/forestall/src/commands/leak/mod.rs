@@ -81,8 +81,19 @@ pub(crate) struct LeakArgs {
     child: bool,
 }
 
-/// Allocates, reports and holds.
+/// What a shell says of whoever was ended by SIGPIPE: 128 and the signal's number.
+const NOBODY_READS: i32 = 141;
+
+/// Allocates, reports and holds. Where nobody reads the reports any more it ends as other programs do, without a word: what it was
+/// started for has not happened, so that this is no success.
 pub(crate) fn run(args: &LeakArgs) -> anyhow::Result<Exit> {
+    match leak(args) {
+        Err(error) if crate::is_broken_pipe(&error) => std::process::exit(NOBODY_READS),
+        ended => ended,
+    }
+}
+
+fn leak(args: &LeakArgs) -> anyhow::Result<Exit> {
     if !args.child {
         end_on_signals()?;
     }

@@ -91,7 +91,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
         Ok(source) => source,
         Err(why) => {
             // Nothing is left to tell it to if stderr is gone.
-            let _ = writeln!(io::stderr(), "forestall: {}", crate::log::escape::text(&why));
+            let _ = writeln!(io::stderr(), "forestall: {}", crate::log::escape::message(&why));
             return Ok(Exit::Usage);
         }
     };

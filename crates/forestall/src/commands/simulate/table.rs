@@ -167,7 +167,7 @@ fn verdict(out: &mut String, runs: &[Run]) {
                 violation.rule,
                 seconds(violation.at),
                 violation.node,
-                escape::text(&violation.what)
+                escape::message(&violation.what)
             );
         }
     }

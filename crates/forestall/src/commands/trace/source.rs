@@ -66,7 +66,7 @@ impl Source {
             };
             source
                 .notes
-                .push(format!("{}; it is left out", escape::text(&left_out)));
+                .push(format!("{}; it is left out", escape::message(&left_out)));
         }
         if source.files == 0 {
             if let Some(note) = source.notes.first() {
