@@ -75,7 +75,7 @@ pub(crate) fn judge(clock: Clock, runs: &[Measured]) -> Judgement {
         let why = if swaps {
             SWAP
         } else {
-            "it was not run under this clock"
+            "no run of it under this clock is kept"
         };
         judgement.without_row.insert(scenario.name.to_owned(), why);
     }
@@ -126,6 +126,12 @@ impl Judgement {
             self.median_permille(Half::Judge, class)
                 .is_some_and(|error| error <= ERROR_MAX_PERMILLE)
         })
+    }
+
+    /// How many of the lab's scenarios are counted here, with a row or as calm.
+    pub(crate) fn coverage(&self) -> (usize, usize) {
+        let all = lab::scenario::ALL.iter().count();
+        (all.saturating_sub(self.without_row.len()), all)
     }
 
     /// The medians, a line a class and half.

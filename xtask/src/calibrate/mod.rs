@@ -3,7 +3,7 @@
 //! Half of the lab's scenarios fit the simulator's figures, the other half is judged, fast and slow ones apart. What really
 //! happened is kept in a file, so a judgement needs no emulator; `--measure` makes it anew. What it refuses to do: fit what it
 //! judges, or leave a run out because it is far off.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -27,38 +27,82 @@ const KEPT: &str = "xtask/src/calibrate/measured.jsonl";
 /// The page of a judgement.
 const PAGE: &str = "docs/benchmarks/calibration.md";
 
+/// Options of the lab that make it something else than a run to be measured, or put the run elsewhere.
+const NOT_MEASURING: [&str; 8] = [
+    "--list",
+    "--try",
+    "--hierarchy",
+    "--only-with",
+    "--into",
+    "--record",
+    "--keep-logs",
+    "--agent-args",
+];
+
 const USAGE: &str = "\
 usage: cargo xtask calibrate [OPTION…]
 
   --measure [LAB-OPTION…]  first run the lab's scenarios (all, or those named) with a counted clock and without help, and
-                           keep what happened in place of what is kept of the same runs
+                           keep what happened in place of what is kept of the same runs; --write is ours
   --from DIR               the same, from what `cargo xtask lab --only-without --keep-logs DIR` has left there
   --from-counted DIR       the same with --counted-clock, and --record DIR
   --write                  also write docs/benchmarks/calibration.md";
 
+/// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked {
+    help: bool,
+    write: bool,
+    from: Vec<(PathBuf, Clock)>,
+    /// The lab's own options.
+    measure: Option<Vec<String>>,
+}
+
+impl Asked {
+    /// Behind `--measure` every word but our own `--write` is the lab's.
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let mut asked = Self::default();
+        let mut rest = arguments.iter();
+        while let Some(word) = rest.next() {
+            match (word.as_str(), &mut asked.measure) {
+                ("--help" | "-h", _) => asked.help = true,
+                ("--write", _) => asked.write = true,
+                (word, Some(_)) if NOT_MEASURING.contains(&word) => {
+                    bail!(
+                        "{word} is nothing to measure with: a measuring run has cgroup v2, no help and results of its own"
+                    );
+                }
+                (word, Some(options)) => options.push(word.to_owned()),
+                ("--measure", None) => asked.measure = Some(Vec::new()),
+                ("--from" | "--from-counted", None) => {
+                    let folder = rest
+                        .next()
+                        .with_context(|| format!("{word} wants a directory; see --help"))?;
+                    let counted = word == "--from-counted";
+                    let clock = if counted { Clock::Counted } else { Clock::Machine };
+                    asked.from.push((PathBuf::from(folder), clock));
+                }
+                (other, None) => bail!("unknown option {other}\n{USAGE}"),
+            }
+        }
+        Ok(asked)
+    }
+}
+
 /// Judges; success means that the error in the middle is small enough.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
-    let mut write = false;
-    let mut from = Vec::new();
-    let mut rest = arguments.iter();
-    while let Some(word) = rest.next() {
-        match word.as_str() {
-            "--write" => write = true,
-            "--from" | "--from-counted" => {
-                let folder = rest
-                    .next()
-                    .with_context(|| format!("{word} wants a directory; see --help"))?;
-                let counted = word == "--from-counted";
-                let clock = if counted { Clock::Counted } else { Clock::Machine };
-                from.push((PathBuf::from(folder), clock));
-            }
-            "--measure" => from.push((measure(rest.by_ref())?, Clock::Counted)),
-            "--help" | "-h" => {
-                println!("{USAGE}");
-                return Ok(ExitCode::SUCCESS);
-            }
-            other => bail!("unknown option {other}\n{USAGE}"),
-        }
+    let Asked {
+        help,
+        write,
+        mut from,
+        measure: lab_options,
+    } = Asked::parse(arguments)?;
+    if help {
+        println!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(options) = lab_options {
+        from.push((measure(options)?, Clock::Counted));
     }
     let path = shell::root().join(KEPT);
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -91,11 +135,25 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 /// Runs the lab with an agent that only watches; says where everything about the runs is.
-fn measure<'a>(options: impl Iterator<Item = &'a String>) -> Result<PathBuf> {
+fn measure(options: Vec<String>) -> Result<PathBuf> {
     let folder = shell::target_directory()?.join("calibration");
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("clearing {}", folder.display()))?;
     }
+    // A verdict that does not hold is a run like any other here: what happened is compared.
+    let ran = lab::run(measuring(&folder, options));
+    if let Err(error) = ran {
+        // Hours of guests are not thrown away for one that was lost.
+        if !folder.exists() {
+            return Err(error);
+        }
+        eprintln!("calibrate: the lab gave up, and what it had measured by then is kept: {error:#}");
+    }
+    Ok(folder)
+}
+
+/// The lab's words for a run that measures.
+fn measuring(folder: &Path, options: Vec<String>) -> Vec<String> {
     let place = folder.display().to_string();
     let words = [
         "--only-without",
@@ -105,10 +163,7 @@ fn measure<'a>(options: impl Iterator<Item = &'a String>) -> Result<PathBuf> {
         "--keep-logs",
         &place,
     ];
-    let words = words.into_iter().map(str::to_owned).chain(options.cloned());
-    // A verdict that does not hold is a run like any other here: what happened is compared.
-    lab::run(words.collect())?;
-    Ok(folder)
+    words.into_iter().map(str::to_owned).chain(options).collect()
 }
 
 /// New runs take the place of what is kept of the same ones.
