@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use forestall_decide::{Bytes, GroupId, Limit, Lru, Moment, Owner, Protection, Qos, Span};
 
-use crate::load::Running;
+use crate::load::{Running, Turn};
 use crate::memory::{Memory, Part};
 use crate::random::Random;
 use crate::spec::{ContainerSpec, Load, PodSpec};
+use crate::throttle::Throttle;
 
 /// The first restart comes at once, later ones double from ten seconds up to five minutes (k/k
 /// `pkg/kubelet/kuberuntime`, `backOffPeriod`), and what ran for ten minutes starts from the beginning.
@@ -62,6 +63,12 @@ pub(crate) struct Container {
     pub(crate) turn: Option<Moment>,
     /// When it reaches its own limit.
     pub(crate) contact: Option<Moment>,
+    /// Its `memory.high`.
+    pub(crate) high: Option<Bytes>,
+    /// What being above that does to it.
+    pub(crate) throttle: Option<Box<Throttle>>,
+    /// When it reaches its `memory.high`, or is slowed down further.
+    pub(crate) high_contact: Option<Moment>,
     /// Its lines and its next turn, while a brake holds it, and since when.
     paused: Option<(Memory, Option<Moment>, Moment)>,
 }
@@ -95,6 +102,9 @@ impl Container {
             hits: 0,
             turn: None,
             contact: None,
+            high: None,
+            throttle: None,
+            high_contact: None,
             paused: None,
         }
     }
@@ -146,7 +156,16 @@ impl Container {
         self.memory = Memory::at(at);
         self.memory.set(Part::Shmem, kept);
         self.turn = None;
+        self.throttle = None;
         self.paused = None;
+    }
+
+    /// What a turn of its load said.
+    pub(crate) fn expect(&mut self, turn: Turn) -> Turn {
+        if let Turn::Next(next) = turn {
+            self.turn = next;
+        }
+        turn
     }
 
     /// How long after its end it starts again.

@@ -125,7 +125,10 @@ impl Node {
             .map(|container| {
                 let adj = oom_score_adj(&spec, container.request, node.memory);
                 let id = self.draw_id();
-                Container::new(container, id, adj, node.lru, &mut self.random)
+                let high = node.memory_high(container);
+                let mut own = Container::new(container, id, adj, node.lru, &mut self.random);
+                own.high = high;
+                own
             })
             .collect();
         let group = self.draw_id();
@@ -179,7 +182,8 @@ impl Node {
             container.state = State::Running;
             container.started = now;
             container.running = container.running.again();
-            container.running.start(&mut container.memory, now)
+            let turn = container.running.start(&mut container.memory, now);
+            container.expect(turn)
         });
         self.take_turn(at, index, turn, now);
         if let Some((of, _)) = self.pods[at].containers[index].follows
@@ -261,6 +265,7 @@ impl Node {
 
     fn stop_growing(&mut self, at: usize, index: usize, now: Moment) {
         self.change(at, index, now, |container| {
+            container.throttle = None;
             container.memory.freeze();
             container.turn = None;
             if container.state == State::Running {

@@ -102,7 +102,7 @@ fn rest(level: Bytes) -> Bytes {
 
 /// From so much cache on there is something to take: twice the rest, so that what is read back at once is not taken page by
 /// page.
-fn plenty(level: Bytes) -> Bytes {
+pub(crate) fn plenty(level: Bytes) -> Bytes {
     rest(level) + rest(level)
 }
 
@@ -173,6 +173,21 @@ impl Node {
         let cache = container.memory.sum(&Part::CACHE, now);
         let scope = Scope::Container(at, index);
         self.reclaim_or_kill(scope, WallKind::Container, limit, Bytes(limit.0 / 16), cache, now);
+    }
+
+    /// A container is at its `memory.high`: its cache is taken, and where there is none it is slowed down.
+    pub(crate) fn meet_high(&mut self, at: usize, index: usize, now: Moment) {
+        let container = &self.pods[at].containers[index];
+        let high = container.high.unwrap_or_default();
+        let cache = container.memory.sum(&Part::CACHE, now);
+        if cache >= plenty(high) {
+            let batch = Bytes(high.0 / 16).min(cache - rest(high)).max(Bytes(1));
+            let freed = self.reclaim(Scope::Container(at, index), batch, now);
+            self.kernel.stall(freed);
+        } else {
+            // The change of nothing finds out what pace is left.
+            self.change(at, index, now, |_| ());
+        }
     }
 
     /// A pod is full.
@@ -251,14 +266,11 @@ impl Node {
     fn take_cache(&mut self, at: usize, index: usize, part: Part, bytes: Bytes, now: Moment) -> Bytes {
         let (taken, turn) = self.change(at, index, now, |container| {
             let taken = container.memory.take(part, bytes);
-            if container.is_paused() || container.state != State::Running {
+            if container.is_paused() || container.throttle.is_some() || container.state != State::Running {
                 return (taken, crate::load::Turn::Next(None));
             }
             let turn = container.running.lose_cache(&mut container.memory, now);
-            if let crate::load::Turn::Next(next) = turn {
-                container.turn = next;
-            }
-            (taken, turn)
+            (taken, container.expect(turn))
         });
         debug_assert!(turn != crate::load::Turn::Exits, "no load ends for lost cache");
         taken

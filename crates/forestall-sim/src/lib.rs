@@ -35,6 +35,7 @@ mod spec;
 mod start;
 mod swarm;
 mod tally;
+mod throttle;
 mod told;
 mod world;
 

@@ -150,6 +150,14 @@ impl Memory {
         self.slope = other.slope;
     }
 
+    /// Grows `through` where it grew `full`.
+    pub(crate) fn slow(&mut self, through: i64, full: i64) {
+        for slope in &mut self.slope {
+            let slowed = i128::from(*slope) * i128::from(through) / i128::from(full.max(1));
+            *slope = i64::try_from(slowed).unwrap_or(i64::MAX);
+        }
+    }
+
     /// Takes `bytes` of `part` at the anchor, as far as there are; says how many there were.
     pub(crate) fn take(&mut self, part: Part, bytes: Bytes) -> Bytes {
         let index = part as usize;

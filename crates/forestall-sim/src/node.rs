@@ -125,8 +125,13 @@ impl Node {
             let container = &self.pods[at].containers[index];
             if container.turn.is_some_and(|turn| turn <= now) {
                 let turn = self.change(at, index, now, |container| {
-                    container.running.turn(&mut container.memory, now)
+                    // Its load reckons at full pace.
+                    let stood = container.hasten(now);
+                    let turn = container.running.turn(&mut container.memory, now);
+                    (container.expect(turn), stood)
                 });
+                let (turn, stood) = turn;
+                self.kernel.stall_for(stood);
                 self.take_turn(at, index, turn, now);
             }
             if self.pods[at].containers[index]
@@ -134,6 +139,12 @@ impl Node {
                 .is_some_and(|contact| contact <= now)
             {
                 self.meet_container_limit(at, index, now);
+            }
+            if self.pods[at].containers[index]
+                .high_contact
+                .is_some_and(|contact| contact <= now)
+            {
+                self.meet_high(at, index, now);
             }
         }
         if self.pod_contact(at, now).is_some_and(|contact| contact <= now) {
@@ -144,10 +155,7 @@ impl Node {
 
     pub(crate) fn take_turn(&mut self, at: usize, index: usize, turn: Turn, now: Moment) {
         match turn {
-            Turn::Next(next) => {
-                self.pods[at].containers[index].turn = next;
-                self.refresh_pod(at, now);
-            }
+            Turn::Next(_) => self.refresh_pod(at, now),
             Turn::Exits => {
                 let victim = self.victim(at, index, now);
                 self.note(
@@ -183,12 +191,15 @@ impl Node {
         sum.rebase(now);
         sum.subtract(&container.memory);
         let result = change(container);
+        let stood = container.rethrottle(now);
         sum.add(&container.memory);
+        container.high_contact = container.high_contact(now, crate::kernel::plenty);
         container.contact = container
             .limit
             .bytes()
             .filter(|_| container.state == State::Running)
             .and_then(|limit| container.memory.line(&Part::ALL).reaches(limit, now));
+        self.kernel.stall_for(stood);
         self.lead_followers(at, index, now);
         self.refresh_pod(at, now);
         result
@@ -235,7 +246,7 @@ impl Node {
         let own = pod
             .containers
             .iter()
-            .flat_map(|container| [container.turn, container.contact]);
+            .flat_map(|container| [container.turn, container.contact, container.high_contact]);
         pod.due = own.flatten().chain(contact).min().unwrap_or(NEVER);
     }
 

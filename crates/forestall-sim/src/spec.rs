@@ -47,6 +47,8 @@ pub struct NodeSpec {
     pub first_look: Option<Moment>,
     /// How the kubelet counts the machine.
     pub accounting: Accounting,
+    /// The kubelet's `memoryThrottlingFactor` in permille; `None`: it sets no `memory.high`, as by default.
+    pub throttling_permille: Option<u64>,
     /// Memory of the kernel itself from the start: in no cgroup, seen by no kubelet.
     pub kernel: Bytes,
     /// An agent runs here, if there is a policy.
@@ -312,6 +314,22 @@ impl PodSpec {
 }
 
 impl NodeSpec {
+    /// The `memory.high` that the kubelet gives a container under MemoryQoS (k/k `pkg/kubelet/kuberuntime`,
+    /// `generateLinuxContainerResources`): its request and the factor's share of what lies between that and its limit, or what is
+    /// allocatable; none where both are equal.
+    pub(crate) fn memory_high(&self, container: &ContainerSpec) -> Option<Bytes> {
+        const PAGE: u64 = 4096;
+        let factor = self.throttling_permille?;
+        let request = container.request;
+        let limit = container.limit.bytes();
+        if request == limit.unwrap_or_default() {
+            return None;
+        }
+        let up_to = limit.or_else(|| Some(self.kubelet.as_ref()?.allocatable()))?;
+        let high = request + (up_to - request).permille(factor);
+        Some(Bytes(high.0 / PAGE * PAGE)).filter(|high| *high > request)
+    }
+
     /// A machine with a kubelet of its own defaults and nothing on it.
     pub fn plain(name: &str, memory: Bytes) -> Self {
         Self {
@@ -325,6 +343,7 @@ impl NodeSpec {
             }),
             first_look: None,
             accounting: Accounting::Kubelet,
+            throttling_permille: None,
             kernel: Bytes::ZERO,
             agent: true,
             eviction_tokens: None,

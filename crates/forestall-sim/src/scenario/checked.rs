@@ -222,11 +222,23 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
         accounting: typed.cache_counted.map_or(Accounting::Kubelet, |counted| {
             Accounting::CachePermille(counted.0.0)
         }),
+        throttling_permille: throttling(typed)?,
         kernel: raw.kernel.map(inner).unwrap_or_default(),
         agent: raw.agent.is_none_or(plain::inner),
         host: containers(&raw.host)?,
         ..NodeSpec::plain(&raw.name.value, memory)
     })
+}
+
+/// The kubelet takes a factor above 0 and up to 1.
+fn throttling(raw: &RawKubelet) -> Result<Option<u64>, SimError> {
+    match &raw.memory_throttling_factor {
+        Some(typed) if !(1..=1000).contains(&typed.value.0.0) => Err(at(
+            Place::of(typed),
+            "the factor is more than 0% and at most 100%, such as 90%; leave it out for no memory.high",
+        )),
+        typed => Ok(typed.as_ref().map(|typed| typed.value.0.0)),
+    }
 }
 
 fn kubelet(raw: &RawKubelet, capacity: Bytes) -> KubeletConfig {

@@ -154,6 +154,7 @@ pub(super) struct RawKubelet {
     pub(super) pressure_transition: Time,
     pub(super) enforce_pods: Option<Plain<bool>>,
     pub(super) cache_counted: Option<Typed<Permille>>,
+    pub(super) memory_throttling_factor: Option<Spanned<Typed<Permille>>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

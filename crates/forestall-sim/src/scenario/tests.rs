@@ -74,6 +74,12 @@ fn what_is_wrong_is_refused_at_its_place() {
         ("evictionHard: 5%", "evictionHard: -5%", "8:21", "small"),
         ("kubeReserved: 512Mi", "kubeReserved: 5Gi", "5:13", "no memory"),
         (
+            "evictionHard: 5%",
+            "memoryThrottlingFactor: 0%",
+            "8:31",
+            "at most 100%",
+        ),
+        (
             "    memory: 4Gi",
             "    memroy: 4Gi",
             "5:5",
