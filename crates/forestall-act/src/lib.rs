@@ -6,7 +6,7 @@
 //! open handle, and to wait for a victim.
 //!
 //! It is also the only crate that may use `unsafe`, and does so in two places: `process_mrelease(2)`, which has no safe
-//! wrapper, and `madvise(2)` of its own code.
+//! wrapper, and `madvise(2)`, with `munlock(2)` and `mlock2(2)` around it, of its own code.
 
 mod actor;
 mod clock;
@@ -39,7 +39,7 @@ mod veto;
 mod victim;
 
 pub use actor::{ActConfig, Actor, ActorHandle, ORDERS_UNDER_WAY_MAX};
-pub use code::give_back_code;
+pub use code::{ResidentCode, give_back_code, resident_code};
 pub use dip::{DipEnd, Recovered, recover_dips};
 pub use error::ActError;
 pub use limit::limit_behind;

@@ -11,15 +11,24 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use forestall_decide::kubelet::KubeletConfig;
-use forestall_decide::{GroupId, Moment, Outcome, Pods, Policy, ProcessId, Sample};
+use forestall_decide::{
+    GroupId, GroupSample, Moment, Outcome, Pods, Policy, ProcessId, ProcessSample, Sample,
+};
 
 pub use self::slot::Slot;
-use self::slot::What;
+use self::slot::{Told, What};
 
 /// Slots between the two threads at most: at the shortest time between two looks, a third of a second.
 const SLOTS_MAX: usize = 32;
-/// Slots to begin with. Each costs memory even while it is not used, and a calm machine needs one or two.
-const SLOTS_FEW: usize = 8;
+/// Slots to begin with. Each costs memory even while it is not used; where the guard rests, it tells of eight glances and a look at
+/// once.
+const SLOTS_FEW: usize = 12;
+/// Where so few are free, more are made.
+const FREE_FEW: usize = 2;
+/// The room for samples of all slots together, bytes: beyond it no more than the few to begin with are made.
+const ROOM_BYTES_MAX: usize = 4 << 20;
+/// Inputs that found enough free slots before the surplus is given back, one slot with each further input.
+const CALM_INPUTS: u32 = 60;
 /// Cgroups whose names are remembered as told; of more, some are told again.
 const TOLD_MAX: usize = 8192;
 
@@ -40,6 +49,8 @@ pub struct Tap {
     #[allow(clippy::vec_box, reason = "slots travel in their boxes and are large")]
     spare: Vec<Box<Slot>>,
     full: SyncSender<Box<Slot>>,
+    /// For the names of who is new; not here while the recording thread has it.
+    told: Option<Box<Told>>,
     lost: u64,
     /// In order, to be searched.
     told_groups: Vec<GroupId>,
@@ -55,6 +66,8 @@ pub struct Intake {
     free: SyncSender<Box<Slot>>,
     /// Slots there are.
     slots: usize,
+    /// Inputs since many waited at once.
+    calm: u32,
     groups: usize,
     processes: usize,
 }
@@ -78,6 +91,7 @@ pub fn open(groups: usize, processes: usize) -> (Tap, Intake) {
         free,
         spare: Vec::with_capacity(SLOTS_MAX),
         full: to_intake,
+        told: Some(Box::new(Told::new())),
         lost: 0,
         told_groups: Vec::with_capacity(TOLD_MAX),
         told_processes: Vec::with_capacity(TOLD_MAX),
@@ -87,6 +101,7 @@ pub fn open(groups: usize, processes: usize) -> (Tap, Intake) {
         waiting: VecDeque::with_capacity(SLOTS_MAX),
         free: to_tap,
         slots: 0,
+        calm: 0,
         groups,
         processes,
     };
@@ -133,8 +148,14 @@ impl Tap {
     }
 
     fn take(&mut self, at: Moment) -> Option<Box<Slot>> {
-        // There is room for every slot there is.
-        self.spare.extend(self.free.try_iter());
+        for mut slot in self.free.try_iter() {
+            if let Some(mut told) = slot.told.take() {
+                told.clear();
+                self.told = Some(told);
+            }
+            // There is room for every slot there is.
+            self.spare.push(slot);
+        }
         let Some(mut slot) = self.spare.pop() else {
             self.lost = self.lost.saturating_add(1);
             return None;
@@ -150,16 +171,22 @@ impl Tap {
         }
     }
 
-    /// Whoever is new in this sample; what does not fit is told with the next one.
+    /// Whoever is new in this sample; what does not fit is told with a later one.
     fn tell_names(&mut self, slot: &mut Slot, sample: &Sample, names: &dyn Namer) {
+        let Some(mut told) = self.told.take() else { return };
         let groups = sample.groups.iter().map(|group| group.id);
         tell(&mut self.told_groups, groups, |id| {
-            slot.tell_group(id, names.group(id).unwrap_or_default())
+            told.tell_group(id, names.group(id).unwrap_or_default())
         });
         let processes = sample.processes.iter().map(|process| process.id);
         tell(&mut self.told_processes, processes, |id| {
-            slot.tell_process(id, names.process(id).unwrap_or_default())
+            told.tell_process(id, names.process(id).unwrap_or_default())
         });
+        if told.is_empty() {
+            self.told = Some(told);
+        } else {
+            slot.told = Some(told);
+        }
     }
 }
 
@@ -193,7 +220,7 @@ fn tell<T: Ord + Copy>(
 }
 
 impl Intake {
-    /// The next input, waiting for it no longer than this. Where many wait already, more slots are made.
+    /// The next input, waiting for it no longer than this. Where so many wait that few slots are free, more are made.
     pub fn wait(&mut self, time: Duration) -> Waited {
         if self.waiting.is_empty() {
             match self.full.recv_timeout(time) {
@@ -203,10 +230,16 @@ impl Intake {
             }
         }
         self.waiting.extend(self.full.try_iter());
-        if self.waiting.len() * 2 >= self.slots {
-            self.make_slots((self.slots * 2).min(SLOTS_MAX));
+        if self.waiting.len() + FREE_FEW >= self.slots {
+            self.calm = 0;
+            self.make_slots((self.slots * 2).min(self.slots_max()));
         }
         self.waiting.pop_front().map_or(Waited::Nothing, Waited::Slot)
+    }
+
+    fn slots_max(&self) -> usize {
+        let each = self.groups * size_of::<GroupSample>() + self.processes * size_of::<ProcessSample>();
+        (ROOM_BYTES_MAX / each.max(1)).clamp(SLOTS_FEW, SLOTS_MAX)
     }
 
     /// Makes as many as are missing to so many.
@@ -220,8 +253,14 @@ impl Intake {
         }
     }
 
-    /// Gives a slot back once it is recorded, with more room if a sample did not fit.
+    /// Gives a slot back once it is recorded, with more room if a sample did not fit. Where few were needed for long, there is one
+    /// less: the other end then goes on with one that it has not used for long.
     pub fn give_back(&mut self, mut slot: Box<Slot>) {
+        self.calm = self.calm.saturating_add(1);
+        if self.calm > CALM_INPUTS && self.slots > SLOTS_FEW && slot.told.is_none() {
+            self.slots -= 1;
+            return;
+        }
         if let What::TooLarge { groups, processes } = slot.what {
             self.groups = self.groups.max(groups * 2);
             self.processes = self.processes.max(processes * 2);

@@ -87,8 +87,8 @@ fn an_input_is_handed_over_without_allocating_and_what_is_lost_is_said() {
     // The channels' own memory grows when they are first waited on.
     tap.sample(Moment(1), &small, &Same);
     assert_eq!(drain(&mut intake, &mut encoder, &mut out), 0);
-    // There are eight slots, and twice as many once as many as half of them wait, up to thirty-two.
-    for (count, lost) in [(9, 0), (16, 1), (3, 0)] {
+    // There are twelve slots, and twice as many once all but two of them wait, up to thirty-two.
+    for (count, lost) in [(9, 0), (13, 0), (24, 1), (3, 0)] {
         (0..count).for_each(|_| tap.policy(Moment(1), &Policy::default()));
         assert_eq!(drain(&mut intake, &mut encoder, &mut out), lost);
     }
@@ -131,4 +131,15 @@ fn an_input_is_handed_over_without_allocating_and_what_is_lost_is_said() {
     assert!(lost < 1 + 4 + 1 + 32, "{lost} lost");
     // All names fit into few samples.
     assert!((0..300).all(|id| reader.names().group(GroupId(id)).is_some()));
+
+    // After so many inputs without a crowd there are twelve slots again, and no loss is due to that.
+    for _ in 0..100 {
+        tap.policy(Moment(101), &Policy::default());
+        assert_eq!(drain(&mut intake, &mut encoder, &mut out), 0);
+    }
+    (0..13).for_each(|_| tap.policy(Moment(102), &Policy::default()));
+    tap.sample(Moment(103), &large, &Same);
+    assert_eq!(drain(&mut intake, &mut encoder, &mut out), 0);
+    tap.policy(Moment(104), &Policy::default());
+    assert_eq!(drain(&mut intake, &mut encoder, &mut out), 2);
 }

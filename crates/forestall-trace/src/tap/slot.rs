@@ -9,7 +9,7 @@ use forestall_decide::{GroupId, Input, Moment, Outcome, Pods, Policy, ProcessId,
 use crate::encoder::Encoder;
 use crate::names::Names;
 
-/// Names that travel with one sample; more are told with the next ones.
+/// Names that travel with one sample; more are told with later ones.
 const NAMES_MAX: usize = 256;
 /// Room for them.
 const NAME_BYTES_MAX: usize = 16 << 10;
@@ -22,8 +22,15 @@ pub struct Slot {
     /// Inputs that found no slot before this one.
     pub(super) lost: u64,
     sample: Sample,
+    /// The names of who is new in the sample.
+    pub(super) told: Option<Box<Told>>,
+}
+
+/// Names on their way. There is one of these, because whoever is new is new once.
+#[derive(Debug)]
+pub(super) struct Told {
     names: Vec<(Who, Range<usize>)>,
-    name_bytes: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 /// What a slot holds.
@@ -55,8 +62,7 @@ impl Slot {
             what: What::Nothing,
             lost: 0,
             sample: Sample::default(),
-            names: Vec::with_capacity(NAMES_MAX),
-            name_bytes: Vec::with_capacity(NAME_BYTES_MAX),
+            told: None,
         };
         slot.make_room(groups, processes);
         slot
@@ -75,8 +81,6 @@ impl Slot {
         self.at = at;
         self.lost = lost;
         self.what = What::Nothing;
-        self.names.clear();
-        self.name_bytes.clear();
     }
 
     /// Copies a sample without allocating; false where it does not fit.
@@ -92,24 +96,6 @@ impl Slot {
         self.sample.processes.clear();
         self.sample.processes.extend_from_slice(&sample.processes);
         self.what = What::Sample;
-        true
-    }
-
-    pub(super) fn tell_group(&mut self, id: GroupId, name: &[u8]) -> bool {
-        self.tell(Who::Group(id), name)
-    }
-
-    pub(super) fn tell_process(&mut self, id: ProcessId, name: &[u8]) -> bool {
-        self.tell(Who::Process(id), name)
-    }
-
-    fn tell(&mut self, who: Who, name: &[u8]) -> bool {
-        let from = self.name_bytes.len();
-        if self.names.len() >= NAMES_MAX || from + name.len() > NAME_BYTES_MAX {
-            return false;
-        }
-        self.name_bytes.extend_from_slice(name);
-        self.names.push((who, from..from + name.len()));
         true
     }
 
@@ -130,13 +116,8 @@ impl Slot {
             encoder.lost(self.lost, out);
         }
         let mut names = Names::default();
-        for (who, range) in &self.names {
-            let name = self.name_bytes.get(range.clone()).unwrap_or_default();
-            match who {
-                _ if name.is_empty() => {}
-                Who::Group(id) => names.name_group(*id, name),
-                Who::Process(id) => names.name_process(*id, name),
-            }
+        if let Some(told) = &self.told {
+            told.add_to(&mut names);
         }
         encoder.name(&names);
         let recorded = match &self.what {
@@ -149,5 +130,53 @@ impl Slot {
             What::Kubelet(config) => Input::KubeletConfig(config),
         };
         encoder.input(self.at, recorded, out);
+    }
+}
+
+impl Told {
+    pub(super) fn new() -> Self {
+        Self {
+            names: Vec::with_capacity(NAMES_MAX),
+            bytes: Vec::with_capacity(NAME_BYTES_MAX),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.names.clear();
+        self.bytes.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub(super) fn tell_group(&mut self, id: GroupId, name: &[u8]) -> bool {
+        self.tell(Who::Group(id), name)
+    }
+
+    pub(super) fn tell_process(&mut self, id: ProcessId, name: &[u8]) -> bool {
+        self.tell(Who::Process(id), name)
+    }
+
+    /// False where it does not fit.
+    fn tell(&mut self, who: Who, name: &[u8]) -> bool {
+        let from = self.bytes.len();
+        if self.names.len() >= NAMES_MAX || from + name.len() > NAME_BYTES_MAX {
+            return false;
+        }
+        self.bytes.extend_from_slice(name);
+        self.names.push((who, from..from + name.len()));
+        true
+    }
+
+    fn add_to(&self, names: &mut Names) {
+        for (who, range) in &self.names {
+            let name = self.bytes.get(range.clone()).unwrap_or_default();
+            match who {
+                _ if name.is_empty() => {}
+                Who::Group(id) => names.name_group(*id, name),
+                Who::Process(id) => names.name_process(*id, name),
+            }
+        }
     }
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forestall_act::{
-    CgroupVersion, DipEnd, Release, Right, SelfTest, lower_first_thread, raise_first_thread, recover_dips,
-    self_test, shield_from_oom_killer, unshield_from_oom_killer,
+    CgroupVersion, DipEnd, Release, ResidentCode, Right, SelfTest, give_back_code, lower_first_thread,
+    raise_first_thread, recover_dips, resident_code, self_test, shield_from_oom_killer,
+    unshield_from_oom_killer,
 };
 use forestall_decide::{Policy, Preset, Rung, Rungs};
 
@@ -94,6 +95,18 @@ impl Ground {
             CgroupVersion::V2 => "forceEmpty is of no use here: cgroup v2 has memory.reclaim",
         };
         Some(said.to_owned())
+    }
+
+    /// What of the program's file is in memory now, before something that is seldom needed; `None` where that cannot be told.
+    pub(crate) fn resident_code(&self) -> Option<ResidentCode> {
+        resident_code(self.proc_dir.as_fd()).ok()
+    }
+
+    /// Gives back the code that has come into memory since: what the guard and the act threads had used before stays, as it is
+    /// locked.
+    pub(crate) fn give_back_code(&self, kept: Option<&ResidentCode>) {
+        // Where it cannot be done the process stays larger, and that is all.
+        let _ = kept.map(|kept| give_back_code(self.proc_dir.as_fd(), kept));
     }
 
     /// Every right, as tried last.

@@ -71,6 +71,8 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
             rung.label()
         )));
     }
+    // To say what was found and to begin recording takes code that is not needed again.
+    let needed = started.ground.resident_code();
     let node = node_name();
     let mut logger = open_log(started.policy.mode, &node).context("cannot use stdout")?;
     banner::say_banner(&mut logger, &settings, &started, &node);
@@ -105,6 +107,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     if let Some(holder) = started.holder {
         logger.say(Level::Warn, "standby", &standby(holder));
     }
+    started.ground.give_back_code(needed.as_ref());
     let talk = talk::start(TalkSetup {
         kubelet,
         kubelet_news,

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use forestall_act::{ActConfig, Actor, ActorHandle, CgroupVersion, give_back_code, lock_memory};
+use forestall_act::{
+    ActConfig, Actor, ActorHandle, CgroupVersion, ResidentCode, give_back_code, lock_memory,
+};
 use forestall_decide::{Bytes, GroupKind, Mode, Policy, Preset, Rung, Span};
 use forestall_kernel::cgroup::Version;
 use forestall_sense::{Capabilities, Member, SenseConfig, Sensor};
@@ -88,7 +90,7 @@ pub(crate) fn start(settings: &Settings, nice: i32) -> anyhow::Result<Started> {
     let own_proc = open_directory(&proc_root)?;
     // What was needed so far is needed no more; what is tried and used from here on is to stay in memory. A kernel that does
     // not do it leaves the process larger, and that is all.
-    let _ = give_back_code(own_proc.as_fd());
+    let _ = give_back_code(own_proc.as_fd(), &ResidentCode::default());
     let mut ground = Ground::new(root, own_proc, group, swaps, settings.force_empty, nice);
     notes.extend(ground.say_force_empty());
     // Before the guard's priority is raised, which the threads would inherit.

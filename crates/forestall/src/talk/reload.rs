@@ -6,8 +6,15 @@ use crate::config::{self, Settings};
 use crate::log::Level;
 
 impl Talker {
-    /// Reads the file again. What is wrong is said, and the old policy stays.
+    /// Reads the file again, and gives back the code that takes.
     pub(super) fn reload(&mut self) {
+        let needed = self.setup.ground.resident_code();
+        self.read_again();
+        self.setup.ground.give_back_code(needed.as_ref());
+    }
+
+    /// What is wrong is said, and the old policy stays.
+    fn read_again(&mut self) {
         if self.setup.args.config.is_none() {
             self.setup.logger.say(
                 Level::Warn,
