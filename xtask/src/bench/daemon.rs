@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::SETTLE;
 
@@ -96,6 +97,16 @@ impl Daemon {
             anon_bytes: self.status_bytes("RssAnon:")?,
             peak_bytes: self.status_bytes("VmHWM:")?,
         })
+    }
+
+    /// Has it read its configuration again (SIGHUP).
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a child of ours, not waited for yet: its PID is its own"
+    )]
+    pub(super) fn reload(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::HUP)
+            .with_context(|| format!("cannot signal {}", self.name))
     }
 
     /// The regular files it holds open below `folder`.

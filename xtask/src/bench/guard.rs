@@ -122,8 +122,19 @@ fn measure_agent(binary: &Path, root: &Path, report: &mut Report) -> Result<()> 
     Ok(())
 }
 
-/// How often the agent has looked, by its own metrics; its log says where these are.
+/// How often the agent has looked, by its own metrics.
 fn looks_of(log: &Path) -> Result<u32> {
+    let page = scrape(log)?;
+    let looks = page
+        .lines()
+        .find_map(|line| line.strip_prefix("forestall_ticks_total"));
+    looks
+        .and_then(|rest| rest.split_whitespace().last()?.parse().ok())
+        .context("the metrics lack forestall_ticks_total")
+}
+
+/// The agent's metrics; its log says where they are.
+pub(super) fn scrape(log: &Path) -> Result<String> {
     let said = fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
     let (_, rest) = said
         .split_once("listening on http://")
@@ -136,12 +147,7 @@ fn looks_of(log: &Path) -> Result<u32> {
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut page = String::new();
     stream.read_to_string(&mut page)?;
-    let looks = page
-        .lines()
-        .find_map(|line| line.strip_prefix("forestall_ticks_total"));
-    looks
-        .and_then(|rest| rest.split_whitespace().last()?.parse().ok())
-        .context("the metrics lack forestall_ticks_total")
+    Ok(page)
 }
 
 /// The files of every cgroup below `path` that a look reads, told apart by whether they are among `held`.

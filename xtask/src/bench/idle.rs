@@ -1,4 +1,5 @@
-//! An idle machine: the agent with its defaults beside earlyoom with Debian's.
+//! An idle machine: the agent with its defaults beside earlyoom with Debian's. The agent records, and its memory is looked at after
+//! what every installation does to it: its metrics were read, and its configuration was read again.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::daemon::Daemon;
+use super::guard;
 use super::report::{Report, mebi};
 use crate::{budget, tools};
 
@@ -20,6 +22,12 @@ const IDLE_WATCH: Duration = Duration::from_mins(1);
 
 /// So long the agent takes to know that nothing grows.
 const IDLE_SETTLE: Duration = Duration::from_secs(12);
+
+/// So often its metrics are read.
+const SCRAPES: u32 = 10;
+
+/// So long the agent takes to follow its configuration.
+const RELOAD_SETTLE: Duration = Duration::from_secs(2);
 
 /// Resident memory of the static binary, standalone.
 const RESIDENT_BYTES_MAX: u64 = 4 << 20;
@@ -34,43 +42,62 @@ pub(super) fn measure(binary: &Path, report: &mut Report) -> Result<()> {
 
     // Both at once, so that whatever else runs on this machine disturbs both.
     let earlyoom = start_earlyoom(&folder);
-    let agent = Daemon::start(&mut agent_command(binary), &folder.join("agent-idle.log"))?;
+    let (log, config) = (folder.join("agent-idle.log"), folder.join("agent-idle.yaml"));
+    std::fs::write(&config, "mode: shadow\n")?;
+    let mut command = agent_command(binary);
+    command.arg("--config").arg(config);
+    command.arg("--record").arg(folder.join("agent-idle-trace"));
+    let agent = Daemon::start(&mut command, &log)?;
     thread::sleep(IDLE_SETTLE);
     let peer_before = match &earlyoom {
         Ok(peer) => Some(peer.counters()?),
         Err(_) => None,
     };
     let ours = agent.watch(IDLE_WATCH)?;
+    let theirs = match (&earlyoom, peer_before) {
+        (Ok(peer), Some(before)) => Some(peer.usage_since(before)?),
+        _ => None,
+    };
+    for _ in 0..SCRAPES {
+        guard::scrape(&log)?;
+    }
+    agent.reload()?;
+    let after = agent.watch(RELOAD_SETTLE)?;
+    if !std::fs::read_to_string(&log)?.contains("the configuration was read again") {
+        bail!(
+            "the agent has not read its configuration again; see {}",
+            log.display()
+        );
+    }
+    drop(agent);
 
     let size = std::fs::metadata(binary)?.len();
     report.size("binary-size", "static binary", size, budget::BINARY_BYTES_MAX);
     report.size(
         "rss",
         "agent alone on an idle machine, resident",
-        ours.resident_bytes,
+        after.resident_bytes,
         RESIDENT_BYTES_MAX,
     );
     report.size(
         "rss-peak",
         "the most of it since the start",
-        ours.peak_bytes,
+        after.peak_bytes,
         PEAK_BYTES_MAX,
     );
     report.note(format!(
         "of the resident memory, {} is not backed by a file",
-        mebi(ours.anon_bytes)
+        mebi(after.anon_bytes)
     ));
 
-    let (peer, peer_before) = match (earlyoom, peer_before) {
-        (Ok(peer), Some(before)) => (peer, before),
+    let theirs = match (earlyoom, theirs) {
+        (Ok(_), Some(theirs)) => theirs,
         (Err(error), _) => {
             report.unmet("idle-cpu", &format!("{error:#}"));
             return Ok(());
         }
         (Ok(_), None) => bail!("earlyoom runs and its counters were not read"),
     };
-    let theirs = peer.usage_since(peer_before)?;
-    drop(agent);
     let what = "idle machine, share of a processor: agent against earlyoom";
     report.ratio(
         "idle-cpu",
