@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::PLENTY_KIB;
-use crate::machine::{Agent, Machine, get, series};
+use crate::machine::{Agent, Machine, get, series, until};
 
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
@@ -27,6 +27,8 @@ fn a_recorder_that_cannot_record_is_a_warning_and_a_metric() {
     let metrics = get(address, "/metrics");
     assert!(series(&metrics, "forestall_recording").abs() < 0.5);
     assert!(series(&metrics, "forestall_degraded{what=\"recorder\"}") > 0.5);
+    // Before the first look it says that alone.
+    until(|| get(address, "/readyz").contains("\nready\n"));
     assert!(
         get(address, "/readyz").contains("degraded: recorder: not recording, so no decision can be replayed"),
         "{}",
