@@ -212,6 +212,7 @@ fn an_answer_that_cannot_be_written_is_an_error() {
         &["help", "node"],
         &["free", "--help"],
         &["free"],
+        &["leak", "-m", "1", "-x", "1", "-e", "0", "--hold", "0"],
     ] {
         let full = std::fs::OpenOptions::new()
             .write(true)

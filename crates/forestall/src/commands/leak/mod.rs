@@ -89,6 +89,10 @@ const NOBODY_READS: i32 = 141;
 pub(crate) fn run(args: &LeakArgs) -> anyhow::Result<Exit> {
     match leak(args) {
         Err(error) if crate::is_broken_pipe(&error) => std::process::exit(NOBODY_READS),
+        // Whatever else fails says what it is about; a report that cannot be written is left.
+        Err(error) if error.chain().count() == 1 && error.is::<io::Error>() => {
+            Err(error.context("cannot write to stdout"))
+        }
         ended => ended,
     }
 }

@@ -8,7 +8,7 @@ use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use forestall_decide::kubelet::KubeletConfig;
 use forestall_decide::{GroupId, Input, Moment, PodUid, Pods, Policy, ProcessId, Sample};
 use forestall_trace::{Encoder, Item, Names, Origin, Reader};
@@ -84,7 +84,13 @@ pub(super) fn run(path: &Path, output: &Path, rewrite: &Rewrite) -> anyhow::Resu
         .write(true)
         .create_new(true)
         .open(output)
-        .with_context(|| format!("{shown}: cannot be created; name a file that does not exist"))?;
+        .map_err(|error| {
+            let advice = match error.kind() {
+                std::io::ErrorKind::AlreadyExists => "; name a file that does not exist yet",
+                _ => "",
+            };
+            anyhow::Error::from(error).context(format!("{shown}: cannot be created{advice}"))
+        })?;
     let mut file = BufWriter::new(file);
     let (inputs, lost) = copy(&source, rewrite, &mut file)
         .and_then(|counted| {
