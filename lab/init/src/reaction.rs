@@ -26,8 +26,8 @@ const AVAILABLE_KIB: [u64; 2] = [4_000_000, 100_000];
 /// So many rounds without any reaction, and nobody is there to react.
 const SILENT_ROUNDS_MAX: usize = 3;
 
-/// The arguments with which the agent reacts as the bare loop does: the rule whose decision takes one look.
-pub fn agent_arguments(root: &Path) -> Vec<String> {
+/// The arguments with which the agent reacts as the bare loop does, looking this often: the rule whose decision takes one look.
+pub fn agent_arguments(root: &Path, every: Duration) -> Vec<String> {
     let words = [
         "agent",
         "--preset",
@@ -36,14 +36,14 @@ pub fn agent_arguments(root: &Path) -> Vec<String> {
         "enforce",
         "--min-available",
         "350Mi",
-        "--interval",
-        "10ms",
         "--listen",
         "none",
-        "--root",
+        "--interval",
     ];
+    let interval = format!("{}ms", every.as_millis());
     let root = root.to_string_lossy().into_owned();
-    words.map(str::to_owned).into_iter().chain([root]).collect()
+    let rest = [interval, "--root".to_owned(), root];
+    words.map(str::to_owned).into_iter().chain(rest).collect()
 }
 
 /// A machine made of files; they go away with it.
@@ -109,9 +109,25 @@ impl FileMachine {
             .with_context(|| format!("writing vmstat of {}", self.root.display()))
     }
 
+    /// Little is left from now on: there is a reason to act.
+    pub fn run_short(&self) -> Result<()> {
+        self.set_available(AVAILABLE_KIB[1])
+    }
+
+    /// Plenty is left again, and its kernel has killed somebody: whoever acted waits to see whether it helped.
+    pub fn recover(&self) -> Result<()> {
+        self.set_available(AVAILABLE_KIB[0])?;
+        self.set_killed(self.killed.get().wrapping_add(1))
+    }
+
+    /// Somebody has acted since it was cleared.
+    pub fn was_acted_on(&self) -> Result<bool> {
+        Ok(self.trigger.metadata()?.len() > 0)
+    }
+
     /// Forgets what was done; true if something was done since this was called last.
-    fn clear(&self) -> Result<bool> {
-        let was_written = self.trigger.metadata()?.len() > 0;
+    pub fn clear(&self) -> Result<bool> {
+        let was_written = self.was_acted_on()?;
         self.trigger.set_len(0)?;
         Ok(was_written)
     }
@@ -119,15 +135,13 @@ impl FileMachine {
     /// How long it takes from the counter's change to the action, at most [`PATIENCE`].
     fn time_reaction(&self, glance: Duration) -> Result<Duration> {
         let start = Instant::now();
-        self.set_available(AVAILABLE_KIB[1])?;
-        while self.trigger.metadata()?.len() == 0 && start.elapsed() < PATIENCE {
+        self.run_short()?;
+        while !self.was_acted_on()? && start.elapsed() < PATIENCE {
             // These looks must not take the processor from those that are measured.
             sleep(glance);
         }
         let took = start.elapsed().min(PATIENCE);
-        self.set_available(AVAILABLE_KIB[0])?;
-        // Whoever acted waits to see whether it helped.
-        self.set_killed(self.killed.get().wrapping_add(1))?;
+        self.recover()?;
         Ok(took)
     }
 }
@@ -211,27 +225,51 @@ impl Reactions {
     }
 }
 
-/// Looks and acts until `is_over`, and nothing else: poll for the time, pread, find the number, compare, write.
+/// What is left of a guard's look and its action: pread, find the number, compare, write.
 ///
 /// The system calls are those that a loop in C makes; it allocates nothing, locks nothing in memory and asks for no
 /// priority.
+#[derive(Debug)]
+pub struct BareGuard {
+    meminfo: File,
+    trigger: File,
+    buffer: [u8; 4096],
+    armed: bool,
+}
+
+impl BareGuard {
+    /// Opens what it reads and writes. Fails where there is no [`FileMachine`] at `root`.
+    pub fn open(root: &Path) -> Result<Self> {
+        let trigger = root.join("proc/sysrq-trigger");
+        Ok(Self {
+            meminfo: File::open(root.join("proc/meminfo")).context("opening meminfo")?,
+            trigger: File::options()
+                .append(true)
+                .open(&trigger)
+                .with_context(|| format!("opening {}", trigger.display()))?,
+            buffer: [0; 4096],
+            armed: true,
+        })
+    }
+
+    /// Looks once, and acts where little is left and it has not acted on that yet.
+    pub fn look(&mut self) -> Result<()> {
+        let count = self.meminfo.read_at(&mut self.buffer, 0)?;
+        let little = available_kib(self.buffer.get(..count).unwrap_or_default()) == Some(AVAILABLE_KIB[1]);
+        if little && self.armed {
+            self.trigger.write_all(b"f")?;
+        }
+        self.armed = !little;
+        Ok(())
+    }
+}
+
+/// Looks and acts until `is_over`, and nothing else but poll for the time.
 pub fn react_barely(root: &Path, is_over: impl Fn() -> bool) -> Result<()> {
-    let meminfo = File::open(root.join("proc/meminfo")).context("opening meminfo")?;
-    let trigger = root.join("proc/sysrq-trigger");
-    let mut trigger = File::options()
-        .append(true)
-        .open(&trigger)
-        .with_context(|| format!("opening {}", trigger.display()))?;
-    let mut buffer = [0; 4096];
-    let mut armed = true;
+    let mut guard = BareGuard::open(root)?;
     let mut next = Instant::now();
     while !is_over() {
-        let count = meminfo.read_at(&mut buffer, 0)?;
-        let little = available_kib(buffer.get(..count).unwrap_or_default()) == Some(AVAILABLE_KIB[1]);
-        if little && armed {
-            trigger.write_all(b"f")?;
-        }
-        armed = !little;
+        guard.look()?;
         // Even looks, as the agent has them; one that was missed is not made up for.
         next = (next + LOOK_EVERY).max(Instant::now());
         let left = next.saturating_duration_since(Instant::now());

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use forestall_lab_init::plan::Role;
-use forestall_lab_init::reaction::{Course, FileMachine, Reactions, agent_arguments, time_in_turn};
+use forestall_lab_init::reaction::{
+    Course, FileMachine, LOOK_EVERY, Reactions, agent_arguments, time_in_turn,
+};
 use forestall_lab_init::report::{End, Reactor, Report};
 use forestall_lab_init::rights::Rights;
 use rustix::process::{Resource, Rlimit};
@@ -34,7 +36,7 @@ pub(crate) fn run(mut node: Node, rounds: u32) -> Result<()> {
         FileMachine::make(Path::new("/dev/shm/bare"))?,
     ];
     let mut agent_words = vec![put_on_disk(&node::agent_binary(), "forestall")?];
-    agent_words.extend(agent_arguments(machines[0].root()));
+    agent_words.extend(agent_arguments(machines[0].root(), LOOK_EVERY));
     let bare_words = [
         put_on_disk(Path::new("/init"), "bare")?,
         "bare".to_owned(),

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ const LOOKS_OFF_MAX: u32 = 2;
 const ONE_LOOK_A_SECOND: &str = "timing:\n  interval: 1s\n  tickNear: 1s\n";
 
 /// What a look reads of each cgroup on v1, by this crate's knowledge of the agent; a kernel without swap accounting lacks
-/// the last one. Which of them it holds open is seen from outside.
+/// the last one.
 const FILES_OF_A_LOOK: [&str; 6] = [
     "memory.usage_in_bytes",
     "memory.stat",
@@ -64,16 +64,15 @@ fn measure_agent(binary: &Path, root: &Path, report: &mut Report) -> Result<()> 
     let (log, config) = (folder.join("guard.log"), folder.join("guard.yaml"));
     fs::write(&config, ONE_LOOK_A_SECOND).with_context(|| format!("cannot write {}", config.display()))?;
     let agent = Daemon::start(agent_command(binary).arg("--config").arg(&config), &log)?;
-    let held = agent.held_files(root)?;
-    if held.len() < CONTAINERS {
+    let agent_holds = agent.held_files(root)?.len();
+    if agent_holds < CONTAINERS {
         bail!(
-            "the agent holds {} files of {CONTAINERS} containers open; its log is {}",
-            held.len(),
+            "the agent holds {agent_holds} files of {CONTAINERS} containers open; its log is {}",
             log.display()
         );
     }
     let mut folders = Vec::new();
-    collect_folders(root, &held, &mut folders)?;
+    collect_folders(root, &mut folders)?;
     // Both at once, so that whatever else runs on this machine disturbs both.
     let looks_before = looks_of(&log)?;
     let (usage, floor) = thread::scope(|scope| {
@@ -88,8 +87,6 @@ fn measure_agent(binary: &Path, root: &Path, report: &mut Report) -> Result<()> 
     if looks == 0 {
         bail!("the agent has not looked once; its log is {}", log.display());
     }
-    let held: usize = folders.iter().map(|folder| folder.held.len()).sum();
-    let opened: usize = folders.iter().map(|folder| folder.opened.len()).sum();
     let what = format!(
         "agent over {CONTAINERS} containers (real cgroups, v1) at 1 Hz, processor time of a look, all threads: against bare reads of \
          the same cgroup files"
@@ -98,26 +95,29 @@ fn measure_agent(binary: &Path, root: &Path, report: &mut Report) -> Result<()> 
         "guard-cgroups",
         &what,
         micros(usage.cpu / looks),
-        micros(floor),
+        micros(floor.sweep),
         "µs",
         RATIO_MAX,
     );
     if looks.abs_diff(LOOKS) > LOOKS_OFF_MAX {
         report.disturb(
             "guard-cgroups",
-            "looks came at another pace than one a second: the agent looks less often where a look takes over an eighth of \
-             that, as on a busy machine, and more often where so little memory is left that it could be filled in four seconds",
+            "looks came at another pace than one a second: the agent looks less often where looking takes over an eighth of a \
+             processor or has to wait for one, and more often where so little memory is left that it could be filled in four seconds",
         );
     }
     report.note(format!(
-        "guard-cgroups: {looks} looks in {:.0?}, {:.3} % of a processor, against {:.3} %; {} reads a look. Beside it, once a second: {held} \
-         files that the agent holds open, pread each, and {opened} that it opens for each look, openat, pread and close \
-         each, of {} cgroups. What else a look reads (the node, processes) is on the agent's account alone",
+        "guard-cgroups: {looks} looks in {:.0?}, {:.3} % of a processor, against {:.3} %; {} reads a look; it holds {agent_holds} files \
+         open and opens the others for each look. Beside it, once a second: pread of {} files of {} cgroups that are held open, and \
+         openat, pread and close of {} more than one process may hold. What else a look reads (the node, processes) is on the \
+         agent's account alone",
         usage.wall,
         usage.cpu_percent(),
-        floor.as_secs_f64() / PERIOD.as_secs_f64() * 100.0,
+        floor.sweep.as_secs_f64() / PERIOD.as_secs_f64() * 100.0,
         usage.reads / u64::from(looks),
+        floor.held,
         folders.len(),
+        floor.opened,
     ));
     Ok(())
 }
@@ -150,21 +150,19 @@ pub(super) fn scrape(log: &Path) -> Result<String> {
     Ok(page)
 }
 
-/// The files of every cgroup below `path` that a look reads, told apart by whether they are among `held`.
-fn collect_folders(path: &Path, held: &[PathBuf], folders: &mut Vec<Folder>) -> Result<()> {
+/// The files of every cgroup below `path` that a look reads.
+fn collect_folders(path: &Path, folders: &mut Vec<Folder>) -> Result<()> {
     let there = FILES_OF_A_LOOK
         .into_iter()
         .filter(|name| path.join(name).is_file());
-    let (held_here, opened) = there.partition(|name| held.binary_search(&path.join(name)).is_ok());
     folders.push(Folder {
         path: path.to_owned(),
-        held: held_here,
-        opened,
+        names: there.collect(),
     });
     for entry in fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            collect_folders(&entry.path(), held, folders)?;
+            collect_folders(&entry.path(), folders)?;
         }
     }
     Ok(())

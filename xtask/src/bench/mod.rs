@@ -21,6 +21,7 @@ mod pods;
 mod reaction;
 mod report;
 mod rows;
+mod stall;
 mod step;
 mod thrash;
 
@@ -72,6 +73,9 @@ fn measure_the_binary(wanted: &Wanted, report: &mut Report) -> Result<()> {
     }
     if wanted.measures(Measurement::Reaction) {
         reaction::measure(&binary, report)?;
+    }
+    if wanted.measures(Measurement::Stall) {
+        stall::measure(&binary, report);
     }
     if wanted.measures(Measurement::Thrash) {
         thrash::measure(&binary, report);

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::tools;
 
 /// Where v1 mounts the memory controller on Debian and everywhere else that systemd mounts it.
-const V1_MEMORY: &str = "/sys/fs/cgroup/memory";
+pub(super) const V1_MEMORY: &str = "/sys/fs/cgroup/memory";
 
 const CONTAINERS_PER_POD: usize = 2;
 
@@ -109,7 +109,7 @@ impl Drop for RealTree {
 }
 
 /// Removes a cgroup and those below it, children first; their files go with them.
-fn remove_cgroups(folder: &Path) -> io::Result<()> {
+pub(super) fn remove_cgroups(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use forestall_lab_init::reaction::{
-    Course, FileMachine, Reactions, agent_arguments, react_barely, time_in_turn,
+    Course, FileMachine, LOOK_EVERY, Reactions, agent_arguments, react_barely, time_in_turn,
 };
 
 use super::daemon::Daemon;
@@ -80,7 +80,7 @@ fn time_both(binary: &Path) -> Result<(Reactions, Reactions)> {
     let (of_agent, of_floor) = (machine("agent")?, machine("floor")?);
     let log = tools::cache()?.join("bench/reaction.log");
     let mut command = Command::new(binary);
-    command.args(agent_arguments(of_agent.root()));
+    command.args(agent_arguments(of_agent.root(), LOOK_EVERY));
     let agent = Daemon::start(&mut command, &log)?;
 
     let stop = Arc::new(AtomicBool::new(false));

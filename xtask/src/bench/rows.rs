@@ -11,13 +11,14 @@ pub(super) enum Measurement {
     Look,
     Step,
     Reaction,
+    Stall,
     Thrash,
     Fleet,
     Replay,
 }
 
 /// Every row, in the order of the table.
-const ALL: [(&str, Measurement); 17] = [
+const ALL: [(&str, Measurement); 18] = [
     ("binary-size", Measurement::Idle),
     ("rss", Measurement::Idle),
     ("rss-peak", Measurement::Idle),
@@ -29,6 +30,7 @@ const ALL: [(&str, Measurement); 17] = [
     ("reaction", Measurement::Reaction),
     ("reaction-p99", Measurement::Reaction),
     ("reaction-longest", Measurement::Reaction),
+    ("reaction-psi", Measurement::Stall),
     ("reaction-thrash", Measurement::Thrash),
     ("fleet-kubelet", Measurement::Fleet),
     ("fleet-engine", Measurement::Fleet),
