@@ -126,6 +126,9 @@ fn assert_steady(fixture: &Fixture, attention: bool, rest: bool) {
         Moment(5_050_000).max(node.kubelet_heard_at)
     );
     assert!(node.zswap_room > Bytes::ZERO);
+    // A part of what the look took; the two clocks are not read at once.
+    let processor = node.sample_processor.expect("it is measured");
+    assert!(processor > Span(0) && processor <= node.sample_cost + Span::millis(1));
 }
 
 #[test]
