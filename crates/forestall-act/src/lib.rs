@@ -23,6 +23,7 @@ mod inspect;
 mod kill;
 mod kill_worker;
 mod limit;
+mod namespace;
 mod order;
 mod process;
 mod protect;

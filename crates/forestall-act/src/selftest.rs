@@ -12,6 +12,7 @@ use rustix::process::{Pid, Resource};
 
 use crate::file;
 use crate::limit::untried;
+use crate::namespace::check_everybody_has_a_number;
 use crate::order::CgroupVersion;
 use crate::process::{self, ProcessDir};
 use crate::release::{Release, release_memory};
@@ -71,8 +72,9 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
     let mut rights = vec![
         right(
             "pidfd",
-            "kill is impossible: without a pidfd (Linux 5.3), or outside the host's PID namespace (hostPID), a signal may reach another process of the same number",
-            open_own_pidfd(test.proc_root).map(drop),
+            "kill is impossible: without a pidfd (Linux 5.3), or outside the host's PID namespace (run it with hostPID: true, or --pid=host), a process has no number here, or a signal may reach another one of the same number",
+            open_own_pidfd(test.proc_root)
+                .and_then(|_| check_everybody_has_a_number(test.proc_root, test.group.map(|(dir, _)| dir))),
         ),
         right(
             "signal_other_users",

@@ -209,7 +209,7 @@ impl Ground {
     fn lacks_for_kill(&self) -> Option<&'static str> {
         if !self.works("pidfd") {
             return Some(
-                "no process can be named for certain: not in the host's PID namespace, or before Linux 5.3",
+                "no process can be named for certain: not in the host's PID namespace (hostPID: true, or --pid=host), or before Linux 5.3",
             );
         }
         let reaches = self.works("signal_other_users") || self.works("cgroup_kill");

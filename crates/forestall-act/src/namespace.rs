@@ -1,0 +1,79 @@
+//! Whether the processes that are to be acted upon have numbers here at all.
+//!
+//! A container has a PID namespace of its own unless it is asked otherwise (hostPID). There the kernel lists whoever lives
+//! outside as 0 (`cgroup_procs_show` in `kernel/cgroup/cgroup.c`), a proc file system of its own shows nobody else, and a pidfd can be
+//! had of this container's processes alone. That a namespace is not the machine's first one says nothing by itself: a node may be
+//! a container (kind), and an agent that shares the node's namespace sees everybody who matters.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::io::{Errno, Result};
+
+use crate::group;
+
+/// What the first PID namespace is called: its inode is fixed (`PROC_PID_INIT_INO`, 0xEFFFFFFC, in `include/linux/proc_ns.h`).
+const FIRST: &[u8] = b"pid:[4026531836]";
+
+/// `EXDEV` where processes live below `group` that this process's PID namespace does not know.
+pub(crate) fn check_everybody_has_a_number(
+    proc_root: BorrowedFd<'_>,
+    group: Option<BorrowedFd<'_>>,
+) -> Result<()> {
+    match group {
+        // A process that is just ending may show as 0 once.
+        Some(group) if !is_first(proc_root) && has_strangers(group) && has_strangers(group) => {
+            Err(Errno::XDEV)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_first(proc_root: BorrowedFd<'_>) -> bool {
+    let mut buffer = [0_u8; 32];
+    let read = rustix::fs::readlinkat_raw(proc_root, c"self/ns/pid", &mut buffer[..]);
+    read.is_ok_and(|length| buffer.get(..length) == Some(FIRST))
+}
+
+fn has_strangers(group: BorrowedFd<'_>) -> bool {
+    let mut pids = Vec::new();
+    // What was read before an error counts: one stranger is enough.
+    let _ = group::list_below(group, &mut pids);
+    pids.contains(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_process_without_a_number_is_one_of_another_namespace() {
+        let (root, proc_root) = (tempfile::tempdir(), tempfile::tempdir());
+        let (root, proc_root) = (root.expect("a directory"), proc_root.expect("a directory"));
+        fs::create_dir_all(root.path().join("pod/c")).expect("directories");
+        fs::create_dir_all(proc_root.path().join("self/ns")).expect("directories");
+        let open = |path| File::open(path).expect("a directory");
+        let (group, proc_root_dir) = (open(root.path()), open(proc_root.path()));
+        let check = || check_everybody_has_a_number(proc_root_dir.as_fd(), Some(group.as_fd()));
+        let link = proc_root.path().join("self/ns/pid");
+        // The first namespace, and a container's.
+        for (namespace, listed, expected) in [
+            ("pid:[4026531836]", "0\n", Ok(())),
+            ("pid:[4026532281]", "0\n", Err(Errno::XDEV)),
+            ("pid:[4026532281]", "71\n0\n", Err(Errno::XDEV)),
+            ("pid:[4026532281]", "71\n10\n", Ok(())),
+            ("pid:[4026532281]", "", Ok(())),
+        ] {
+            let _ = fs::remove_file(&link);
+            symlink(namespace, &link).expect("a link");
+            for dir in ["", "pod", "pod/c"] {
+                let content = if dir == "pod/c" { listed } else { "" };
+                fs::write(root.path().join(dir).join("cgroup.procs"), content).expect("a file");
+            }
+            assert_eq!(check(), expected, "{namespace} {listed:?}");
+        }
+        assert_eq!(check_everybody_has_a_number(proc_root_dir.as_fd(), None), Ok(()));
+    }
+}
