@@ -12,6 +12,9 @@ use crate::rest::Breadth;
 
 /// How old what hardly ever changes may become outside `kubepods` while every wall is far away.
 const RARE_EVERY_AT_REST: Span = Span::secs(60);
+/// Whoever has given back as much since the last look that only this is left may have ended (permille): nobody is to be
+/// chosen who lives no more.
+const LEFT_PERMILLE: u64 = 900;
 /// The kubelet writes `memory.min` when it makes a pod.
 const MIN_EVERY: Span = Span::secs(10);
 
@@ -32,6 +35,7 @@ impl Reading<'_> {
     ) -> Result<(), KernelError> {
         let current = self.number(GroupFile::Current)?;
         let changed = current.is_some_and(|current| current != group.current);
+        let before = group.current;
         if let Some(current) = current {
             group.current = current;
         }
@@ -48,6 +52,8 @@ impl Reading<'_> {
         if self.around.killed || self.now >= state.rare_due + rare_late || state.traits.is_none() {
             state.rare_due = next_due(state.rare_due, self.now);
             self.update_rare(group, state)?;
+        } else if changed && group.populated && group.current <= before.permille(LEFT_PERMILLE) {
+            self.update_populated(group)?;
         }
         Ok(())
     }
@@ -104,6 +110,11 @@ impl Reading<'_> {
                 Version::V1 => self.failures(group)?,
             };
         }
+        self.update_populated(group)
+    }
+
+    /// Whether somebody lives in it.
+    fn update_populated(&mut self, group: &mut GroupSample) -> Result<(), KernelError> {
         let populated = self.dir.read(GroupFile::Populated, self.buffer)?.map(|content| {
             entries(content)
                 .find(|entry| entry.key == b"populated")

@@ -144,3 +144,23 @@ fn thousands_of_cgroups_are_bounded_and_the_rest_is_counted() {
     assert_eq!((sample.groups.len(), sensor.roster().left_out()), (204, 800));
     assert_eq!(sample.groups[0].kind, GroupKind::Kubepods);
 }
+
+#[test]
+fn who_has_given_back_a_part_at_once_is_looked_at_for_whether_anybody_lives() {
+    let fixture = Fixture::v2();
+    fixture.group("/a", 100_000_000);
+    fixture.group("/b", 100_000_000);
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    sample_at(&mut sensor, 1_200);
+    // Both have ended; what they leave is a third in one, in a memory-backed directory, and nearly all in the other.
+    for (path, left) in [("/a", 30_000_000), ("/b", 99_000_000)] {
+        fixture.file(path, "cgroup.events", "populated 0\nfrozen 0\n");
+        fixture.current(path, left);
+    }
+    sample_at(&mut sensor, 1_300);
+    assert!(!group(&sensor, "/a").populated);
+    // Whoever gave nothing back is looked at within the second.
+    sample_at(&mut sensor, 2_400);
+    assert!(!group(&sensor, "/b").populated);
+}

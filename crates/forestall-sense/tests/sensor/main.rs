@@ -10,6 +10,7 @@ mod opening;
 mod processes;
 mod protection;
 mod pulse;
+mod rights;
 mod suspects;
 
 use forestall_decide::Bytes;
