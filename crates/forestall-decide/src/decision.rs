@@ -286,8 +286,8 @@ pub enum Ignored {
     Repeated(GroupId),
     /// The cgroup holds more than the machine and its swap have; it is never acted upon.
     TooLarge(GroupId),
-    /// The machine has more free, available or unused in swap than it has in all. The whole sample is left out.
-    ImpossibleMachine,
+    /// The machine has more of this, by the kernel's name, than it has in all. The whole sample is left out.
+    ImpossibleMachine(&'static str),
     /// The process holds more than the machine and its swap have; it is never acted upon.
     ProcessTooLarge(ProcessId),
     /// The parent of the cgroup does not stand before it: it counts as standing at the top.

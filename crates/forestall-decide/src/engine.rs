@@ -325,8 +325,8 @@ impl Engine {
             self.ignored.push(Ignored::NoMachine);
             return false;
         }
-        if sample.node.is_impossible() {
-            self.ignored.push(Ignored::ImpossibleMachine);
+        if let Some(figure) = sample.node.impossible() {
+            self.ignored.push(Ignored::ImpossibleMachine(figure));
             return false;
         }
         match self.looked_at {

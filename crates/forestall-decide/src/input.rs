@@ -262,9 +262,29 @@ impl NodeSample {
         (self.total - self.free - reclaimable) + (self.swap_total - self.swap_free)
     }
 
-    /// More is free, available or unused in swap than there is: whatever wrote this is not the kernel of this machine.
-    pub fn is_impossible(&self) -> bool {
-        self.free > self.total || self.available > self.total || self.swap_free > self.swap_total
+    /// The first figure, by the kernel's name, of a part that is more than the whole: whatever wrote this is not the kernel of
+    /// this machine.
+    pub fn impossible(&self) -> Option<&'static str> {
+        let parts = [
+            ("MemFree", self.free),
+            ("MemAvailable", self.available),
+            ("Buffers", self.buffers),
+            ("Cached", self.cached),
+            ("AnonPages", self.anon),
+            ("Shmem", self.shmem),
+            ("Active(file)", self.active_file),
+            ("Inactive(file)", self.inactive_file),
+            ("Unevictable", self.unevictable),
+            ("SReclaimable", self.slab_reclaimable),
+            ("SUnreclaim", self.slab_unreclaimable),
+            ("KernelStack", self.kernel_stack),
+            ("PageTables", self.page_tables),
+            ("Percpu", self.percpu),
+            ("Hugetlb", self.hugetlb),
+        ];
+        let too_large = parts.into_iter().find(|(_, part)| *part > self.total);
+        let swap = (self.swap_free > self.swap_total).then_some("SwapFree");
+        too_large.map(|(name, _)| name).or(swap)
     }
 
     /// What there is besides the pages that are set aside as huge ones: only this can be given to anybody as memory, and only

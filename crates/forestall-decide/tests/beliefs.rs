@@ -81,14 +81,17 @@ fn unbelieved(change: impl FnOnce(&mut Sample)) -> Vec<Ignored> {
 #[test]
 fn a_machine_that_has_more_left_than_it_has_is_not_believed_at_all() {
     let more = Bytes::mebi(1025);
-    let changes: [fn(&mut Sample, Bytes); 3] = [
+    let figures = ["MemFree", "MemAvailable", "Cached", "AnonPages", "SwapFree"];
+    let changes: [fn(&mut Sample, Bytes); 5] = [
         |sample, more| sample.node.free = more,
         |sample, more| sample.node.available = more,
+        |sample, more| sample.node.cached = more,
+        |sample, more| sample.node.anon = more,
         |sample, more| sample.node.swap_free = more,
     ];
-    for change in changes {
+    for (figure, change) in figures.into_iter().zip(changes) {
         let said = unbelieved(|sample| change(sample, more));
-        assert_eq!(said, [Ignored::ImpossibleMachine]);
+        assert_eq!(said, [Ignored::ImpossibleMachine(figure)]);
     }
     let mut engine = enforcing();
     let mut sample = World::new(1024, 900).sample();

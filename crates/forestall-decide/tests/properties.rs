@@ -58,7 +58,8 @@ prop_compose! {
         processes in proptest::collection::vec((0_u32..5, bytes(), protection()), 0..4),
     ) -> Sample {
         // Mostly a machine that may exist, else nothing would be believed.
-        let (free, available) = if odd { (free, available) } else { (free.min(total), available.min(total)) };
+        let part = |bytes: Bytes| if odd { bytes } else { bytes.min(total) };
+        let (free, available, anon, hugetlb) = (part(free), part(available), part(anon), part(hugetlb));
         let node = NodeSample {
             total, free, available, anon, swap_total: swap, swap_free: swap, swap_is_zram: zram, oom_kills: kills,
             kubelet_present: kubelet, kubelet_heard_at: Moment(heard), zswap_room: zswap, hugetlb, cpus: 2, wake_late: Span(late), sample_cost: Span(cost), sample_processor: processor.map(Span), ..NodeSample::default()
@@ -169,7 +170,7 @@ proptest! {
                 Step::Look(later, sample) => {
                     now = now + Span(*later);
                     check(&mut engine, now, sample, &policy, &told)?;
-                    looked = !matches!(sample.node.total, Bytes::ZERO) && !sample.node.is_impossible();
+                    looked = !matches!(sample.node.total, Bytes::ZERO) && sample.node.impossible().is_none();
                     last.clone_from(sample);
                 }
                 Step::Tell(pods) => {
@@ -191,10 +192,10 @@ proptest! {
                     let sample = last.clone();
                     let decision = engine.step(now, Input::Sample(&sample));
                     let said = decision.ignored.iter().any(|what| {
-                        matches!(what, Ignored::SameMoment | Ignored::NoMachine | Ignored::ImpossibleMachine)
+                        matches!(what, Ignored::SameMoment | Ignored::NoMachine | Ignored::ImpossibleMachine(_))
                     });
                     prop_assert!(!looked || said && decision.actions.is_empty());
-                    looked = !sample.node.is_impossible() && sample.node.total > Bytes::ZERO;
+                    looked = sample.node.impossible().is_none() && sample.node.total > Bytes::ZERO;
                 }
                 Step::JumpBack => {
                     now = Moment(now.0 / 2);
@@ -217,7 +218,7 @@ fn check(
     let believed = !decision.ignored.iter().any(|what| {
         matches!(
             what,
-            Ignored::NoMachine | Ignored::ImpossibleMachine | Ignored::SameMoment
+            Ignored::NoMachine | Ignored::ImpossibleMachine(_) | Ignored::SameMoment
         )
     });
     let cost = sample.node.sample_processor.unwrap_or(sample.node.sample_cost);

@@ -165,6 +165,7 @@ pub(crate) struct IgnoredBody {
     target_name: Option<String>,
     action: Option<u64>,
     back_millis: Option<u64>,
+    figure: Option<&'static str>,
 }
 
 /// The kernel killed.
@@ -376,6 +377,7 @@ impl IgnoredBody {
             target_name: name(target),
             action: None,
             back_millis: None,
+            figure: None,
         };
         match ignored.what {
             Ignored::TooLarge(id)
@@ -397,9 +399,12 @@ impl IgnoredBody {
                 back_millis: Some(back.as_millis()),
                 ..none
             },
+            Ignored::ImpossibleMachine(figure) => Self {
+                figure: Some(figure),
+                ..none
+            },
             Ignored::SameMoment
             | Ignored::NoMachine
-            | Ignored::ImpossibleMachine
             | Ignored::CounterJumped(None)
             | Ignored::KillUnplaced(_)
             | Ignored::PodsWithoutUid(_)

@@ -260,6 +260,13 @@ impl Logger {
             board.ticks_total(),
             sentence::fine(board.tick_gap_max())
         );
+        if let Some(figure) = seen.impossible {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                message,
+                "; that was before more of {figure} was told than there can be"
+            );
+        }
         if let Some(row) = walls.first() {
             let (wall, left) = (row.reading.wall.label(), row.reading.distance);
             // Writing to a String cannot fail.

@@ -157,10 +157,10 @@ fn ignored(ignored: &Unbelieved, target: &str) -> String {
             "ignored: a look at a machine that has no memory at all; is its proc file system mounted?"
                 .to_owned()
         }
-        Ignored::ImpossibleMachine => {
-            "ignored: a look at a machine that has more free, available or unused in swap than it has in all"
-                .to_owned()
-        }
+        Ignored::ImpossibleMachine(figure) => format!(
+            "ignored: a look at a machine that has more of {figure} than it has in all; nothing of that look is decided upon or \
+             shown"
+        ),
         Ignored::Misplaced(_) => format!(
             "ignored: the parent of {target}, which does not stand before it ({count} such in all); it counts as standing at \
              the top"

@@ -471,6 +471,11 @@ fn an_input_that_was_not_believed_is_said_in_words_and_in_fields() {
     assert_eq!(line["what"], "clock-back");
     assert_eq!(line["back_millis"], 1500);
     assert!(line["target"].is_null() && line["target_name"].is_null());
+    let line = one(&[Ignored::ImpossibleMachine("AnonPages")]);
+    assert_eq!(
+        (&line["what"], &line["figure"]),
+        (&"impossible-machine".into(), &"AnonPages".into())
+    );
     for ignored in [
         Ignored::SameMoment,
         Ignored::NoMachine,
@@ -478,7 +483,7 @@ fn an_input_that_was_not_believed_is_said_in_words_and_in_fields() {
         Ignored::TooLarge(GroupId(1)),
         Ignored::UnknownAction(ActionId(77)),
         Ignored::PodsWithoutUid(2),
-        Ignored::ImpossibleMachine,
+        Ignored::ImpossibleMachine("AnonPages"),
         Ignored::Misplaced(GroupId(1)),
         Ignored::CounterJumped(None),
         Ignored::CounterJumped(Some(GroupId(1))),

@@ -47,7 +47,15 @@ impl Collector for Source {
             series.int(&[("version", env!("CARGO_PKG_VERSION"))], 1)
         })?;
         if seen.at.is_some() {
-            encode_node(&mut out, &seen.node)?;
+            // What cannot be is left out: forestall_inputs_ignored_total and the log say so.
+            if seen.impossible.is_none() {
+                encode_node(&mut out, &seen.node)?;
+            }
+            out.counter(
+                "forestall_oom_kills",
+                "Processes the kernel's OOM killer has killed since boot",
+                |series| series.count(&NO_LABELS, seen.node.oom_kills),
+            )?;
             encode_walls(&mut out, &seen)?;
         }
         encode_counters(&mut out, &self.board)
@@ -113,11 +121,6 @@ fn encode_node(out: &mut Page<'_, '_>, node: &NodeSample) -> fmt::Result {
             };
             series.float(&NO_LABELS, percent)
         },
-    )?;
-    out.counter(
-        "forestall_oom_kills",
-        "Processes the kernel's OOM killer has killed since boot",
-        |series| series.count(&NO_LABELS, node.oom_kills),
     )
 }
 

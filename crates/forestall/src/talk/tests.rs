@@ -50,16 +50,24 @@ fn reading(scope: u64) -> WallReading {
 
 fn published() -> Ends {
     let mut ends = shared::open().expect("an eventfd");
-    let readings: Vec<WallReading> = (1..=6).map(reading).collect();
-    let mut node = NodeSample {
+    publish(&mut ends, &node());
+    ends
+}
+
+fn node() -> NodeSample {
+    NodeSample {
         total: Bytes::mebi(1000),
         free: Bytes::mebi(300),
+        cached: Bytes::mebi(200),
+        oom_kills: 4,
         ..NodeSample::default()
-    };
-    node.cached = Bytes::mebi(200);
-    node.oom_kills = 4;
+    }
+}
+
+fn publish(ends: &mut Ends, node: &NodeSample) {
+    let readings: Vec<WallReading> = (1..=6).map(reading).collect();
     let sample = Sample {
-        node,
+        node: *node,
         ..Sample::default()
     };
     let decision = Decision {
@@ -84,7 +92,6 @@ fn published() -> Ends {
         &decision,
         &Hostile,
     );
-    ends
 }
 
 fn get(pages: &Pages, path: &str) -> (StatusCode, String) {
@@ -96,6 +103,30 @@ fn get(pages: &Pages, path: &str) -> (StatusCode, String) {
         .expect("a full body")
         .to_bytes();
     (status, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+/// A part that is more than the whole, whatever part it is.
+#[test]
+fn figures_of_the_machine_that_cannot_be_are_not_published() {
+    let more = Bytes::mebi(1001);
+    let changes: [fn(&mut NodeSample, Bytes); 4] = [
+        |node, more| node.anon = more,
+        |node, more| node.available = more,
+        |node, more| node.cached = more,
+        |node, more| node.swap_free = more,
+    ];
+    for change in changes {
+        let mut ends = shared::open().expect("an eventfd");
+        let mut impossible = node();
+        impossible.oom_kills = 5;
+        change(&mut impossible, more);
+        publish(&mut ends, &impossible);
+        let pages = Pages::new(Arc::clone(&ends.board));
+        let (_, text) = get(&pages, "/metrics");
+        assert!(!text.contains("_memory_bytes{"), "{text}");
+        assert!(!text.contains("forestall_blind_bytes{") && !text.contains("actual_usage_percent{"));
+        assert!(text.contains("forestall_oom_kills_total{} 5"), "{text}");
+    }
 }
 
 /// One series as OpenMetrics 1.0 writes it: a name, labels in braces with escaped values, a number.

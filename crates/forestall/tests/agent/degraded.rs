@@ -1,5 +1,10 @@
 //! What an agent cannot do is told as a warning, in `/readyz` and in the metrics, and what it can do at its start.
 
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::PLENTY_KIB;
@@ -85,4 +90,58 @@ fn a_rung_that_a_reload_asks_for_in_vain_is_a_warning_as_at_start() {
     assert_eq!(agent.wait_for("reload")["level"], "info");
     assert!(get(address, "/readyz").contains("degraded: brake: "));
     assert!(series(&get(address, "/metrics"), "forestall_degraded{what=\"brake\"}") > 0.5);
+}
+
+/// As a user that nobody is and that has no right to anything.
+fn as_nobody(machine: &Machine, mut command: Command, forbidden: &str) -> Command {
+    const NOBODY: u32 = 65_534;
+    set_permissions(machine.path(forbidden), Permissions::from_mode(0o000)).expect("its owner may");
+    set_permissions(machine.path(""), Permissions::from_mode(0o755)).expect("its owner may");
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+#[test]
+fn a_file_that_may_not_be_written_costs_its_rung_and_the_figures_are_shown() {
+    let machine = Machine::new(PLENTY_KIB);
+    machine.write("proc/sysrq-trigger", "");
+    let command = machine.command(&["--preset", "gist", "--listen", "127.0.0.1:0"]);
+    let mut agent = Agent::start(as_nobody(&machine, command, "proc/sysrq-trigger"));
+    let start = agent.wait_for("start");
+    assert_eq!(start["rungs"], json!([]));
+    let degraded = start["degraded"][0].to_string();
+    assert!(
+        degraded.contains("/proc/sysrq-trigger cannot be written"),
+        "{start}"
+    );
+    let address = agent.address();
+    agent.wait_for("ready");
+    let metrics = get(address, "/metrics");
+    let available = "forestall_node_memory_bytes{view=\"kernel\",part=\"available\"}";
+    assert!(
+        (series(&metrics, available) - 3_438_829_568.0).abs() < 1.0,
+        "{metrics}"
+    );
+    agent.stop();
+}
+
+#[test]
+fn a_meminfo_that_may_not_be_read_is_an_error_that_names_it() {
+    let machine = Machine::new(PLENTY_KIB);
+    let command = machine.command(&["--listen", "none"]);
+    let output = as_nobody(&machine, command, "proc/meminfo")
+        .output()
+        .expect("it runs");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        (output.status.code(), message.lines().count()),
+        (Some(1), 1),
+        "{message}"
+    );
+    assert!(
+        message.contains("proc/meminfo") && message.contains("ermission denied"),
+        "{message}"
+    );
 }

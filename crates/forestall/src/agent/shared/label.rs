@@ -167,7 +167,7 @@ impl IgnoredKind {
             Ignored::ClockBack(_) => Self::ClockBack,
             Ignored::NoMachine => Self::NoMachine,
             Ignored::Repeated(_) => Self::Repeated,
-            Ignored::ImpossibleMachine => Self::ImpossibleMachine,
+            Ignored::ImpossibleMachine(_) => Self::ImpossibleMachine,
             Ignored::Misplaced(_) => Self::Misplaced,
             Ignored::CounterJumped(_) => Self::CounterJumped,
             Ignored::TooLarge(_) => Self::TooLarge,

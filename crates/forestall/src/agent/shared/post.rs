@@ -170,7 +170,7 @@ impl Post {
             self.refuse(now, refusal, names);
         }
         self.give_reasons(now, decision, told, names);
-        if self.preset == Preset::WarStoryA {
+        if self.preset == Preset::WarStoryA && sample.node.impossible().is_none() {
             self.send(now, &EventKind::Poll(sample.node), Name::NONE, Name::NONE);
         }
         let due = self.is_copy_due(now);

@@ -264,7 +264,7 @@ fn print_ignored(ignored: Ignored) -> u64 {
         Ignored::SameMoment
         | Ignored::ClockBack(_)
         | Ignored::NoMachine
-        | Ignored::ImpossibleMachine
+        | Ignored::ImpossibleMachine(_)
         | Ignored::KillUnplaced(_) => 1,
     }
 }

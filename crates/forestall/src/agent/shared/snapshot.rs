@@ -19,8 +19,10 @@ pub(crate) struct Snapshot {
     /// When the machine's figures were read; `None` before the first look. The walls' forecasts may be a minute older while
     /// every wall is far away and nothing changes.
     pub(crate) at: Option<Moment>,
-    /// The machine.
+    /// The machine, as it was believed last.
     pub(crate) node: NodeSample,
+    /// The figure, by the kernel's name, for which the last look was not believed.
+    pub(crate) impossible: Option<&'static str>,
     /// Walls for which there was no room.
     pub(crate) rows_left_out: usize,
     rows: Vec<Stored>,
@@ -50,6 +52,7 @@ impl Snapshot {
         Self {
             at: None,
             node: NodeSample::default(),
+            impossible: None,
             rows_left_out: 0,
             rows: Vec::with_capacity(ROWS_MAX),
             names: Vec::with_capacity(NAME_BYTES_MAX),
@@ -65,7 +68,7 @@ impl Snapshot {
         names: &dyn Names,
     ) {
         self.at = Some(now);
-        self.node = sample.node;
+        self.take_node(&sample.node);
         self.rows.clear();
         self.names.clear();
         for reading in decision.readings.iter().take(ROWS_MAX) {
@@ -83,10 +86,21 @@ impl Snapshot {
     /// Brings the machine's figures and the distance of its own wall up to date; the rest stays as it was.
     pub(super) fn refresh(&mut self, now: Moment, node: &NodeSample, distance: Bytes) {
         self.at = Some(now);
-        self.node = *node;
+        self.take_node(node);
         let own = self.rows.first_mut();
         if let Some(own) = own.filter(|stored| stored.reading.wall == WallKind::Kernel) {
             own.reading.distance = distance;
+        }
+    }
+
+    /// Figures that cannot be are shown to nobody.
+    fn take_node(&mut self, node: &NodeSample) {
+        self.impossible = node.impossible();
+        if self.impossible.is_none() {
+            self.node = *node;
+        } else {
+            self.node.oom_kills = node.oom_kills;
+            self.node.kubelet_present = node.kubelet_present;
         }
     }
 
@@ -94,6 +108,7 @@ impl Snapshot {
     pub(super) fn clone_to(&self, other: &mut Self) {
         other.at = self.at;
         other.node = self.node;
+        other.impossible = self.impossible;
         other.rows_left_out = self.rows_left_out;
         other.rows.clone_from(&self.rows);
         other.names.clone_from(&self.names);

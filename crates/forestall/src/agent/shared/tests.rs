@@ -124,6 +124,7 @@ fn a_glance_counts_once_and_brings_the_machine_up_to_date() {
     let readings = [own, reading(Some(GroupId(7)))];
     post.publish(&tick(1), &Sample::default(), &quiet(&readings), &Fixed);
     let node = NodeSample {
+        total: Bytes::mebi(90),
         available: Bytes::mebi(9),
         ..NodeSample::default()
     };
