@@ -57,9 +57,14 @@ pub fn swarm_policy(seed: u64) -> Policy {
 /// The random world of a seed.
 pub fn swarm(seed: u64, policy: Option<Policy>) -> World {
     let mut random = Random::split(seed, 0x5741_524d);
-    let nodes: Vec<NodeSpec> = (0..=random.below(3))
+    let mut nodes: Vec<NodeSpec> = (0..=random.below(3))
         .map(|index| node(&mut random, index))
         .collect();
+    // A stream of its own, so that all other worlds stay what they were.
+    let mut quality = Random::split(seed, 0x4849_4748);
+    for node in &mut nodes {
+        node.throttling_permille = one_in(&mut quality, 8).then(|| 500 + quality.below(451));
+    }
     let memory = nodes.iter().map(|node| node.memory).min().unwrap_or_default();
     let count = 3 + random.below(8);
     let pods = (0..count).map(|index| pod(&mut random, index, memory)).collect();
