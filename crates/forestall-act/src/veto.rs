@@ -1,19 +1,13 @@
 //! The last check before a signal: who is never touched, whatever the engine said. It looks at the processes as they
 //! are now, because the engine's knowledge may be a sample old, and it cannot be switched off.
 
-mod agent;
-
-pub(crate) use agent::is_node_agent;
-
 use std::os::fd::BorrowedFd;
 
-use forestall_decide::Protection;
+use forestall_decide::{Claim, OOM_SCORE_ADJ_SPARED, Protection};
 use rustix::io::Result;
 
+use crate::file;
 use crate::process::{self, Facts, ProcessDir};
-
-/// At or below this `oom_score_adj` somebody has asked for the process to be spared.
-const OOM_SCORE_ADJ_SPARED: i32 = -900;
 
 /// No process tree is deeper than this between the agent and PID 1; a loop in a fake tree ends here.
 const ANCESTORS_MAX: usize = 64;
@@ -65,6 +59,16 @@ pub(crate) fn protection_of(
         return Some(Protection::NodeAgent);
     }
     None
+}
+
+/// Whether the process is what it calls itself, something a node cannot do without. An error where it is gone or cannot be read.
+pub(crate) fn is_node_agent(directory: &ProcessDir, facts: &Facts) -> Result<bool> {
+    let Some(claim) = Claim::of(facts.name.as_bytes(), facts.parent) else {
+        return Ok(false);
+    };
+    let uid = directory.uid()?;
+    let mut buffer = [0; file::BUFFER_BYTES];
+    Ok(claim.is_true_of(uid, || directory.cgroup(&mut buffer).ok()))
 }
 
 #[cfg(test)]

@@ -11,14 +11,16 @@ mod comm;
 mod suspects;
 mod view;
 
-use forestall_decide::{Bytes, Moment, ProcessId, ProcessSample, Protection, Span};
+use forestall_decide::{
+    Bytes, Claim, Moment, OOM_SCORE_ADJ_SPARED, ProcessId, ProcessSample, Protection, Span,
+};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{Home, Identity};
 use forestall_kernel::file::{Buffer, HeldFile};
 use forestall_kernel::parse::{ProcStatus, memory_path};
 use forestall_kernel::process::{Process, ProcessFile};
 
-use crate::agents::{Claim, OOM_SCORE_ADJ_SPARED};
+use crate::agents;
 use crate::pulse::Pulse;
 use comm::Comm;
 use suspects::{SUSPECTS_MAX, Suspects};
@@ -331,7 +333,7 @@ impl ProcessReader {
             pid,
             start_ticks: stat.start_ticks,
         };
-        let (comm, claim) = (Comm::new(stat.comm), Claim::of(&stat));
+        let (comm, claim) = (Comm::new(stat.comm), Claim::of(stat.comm, stat.parent));
         let is_kernel_thread = stat.is_kernel_thread();
         let is_zombie = matches!(stat.state, b'Z' | b'X');
         let known = self.find_seen(pid).ok().filter(|seen| seen.id == id);
@@ -376,8 +378,8 @@ impl ProcessReader {
             self.untrack(pid);
             return Ok(());
         }
-        let claim = claim.filter(|claim| claim.is_true(&process, &mut self.buffer));
-        if claim.is_some_and(|claim| claim.is_kubelet) {
+        let claim = claim.filter(|claim| agents::is_true(*claim, &process, &mut self.buffer));
+        if claim.is_some_and(Claim::is_kubelet) {
             self.pulse.meet(&process, view.now);
         }
         let unreclaimable = Bytes(alive.status(&mut self.buffer)?.unreclaimable());

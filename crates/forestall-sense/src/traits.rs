@@ -4,14 +4,16 @@
 //! each is seen again within about ten seconds. Only `cgroup.procs` and of each process `stat` and `oom_score_adj` are read.
 //! What a workload chooses itself, its name, protects nobody in `kubepods`; a pause process is recognised by its size, too.
 
-use forestall_decide::{Bytes, GroupKind, GroupSample, Moment, Protection, Span};
+use forestall_decide::{
+    Bytes, Claim, GroupKind, GroupSample, Moment, OOM_SCORE_ADJ_SPARED, Protection, Span,
+};
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::{CgroupDir, GroupFile, Identity, Node};
 use forestall_kernel::file::Buffer;
 use forestall_kernel::parse::{lines, unsigned};
 use forestall_kernel::proc::ProcRoot;
 
-use crate::agents::{Claim, OOM_SCORE_ADJ_SPARED};
+use crate::agents;
 use crate::essentials::Essentials;
 use crate::groups::GroupReader;
 use crate::node::is_due;
@@ -168,14 +170,16 @@ impl TraitReader {
                 let found = match process.stat(&mut self.buffer) {
                     Ok(stat) if stat.is_kernel_thread() => Some(Protection::Essential),
                     Ok(stat) => {
-                        claim = Claim::of(&stat).filter(|_| is_host);
+                        claim = Claim::of(stat.comm, stat.parent).filter(|_| is_host);
                         pauses += usize::from(stat.comm == b"pause");
                         spared
                     }
                     Err(_) => spared,
                 };
                 match claim {
-                    Some(claim) if claim.is_true(&process, &mut self.buffer) => Some(Protection::NodeAgent),
+                    Some(claim) if agents::is_true(claim, &process, &mut self.buffer) => {
+                        Some(Protection::NodeAgent)
+                    }
                     _ => found,
                 }
             };

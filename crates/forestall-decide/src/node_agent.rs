@@ -13,12 +13,12 @@
 //! Nobody else is: the part of an sshd session that runs as its user, a user's own bus, containers without root (podman's conmon
 //! and crun) and the inits of unprivileged system containers are programs of a user. Root's sshd, in the same session, still
 //! spares that session as a whole. Inside `kubepods` not even this is asked: a container gains nothing by any name or user.
-//! Where the user cannot be told, the name is believed.
+//!
+//! Asked by the sensor at each look and once more right before a signal: one rule, so that whom the engine may choose and whom
+//! the hand may touch are the same. What it refuses to do: read anything; user and place are handed in.
 
-use rustix::io::Result;
-
-use crate::file;
-use crate::process::{Facts, ProcessDir};
+/// At or below this `oom_score_adj` somebody has asked for the process to be spared.
+pub const OOM_SCORE_ADJ_SPARED: i32 = -900;
 
 /// Whole names, as `comm` shows them, cut at 15 bytes.
 ///
@@ -98,33 +98,43 @@ const WITH_ACCOUNT: [&[u8]; 8] = [
 /// And systemd's own daemons (systemd-resolve, systemd-network, …).
 const WITH_ACCOUNT_PREFIX: &[u8] = b"systemd-";
 
-/// Whether the process is what it calls itself, something a node cannot do without. An error where it is gone or cannot be read.
-pub(crate) fn is_node_agent(directory: &ProcessDir, facts: &Facts) -> Result<bool> {
-    let comm = facts.name.as_bytes();
-    if !is_name(comm) {
-        return Ok(false);
-    }
-    let Some(uid) = directory.uid()? else {
-        return Ok(true);
-    };
-    if uid == 0 || (has_account(comm) && is_account(uid)) {
-        return Ok(true);
-    }
-    if comm != b"systemd" || facts.parent != 1 {
-        return Ok(false);
-    }
-    let mut buffer = [0; file::BUFFER_BYTES];
-    let text = directory.cgroup(&mut buffer);
-    Ok(text.is_ok_and(|text| is_managers_home(text, uid)))
+/// The programs a kubelet runs as: alone, or within a distribution's one binary.
+const KUBELETS: [&[u8]; 5] = [b"kubelet", b"k3s", b"k3s-agent", b"k3s-server", b"kubelite"];
+
+/// What a process says of itself by bearing one of the names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    has_account: bool,
+    /// It may be a user's service manager, which PID 1 starts.
+    may_be_manager: bool,
+    is_kubelet: bool,
 }
 
-/// Whether `comm` is one of the names.
-fn is_name(comm: &[u8]) -> bool {
-    NAMES.contains(&comm) || PREFIXES.iter().any(|prefix| comm.starts_with(prefix))
-}
+impl Claim {
+    /// What a child of `parent` that calls itself `comm` (cut at 15 bytes, `TASK_COMM_LEN`) says, `None` where that is none of
+    /// the names.
+    pub fn of(comm: &[u8], parent: u32) -> Option<Self> {
+        let is_name = NAMES.contains(&comm) || PREFIXES.iter().any(|prefix| comm.starts_with(prefix));
+        is_name.then(|| Self {
+            has_account: WITH_ACCOUNT.contains(&comm) || comm.starts_with(WITH_ACCOUNT_PREFIX),
+            may_be_manager: comm == b"systemd" && parent == 1,
+            is_kubelet: KUBELETS.contains(&comm),
+        })
+    }
 
-fn has_account(comm: &[u8]) -> bool {
-    WITH_ACCOUNT.contains(&comm) || comm.starts_with(WITH_ACCOUNT_PREFIX)
+    /// It says that it is the kubelet.
+    pub const fn is_kubelet(self) -> bool {
+        self.is_kubelet
+    }
+
+    /// Whether that is true of who runs as this real user; where the user cannot be told, it is believed. `place`: what its
+    /// `/proc/PID/cgroup` shows, asked for only where that decides.
+    pub fn is_true_of<'a>(self, uid: Option<u32>, place: impl FnOnce() -> Option<&'a [u8]>) -> bool {
+        let Some(uid) = uid else { return true };
+        uid == 0
+            || self.has_account && is_account(uid)
+            || self.may_be_manager && place().is_some_and(|text| is_managers_home(text, uid))
+    }
 }
 
 /// Whether the user is an account of the system's (`SYS_UID_MAX`, `login.defs(5)`), or one that systemd lends to a service
@@ -138,47 +148,45 @@ fn is_managers_home(text: &[u8], uid: u32) -> bool {
     text.split(|byte| *byte == b'\n').any(|line| {
         let unit = line.strip_suffix(b".service/init.scope").unwrap_or_default();
         let name = unit.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        let user = name.strip_prefix(b"user@").and_then(file::parse_number);
-        user == Some(u64::from(uid))
+        let digits = name.strip_prefix(b"user@").unwrap_or_default();
+        let user = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        user == Some(uid) && digits.iter().all(u8::is_ascii_digit)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
-    /// Whether a child of `parent` that calls itself `comm` is a node agent, by these files.
-    fn is_agent(comm: &str, parent: u32, status: &str, cgroup: &str) -> Result<bool> {
-        let root = tempfile::tempdir().expect("a directory");
-        let dir = root.path().join("77");
-        std::fs::create_dir(&dir).expect("a directory");
-        let stat = format!("77 ({comm}) S {parent} 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 9 1\n");
-        for (name, content) in [("stat", stat.as_str()), ("status", status), ("cgroup", cgroup)] {
-            std::fs::write(dir.join(name), content).expect("a file");
-        }
-        let proc_root = std::fs::File::open(root.path()).expect("a directory");
-        let directory = ProcessDir::open(proc_root.as_fd(), 77).expect("a directory");
-        is_node_agent(&directory, &directory.facts().expect("a well-formed line"))
+    /// Whether a child of `parent` that calls itself `comm` is a node agent, by its user and its place.
+    fn is_agent(comm: &str, parent: u32, uid: Option<u32>, place: &str) -> bool {
+        let claim = Claim::of(comm.as_bytes(), parent);
+        claim.is_some_and(|claim| claim.is_true_of(uid, || Some(place.as_bytes())))
     }
 
     /// The same of one that runs as `uid`, in a login's scope.
     fn is_agent_of(comm: &str, uid: u32) -> bool {
-        let status = format!("Name:\t{comm}\nUid:\t{uid}\t0\t0\t0\n");
         is_agent(
             comm,
             1,
-            &status,
+            Some(uid),
             "0::/user.slice/user-1000.slice/session-3.scope\n",
         )
-        .expect("it is there")
     }
 
     #[test]
     fn roots_are_told_by_their_names() {
         for comm in [
             "kubelet",
+            "containerd",
             "containerd-shim",
+            "dockerd",
+            "crio",
+            "calico-node",
+            "cilium-agent",
+            "flanneld",
             "systemd",
             "systemd-journal",
             "systemd-logind",
@@ -207,6 +215,9 @@ mod tests {
         // The last ones are the machine of a sandboxed pod and what serves it: they are that pod, and end with it.
         for comm in [
             "kubeletter",
+            "mysystemd",
+            "postgres",
+            "",
             "runcible",
             "lxdm",
             "qemu-system-x86",
@@ -248,18 +259,17 @@ mod tests {
 
     #[test]
     fn a_users_service_manager_is_told_by_parent_and_place() {
-        let of = |comm: &str, parent, cgroup: &str| {
-            is_agent(comm, parent, "Uid:\t1000\t1000\t1000\t1000\n", cgroup)
-        };
+        let of = |comm: &str, parent, cgroup: &str| is_agent(comm, parent, Some(1000), cgroup);
         let home = "/user.slice/user-1000.slice/user@1000.service/init.scope\n";
-        assert_eq!(of("systemd", 1, &format!("0::{home}")), Ok(true));
-        assert_eq!(
-            of("systemd", 1, &format!("4:memory:/x\n1:name=systemd:{home}0::/\n")),
-            Ok(true)
-        );
+        assert!(of("systemd", 1, &format!("0::{home}")));
+        assert!(of(
+            "systemd",
+            1,
+            &format!("4:memory:/x\n1:name=systemd:{home}0::/\n")
+        ));
         // A process of the user's that moved there, or that bears another name.
-        assert_eq!(of("systemd", 4711, &format!("0::{home}")), Ok(false));
-        assert_eq!(of("sshd", 1, &format!("0::{home}")), Ok(false));
+        assert!(!of("systemd", 4711, &format!("0::{home}")));
+        assert!(!of("sshd", 1, &format!("0::{home}")));
         for elsewhere in [
             "0::/user.slice/user-1000.slice/session-3.scope\n",
             "0::/user.slice/user-1001.slice/user@1001.service/init.scope\n",
@@ -268,35 +278,21 @@ mod tests {
             "0::/init.scope\n",
             "",
         ] {
-            assert_eq!(of("systemd", 1, elsewhere), Ok(false), "{elsewhere:?}");
+            assert!(!of("systemd", 1, elsewhere), "{elsewhere:?}");
         }
     }
 
     #[test]
     fn where_the_user_cannot_be_told_the_name_is_believed() {
-        assert_eq!(is_agent("sshd", 1, "Name:\tsshd\n", "0::/\n"), Ok(true));
-        assert_eq!(is_agent("leak", 1, "Name:\tleak\n", "0::/\n"), Ok(false));
+        assert!(is_agent("sshd", 1, None, "0::/\n"));
+        assert!(!is_agent("leak", 1, None, "0::/\n"));
     }
 
     #[test]
-    fn the_names_are_those_that_the_sensor_knows() {
-        let sensor = include_str!("../../../forestall-sense/src/agents.rs");
-        for (table, known) in [
-            ("const NAMES:", &NAMES[..]),
-            ("const PREFIXES:", &PREFIXES[..]),
-            ("const WITH_ACCOUNT:", &WITH_ACCOUNT[..]),
-        ] {
-            let start = sensor.find(table).expect("the table");
-            let text = sensor[start..].split("\n];").next().expect("its end");
-            let names: Vec<&[u8]> = text
-                .split("b\"")
-                .skip(1)
-                .filter_map(|rest| rest.split('"').next())
-                .map(str::as_bytes)
-                .collect();
-            assert_eq!(names, known, "{table}");
-        }
-        let accounts = "matches!(uid, 1..=999 | 61_184..=65_519)";
-        assert!(sensor.contains(accounts) && include_str!("agent.rs").contains(accounts));
+    fn a_kubelet_may_be_part_of_one_binary() {
+        let is_kubelet = |comm: &str| Claim::of(comm.as_bytes(), 1).map(Claim::is_kubelet);
+        assert_eq!(is_kubelet("kubelet"), Some(true));
+        assert_eq!(is_kubelet("k3s-server"), Some(true));
+        assert_eq!(is_kubelet("kube-proxy"), Some(false));
     }
 }
