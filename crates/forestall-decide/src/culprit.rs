@@ -22,6 +22,9 @@ const ORDER: [Span; 3] = [WINDOWS[1], WINDOWS[0], WINDOWS[2]];
 /// Who has less of what a wall has lost explains nothing of it (permille).
 const PART_PERMILLE_MIN: u64 = 125;
 
+/// Where the last second took this much of what ten seconds took (permille), somebody grows now, and who stood still in it has stopped.
+const HURRY_PERMILLE: u64 = 250;
+
 /// With more than this of all growth outside the pods (permille), none of them pays for it.
 const HOSTS_PERMILLE: u64 = 500;
 /// Whoever has this much of what the first of many has (permille) is one of them.
@@ -177,6 +180,16 @@ fn each_grower(
         }
     };
     let lost = lost(history, scope, window);
+    let lately = self::lost(history, scope, WINDOWS[0]);
+    let is_hurried = lately > noise && lately.permille_of(lost) >= HURRY_PERMILLE;
+    let still_rising = |track: &Track, window| {
+        let has_stopped = is_hurried && track.rise(WINDOWS[0]).0 <= 0;
+        if has_stopped {
+            Bytes::ZERO
+        } else {
+            still_rising(track, window)
+        }
+    };
     let mut settled = Bytes::ZERO;
     let mut explained_at_top = 0_i64;
     for (index, group) in sample.groups.iter().enumerate() {

@@ -19,7 +19,7 @@ use crate::pace::next_look;
 use crate::pods::{PodUid, Pods};
 use crate::policy::{Policy, Preset};
 use crate::preset::judge_preset;
-use crate::repeat::Repeats;
+use crate::repeat::{Kill, Repeats};
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
@@ -187,6 +187,8 @@ impl Engine {
         self.kernel_killed_at = None;
         self.last_eased_at = None;
         self.polled_at = None;
+        // How old the news of the pods are is not known any more, so they are not news until the next ones.
+        self.pods.told_at = Moment(u64::MAX);
     }
 
     fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {
@@ -216,7 +218,12 @@ impl Engine {
                     self.effects.note(flight.rung, overhead);
                 }
                 if let (Rung::Kill, Some(pod)) = (flight.rung, flight.pod) {
-                    self.repeats.note(now, pod, flight.evidence);
+                    self.repeats.note(Kill {
+                        at: now,
+                        pod,
+                        evidence: flight.evidence,
+                        freed: outcome.freed,
+                    });
                 }
             }
         }

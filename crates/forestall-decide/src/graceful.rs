@@ -14,7 +14,7 @@ use crate::ladder::Order;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
-use crate::victim::{Candidate, candidate, may_evict, may_touch, rank};
+use crate::victim::{Candidate, candidate, matters_more, may_evict, may_touch, rank};
 use crate::wall::{Hard, noise};
 
 /// A brake lasts so long at the most; it is lifted before anything harsher.
@@ -90,27 +90,35 @@ impl Engine {
         }
     }
 
-    /// A container that was killed twice within ten minutes leaks wherever it starts: its pod goes (rule 7).
-    pub(crate) fn evict_repeaters(&mut self, now: Moment, sample: &Sample) {
-        if !self.policy.rungs.has(Rung::Evict) || !self.pods.is_fresh(now) || !holds(Rule::SecondKill) {
+    /// A container that was killed twice within ten minutes leaks wherever it starts, and what lies in a memory-backed volume outlives
+    /// any container: their pods go (rule 7).
+    pub(crate) fn evict_after_kills(&mut self, now: Moment, sample: &Sample) {
+        if !self.policy.rungs.has(Rung::Evict) || !self.pods.is_fresh(now) {
             return;
         }
         let mut nth = 0;
-        while let Some((pod, evidence)) = self.repeats.twice(nth) {
+        while let Some((kill, times)) = self.repeats.last_in_pod(nth) {
             nth += 1;
             if self.flights.endings(now).next().is_some() && holds(Rule::OneAtATime) {
                 return;
             }
+            let Some(it) = self.pods.owning(sample, Target::Group(kill.pod)) else {
+                continue;
+            };
+            let rule = if times > 1 && holds(Rule::SecondKill) {
+                "killed-twice"
+            } else if kill.is_outlived(it.group.shmem.min(it.pod.memory_volumes)) && holds(Rule::Outlives) {
+                "outlives-a-kill"
+            } else {
+                continue;
+            };
             // Nothing is about to be reached right after a kill, so there is time for its grace period.
             let reading = WallReading {
                 runway: Runway::FOREVER,
-                ..evidence.reading
+                ..kill.evidence.reading
             };
-            let step = self
-                .pods
-                .owning(sample, Target::Group(pod))
-                .map(|it| self.judge_evict(now, sample, &reading, &it, "killed-twice"));
-            self.take(now, sample, step);
+            let step = self.judge_evict(now, sample, &reading, &it, rule);
+            self.take(now, sample, Some(step));
         }
     }
 
@@ -143,13 +151,13 @@ impl Engine {
         let warn = self.warning_takes(&it);
         let brake = self.effects.p90(Rung::Brake);
         let instead = kill_is_due && self.policy.rungs.has(Rung::Evict);
-        let is_due =
-            self.is_due(Rung::Evict, reading, evict, evict) && self.is_sure_of(sample, reading, culprit);
+        let is_due = self.is_due(Rung::Evict, reading, evict, self.ahead(&it, evict))
+            && self.is_sure_of(sample, reading, culprit);
         if instead || is_due {
             Some(self.judge_evict(now, sample, reading, &it, "last-moment"))
-        } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, warn + evict) {
+        } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, (warn + evict).times(2)) {
             self.judge_warn(reading, &it)
-        } else if self.is_due(Rung::Brake, reading, brake, brake + warn + evict) {
+        } else if self.is_due(Rung::Brake, reading, brake, (brake + warn + evict).times(2)) {
             self.judge_brake(now, sample, reading, &it, culprit)
         } else {
             None
@@ -167,11 +175,22 @@ impl Engine {
         own.is_none_or(|own| own >= Confidence::High) || !holds(Rule::Confirmation)
     }
 
-    /// A rung is due when half of the median runway is what it takes, and what those after it take; and it must fit.
-    fn is_due(&self, rung: Rung, reading: &WallReading, takes: Span, takes_in_all: Span) -> bool {
+    /// How long before the wall an eviction that takes so much begins: at twice that, and later where its pod matters more than most
+    /// others, so that milder rungs have longer.
+    fn ahead(&self, it: &Candidate<'_>, takes: Span) -> Span {
+        if matters_more(&self.history.roster, &self.pods, it) {
+            Span(takes.times(3).0 / 2)
+        } else {
+            takes.times(2)
+        }
+    }
+
+    /// A rung is due when the median runway is no longer than `ahead`, in general twice what it takes and what those after it take;
+    /// and it must fit.
+    fn is_due(&self, rung: Rung, reading: &WallReading, takes: Span, ahead: Span) -> bool {
         self.policy.rungs.has(rung)
             && is_sure_enough(rung, reading)
-            && (reading.runway.p50 <= takes_in_all.times(2) || !holds(Rule::LastMoment))
+            && (reading.runway.p50 <= ahead || !holds(Rule::LastMoment))
             && takes <= reading.runway.p10
     }
 
@@ -186,7 +205,7 @@ impl Engine {
     fn evict_ranked(&mut self, now: Moment, sample: &Sample, reading: &WallReading, kill_is_due: bool) {
         let takes = self.effects.p90(Rung::Evict);
         let instead = kill_is_due && self.policy.rungs.has(Rung::Evict);
-        if !instead && !self.is_due(Rung::Evict, reading, takes, takes) {
+        if !instead && !self.is_due(Rung::Evict, reading, takes, takes.times(2)) {
             return;
         }
         let Some(size) = reading.limit.bytes() else {
@@ -222,7 +241,7 @@ impl Engine {
             .culprit
             .and_then(|culprit| self.pods.owning(sample, culprit.target));
         if let Some(it) = culprit {
-            if !in_sight((it.pod.grace + takes).times(2)) {
+            if !in_sight(self.ahead(&it, it.pod.grace + takes)) {
                 return;
             }
             let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet");
@@ -360,9 +379,9 @@ impl Engine {
         let it = self.pods.owning(sample, Target::Group(scope))?;
         let grow = self.effects.p90(Rung::Grow);
         let warn = self.warning_takes(&it);
-        if self.is_due(Rung::Grow, reading, grow, grow) {
+        if self.is_due(Rung::Grow, reading, grow, grow.times(2)) {
             self.judge_grow(reading, &it, scope)
-        } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, warn + grow) {
+        } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, (warn + grow).times(2)) {
             self.judge_warn(reading, &it)
         } else {
             None

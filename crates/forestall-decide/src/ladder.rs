@@ -42,7 +42,7 @@ impl Engine {
                 && reading.confidence == Confidence::High
                 && reading.runway.p50 <= LEAK_NEAR
         });
-        self.evict_repeaters(now, sample);
+        self.evict_after_kills(now, sample);
         for index in 0..self.readings.len() {
             let found = self.readings.get(index);
             let Some(reading) = found.filter(|reading| may_be_due(reading)).copied() else {

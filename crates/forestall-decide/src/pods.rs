@@ -52,7 +52,8 @@ pub enum Elsewhere {
     /// Nobody has said.
     #[default]
     Unknown,
-    /// Some node has room for this many bytes of requests.
+    /// Some node has room for this many bytes of requests. What a pod holds has to fit into it as well: where it leaks it will hold that
+    /// again.
     Room(Bytes),
     /// Nowhere to go: every other node is near a wall of its own.
     Nowhere,
@@ -89,7 +90,8 @@ pub struct Pod {
     /// Since when it has a deletion timestamp, or that timestamp, which lies ahead by the grace period. Its memory is on its way
     /// from then on for that period and ten seconds; what lies further ahead than that is not believed.
     pub terminating_since: Option<Moment>,
-    /// The sum of its memory-backed volumes' sizes, which outlive its containers.
+    /// The sum of its memory-backed volumes' sizes, which outlive its containers: no kill gives back what lies in them, and only its
+    /// eviction does.
     pub memory_volumes: Bytes,
     /// What its own annotations ask for.
     pub asks: Asks,

@@ -1,19 +1,35 @@
-//! Who was killed lately: a container that the kubelet restarts and that leaks again is not killed for ever (rule 7).
+//! Who was killed lately: a container that the kubelet restarts and that leaks again is not killed for ever, and one whose memory
+//! a kill does not give back not even twice (rule 7).
 
 use crate::decision::Evidence;
 use crate::input::GroupId;
-use crate::units::{Moment, Span};
+use crate::units::{Bytes, Moment, Span};
 
 /// A second kill within this time is followed by an eviction.
 const WITHIN: Span = Span::secs(600);
 /// So many kills are remembered; more than ten minutes of cooldowns leave room for on one node.
 const KEPT: usize = 64;
+/// So much of a culprit's growth (permille) came back, or did not.
+const HALF_PERMILLE: u64 = 500;
 
+/// A kill that was seen to work.
 #[derive(Clone, Copy, Debug)]
-struct Kill {
-    at: Moment,
-    pod: GroupId,
-    evidence: Evidence,
+pub(crate) struct Kill {
+    pub(crate) at: Moment,
+    pub(crate) pod: GroupId,
+    pub(crate) evidence: Evidence,
+    /// What came back by it.
+    pub(crate) freed: Bytes,
+}
+
+impl Kill {
+    /// It gave back less than half of the growth that it was for, and at least as much lies in the pod's volumes.
+    pub(crate) fn is_outlived(&self, in_volumes: Bytes) -> bool {
+        self.evidence.reading.culprit.is_some_and(|culprit| {
+            let share = |bytes: Bytes| bytes.permille_of(culprit.grown);
+            share(self.freed) < HALF_PERMILLE && share(in_volumes) >= HALF_PERMILLE
+        })
+    }
 }
 
 /// The kills of the last ten minutes, by the pod's cgroup, which outlives its containers'.
@@ -24,15 +40,11 @@ pub(crate) struct Repeats {
 
 impl Repeats {
     /// A kill in this pod has just been seen to work.
-    pub(crate) fn note(&mut self, now: Moment, pod: GroupId, evidence: Evidence) {
+    pub(crate) fn note(&mut self, kill: Kill) {
         if self.kills.len() >= KEPT {
             self.kills.remove(0);
         }
-        self.kills.push(Kill {
-            at: now,
-            pod,
-            evidence,
-        });
+        self.kills.push(kill);
     }
 
     /// Forgets what is older than ten minutes, and everything that lies in the future: the clock has jumped.
@@ -41,13 +53,16 @@ impl Repeats {
             .retain(|kill| kill.at <= now && now.since(kill.at) <= WITHIN);
     }
 
-    /// A pod that was killed in twice, and why the last time; the `nth` of them.
-    pub(crate) fn twice(&self, nth: usize) -> Option<(GroupId, Evidence)> {
-        let is_last_of_several = |(index, kill): &(usize, &Kill)| {
-            let same = |other: &Kill| other.pod == kill.pod;
-            self.kills.iter().take(*index).any(same) && !self.kills.iter().skip(index + 1).any(same)
+    /// The last kill in the `nth` pod, and how many there were in it.
+    pub(crate) fn last_in_pod(&self, nth: usize) -> Option<(Kill, usize)> {
+        let is_last = |(index, kill): &(usize, &Kill)| {
+            let mut after = self.kills.iter().skip(index + 1);
+            !after.any(|other| other.pod == kill.pod)
         };
-        let mut several = self.kills.iter().enumerate().filter(is_last_of_several);
-        several.nth(nth).map(|(_, kill)| (kill.pod, kill.evidence))
+        let mut last = self.kills.iter().enumerate().filter(is_last);
+        last.nth(nth).map(|(_, kill)| {
+            let same = self.kills.iter().filter(|other| other.pod == kill.pod);
+            (*kill, same.count())
+        })
     }
 }

@@ -45,6 +45,8 @@ rules! {
     Smallest,
     /// Whoever was killed twice within ten minutes is evicted.
     SecondKill,
+    /// Whose memory outlives a kill is evicted.
+    Outlives,
     /// One ending at a time, unless the runway cannot wait.
     OneAtATime,
     /// Nobody ends while terminating pods give back enough.

@@ -164,6 +164,19 @@ pub(crate) fn candidate<'a>(
     Some(Candidate { pod, group, index })
 }
 
+/// Whether more than half of the pods beside it that may go at all would go sooner: by what the operator prefers, and then by their
+/// priority.
+pub(crate) fn matters_more(roster: &Roster, pods: &Pods, it: &Candidate<'_>) -> bool {
+    let sooner = |pod: &Pod| (Reverse(pod.standing.weight), pod.priority);
+    let is_seen = |pod: &&Pod| pod.group.and_then(|group| roster.place(group)).is_some();
+    let beside = pods.list.iter().filter(is_seen);
+    let beside = beside.filter(|pod| pod.uid != it.pod.uid && is_free(pod).is_ok());
+    let (all, before) = beside.fold((0_usize, 0_usize), |(all, before), pod| {
+        (all + 1, before + usize::from(sooner(pod) < sooner(it.pod)))
+    });
+    before * 2 > all
+}
+
 /// Whether a pod may be touched at all, however old the news of it are (rule 5).
 pub(crate) fn may_touch(it: &Candidate<'_>) -> Result<(), WhyNot> {
     match it.group.protection.filter(|_| holds(Rule::Protected)) {
@@ -225,7 +238,8 @@ pub(crate) fn may_evict(
     }
     let has_place = match cluster.elsewhere {
         Elsewhere::Unknown => true,
-        Elsewhere::Room(bytes) => pod.request <= bytes,
+        // It brings along what it holds, and not only what it asked for.
+        Elsewhere::Room(bytes) => pod.request.max(it.group.working_set()) <= bytes,
         Elsewhere::Nowhere => false,
     };
     if !has_place && holds(Rule::PlaceToGo) {

@@ -100,6 +100,37 @@ fn a_machine_that_has_more_left_than_it_has_is_not_believed_at_all() {
     assert!(decision.readings.is_empty());
 }
 
+/// Rule 6: by a clock that went back, news that are an hour old may be of a moment ago.
+#[test]
+fn after_a_clock_that_went_back_the_pods_are_not_known_until_they_are_told_anew() {
+    let killed = |goes_back, is_told_anew| {
+        let mut world = World::new(1024, 900);
+        let mut engine = enforcing();
+        for (id, rate) in [(1, 12), (2, 8)] {
+            world.container(id, 100).rate = rate * MIB / 8;
+            world.pod(id);
+        }
+        world.tell_once(&mut engine);
+        let pods = core::mem::take(&mut world.pods);
+        world.run(&mut engine, Span::secs(30), |_| ());
+        if goes_back {
+            world.now = Moment(world.now.0 - 25_000_000);
+        }
+        if is_told_anew {
+            world.pods = pods;
+        }
+        for container in &mut world.containers {
+            container.rate *= 8;
+        }
+        world.run(&mut engine, Span::secs(60), |_| ());
+        world.killed()
+    };
+    let most = forestall_decide::Target::Group(GroupId(1));
+    assert_eq!(killed(false, false), [most]);
+    assert_eq!(killed(true, true), [most]);
+    assert_eq!(killed(true, false), []);
+}
+
 #[test]
 fn counters_that_went_back_or_stand_up_are_counted_anew_and_said() {
     // The machine's kills and stalls, and a container's.

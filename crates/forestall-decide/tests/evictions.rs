@@ -2,7 +2,7 @@
 
 mod world;
 
-use forestall_decide::{Engine, GroupId, Mode, Policy, Rung, Rungs, Span, Target};
+use forestall_decide::{Bytes, Elsewhere, Engine, GroupId, Mode, Policy, Rung, Rungs, Span, Target, WhyNot};
 use world::{MIB, World};
 
 fn pod(id: u64) -> Target {
@@ -45,4 +45,101 @@ fn a_heap_at_its_plateau_is_not_evicted_for_what_another_one_takes_right_after()
     world.pod(1);
     world.run(&mut engine(&EVICT), Span::secs(400), |_| ());
     assert_eq!(world.targets_of(Rung::Evict), [pod(1)]);
+}
+
+/// `kubepods` of 12,000 MiB, two quiet containers and one that leaks; Kubernetes knows all three.
+fn leaking(rate_mebi: u64) -> World {
+    let mut world = World::new(16_384, 12_000);
+    world.container(1, 4_000);
+    world.container(2, 500).rate = rate_mebi * MIB;
+    world.container(3, 4_000);
+    for id in 1..=3 {
+        world.pod(id);
+    }
+    world
+}
+
+#[test]
+fn a_culprit_that_matters_more_than_most_is_braked_longer_and_evicted_later() {
+    let run = |priority, weight| {
+        let mut world = leaking(20);
+        world.brakes_hold = true;
+        let leaker = &mut world.pods.list[1];
+        (leaker.priority, leaker.standing.weight) = (priority, weight);
+        world.run(
+            &mut engine(&[Rung::Brake, Rung::Evict, Rung::Kill]),
+            Span::secs(600),
+            |_| (),
+        );
+        assert_eq!((world.kernel_kills, world.killed()), (0, vec![]));
+        assert_eq!(world.targets_of(Rung::Evict), [pod(2)]);
+        let of_evictions = |(_, action): &&(_, forestall_decide::Action)| action.rung == Rung::Evict;
+        let (_, eviction) = world.ordered.iter().find(of_evictions).expect("evicted");
+        (
+            world.targets_of(Rung::Brake).len(),
+            eviction.evidence.reading.runway.p50,
+        )
+    };
+    // Half a minute of grace and five seconds: at twice that, or at one and a half times.
+    for (priority, weight) in [(0, 0), (-1, 0), (100, 1)] {
+        let (brakes, runway) = run(priority, weight);
+        assert!(
+            brakes <= 1 && runway > Span::secs(53),
+            "{brakes} brakes, {runway:?}"
+        );
+    }
+    for (priority, weight) in [(100, 0), (0, -1)] {
+        let (brakes, runway) = run(priority, weight);
+        assert!(
+            brakes > 1 && runway <= Span::secs(53),
+            "{brakes} brakes, {runway:?}"
+        );
+    }
+}
+
+#[test]
+fn whose_memory_outlives_its_container_is_evicted_after_the_first_kill() {
+    let run = |volumes| {
+        let mut world = leaking(400);
+        world.of(2).in_volume = true;
+        world.pods.list[1].memory_volumes = volumes;
+        world.run(&mut engine(&EVICT), Span::secs(60), |_| ());
+        assert_eq!(world.kernel_kills, 0);
+        assert_eq!(world.killed(), [Target::Group(GroupId(2))]);
+        world.targets_of(Rung::Evict)
+    };
+    assert_eq!(run(Bytes::mebi(8_000)), [pod(2)]);
+    assert_eq!(run(Bytes::mebi(1)), [], "it lies elsewhere");
+}
+
+#[test]
+fn a_pod_goes_only_where_what_it_holds_has_room() {
+    for (room, evicted) in [(600, vec![]), (4_000, vec![pod(2)])] {
+        let mut world = leaking(20);
+        world.pods.list[1].request = Bytes::mebi(500);
+        world.pods.cluster.elsewhere = Elsewhere::Room(Bytes::mebi(room));
+        world.run(&mut engine(&EVICT), Span::secs(400), |_| ());
+        assert_eq!(world.kernel_kills, 0);
+        assert_eq!(world.targets_of(Rung::Evict), evicted, "{room}");
+        let nowhere = |it: &forestall_decide::PassedOver| it.why == WhyNot::NowhereToGo;
+        assert_eq!(world.passed_over.iter().any(nowhere), evicted.is_empty());
+    }
+}
+
+#[test]
+fn whoever_came_and_stands_still_is_not_killed_for_one_who_grows_on() {
+    let mut world = World::new(4_096, 4_096);
+    world.container(1, 2_990);
+    world.container(2, 345);
+    for id in [1, 2] {
+        world.pod(id);
+    }
+    let (begins, start) = (Span::secs(30), world.now);
+    world.run(&mut engine(&[Rung::Kill]), Span::secs(34), |world| {
+        if world.now.since(start) >= begins && world.killed().is_empty() {
+            world.of(1).rate = 200 * MIB;
+            world.of(2).anon = (345 + 330) * MIB;
+        }
+    });
+    assert_eq!(world.killed(), [Target::Group(GroupId(1))]);
 }

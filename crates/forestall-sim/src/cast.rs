@@ -243,6 +243,20 @@ impl Pod {
         self.spec.owner != Owner::Nobody
     }
 
+    /// What lies in memory-backed volumes, and goes with the pod alone.
+    pub(crate) fn in_volumes(&self, now: Moment) -> Bytes {
+        let one = |container: &Container| {
+            let (memory, at) = container.memory_at(now);
+            memory.bytes(Part::Shmem, at)
+        };
+        self.containers
+            .iter()
+            .filter(|container| container.volume)
+            .map(one)
+            .sum()
+    }
+
+    /// What its containers hold in such parts.
     pub(crate) fn used(&self, parts: &[Part], now: Moment) -> Bytes {
         let one = |container: &Container| {
             let (memory, at) = container.memory_at(now);

@@ -265,6 +265,8 @@ pub struct Aim {
     pub wants_warning: bool,
     /// Its limit may be raised.
     pub may_grow: bool,
+    /// What its pod holds in memory-backed volumes.
+    pub in_volumes: Bytes,
     /// Whether it could be evicted.
     pub leaving: Leaving,
 }

@@ -154,9 +154,10 @@ impl Node {
     /// A pod as a target, or the host.
     fn aim_at(&self, at: usize, kind: AimKind, policy: &Policy, now: Moment) -> Aim {
         let pod = &self.pods[at];
+        let working_set = pod.used(&Part::ALL, now) - pod.used(&[Part::Inactive], now);
         let has_place = match self.told_elsewhere {
             Elsewhere::Unknown => true,
-            Elsewhere::Room(room) => pod.request <= room,
+            Elsewhere::Room(room) => pod.request.max(working_set) <= room,
             Elsewhere::Nowhere => false,
         };
         let spared = self.spared(pod);
@@ -177,6 +178,7 @@ impl Node {
             limit: pod.spec.limit,
             wants_warning: pod.spec.warning.is_some(),
             may_grow: pod.spec.grow_max.is_some(),
+            in_volumes: pod.in_volumes(now),
             leaving: match (has_place, free) {
                 (false, _) => Leaving::Nowhere,
                 (true, true) => Leaving::Free,

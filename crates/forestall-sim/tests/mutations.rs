@@ -218,6 +218,20 @@ fn provoke(rule: Rule) -> (World, &'static str) {
             lasting(alone(EVICT, pod("leak", 0, leak(30 << 10))), 200),
             "second-kill",
         ),
+        Rule::Outlives => {
+            let mut filler = pod(
+                "filler",
+                0,
+                Load::Leak {
+                    part: Part::Shmem,
+                    rate: BytesPerSecond(30 * MIB),
+                    total: None,
+                    delay: Span(0),
+                },
+            );
+            filler.containers[0].volume = true;
+            (lasting(alone(EVICT, filler), 200), "outlives-a-kill")
+        }
         Rule::OneAtATime => {
             let pods = vec![
                 pod("most", 100, leak(6 << 10)),

@@ -24,6 +24,9 @@ pub(crate) struct Container {
     pub(crate) protection: Option<Protection>,
     pub(crate) qos: Qos,
     pub(crate) killed_at: Option<Moment>,
+    /// What it takes lies in a volume of its pod's in memory, and stays there when it is killed.
+    pub(crate) in_volume: bool,
+    left: u64,
 }
 
 pub(crate) struct World {
@@ -114,6 +117,8 @@ impl World {
             protection: None,
             qos: Qos::Burstable,
             killed_at: None,
+            in_volume: false,
+            left: 0,
         });
         self.containers.last_mut().expect("just pushed")
     }
@@ -146,7 +151,8 @@ impl World {
 
     pub(crate) fn sample(&self) -> Sample {
         let mut groups = Vec::new();
-        let anon: u64 = self.containers.iter().map(|container| container.anon).sum();
+        let held = |container: &Container| container.anon + container.left;
+        let anon: u64 = self.containers.iter().map(held).sum();
         let file: u64 = self.containers.iter().map(|container| container.file).sum();
         let stall = Some(Stall {
             some_micros: self.stall_micros,
@@ -165,15 +171,15 @@ impl World {
             let pod = GroupId(container.id.0 + 1000);
             let at = u32::try_from(groups.len()).expect("few");
             let (anon, file, qos) = (container.anon, container.file, container.qos);
-            groups.push(group(
+            let mut whole = group(
                 pod,
                 Some(0),
                 GroupKind::Pod(qos),
-                anon,
+                anon + container.left,
                 file,
                 Limit::Max,
                 None,
-            ));
+            );
             let mut leaf = group(
                 container.id,
                 Some(at),
@@ -186,7 +192,12 @@ impl World {
             leaf.leaf = true;
             leaf.populated = container.anon > 0;
             leaf.protection = container.protection;
-            groups.push(leaf);
+            if container.in_volume {
+                for group in [&mut whole, &mut leaf] {
+                    group.shmem = core::mem::take(&mut group.anon);
+                }
+            }
+            groups.extend([whole, leaf]);
         }
         let mut service = group(
             SERVICE,
@@ -415,6 +426,9 @@ impl World {
             .iter_mut()
             .filter(|container| container.killed_at.is_some_and(|at| now >= at + takes))
             .map(|container| {
+                if container.in_volume {
+                    container.left += container.anon;
+                }
                 (container.anon, container.rate, container.killed_at) = (0, 0, None);
                 container.id
             })
@@ -438,7 +452,8 @@ impl World {
     }
 
     fn is_over_a_wall(&self) -> bool {
-        let pods: u64 = self.containers.iter().map(|container| container.anon).sum();
+        let held = |container: &Container| container.anon + container.left;
+        let pods: u64 = self.containers.iter().map(held).sum();
         let over = self.kubepods_limit.bytes().is_some_and(|limit| pods > limit.0);
         over || pods + self.host_anon + self.total / 100 > self.total
     }

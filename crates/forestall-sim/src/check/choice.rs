@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use forestall_decide::{ActionId, Bytes, GroupId, Mode, Moment, OutcomeKind, Rung, Span, WallKind};
 
 use super::Checker;
-use super::kill::{aimed, harmful, name, on, ordered, sound};
+use super::kill::{aimed, follows_kills, harmful, name, on, ordered, sound};
 use super::lasting::victim;
 use super::seen::Seen;
 use crate::event::{AimKind, Event, Grower, Leaving, Order, What};
@@ -23,6 +23,8 @@ const AFTER_KILL_PERMILLE: u64 = 40;
 const WAITED: Span = Span::millis(1900);
 /// Kills within so long count together.
 const TOGETHER: Span = Span::secs(600);
+/// With so much of it in a volume (permille), a kill gives back next to nothing of what somebody holds.
+const KEPT_PERMILLE: u64 = 900;
 /// An eviction that follows a second kill is asked for within this.
 const FOLLOWS: Span = Span::secs(5);
 
@@ -37,7 +39,7 @@ pub(super) struct CulpritFirst(Seen);
 impl Checker for CulpritFirst {
     fn see(&mut self, event: &Event) -> Option<String> {
         self.0.see(event);
-        let order = harmful(event).filter(|order| is_kernels(order.wall) && order.rule != "killed-twice")?;
+        let order = harmful(event).filter(|order| is_kernels(order.wall) && !follows_kills(order))?;
         let (grower, aim, truth) = (order.grower?, order.target.as_ref()?, order.truth?);
         let known = grower.growing_for >= KNOWN_FOR
             && !grower.protected
@@ -60,7 +62,7 @@ pub(super) struct HostsOwn;
 
 impl Checker for HostsOwn {
     fn see(&mut self, event: &Event) -> Option<String> {
-        let order = harmful(event).filter(|order| is_kernels(order.wall) && order.rule != "killed-twice")?;
+        let order = harmful(event).filter(|order| is_kernels(order.wall) && !follows_kills(order))?;
         let (steady, aim) = (order.host_leaks_for?, order.target.as_ref()?);
         let is_pods = matches!(aim.kind, AimKind::Container | AimKind::Pod);
         (is_pods && steady >= KNOWN_FOR).then(|| {
@@ -86,7 +88,7 @@ impl Checker for FreesEnough {
             Rung::Evict => AFTER_EVICTION_PERMILLE,
             _ => AFTER_KILL_PERMILLE,
         };
-        (order.rule != "killed-twice" && room < truth.size.permille(least)).then(|| {
+        (!follows_kills(order) && room < truth.size.permille(least)).then(|| {
             format!(
                 "{} of {}, which holds {}, with {} of {} left",
                 order.rung.label(),
@@ -108,7 +110,7 @@ impl Checker for OnItsWay {
         let (truth, _) = (order.truth?, order.target.as_ref()?);
         let enough = truth.left + order.coming >= truth.size.permille(ROOM_PERMILLE);
         // Whoever was killed twice goes for that and for no wall, whatever is on its way there.
-        let for_wall = !matches!(order.rule, "one-look" | "killed-twice");
+        let for_wall = order.rule != "one-look" && !follows_kills(order);
         let waits = order.pods_known && order.coming > Bytes::ZERO && for_wall;
         (waits && enough).then(|| {
             format!(
@@ -188,6 +190,46 @@ impl Checker for SecondKill {
     }
 }
 
+/// Kills whose victim's memory lay in a volume nearly all of it, by node and pod: of these a second one is of no use.
+#[derive(Default)]
+pub(super) struct Outlives {
+    done: BTreeMap<(u32, GroupId), Moment>,
+    ordered: BTreeMap<(u32, ActionId), GroupId>,
+}
+
+impl Checker for Outlives {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let node = event.node;
+        match &event.what {
+            What::Fault { .. } => {
+                self.done.retain(|(other, _), _| *other != node);
+                self.ordered.retain(|(other, _), _| *other != node);
+            }
+            What::Landed { id, kind, .. } if *kind != OutcomeKind::Progress => {
+                if let (Some(pod), OutcomeKind::Done) = (self.ordered.remove(&(node, *id)), kind) {
+                    self.done.insert((node, pod), event.at);
+                }
+            }
+            _ => {}
+        }
+        let order = harmful(event).filter(|order| order.rung == Rung::Kill && order.mode == Mode::Enforce)?;
+        let aim = order.target.as_ref()?;
+        let is_kept = aim.in_volumes >= aim.victim.held.permille(KEPT_PERMILLE);
+        let before = self.done.remove(&(node, aim.pod));
+        if is_kept && order.share_permille.is_some() {
+            self.ordered.insert((node, order.id), aim.pod);
+        }
+        let late = before.is_some_and(|at| event.at.since(at) > FOLLOWS);
+        (late && is_kept && order.pods_known && aim.leaving == Leaving::Free).then(|| {
+            format!(
+                "a second kill of {}, of whose memory {} outlive it",
+                name(order),
+                aim.in_volumes
+            )
+        })
+    }
+}
+
 pub(super) fn killed_somebody_else() -> Vec<Event> {
     vec![ordered(|order| {
         order.grower = Some(Grower {
@@ -234,13 +276,23 @@ pub(super) fn killed_after_the_kernel() -> Vec<Event> {
     vec![on(1, killed), on(2, What::Ordered(sound()))]
 }
 
+pub(super) fn killed_for_what_outlives_it() -> Vec<Event> {
+    killed_again(2, Bytes::mebi(700))
+}
+
 pub(super) fn killed_three_times() -> Vec<Event> {
+    killed_again(3, Bytes::ZERO)
+}
+
+/// So many kills of one who could be evicted, with so much of it in volumes.
+fn killed_again(times: u64, in_volumes: Bytes) -> Vec<Event> {
     let order = |secs, id| {
         let mut order: Order = sound();
         order.id = ActionId(id);
         order.pods_known = true;
         if let Some(aim) = &mut order.target {
             aim.leaving = Leaving::Free;
+            aim.in_volumes = in_volumes;
         }
         on(secs, What::Ordered(order))
     };
@@ -253,7 +305,7 @@ pub(super) fn killed_three_times() -> Vec<Event> {
         };
         on(secs, landed)
     };
-    (1..=3)
+    (1..=times)
         .flat_map(|nth| [order(nth * 30, nth), landed(nth * 30 + 1, nth)])
         .collect()
 }

@@ -26,6 +26,11 @@ pub(super) fn harmful(event: &Event) -> Option<&Order> {
     order(event).filter(|order| harms(order.rung) && !order.escalate)
 }
 
+/// It is for kills that were, and for no wall.
+pub(super) fn follows_kills(order: &Order) -> bool {
+    matches!(order.rule, "killed-twice" | "outlives-a-kill")
+}
+
 pub(super) fn name(order: &Order) -> &str {
     order.target.as_ref().map_or("nobody", |aim| &aim.victim.name)
 }
@@ -177,7 +182,7 @@ impl Checker for OneAtATime {
             _ => {
                 // Whoever was killed twice goes for that and for no wall; and a public preset that only looks on says the same
                 // at every look.
-                let order = harmful(event).filter(|order| order.rule != "killed-twice")?;
+                let order = harmful(event).filter(|order| !follows_kills(order))?;
                 if order.mode != Mode::Enforce && order.target.is_none() {
                     return None;
                 }
@@ -229,6 +234,7 @@ pub(super) fn sound() -> Order {
             limit: Limit::Max,
             wants_warning: false,
             may_grow: false,
+            in_volumes: Bytes::ZERO,
             leaving: Leaving::Held,
         }),
         bytes: Bytes::mebi(700),

@@ -233,6 +233,12 @@ pub const RULES: &[Rule] = &[
         breach: choice::killed_three_times,
     },
     Rule {
+        name: "outlives-a-kill",
+        says: "Whoever was killed, and whose memory outlives that, is evicted, if it can be.",
+        checker: || Box::<choice::Outlives>::default(),
+        breach: choice::killed_for_what_outlives_it,
+    },
+    Rule {
         name: "misses",
         says: "Whoever the kernel kills without an alarm is counted as missed.",
         checker: || Box::<alarm::Misses>::default(),
