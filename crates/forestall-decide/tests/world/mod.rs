@@ -151,8 +151,7 @@ impl World {
 
     pub(crate) fn sample(&self) -> Sample {
         let mut groups = Vec::new();
-        let held = |container: &Container| container.anon + container.left;
-        let anon: u64 = self.containers.iter().map(held).sum();
+        let anon: u64 = self.containers.iter().map(|one| one.anon + one.left).sum();
         let file: u64 = self.containers.iter().map(|container| container.file).sum();
         let stall = Some(Stall {
             some_micros: self.stall_micros,
@@ -256,7 +255,7 @@ impl World {
         let end = self.now + span;
         while self.now < end && self.kernel_kills == 0 {
             change(self);
-            self.tell(engine);
+            self.tell_in_time(engine);
             let sample = self.sample();
             let (orders, wake) = {
                 let decision = engine.step(self.now, Input::Sample(&sample));
@@ -368,7 +367,8 @@ impl World {
         });
     }
 
-    fn tell(&mut self, engine: &mut Engine) {
+    /// Tells the pods if ten seconds have passed since they were told last.
+    pub(crate) fn tell_in_time(&mut self, engine: &mut Engine) {
         let due = self.told_at.is_none_or(|at| self.now.since(at) >= Span::secs(10));
         if due && !self.pods.list.is_empty() {
             self.told_at = Some(self.now);
@@ -377,15 +377,10 @@ impl World {
         }
     }
 
-    /// Tells the pods if ten seconds have passed since they were told last.
-    pub(crate) fn tell_in_time(&mut self, engine: &mut Engine) {
-        self.tell(engine);
-    }
-
     /// Tells the pods now.
     pub(crate) fn tell_once(&mut self, engine: &mut Engine) {
         self.told_at = None;
-        self.tell(engine);
+        self.tell_in_time(engine);
     }
 
     fn finish_evictions(&mut self, engine: &mut Engine) {
@@ -434,11 +429,8 @@ impl World {
             })
             .collect();
         for id in done {
-            let order = self
-                .ordered
-                .iter()
-                .rev()
-                .find(|(_, action)| action.target == Target::Group(id));
+            let is_its = |(_, action): &&(Moment, Action)| action.target == Target::Group(id);
+            let order = self.ordered.iter().rev().find(is_its);
             let Some((_, action)) = order else { continue };
             let outcome = Outcome {
                 action: action.id,
@@ -452,8 +444,7 @@ impl World {
     }
 
     fn is_over_a_wall(&self) -> bool {
-        let held = |container: &Container| container.anon + container.left;
-        let pods: u64 = self.containers.iter().map(held).sum();
+        let pods: u64 = self.containers.iter().map(|one| one.anon + one.left).sum();
         let over = self.kubepods_limit.bytes().is_some_and(|limit| pods > limit.0);
         over || pods + self.host_anon + self.total / 100 > self.total
     }
@@ -466,11 +457,12 @@ impl World {
 
     /// Who was killed by us, in order.
     pub(crate) fn killed(&self) -> Vec<Target> {
-        let kills = self
-            .ordered
+        let is_kill = |(_, action): &&(Moment, Action)| action.rung == Rung::Kill && !action.escalate;
+        self.ordered
             .iter()
-            .filter(|(_, action)| action.rung == Rung::Kill && !action.escalate);
-        kills.map(|(_, action)| action.target).collect()
+            .filter(is_kill)
+            .map(|(_, action)| action.target)
+            .collect()
     }
 }
 
