@@ -161,4 +161,27 @@ mod tests {
         assert_eq!(protection_of(&agent, 0, &own, true), Some(Protection::NodeAgent));
         assert_eq!(protection_of(&agent, 0, &own, false), None);
     }
+
+    #[test]
+    fn the_real_user_counts_and_not_the_one_put_on_for_a_moment() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = root.path().join("77");
+        std::fs::create_dir(&dir).expect("a directory");
+        let stat = "77 (sshd) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 9 1\n";
+        std::fs::write(dir.join("stat"), stat).expect("a file");
+        let proc_root = std::fs::File::open(root.path()).expect("a directory");
+        let is_agent = |users: &str| {
+            std::fs::write(
+                dir.join("status"),
+                format!("Name:\tsshd\n{users}Gid:\t0\t0\t0\t0\n"),
+            )
+            .expect("a file");
+            let directory = ProcessDir::open(proc_root.as_fd(), 77).expect("a directory");
+            is_node_agent(&directory, &directory.facts().expect("a well-formed line"))
+        };
+        assert_eq!(is_agent("Uid:\t0\t1000\t0\t1000\n"), Ok(true));
+        assert_eq!(is_agent("Uid:\t1000\t0\t0\t0\n"), Ok(false));
+        // Where the file does not say, the name is believed.
+        assert_eq!(is_agent(""), Ok(true));
+    }
 }
