@@ -39,6 +39,8 @@ const CULPRIT_BAND_PERMILLE: u64 = 60;
 pub struct Engine {
     pub(crate) policy: Policy,
     pub(crate) pods: Pods,
+    /// By a clock that has gone back since: news of that moment say nothing of their age, however often they are told.
+    pods_doubted: Option<Moment>,
     pub(crate) kubelet: KubeletConfig,
     pub(crate) history: History,
     pub(crate) alarms: Alarms,
@@ -79,6 +81,7 @@ impl Engine {
             wake_in: policy.tick_calm,
             policy,
             pods: Pods::default(),
+            pods_doubted: None,
             kubelet: KubeletConfig::default(),
             history: History::default(),
             alarms: Alarms::default(),
@@ -147,6 +150,9 @@ impl Engine {
 
     fn take_pods(&mut self, pods: &Pods) {
         self.pods.clone_from(pods);
+        if self.pods_doubted == Some(pods.told_at) {
+            self.pods.told_at = Moment(u64::MAX);
+        }
         self.pods.list.retain(|pod| pod.uid != PodUid::default());
         let dropped = pods.list.len() - self.pods.list.len();
         if dropped > 0 {
@@ -188,7 +194,10 @@ impl Engine {
         self.last_eased_at = None;
         self.polled_at = None;
         // How old the news of the pods are is not known any more, so they are not news until the next ones.
-        self.pods.told_at = Moment(u64::MAX);
+        let told_at = core::mem::replace(&mut self.pods.told_at, Moment(u64::MAX));
+        if told_at != Moment(u64::MAX) {
+            self.pods_doubted = Some(told_at);
+        }
     }
 
     fn take_outcome(&mut self, now: Moment, outcome: &Outcome) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use forestall_decide::{ActionId, Bytes, GroupId, Mode, Moment, OutcomeKind, Rung, Span, WallKind};
 
 use super::Checker;
-use super::kill::{aimed, follows_kills, harmful, name, on, ordered, sound};
+use super::kill::{aimed, follows_kills, harmful, held_back_permille, name, on, ordered, sound};
 use super::lasting::victim;
 use super::seen::Seen;
 use crate::event::{AimKind, Event, Grower, Leaving, Order, What};
@@ -108,7 +108,10 @@ impl Checker for OnItsWay {
         let order = harmful(event).filter(|order| is_kernels(order.wall))?;
         // The public preset that calls the kernel's own killer waits for nobody, and is not judged.
         let (truth, _) = (order.truth?, order.target.as_ref()?);
-        let enough = truth.left + order.coming >= truth.size.permille(ROOM_PERMILLE);
+        let enough = truth.left + order.coming
+            >= truth
+                .size
+                .permille(ROOM_PERMILLE + held_back_permille(truth.wall));
         // Whoever was killed twice goes for that and for no wall, whatever is on its way there.
         let for_wall = order.rule != "one-look" && !follows_kills(order);
         let waits = order.pods_known && order.coming > Bytes::ZERO && for_wall;

@@ -26,6 +26,15 @@ pub(super) fn harmful(event: &Event) -> Option<&Order> {
     order(event).filter(|order| harms(order.rung) && !order.escalate)
 }
 
+/// What `MemAvailable` holds back of the machine that the kernel gives out (permille): its higher watermarks, and a low one of page
+/// cache.
+pub(super) const fn held_back_permille(wall: WallKind) -> u64 {
+    match wall {
+        WallKind::Kernel => 90,
+        _ => 0,
+    }
+}
+
 /// It is for kills that were, and for no wall.
 pub(super) fn follows_kills(order: &Order) -> bool {
     matches!(order.rule, "killed-twice" | "outlives-a-kill")

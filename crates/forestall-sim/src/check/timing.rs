@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use forestall_decide::{Bytes, Moment, Rung, Span, WallKind};
 
 use super::Checker;
-use super::kill::{follows_kills, harmful, name, on, ordered, sound};
+use super::kill::{follows_kills, harmful, held_back_permille, name, on, ordered, sound};
 use super::seen::Seen;
 use crate::event::{Event, Grower, Look, Order, WallTruth, What};
 
@@ -13,14 +13,6 @@ use crate::event::{Event, Grower, Look, Order, WallTruth, What};
 const IN_SIGHT: Span = Span::secs(240);
 /// What an ending takes at the most, its own grace period apart.
 const ENDING: Span = Span::secs(60);
-/// A quarter of a wall; and of the machine what `MemAvailable` holds back besides: its higher watermarks, and a low one of page cache.
-const fn far_permille(wall: WallKind) -> u64 {
-    match wall {
-        WallKind::Kernel => 340,
-        _ => 250,
-    }
-}
-
 /// Growth that began no longer ago than this is one signal.
 const YOUNG: Span = Span::secs(2);
 /// Growth is looked for in so long a time.
@@ -51,7 +43,8 @@ impl Checker for CacheFirst {
         // A pod's own time to end is no reason to wait for the last quarter; growth that comes to nothing is no reason to end it.
         let in_sight = order.rung == Rung::Evict
             && runway(&self.0, event, truth).is_none_or(|runway| runway <= IN_SIGHT + order.grace.times(2));
-        let far = truth.left > truth.size.permille(far_permille(truth.wall)) && !follows_kills(order);
+        let far =
+            truth.left > truth.size.permille(250 + held_back_permille(truth.wall)) && !follows_kills(order);
         (far && !in_sight).then(|| {
             format!(
                 "{} of {} with {} of {} left before {}, cache counted",
