@@ -25,6 +25,8 @@ const WAITED: Span = Span::millis(1900);
 const TOGETHER: Span = Span::secs(600);
 /// With so much of it in a volume (permille), a kill gives back next to nothing of what somebody holds.
 const KEPT_PERMILLE: u64 = 900;
+/// So little is nothing: less than any growth that counts.
+const NOTHING: Bytes = Bytes(128 << 10);
 /// An eviction that follows a second kill is asked for within this.
 const FOLLOWS: Span = Span::secs(5);
 
@@ -193,7 +195,8 @@ impl Checker for SecondKill {
     }
 }
 
-/// Kills whose victim's memory lay in a volume nearly all of it, by node and pod: of these a second one is of no use.
+/// Kills that gave nothing back, of victims whose memory lay in a volume nearly all of it, by node and pod: of these a second one is of
+/// no use.
 #[derive(Default)]
 pub(super) struct Outlives {
     done: BTreeMap<(u32, GroupId), Moment>,
@@ -208,8 +211,9 @@ impl Checker for Outlives {
                 self.done.retain(|(other, _), _| *other != node);
                 self.ordered.retain(|(other, _), _| *other != node);
             }
-            What::Landed { id, kind, .. } if *kind != OutcomeKind::Progress => {
-                if let (Some(pod), OutcomeKind::Done) = (self.ordered.remove(&(node, *id)), kind) {
+            What::Landed { id, kind, freed, .. } if *kind != OutcomeKind::Progress => {
+                let pod = self.ordered.remove(&(node, *id)).filter(|_| *freed <= NOTHING);
+                if let (Some(pod), OutcomeKind::Done) = (pod, kind) {
                     self.done.insert((node, pod), event.at);
                 }
             }
@@ -304,7 +308,7 @@ fn killed_again(times: u64, in_volumes: Bytes) -> Vec<Event> {
             id: ActionId(id),
             rung: Rung::Kill,
             kind: OutcomeKind::Done,
-            freed: Bytes::mebi(700),
+            freed: Bytes::mebi(700) - in_volumes,
         };
         on(secs, landed)
     };
