@@ -3,15 +3,17 @@
 //! No shell is involved, so nothing needs quoting.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// The root of the clone: the folder above this package.
+/// The root of the clone: the folder above this package, as cargo says when it runs us. What was said when this was built may be
+/// another clone that shares the build's folder.
 pub(crate) fn root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package).to_path_buf()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR");
+    let package = package.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().unwrap_or(&package).to_path_buf()
 }
 
 /// A program to be run at the root of the clone.
