@@ -144,6 +144,14 @@ pub(crate) struct Alarms {
 }
 
 impl Alarms {
+    /// The clock went back by so much: nobody's horizon gets longer by that.
+    pub(crate) fn set_back(&mut self, by: Span) {
+        for alarm in &mut self.list {
+            alarm.raised_at = alarm.raised_at.before(by);
+            alarm.acted_at = alarm.acted_at.map(|at| at.before(by));
+        }
+    }
+
     /// Raises and resolves; marks the readings that are alarmed. `acted`: whether an action of ours is under way within a scope.
     pub(crate) fn update(
         &mut self,

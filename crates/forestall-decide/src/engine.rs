@@ -351,8 +351,11 @@ impl Engine {
                 return false;
             }
             Some(at) if now < at => {
-                self.ignored.push(Ignored::ClockBack(at.since(now)));
+                let back = at.since(now);
+                self.ignored.push(Ignored::ClockBack(back));
                 self.forget_times();
+                self.alarms.set_back(back);
+                self.history.set_back(back);
             }
             Some(_) | None => {}
         }

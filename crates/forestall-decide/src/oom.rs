@@ -157,6 +157,14 @@ impl History {
         sane
     }
 
+    /// The clock went back by so much: a limit that was met is not met anew when it has come so far again.
+    pub(crate) fn set_back(&mut self, by: Span) {
+        for counted in &mut self.counted {
+            counted.own_at = counted.own_at.map(|at| at.before(by));
+            counted.below_at = counted.below_at.map(|at| at.before(by));
+        }
+    }
+
     /// Remembers for its pod that a container is near its own limit.
     pub(crate) fn note_pressed(&mut self, at: usize, group: &GroupSample) {
         let pressed = group.leaf && self.stood_near_its_limit(group, Track::after_one_more);

@@ -177,6 +177,11 @@ impl Moment {
     pub const fn since(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }
+
+    /// So much earlier; the clock's start at the most.
+    pub(crate) const fn before(self, span: Span) -> Self {
+        Self(self.0.saturating_sub(span.0))
+    }
 }
 
 impl Add<Span> for Moment {

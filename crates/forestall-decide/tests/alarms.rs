@@ -82,6 +82,23 @@ fn one_step_that_is_not_repeated_raises_no_alarm() {
     assert_eq!(world.verdicts, []);
 }
 
+#[test]
+fn no_alarm_answers_longer_because_the_clock_went_back() {
+    let mut world = stepping();
+    let mut engine = engine(Mode::Shadow, &[]);
+    world.now = Moment(10_000_000_000);
+    world.of(2).rate = 20 * MIB;
+    // 3,400 MiB to the wall at 20 MiB/s: 170 s.
+    world.run(&mut engine, Span::secs(130), |_| ());
+    let raised = |event: &AlarmEvent| event.reading.wall == WallKind::Kubepods && event.verdict.is_none();
+    assert_eq!(world.verdicts.iter().filter(|event| raised(event)).count(), 1);
+    world.of(2).rate = 0;
+    world.now = Moment(1_000_000_000);
+    // No horizon at that wall is longer than two minutes.
+    world.run(&mut engine, Span::secs(121), |_| ());
+    assert_eq!(verdicts(&world, WallKind::Kubepods), [AlarmVerdict::False]);
+}
+
 /// The kubelet has evicted so many by now.
 fn evicted(world: &mut World, engine: &mut Engine, count: u64) {
     world.pods.kubelet_evictions = count;

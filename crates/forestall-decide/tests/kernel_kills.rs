@@ -3,8 +3,8 @@
 mod world;
 
 use forestall_decide::{
-    AlarmVerdict, Bytes, Engine, GroupId, GroupSample, Ignored, Input, Limit, LimitHits, Mode, Policy, Rungs,
-    Sample, Span, WallKind,
+    AlarmVerdict, Bytes, Engine, GroupId, GroupSample, Ignored, Input, Limit, LimitHits, Mode, Moment,
+    Policy, Rungs, Sample, Span, WallKind,
 };
 use world::{KUBEPODS, MIB, SERVICE, World};
 
@@ -195,6 +195,21 @@ fn a_limit_that_is_counted_before_the_kernels_report_is_the_one_that_killed_afte
     let told = scene.look(|sample| {
         ooms(sample, LEAF, &[POD, KUBEPODS]);
         kill(sample, &[LEAF, POD, KUBEPODS]);
+        kill(sample, &[LEAF, POD, KUBEPODS]);
+    });
+    told.is_missed_at(WallKind::Kernel, None);
+}
+
+#[test]
+fn a_limit_that_was_met_before_the_clock_went_back_is_not_met_again_when_it_has_come_so_far() {
+    let mut scene = Scene::new(Kernel::V2, 10, mebi(300));
+    scene.look(|sample| ooms(sample, LEAF, &[POD, KUBEPODS]));
+    scene.world.now = Moment(scene.world.now.0 - 4_000_000);
+    for _ in 0..6 {
+        scene.look(|sample| ooms(sample, LEAF, &[POD, KUBEPODS]));
+    }
+    let told = scene.look(|sample| {
+        ooms(sample, LEAF, &[POD, KUBEPODS]);
         kill(sample, &[LEAF, POD, KUBEPODS]);
     });
     told.is_missed_at(WallKind::Kernel, None);

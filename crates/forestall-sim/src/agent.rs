@@ -16,6 +16,8 @@ use crate::node::Node;
 
 /// A clock starts at something.
 const CLOCK_START: u64 = 1_000_000_000;
+/// Above the numbers of an agent's orders stands which agent it is.
+const LIFE_BITS: u32 = 32;
 /// A certain leak this near (design rule 11).
 const LEAK_NEAR: Span = Span::secs(60);
 
@@ -33,6 +35,8 @@ pub(crate) struct Flight {
 pub(crate) struct Agent {
     engine: Engine,
     policy: Policy,
+    /// How many there were before it on this node: each numbers its orders from one, and is told of its own alone.
+    life: u64,
     pub(crate) due: Moment,
     /// Its looks are facts, too.
     pub(crate) watched: bool,
@@ -52,6 +56,7 @@ impl Agent {
         Self {
             engine: Engine::new(policy),
             policy,
+            life: 0,
             due: first,
             watched: true,
             flights: Vec::new(),
@@ -72,6 +77,17 @@ impl Agent {
         self.clock_ahead_micros = self
             .clock_ahead_micros
             .saturating_add(millis.saturating_mul(1000));
+    }
+
+    /// The number of an order of its own among those of all that were ever here.
+    pub(crate) fn stamp(&self, id: ActionId) -> ActionId {
+        ActionId(self.life << LIFE_BITS | id.0)
+    }
+
+    /// The number that it knows an order by; none if that was another one's.
+    fn own_number(&self, stamped: ActionId) -> Option<ActionId> {
+        let id = stamped.0 & ((1 << LIFE_BITS) - 1);
+        (self.stamp(ActionId(id)) == stamped).then_some(ActionId(id))
     }
 
     /// It may act, by rules of its own and not by a public preset.
@@ -105,9 +121,12 @@ impl Node {
     pub(crate) fn agent_starts(&mut self, now: Moment) {
         self.told_at = None;
         if let Some(agent) = &mut self.agent {
-            let (ahead, watched) = (agent.clock_ahead_micros, agent.watched);
-            *agent = Agent::new(agent.policy, now);
-            (agent.clock_ahead_micros, agent.watched) = (ahead, watched);
+            *agent = Agent {
+                life: agent.life + 1,
+                clock_ahead_micros: agent.clock_ahead_micros,
+                watched: agent.watched,
+                ..Agent::new(agent.policy, now)
+            };
         }
         self.introduce_kubelet(now);
     }
@@ -190,7 +209,14 @@ impl Node {
         let Some(mut agent) = self.agent.take() else {
             return;
         };
-        if self.faults.agent_away == 0 {
+        // Nobody hears what became of the orders of an agent that is gone.
+        let number = agent.own_number(outcome.action);
+        if let Some(number) = number.filter(|_| self.faults.agent_away == 0) {
+            let stamped = outcome.action;
+            let outcome = Outcome {
+                action: number,
+                ..outcome
+            };
             self.note(
                 now,
                 What::Landed {
@@ -211,7 +237,7 @@ impl Node {
                 now,
             );
             if outcome.kind != OutcomeKind::Progress {
-                agent.flights.retain(|flight| flight.id != outcome.action);
+                agent.flights.retain(|flight| flight.id != stamped);
             }
             self.carry_out(&mut agent, now);
         }

@@ -42,7 +42,8 @@ pub(crate) fn answer(action: &Action, kind: OutcomeKind, freed: Bytes, took: Spa
 impl Node {
     /// The table of rungs.
     pub(crate) fn carry_out(&mut self, agent: &mut Agent, now: Moment) {
-        for action in core::mem::take(&mut agent.orders) {
+        for mut action in core::mem::take(&mut agent.orders) {
+            action.id = agent.stamp(action.id);
             let group = self.group_of(action.target);
             if !action.escalate {
                 agent.flights.push(Flight {

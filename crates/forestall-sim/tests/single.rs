@@ -1,9 +1,12 @@
 //! One node, small worlds: what the kernel, the kubelet and the agent do, with figures worked out by hand.
 
 use forestall_decide::kubelet::{KubeletConfig, Signal, Threshold};
-use forestall_decide::{Bytes, BytesPerSecond, Limit, Mode, Moment, Owner, Policy, Span, WallKind};
+use forestall_decide::{
+    Bytes, BytesPerSecond, Limit, Mode, Moment, OutcomeKind, Owner, Policy, Rung, Rungs, Span, WallKind,
+};
 use forestall_sim::{
-    ContainerSpec, Event, Load, NodeSpec, Options, Part, Place, PodSpec, Running, What, World,
+    ContainerSpec, Event, Fault, FaultKind, Load, NodeSpec, Options, Part, Place, PodSpec, Running, What,
+    World,
 };
 
 const MIB: u64 = 1 << 20;
@@ -189,6 +192,50 @@ fn an_agent_ends_the_leak_alone_and_the_kernel_kills_nobody() {
     assert!(
         !ended.is_empty() && ended.iter().all(|name| *name == "leak-0/app"),
         "{ended:?}"
+    );
+}
+
+#[test]
+fn nobody_hears_what_became_of_the_order_of_an_agent_that_is_gone() {
+    let mut world = world(0, vec![pod("leak", 0, leak(5)), pod("calm", 300, Load::Steady)]);
+    world.policy = Some(Policy {
+        mode: Mode::Enforce,
+        rungs: Rungs::of(&[Rung::Brake]),
+        ..Policy::default()
+    });
+    let landed = |world: &World| {
+        let events = run(world, Options::default());
+        let landed = |event: &Event| match event.what {
+            What::Landed { id, kind, .. } => Some((event.at, id, kind)),
+            _ => None,
+        };
+        events.iter().filter_map(landed).collect::<Vec<_>>()
+    };
+    let undisturbed = landed(&world);
+    let [
+        (on, first, OutcomeKind::Progress),
+        (off, same, OutcomeKind::Done),
+        ..,
+    ] = undisturbed[..]
+    else {
+        panic!("{undisturbed:?}")
+    };
+    assert_eq!(first, same);
+    // The brake is on while the one that ordered it is replaced; its successor's first order has the same number.
+    world.faults.push(Fault {
+        kind: FaultKind::AgentRestart,
+        node: None,
+        from: on + Span::secs(5),
+        lasts: Span::secs(1),
+    });
+    let told = landed(&world);
+    assert!(
+        told.iter().all(|(at, ..)| *at != off),
+        "{told:?} after {undisturbed:?}"
+    );
+    assert!(
+        told.iter().filter(|(_, id, _)| *id == first).count() > 1,
+        "{told:?}"
     );
 }
 

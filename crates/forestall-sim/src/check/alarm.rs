@@ -115,10 +115,21 @@ impl Checker for HonestScores {
 pub(super) struct Misses {
     spoken: BTreeMap<Wall, Option<Moment>>,
     looked: BTreeSet<u32>,
+    /// The last look at all, and whether the clock has jumped since.
+    last: BTreeMap<u32, (Moment, bool)>,
     unwarned: BTreeMap<u32, (Moment, Option<Moment>)>,
 }
 
 impl Misses {
+    /// How much time passed while its clock jumped an agent cannot know, so its alarms may speak for longer by that.
+    fn lengthen(&mut self, node: u32, by: Span) {
+        for ((other, _, _), until) in &mut self.spoken {
+            if *other == node {
+                *until = until.map(|until| until + by);
+            }
+        }
+    }
+
     fn is_foretold(&self, node: u32, at: Moment) -> bool {
         let kernels = |wall: &WallKind| matches!(wall, WallKind::Kernel | WallKind::Kubepods);
         self.spoken.iter().any(|((other, wall, _), until)| {
@@ -142,11 +153,19 @@ impl Checker for Misses {
                 if *name == "agent-restart" {
                     self.spoken.retain(|(other, _, _), _| *other != node);
                 }
+                if *name == "clock-jump"
+                    && let Some((_, jumped)) = self.last.get_mut(&node)
+                {
+                    *jumped = true;
+                }
                 self.looked.remove(&node);
                 self.unwarned.remove(&node);
                 return None;
             }
             What::Looked(_) => {
+                if let Some((at, true)) = self.last.insert(node, (event.at, false)) {
+                    self.lengthen(node, event.at.since(at));
+                }
                 self.looked.insert(node);
                 if let Some((_, looked)) = self.unwarned.get_mut(&node) {
                     looked.get_or_insert(event.at);
@@ -232,4 +251,32 @@ pub(super) fn missed_in_silence() -> Vec<Event> {
     };
     let look = |secs| on(secs, What::Looked(calm_look(500)));
     vec![look(1), on(2, killed), look(3), look(4)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_may_answer_for_longer_by_what_passed_while_the_clock_jumped() {
+        let is_broken = |name| {
+            // An alarm that has come true and speaks of its wall until the first second.
+            let fault = What::Fault { name, begins: true };
+            let told = [alarm(None), alarm(Some(AlarmVerdict::True)), fault];
+            let mut events = missed_in_silence();
+            let later = events.split_off(1);
+            events.extend(told.map(|what| on(1, what)));
+            events.push(on(5, What::Looked(calm_look(500))));
+            events.extend(
+                later
+                    .into_iter()
+                    .zip(5..)
+                    .map(|(event, secs)| on(secs, event.what)),
+            );
+            let mut checker = Misses::default();
+            events.iter().any(|event| checker.see(event).is_some())
+        };
+        assert!(!is_broken("clock-jump"));
+        assert!(is_broken("pdb-zero"));
+    }
 }
