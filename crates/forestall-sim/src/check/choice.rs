@@ -34,19 +34,27 @@ fn is_kernels(wall: WallKind) -> bool {
     matches!(wall, WallKind::Kernel | WallKind::Kubepods)
 }
 
-/// What was left, to know whether somebody grew alone.
+/// What was left, to know whether somebody grew alone, and when whom a brake let go, until when he did not grow.
 #[derive(Default)]
-pub(super) struct CulpritFirst(Seen);
+pub(super) struct CulpritFirst {
+    seen: Seen,
+    let_go: BTreeMap<(u32, GroupId), Moment>,
+}
 
 impl Checker for CulpritFirst {
     fn see(&mut self, event: &Event) -> Option<String> {
-        self.0.see(event);
+        self.seen.see(event);
+        if let What::Brake { group, on: false } = event.what {
+            self.let_go.insert((event.node, group), event.at);
+        }
         let order = harmful(event).filter(|order| is_kernels(order.wall) && !follows_kills(order))?;
         let (grower, aim, truth) = (order.grower?, order.target.as_ref()?, order.truth?);
+        let let_go = self.let_go.get(&(event.node, grower.group));
         let known = grower.growing_for >= KNOWN_FOR
+            && let_go.is_none_or(|at| event.at.since(*at) >= KNOWN_FOR)
             && !grower.protected
             && grower.rate > truth.size.permille(SLOW_PERMILLE).0
-            && self.0.was_alone(event, truth.wall, truth.left, grower.rate);
+            && self.seen.was_alone(event, truth.wall, truth.left, grower.rate);
         let it = grower.group == aim.victim.group || grower.pod == aim.pod;
         (known && !it).then(|| {
             format!(

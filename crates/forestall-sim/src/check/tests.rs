@@ -54,6 +54,25 @@ fn a_kill_after_the_first_ones_end_breaks_nothing() {
 }
 
 #[test]
+fn whom_a_brake_has_just_let_go_has_not_grown_alone_for_long() {
+    let judged = |let_go| {
+        let mut kill = choice::killed_somebody_else().remove(0);
+        let group = match &kill.what {
+            What::Ordered(order) => order.grower.map(|grower| grower.group),
+            _ => None,
+        };
+        kill.at = Moment(40_000_000);
+        let lifted = What::Brake {
+            group: group.expect("it has one"),
+            on: false,
+        };
+        judge(&[on(let_go, lifted), kill])
+    };
+    assert_eq!(judged(30), Vec::<&str>::new());
+    assert_eq!(judged(20), ["culprit-first"]);
+}
+
+#[test]
 fn a_leak_during_a_fault_asks_nothing_of_liveness() {
     let mut events = vec![on(
         50,
