@@ -80,8 +80,8 @@ impl NodeReader {
             failures: Failures::default(),
         };
         let content = reader.meminfo.read_into(&mut reader.buffer)?;
-        if Meminfo::parse(content).total == 0 {
-            return Err(Error::Proc(no_total(&reader.meminfo)));
+        if !Meminfo::parse(content).tells_what_is_left() {
+            return Err(Error::Proc(no_figures(&reader.meminfo)));
         }
         // psi=0 leaves the file in place and refuses to read it.
         if let Some(pressure) = &reader.pressure
@@ -125,11 +125,11 @@ impl NodeReader {
     /// As `read_memory`, without what hardly ever changes.
     pub(crate) fn glance(&mut self, node: &mut NodeSample, now: Moment, may_rest: bool) {
         match self.meminfo.read_into(&mut self.buffer).map(Meminfo::parse) {
-            Ok(meminfo) if meminfo.total > 0 => {
+            Ok(meminfo) if meminfo.tells_what_is_left() => {
                 note_meminfo(node, &meminfo, self.watermark_low);
                 node.zswap_room = self.zswap.room(&meminfo);
             }
-            Ok(_) => self.failures.note(no_total(&self.meminfo)),
+            Ok(_) => self.failures.note(no_figures(&self.meminfo)),
             Err(error) => self.failures.note(error),
         }
         let due = is_due(&mut self.stall_due, now, STALL_EVERY_AT_REST);
@@ -209,10 +209,10 @@ impl NodeReader {
     }
 }
 
-fn no_total(meminfo: &HeldFile) -> KernelError {
+fn no_figures(meminfo: &HeldFile) -> KernelError {
     KernelError::Malformed {
         path: meminfo.shared_path().clone(),
-        what: "no MemTotal",
+        what: "no MemTotal, or nothing that tells what is left of it",
     }
 }
 

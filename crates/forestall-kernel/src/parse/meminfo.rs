@@ -128,6 +128,13 @@ impl Meminfo {
         read
     }
 
+    /// What is left of the machine's memory can be told from it: by the kernel's estimate, or by what that is made of. A file that was
+    /// cut off before must not read as a machine with nothing left.
+    pub const fn tells_what_is_left(&self) -> bool {
+        let has_parts = self.free > 0 && self.active_file.saturating_add(self.inactive_file) > 0;
+        self.total > 0 && (self.available.is_some() || has_parts)
+    }
+
     /// Swap in use.
     pub const fn swap_used(&self) -> u64 {
         self.swap_total.saturating_sub(self.swap_free)
@@ -139,6 +146,23 @@ mod tests {
     use super::*;
 
     const KB: u64 = 1024;
+
+    #[test]
+    fn a_file_that_was_cut_off_tells_nothing_of_what_is_left() {
+        let whole = include_bytes!("../../fixtures/meminfo-6.1");
+        assert!(Meminfo::parse(whole).tells_what_is_left());
+        // Up to the end of the second line, and in the middle of the third.
+        for lines in [1, 2] {
+            let ends = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+            let end = ends.map(|(at, _)| at).nth(lines - 1).expect("so many lines");
+            for cut in [end + 1, end + 8] {
+                assert!(!Meminfo::parse(&whole[..cut]).tells_what_is_left(), "{cut}");
+            }
+        }
+        // Without the estimate its parts do.
+        let parts = b"MemTotal: 900 kB\nMemFree: 1 kB\nActive(file): 0 kB\nInactive(file): 4 kB\n";
+        assert!(Meminfo::parse(parts).tells_what_is_left());
+    }
 
     #[test]
     fn a_machine_of_6_1_is_read_whole() {
