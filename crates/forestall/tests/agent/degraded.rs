@@ -1,9 +1,10 @@
 //! What an agent cannot do is told as a warning, in `/readyz` and in the metrics, and what it can do at its start.
 
 use std::fs::{Permissions, set_permissions};
+use std::os::fd::IntoRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -93,14 +94,25 @@ fn a_rung_that_a_reload_asks_for_in_vain_is_a_warning_as_at_start() {
 }
 
 /// As a user that nobody is and that has no right to anything.
-fn as_nobody(machine: &Machine, mut command: Command, forbidden: &str) -> Command {
+fn as_nobody(machine: &Machine, command: &Command, forbidden: &str) -> Command {
     const NOBODY: u32 = 65_534;
     set_permissions(machine.path(forbidden), Permissions::from_mode(0o000)).expect("its owner may");
     set_permissions(machine.path(""), Permissions::from_mode(0o755)).expect("its owner may");
+    // An open file leads past directories that nobody else may enter, as root's home. It stays open until the test ends.
+    let program = std::fs::File::open(command.get_program()).expect("the binary was built");
+    let mut theirs = Command::new(format!("/proc/self/fd/{}", program.into_raw_fd()));
+    let set = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    theirs
+        .args(command.get_args())
+        .env_clear()
+        .envs(set)
+        .stdin(Stdio::null());
     if rustix::process::geteuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
+        theirs.uid(NOBODY).gid(NOBODY);
     }
-    command
+    theirs
 }
 
 #[test]
@@ -108,7 +120,7 @@ fn a_file_that_may_not_be_written_costs_its_rung_and_the_figures_are_shown() {
     let machine = Machine::new(PLENTY_KIB);
     machine.write("proc/sysrq-trigger", "");
     let command = machine.command(&["--preset", "gist", "--listen", "127.0.0.1:0"]);
-    let mut agent = Agent::start(as_nobody(&machine, command, "proc/sysrq-trigger"));
+    let mut agent = Agent::start(as_nobody(&machine, &command, "proc/sysrq-trigger"));
     let start = agent.wait_for("start");
     assert_eq!(start["rungs"], json!([]));
     let degraded = start["degraded"][0].to_string();
@@ -131,7 +143,7 @@ fn a_file_that_may_not_be_written_costs_its_rung_and_the_figures_are_shown() {
 fn a_meminfo_that_may_not_be_read_is_an_error_that_names_it() {
     let machine = Machine::new(PLENTY_KIB);
     let command = machine.command(&["--listen", "none"]);
-    let output = as_nobody(&machine, command, "proc/meminfo")
+    let output = as_nobody(&machine, &command, "proc/meminfo")
         .output()
         .expect("it runs");
     let message = String::from_utf8_lossy(&output.stderr);
