@@ -5,6 +5,7 @@
 //! come out as bytes for the parsers.
 
 mod dir;
+mod ear;
 mod hierarchy;
 mod identity;
 mod tree;

@@ -28,6 +28,8 @@ const LINKS_EVERY_V1: Span = Span::millis(500);
 const LINKS_EVERY_V2: Span = Span::secs(5);
 /// Every followed directory is listed this often, whatever its link count says.
 const EVERYTHING_EVERY: Span = Span::secs(60);
+/// Room for so many cgroups is kept in any case.
+const GROUPS_FEW: usize = 64;
 /// Slices of a second over which idle cgroups' reads are spread.
 const SLICES: u64 = 16;
 
@@ -48,6 +50,8 @@ pub(crate) struct Surroundings {
     pub(crate) swap: bool,
     /// Somebody has been killed since the last sample.
     pub(crate) killed: bool,
+    /// The kernel has told of a new cgroup or of a limit.
+    pub(crate) told: bool,
     /// How much of what is outside `kubepods` is read.
     pub(crate) breadth: Breadth,
 }
@@ -96,6 +100,11 @@ impl GroupReader {
             .any(|node| node.identity != Identity::Host)
     }
 
+    /// Takes what the kernel tells of cgroups outside `kubepods`: whether one was made or a limit written. Never allocates.
+    pub(crate) fn hear(&mut self) -> bool {
+        self.tree.hear()
+    }
+
     /// Reads that failed although the cgroup was there.
     pub(crate) const fn failures(&self) -> u64 {
         self.failures.count()
@@ -124,6 +133,9 @@ impl GroupReader {
             self.failures.note(error);
             false
         });
+        if let Some(error) = self.tree.take_ear_failure() {
+            self.failures.note(error);
+        }
         if changed || self.states.len() != self.tree.nodes().len() {
             self.align(groups, now);
         }
@@ -165,6 +177,12 @@ impl GroupReader {
             .collect();
         groups.clear();
         self.states.clear();
+        // What a crowd took is given back when it has gone.
+        let room = self.tree.nodes().len().max(GROUPS_FEW) * 2;
+        if self.states.capacity() > room * 2 {
+            self.states.shrink_to(room);
+            groups.shrink_to(room);
+        }
         for (slice, node) in (0..).zip(self.tree.nodes()) {
             let id = GroupId(node.dir.inode());
             let kept = before.get(&id).copied();

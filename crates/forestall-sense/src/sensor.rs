@@ -1,5 +1,6 @@
 //! The sensor: everything opened once, read again and again.
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use forestall_decide::{Bytes, Moment, NodeSample, ProcessId, Sample, Span};
@@ -54,6 +55,7 @@ pub struct Sensor {
     capabilities: Capabilities,
     attention: bool,
     rest: Rest,
+    told: bool,
     glances: Glances,
     sampled_at: Moment,
     seldom_due: Moment,
@@ -120,6 +122,7 @@ impl Sensor {
             capabilities,
             attention: false,
             rest: Rest::default(),
+            told: false,
             glances: Glances::new(),
             sampled_at: Moment(0),
             seldom_due: Moment(0),
@@ -137,6 +140,8 @@ impl Sensor {
         let watch = Stopwatch::start();
         self.glances.clear();
         self.sampled_at = now;
+        let told = self.hear();
+        self.told = false;
         let sample = &mut self.sample;
         let kills_before = sample.node.oom_kills;
         let may_rest = self.rest.is_allowed() && !self.attention;
@@ -144,6 +149,7 @@ impl Sensor {
         let had_pods = self.groups.as_ref().is_some_and(GroupReader::has_pods);
         let breadth = match self.rest.breadth(&sample.node, now, had_pods) {
             _ if self.attention => Breadth::Everything,
+            Breadth::Least if told => Breadth::Seldom,
             breadth => breadth,
         };
         let rests = breadth == Breadth::Least;
@@ -158,6 +164,7 @@ impl Sensor {
             let around = Surroundings {
                 swap: sample.node.swap_total.0 > 0,
                 killed: sample.node.oom_kills != kills_before,
+                told,
                 breadth,
             };
             if groups.read(&mut sample.groups, now, around) {
@@ -215,6 +222,23 @@ impl Sensor {
         self.glances.keep(now, &seen);
         let node = self.glances.newest()?;
         Some(Glance { node, taken })
+    }
+
+    /// Readable where the kernel has told something of cgroups: [`Sensor::hear`] says what. `None` where it cannot be heard.
+    pub fn ear(&self) -> Option<BorrowedFd<'_>> {
+        self.groups.as_ref().and_then(|groups| groups.tree().ear())
+    }
+
+    /// Takes what the kernel has told since the last sample: true where a cgroup was made or a limit written outside
+    /// `kubepods`. The next sample then follows it, also at rest. Never allocates.
+    pub fn hear(&mut self) -> bool {
+        self.told |= self.groups.as_mut().is_some_and(GroupReader::hear);
+        self.told
+    }
+
+    /// New cgroups and limits would be noticed too late at rest: nobody tells of them, and without pods nobody looks.
+    pub fn is_deaf(&self) -> bool {
+        self.ear().is_none() && self.groups.as_ref().is_some_and(|groups| !groups.has_pods())
     }
 
     /// Makes the oldest glance that was not told yet the last sample, and says when it was. After the newest: `None`.
@@ -325,7 +349,7 @@ fn open_groups(
     bounds: Bounds,
     capabilities: &mut Capabilities,
 ) -> Option<GroupReader> {
-    let tree = match Tree::open(hierarchy, bounds) {
+    let mut tree = match Tree::open(hierarchy, bounds) {
         Ok(tree) => tree,
         Err(error) => {
             capabilities
@@ -334,6 +358,12 @@ fn open_groups(
             return None;
         }
     };
+    if let Err(error) = tree.listen() {
+        capabilities.notes.push(format!(
+            "{error}; the kernel cannot tell of new cgroups and limits, so without pods the guard never rests; raise \
+             fs.inotify.max_user_instances or fs.inotify.max_user_watches"
+        ));
+    }
     capabilities.version = Some(hierarchy.version);
     capabilities.layout = Some(hierarchy.layout);
     capabilities.cgroup_root = Some(hierarchy.root.clone());

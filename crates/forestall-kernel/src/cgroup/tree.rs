@@ -3,15 +3,18 @@
 //! Followed are `kubepods` with its QoS levels, pods and containers (nothing below a container), and outside of it the
 //! plain tree down to a bounded depth. The number is bounded, too: `kubepods` comes first, then the host's cgroups by
 //! name; what is left out is counted. Change is noticed cheaply (the root's `nr_descendants`, a directory's link count,
-//! a read that says the cgroup is gone), and only directories that changed are listed again.
+//! a read that says the cgroup is gone, and what the kernel tells by itself where it was asked to), and only directories that
+//! changed are listed again.
 
 mod walk;
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use super::dir::CgroupDir;
+use super::ear::{Ear, Heard, Watch};
 use super::hierarchy::{Hierarchy, Version};
 use super::identity::Identity;
 use crate::Error;
@@ -80,10 +83,24 @@ pub struct Node {
     pub identity: Identity,
     depth: u32,
     listing: Listing,
+    watch: Option<Watch>,
     gone: bool,
 }
 
 impl Node {
+    /// Has the kernel tell of it where it is outside `kubepods`, whose cgroups are looked at each time. An error is none of its
+    /// own: it may have been removed.
+    fn listen(&mut self, ear: &Ear) -> Result<(), Error> {
+        if self.identity == Identity::Host {
+            self.watch = match ear.watch(&self.dir) {
+                Ok(watch) => Some(watch),
+                Err(error) if error.is_gone() => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(())
+    }
+
     /// No cgroup below it is followed, by rule.
     fn is_bottom(&self, bounds: &Bounds) -> bool {
         match self.identity {
@@ -115,6 +132,9 @@ pub struct Tree {
     by_inode: BTreeMap<u64, u32>,
     scratch: Box<[MaybeUninit<u8>]>,
     buffer: Buffer,
+    ear: Option<Ear>,
+    ear_failure: Option<Error>,
+    root_watch: Option<Watch>,
 }
 
 impl Tree {
@@ -137,6 +157,9 @@ impl Tree {
             by_inode: BTreeMap::new(),
             scratch: vec![MaybeUninit::uninit(); 32 * 1024].into_boxed_slice(),
             buffer: Buffer::with_capacity(4096),
+            ear: None,
+            ear_failure: None,
+            root_watch: None,
         };
         tree.refresh(Look::Everything)?;
         Ok(tree)
@@ -187,6 +210,62 @@ impl Tree {
         match node.parent {
             Some(parent) => self.mark_stale(parent as usize),
             None => self.root_listing.stale = true,
+        }
+    }
+
+    /// Has the kernel tell of new cgroups and of written limits outside `kubepods` from now on: of all those that are followed,
+    /// and of those to come. The error says why it cannot.
+    pub fn listen(&mut self) -> Result<(), Error> {
+        let ear = Ear::open().map_err(|errno| Error::from_errno(self.root.shown(), errno))?;
+        self.root_watch = Some(ear.watch(&self.root)?);
+        for node in &mut self.nodes {
+            node.listen(&ear)?;
+        }
+        self.ear = Some(ear);
+        // What has come since it was walked was not told of.
+        self.forget_listings();
+        Ok(())
+    }
+
+    /// Readable where the kernel has told something; `None` where it cannot be heard, or no longer.
+    pub fn ear(&self) -> Option<BorrowedFd<'_>> {
+        self.ear.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Why it can no longer be heard, once.
+    pub const fn take_ear_failure(&mut self) -> Option<Error> {
+        self.ear_failure.take()
+    }
+
+    /// Takes what the kernel has told: whether a cgroup was made or a limit written. The next [`Tree::refresh`] lists where
+    /// one was made. Never allocates.
+    pub fn hear(&mut self) -> bool {
+        let Some(ear) = &self.ear else { return false };
+        let (nodes, root_listing, root_watch) = (&mut self.nodes, &mut self.root_listing, self.root_watch);
+        let (mut heard, mut anything) = (false, false);
+        ear.listen(self.root.version(), &mut self.scratch, |told| {
+            heard = true;
+            match told {
+                Heard::Made(watch) if root_watch == Some(watch) => root_listing.stale = true,
+                Heard::Made(watch) => {
+                    if let Some(node) = nodes.iter_mut().find(|node| node.watch == Some(watch)) {
+                        node.listing.stale = true;
+                    }
+                }
+                Heard::Limit => {}
+                Heard::Anything => anything = true,
+            }
+        });
+        if anything {
+            self.forget_listings();
+        }
+        heard
+    }
+
+    fn forget_listings(&mut self) {
+        self.root_listing.stale = true;
+        for node in &mut self.nodes {
+            node.listing.stale = true;
         }
     }
 

@@ -49,7 +49,8 @@ impl Reading<'_> {
         } else {
             Span(0)
         };
-        if self.around.killed || self.now >= state.rare_due + rare_late || state.traits.is_none() {
+        let is_asked = self.around.killed || self.around.told || state.traits.is_none();
+        if is_asked || self.now >= state.rare_due + rare_late {
             state.rare_due = next_due(state.rare_due, self.now);
             self.update_rare(group, state)?;
         } else if changed && group.populated && group.current <= before.permille(LEFT_PERMILLE) {

@@ -1,10 +1,10 @@
 //! Glances: looks at rest of which the engine is told later, or never.
 
-use forestall_decide::{Bytes, Moment, Span};
+use forestall_decide::{Bytes, Limit, Moment, Span};
 use forestall_sense::Sensor;
 
 use crate::container;
-use crate::fixture::{CID, Fixture, Task, UID, sample_at};
+use crate::fixture::{CID, Fixture, Task, UID, group, sample_at};
 
 /// What a glance saw available, kB.
 fn glance_at(sensor: &mut Sensor, millis: u64) -> Option<u64> {
@@ -105,4 +105,30 @@ fn a_glance_that_cannot_read_is_none() {
     fixture.set("proc/meminfo", "");
     assert_eq!(glance_at(&mut sensor, 2_000), None);
     assert!(sensor.failures() > 0);
+}
+
+#[test]
+fn at_rest_a_new_cgroup_and_its_limit_are_heard_of_and_in_the_next_sample() {
+    let v2 = (Fixture::v2(), "memory.max");
+    let v1 = (Fixture::v1(), "memory.limit_in_bytes");
+    for (fixture, limit) in [v2, v1] {
+        let docker = format!("/docker/{CID}");
+        fixture.group("/docker", 4096);
+        let mut sensor = fixture.open();
+        sensor.set_rest(true);
+        sample_at(&mut sensor, 1_000);
+        assert!(!sensor.hear());
+        // Everything was read, and rests.
+        sample_at(&mut sensor, 2_000);
+        assert!(glance_at(&mut sensor, 3_000).is_some() && !sensor.hear());
+        fixture.group(&docker, 4096);
+        assert!(sensor.hear() && sensor.hear(), "until it is followed");
+        sample_at(&mut sensor, 3_001);
+        assert_eq!(group(&sensor, &docker).limit, Limit::Max);
+        // A runtime sets the limit after it has made the cgroup; here before the next second has begun.
+        fixture.file(&docker, limit, "104857600\n");
+        sample_at(&mut sensor, 3_002);
+        assert_eq!(group(&sensor, &docker).limit, Limit::Bytes(Bytes::mebi(100)));
+        assert!(!sensor.hear(), "once");
+    }
 }

@@ -7,33 +7,27 @@ use std::os::unix::ffi::OsStrExt;
 
 use forestall_act::{ActorHandle, Rejected};
 use forestall_decide::{
-    Action, Bytes, Decision, Engine, GroupKind, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset,
-    Sample, Span, Target, WallKind, next_glance,
+    Action, Bytes, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, next_glance,
 };
 use forestall_sense::Sensor;
 use forestall_trace::tap::Tap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::calm::{calm_distance, has_limits_outside_kubepods, is_far_from_walls, suspects_host};
 use super::clock::now;
 use super::place::{SensorNames, place_order};
 use super::shared::{Command, Commands, Name, Post, Tick, Trouble};
 use super::trigger::Triggers;
 
-/// Descriptors polled beside the triggers: commands and reports.
-const OWN_FDS: usize = 2;
+/// Descriptors polled beside the triggers: commands, reports, and what the kernel tells of cgroups.
+const OWN_FDS: usize = 3;
 /// More triggers than this are never armed: the machine's and those of the nodes named `kubepods`.
 const TRIGGERS_MAX: usize = 6;
 
 /// Orders of one decision for which there is room from the start: twice what the engine follows at once. A larger decision has
 /// grown the engine's own lists just as well.
 const LOST_USUAL: usize = 64;
-
-/// A wall nearer than this is worth reading the host's processes for.
-const NEAR: Span = Span::secs(60);
-
-/// A wall is far where half of what it leaves is free and the fastest growth takes at least this long to reach it.
-const FAR: Span = Span::secs(120);
 
 /// What the guard needs to run, all of it opened before.
 pub(crate) struct GuardSetup {
@@ -56,10 +50,14 @@ pub(crate) struct GuardSetup {
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WokenBy {
+    /// Nobody; what the kernel tells is heard again.
+    Nothing,
     /// The time asked for has come, or a signal.
     Time,
     /// A command or a report is there, or a trigger is gone.
     Call,
+    /// The kernel has told something of cgroups.
+    Word,
     /// A trigger has fired.
     Stall,
 }
@@ -75,6 +73,7 @@ pub(crate) fn run(setup: GuardSetup) {
         post: setup.post,
         commands: setup.commands,
         wake_at: now(),
+        listen_at: now(),
         lost: Vec::with_capacity(LOST_USUAL),
         calm: None,
     };
@@ -91,6 +90,9 @@ struct Guard {
     post: Post,
     commands: Commands,
     wake_at: Moment,
+    /// What the kernel tells of cgroups is not heard before: where many come and go, they are looked at no more often than where
+    /// one has a limit.
+    listen_at: Moment,
     /// Outcomes of orders that could not be handed over. Empty between two looks; kept for its room.
     lost: Vec<Outcome>,
     /// What was left of the machine's own wall when the engine was asked last; `None` where it has to be asked each time.
@@ -104,18 +106,29 @@ impl Guard {
         let now = now();
         // Only what came after the time asked for is lateness; a trigger or a report comes early.
         let late = now.since(self.wake_at);
-        if woken_by == WokenBy::Time {
-            if self.glance(now, late) {
-                return true;
+        match woken_by {
+            WokenBy::Nothing => return true,
+            WokenBy::Word => {
+                self.listen_at = now + self.engine.policy().tick_calm;
+                if !self.sensor.hear() {
+                    return true;
+                }
+                self.recall();
             }
-            self.recall();
-        } else {
-            // The engine is told in order of time.
-            self.recall();
-            if !self.take_commands(now) {
-                return false;
+            WokenBy::Time => {
+                if self.glance(now, late) {
+                    return true;
+                }
+                self.recall();
             }
-            self.take_reports(now);
+            WokenBy::Call | WokenBy::Stall => {
+                // The engine is told in order of time.
+                self.recall();
+                if !self.take_commands(now) {
+                    return false;
+                }
+                self.take_reports(now);
+            }
         }
         if woken_by == WokenBy::Stall {
             // Somebody waits for memory: whatever rested is read now.
@@ -125,23 +138,36 @@ impl Guard {
         true
     }
 
-    /// Waits for the time, a trigger, a report or a command.
+    /// Waits for the time, a trigger, a report or a command, and where it may be heard again for what the kernel tells.
     fn wait(&mut self) -> WokenBy {
-        let left = self.wake_at.since(now());
+        let begun = now();
+        let ear = self.sensor.ear();
+        let may_listen = begun >= self.listen_at;
+        let until = if ear.is_some() && !may_listen {
+            self.wake_at.min(self.listen_at)
+        } else {
+            self.wake_at
+        };
+        let left = until.since(begun);
         let timeout = Timespec {
             tv_sec: i64::try_from(left.0 / 1_000_000).unwrap_or(i64::MAX),
             tv_nsec: i64::try_from(left.0 % 1_000_000 * 1000).unwrap_or(0),
         };
         let mut answers = [PollFlags::empty(); TRIGGERS_MAX];
-        let is_called;
+        let (is_called, is_told);
         {
             let commands = self.commands.fd();
             let reports = self.actor.reported();
+            let spare = PollFd::from_borrowed_fd(commands, PollFlags::empty());
+            let ear = ear.filter(|_| may_listen);
             let own = [
+                ear.map_or_else(
+                    || spare.clone(),
+                    |ear| PollFd::from_borrowed_fd(ear, PollFlags::IN),
+                ),
                 PollFd::from_borrowed_fd(commands, PollFlags::IN),
                 PollFd::from_borrowed_fd(reports, PollFlags::IN),
             ];
-            let spare = PollFd::from_borrowed_fd(commands, PollFlags::empty());
             let mut fds: [PollFd<'_>; OWN_FDS + TRIGGERS_MAX] = std::array::from_fn(|_| spare.clone());
             let mut count = OWN_FDS;
             for (slot, fd) in fds.iter_mut().zip(own) {
@@ -157,12 +183,18 @@ impl Guard {
             for (answer, fd) in answers.iter_mut().zip(polled.iter().skip(OWN_FDS)) {
                 *answer = fd.revents();
             }
-            is_called = polled.iter().any(|fd| !fd.revents().is_empty());
+            let mut is_there = polled.iter().map(|fd| !fd.revents().is_empty());
+            is_told = is_there.next().unwrap_or(false) && ear.is_some();
+            is_called = is_there.any(|is_there| is_there);
         }
         if self.triggers.take_answers(&answers) {
             WokenBy::Stall
         } else if is_called {
             WokenBy::Call
+        } else if is_told {
+            WokenBy::Word
+        } else if until < self.wake_at && now() < self.wake_at {
+            WokenBy::Nothing
         } else {
             WokenBy::Time
         }
@@ -266,7 +298,7 @@ impl Guard {
         let wake_in = decision.wake_in;
         let attention = suspects_host(&decision);
         // The other presets are rules of others, who read everything each time.
-        let limited = has_limits_outside_kubepods(sample);
+        let limited = has_limits_outside_kubepods(sample) || self.sensor.is_deaf();
         let rest = policy.preset == Preset::Forestall && is_far_from_walls(&decision) && !limited;
         let wake_in = if limited {
             wake_in.min(policy.tick_calm)
@@ -295,6 +327,7 @@ impl Guard {
         self.sensor.set_rest(rest);
         self.calm = calm;
         self.wake_at = at + wake_in;
+        self.listen_at = at + policy.tick_calm;
     }
 }
 
@@ -329,56 +362,16 @@ const fn errno_of(why: Rejected) -> Errno {
     }
 }
 
-/// Every wall is far away, so that nobody has to be blamed for anything soon.
-fn is_far_from_walls(decision: &Decision<'_>) -> bool {
-    !decision.readings.is_empty()
-        && decision.actions.is_empty()
-        && decision.readings.iter().all(|reading| {
-            let is_half_free = reading
-                .limit
-                .bytes()
-                .is_none_or(|limit| reading.distance >= limit.permille(500));
-            is_half_free && !reading.alarmed && reading.runway.p10 >= FAR
-        })
-}
-
-/// A limit of one of the host's own cgroups may be reached while the machine as a whole has lost nothing worth a look.
-fn has_limits_outside_kubepods(sample: &Sample) -> bool {
-    let mut own = sample.groups.iter().filter(|group| group.kind == GroupKind::Host);
-    own.any(|group| group.limit.bytes().is_some_and(|limit| limit < sample.node.total))
-}
-
-/// What is left of the machine's own wall, where the engine asks for no earlier look than that demands: glances will do until
-/// something changes.
-fn calm_distance(decision: &Decision<'_>, policy: &Policy) -> Option<Bytes> {
-    let own = decision
-        .readings
-        .iter()
-        .find(|reading| reading.wall == WallKind::Kernel)?;
-    (decision.wake_in >= next_glance(own.distance, policy)).then_some(own.distance)
-}
-
-/// The machine's own wall is near and its growth is not explained by a pod: then every process outside `kubepods` is read at
-/// every look, which takes too long to be done when a pod is the culprit.
-fn suspects_host(decision: &Decision<'_>) -> bool {
-    let near = decision
-        .readings
-        .iter()
-        .filter(|reading| reading.wall == WallKind::Kernel && reading.runway.p10 <= NEAR);
-    let mut suspected = near.filter_map(|reading| reading.culprit);
-    suspected.any(|culprit| !matches!(culprit.target, Target::Group(_)))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use forestall_decide::{
-        ActionId, BytesPerSecond, Confidence, Evidence, GroupId, GroupSample, Limit, Rung, Runway,
+        ActionId, BytesPerSecond, Confidence, Evidence, GroupId, Limit, Rung, Runway, Target, WallKind,
         WallReading,
     };
 
     use super::*;
 
-    fn own_wall() -> WallReading {
+    pub(in super::super) fn own_wall() -> WallReading {
         WallReading {
             wall: WallKind::Kernel,
             scope: None,
@@ -441,51 +434,5 @@ mod tests {
             // A decision of the usual size takes no memory.
             assert!(count > LOST_USUAL || lost.capacity() == LOST_USUAL);
         }
-    }
-
-    #[test]
-    fn a_limit_outside_kubepods_keeps_the_guard_from_resting() {
-        let with = |kind, limit| {
-            let mut sample = Sample::default();
-            sample.node.total = Bytes::mebi(8_192);
-            sample.groups.push(GroupSample {
-                kind,
-                limit,
-                ..GroupSample::default()
-            });
-            has_limits_outside_kubepods(&sample)
-        };
-        assert!(with(GroupKind::Host, Limit::Bytes(Bytes::mebi(128))));
-        // More than there is limits nothing, and the pods' limits are looked at every second anyway.
-        assert!(!with(GroupKind::Host, Limit::Bytes(Bytes::mebi(8_192))));
-        assert!(!with(GroupKind::Host, Limit::Max));
-        assert!(!with(GroupKind::Kubepods, Limit::Bytes(Bytes::mebi(128))));
-    }
-
-    #[test]
-    fn glances_do_only_where_the_engine_asks_for_no_earlier_look() {
-        let own = own_wall();
-        let policy = Policy {
-            fill_rate: BytesPerSecond(1 << 30),
-            tick_idle: Span::secs(10),
-            ..Policy::default()
-        };
-        let calm = |readings: &[WallReading], wake_in| {
-            let decision = Decision {
-                readings,
-                alarms: &[],
-                actions: &[],
-                refusals: &[],
-                passed_over: &[],
-                ignored: &[],
-                kubelet: None,
-                wake_in,
-            };
-            calm_distance(&decision, &policy)
-        };
-        // 4 GiB at 1 GiB/s: a second.
-        assert_eq!(calm(&[own], Span::secs(1)), Some(Bytes::mebi(4_096)));
-        assert_eq!(calm(&[own], Span::millis(999)), None);
-        assert_eq!(calm(&[], Span::secs(1)), None);
     }
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod banner;
+mod calm;
 pub(crate) mod clock;
 mod fill;
 mod ground;

@@ -252,3 +252,40 @@ fn ten_thousand_cgroups_are_bounded() {
     assert_eq!(tree.refresh(Look::Links), Ok(true));
     assert_preorder(&tree);
 }
+
+#[test]
+fn what_the_kernel_tells_is_followed_without_a_look_at_anything() {
+    let fixture = Fixture::new();
+    fixture.make("/docker/one");
+    fixture.make(&format!(
+        "/kubepods/pod57dcfcd1-ef1a-a4d1-c9bb-2cbb04bb9a73/{CID}"
+    ));
+    let mut tree = fixture.open(Bounds::default());
+    tree.listen().expect("inotify");
+    assert!(tree.ear().is_some());
+    tree.refresh(Look::Count).expect("looked");
+    assert!(!tree.hear());
+    assert!(!tree.refresh(Look::Count).expect("looked"));
+    // One goes and another comes in its place: the link count and the number of descendants are as before.
+    fs::remove_dir_all(fixture.path("/docker/one")).expect("removed");
+    fixture.make("/docker/two");
+    assert!(tree.hear());
+    assert!(tree.refresh(Look::Count).expect("looked"));
+    assert!(
+        paths(&tree).contains(&"/docker/two".to_owned()),
+        "{:?}",
+        paths(&tree)
+    );
+    // Who has just come is heard as well, and its limit.
+    fixture.make("/docker/two/deep");
+    assert!(tree.hear());
+    assert!(tree.refresh(Look::Count).expect("looked"));
+    fs::write(fixture.path("/docker/two/deep/memory.max"), "4096\n").expect("written");
+    assert!(tree.hear());
+    assert!(!tree.refresh(Look::Count).expect("looked"));
+    fixture.make("/new");
+    assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
+    // The pods are looked at each time, and tell nothing.
+    fixture.make("/kubepods/pod57dcfcd1-ef1a-a4d1-c9bb-2cbb04bb9a74");
+    assert!(!tree.hear());
+}

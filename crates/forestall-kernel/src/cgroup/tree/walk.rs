@@ -66,6 +66,15 @@ impl Tree {
                 continue;
             }
             node.parent = parent;
+            // Before it is listed and read, so that nothing comes in between.
+            if old.is_none()
+                && let Some(ear) = &self.ear
+                && let Err(error) = node.listen(ear)
+            {
+                // Without every one of them nothing is heard for certain.
+                self.ear = None;
+                self.ear_failure = Some(error);
+            }
             let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
             if node.is_bottom(&self.bounds) {
                 node.listing = Listing::default();
@@ -123,6 +132,7 @@ impl Tree {
             identity,
             depth,
             listing: Listing::default(),
+            watch: None,
             gone: false,
         })
     }
