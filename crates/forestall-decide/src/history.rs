@@ -202,6 +202,17 @@ impl History {
                 *counted = Counted::default();
             }
         });
+        if let Some(kept) = self.roster.pack() {
+            // In order, so that nobody is put where somebody is still to be taken from.
+            for (slot, before) in kept.iter().copied().enumerate() {
+                self.groups.swap(slot, before);
+                self.counted.swap(slot, before);
+            }
+            self.groups.truncate(kept.len());
+            self.groups.shrink_to_fit();
+            self.counted.truncate(kept.len());
+            self.counted.shrink_to_fit();
+        }
     }
 
     /// Takes one sample that the histories are aligned with. Allocates only for what is new.
@@ -291,5 +302,53 @@ impl History {
     pub(crate) fn restart_growth(&mut self) {
         self.node.restart();
         self.groups.iter_mut().for_each(Scope::restart);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_outlives_a_crowd_keeps_its_history_and_the_crowds_room_is_given_back() {
+        let sample = |ids: &[u64], secs: u64| Sample {
+            groups: ids
+                .iter()
+                .map(|id| GroupSample {
+                    id: GroupId(*id),
+                    current: Bytes::mebi(id * secs),
+                    anon: Bytes::mebi(id * secs),
+                    ..GroupSample::default()
+                })
+                .collect(),
+            ..Sample::default()
+        };
+        let mut history = History::default();
+        let mut told = |ids: &[u64], secs: u64| {
+            let sample = sample(ids, secs);
+            history.align(&sample);
+            history.push(Moment(secs * 1_000_000), &sample, &mut Vec::new());
+            let risen = |id: u64| {
+                history
+                    .group(GroupId(id))
+                    .map(|scope| scope.risen(Span::secs(60)))
+            };
+            (
+                [risen(300), risen(999)],
+                history.groups.capacity(),
+                history.counted.capacity(),
+            )
+        };
+        let crowd: Vec<u64> = (1..=1_000).collect();
+        told(&crowd, 1);
+        told(&crowd, 2);
+        let (risen, groups, counted) = told(&[999, 300], 3);
+        // 300 and 999 MiB a second, for two seconds.
+        assert_eq!(risen, [600, 1_998].map(|mebi: i64| Some(mebi << 20)));
+        assert_eq!((groups, counted), (2, 2));
+        assert_eq!(
+            told(&[999, 300, 7], 4).0,
+            [900, 2_997].map(|mebi: i64| Some(mebi << 20))
+        );
     }
 }

@@ -6,6 +6,11 @@
 
 use crate::input::{GroupId, GroupKind, GroupSample, Sample};
 
+/// Histories lie as they do as long as so many slots are used, …
+const SLOTS_FEW: usize = 64;
+/// … or one in so many: a crowd that comes and goes is not packed each time.
+const SLOTS_PER_USED_MAX: usize = 4;
+
 /// What a group was the last time, and where its history is.
 #[derive(Clone, Copy, Debug)]
 struct Seat {
@@ -100,6 +105,43 @@ impl Roster {
                 came(slot, seat.kind);
             }
         }
+    }
+
+    /// Once a crowd has gone: packs the slots that are in use, and says for each, in order, which one it was. Nothing is done
+    /// where a good part of them is in use.
+    pub(crate) fn pack(&mut self) -> Option<Vec<usize>> {
+        let used = self.by_id.len().max(SLOTS_FEW);
+        if self.slots as usize <= used.saturating_mul(SLOTS_PER_USED_MAX) {
+            return None;
+        }
+        let mut seats: Vec<&mut u32> = self
+            .seats
+            .iter_mut()
+            .filter_map(|seat| seat.slot.as_mut())
+            .collect();
+        seats.sort_unstable();
+        let mut packed = Vec::with_capacity(seats.len());
+        for (slot, seat) in (0..).zip(seats) {
+            packed.push(core::mem::replace(seat, slot) as usize);
+            self.slots = slot.saturating_add(1);
+        }
+        if packed.is_empty() {
+            self.slots = 0;
+        }
+        self.free = Vec::new();
+        self.before = Vec::new();
+        self.seats.shrink_to_fit();
+        self.by_id.shrink_to_fit();
+        for list in [
+            &mut self.shared,
+            &mut self.kubepods,
+            &mut self.pods,
+            &mut self.containers,
+            &mut self.tops,
+        ] {
+            list.shrink_to_fit();
+        }
+        Some(packed)
     }
 
     /// Nothing in the sample is a pod's, or a place for pods: there is nothing that Kubernetes could tell of.
@@ -214,6 +256,27 @@ mod tests {
         );
         assert_eq!(roster.place(GroupId(4)), Some(2));
         assert_eq!(roster.place(GroupId(7)), None);
+    }
+
+    #[test]
+    fn after_a_crowd_the_slots_are_packed_in_order() {
+        let mut roster = Roster::default();
+        let crowd: Vec<u64> = (1..=1_000).collect();
+        seated(&mut roster, &crowd);
+        assert_eq!(roster.pack(), None);
+        // A quarter is left: nothing is done yet.
+        seated(&mut roster, &crowd[750..]);
+        assert_eq!(roster.pack(), None);
+        seated(&mut roster, &[900, 760, 780]);
+        assert_eq!(roster.pack(), Some(vec![759, 779, 899]));
+        assert_eq!(
+            seated(&mut roster, &[900, 760, 780, 7]),
+            (vec![Some(2), Some(0), Some(1), Some(3)], vec![3])
+        );
+        seated(&mut roster, &crowd);
+        seated(&mut roster, &[]);
+        assert_eq!(roster.pack(), Some(vec![]));
+        assert_eq!(seated(&mut roster, &[8]), (vec![Some(0)], vec![0]));
     }
 
     #[test]

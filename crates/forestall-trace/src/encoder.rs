@@ -7,6 +7,7 @@ use crate::frame::{self, MARK, kind};
 use crate::header::{self, MAGIC, Origin, VERSION, own_columns};
 use crate::names::Names;
 use crate::record::Writer;
+use crate::room::trim;
 use crate::sample::SampleState;
 use crate::state::Key;
 use crate::varint::{put, put_signed};
@@ -18,6 +19,9 @@ const KEY_RATIO: usize = 8;
 const KEY_SPACING_BYTES_MIN: usize = 2048;
 /// And after so many samples in any case, which bounds what one flipped bit can cost.
 const KEY_SPACING_SAMPLES_MAX: u32 = 1024;
+
+/// Room for a frame that is kept when a crowd has gone, bytes.
+const CONTENT_FEW: usize = 16 << 10;
 
 /// Writes one run of a recorder, segment by segment. Bytes are appended to the buffer that is handed in; where they go is the
 /// caller's business.
@@ -123,6 +127,7 @@ impl Encoder {
         }
         self.key.inputs += 1;
         self.bytes_since_key += out.len() - from;
+        trim(&mut self.content, CONTENT_FEW);
     }
 
     /// Says that so many inputs are missing here.

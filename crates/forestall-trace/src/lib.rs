@@ -21,6 +21,7 @@ mod pods;
 mod policy;
 mod reader;
 mod record;
+mod room;
 mod sample;
 mod state;
 mod table;

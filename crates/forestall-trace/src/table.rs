@@ -4,6 +4,7 @@
 //! the business of `column`.
 
 use crate::column::Column;
+use crate::room::trim;
 use crate::varint::{Cursor, put, put_difference, put_signed};
 
 /// Who a row is about. A cgroup needs one number, a process two.
@@ -11,6 +12,9 @@ pub(crate) type Key = [u64; 2];
 
 /// More rows than this no sample has; a reader refuses to make room for them.
 const ROWS_MAX: usize = 1 << 16;
+
+/// Room for so many rows is kept when a crowd has gone.
+const ROWS_FEW: usize = 64;
 
 /// Rows by position, each of `width` numbers.
 #[derive(Clone, Debug)]
@@ -139,6 +143,14 @@ impl Table {
             }
         }
         self.move_parents();
+        self.keys_before.clear();
+        self.cells_before.clear();
+        let (keys, cells) = (self.keys.len(), self.cells.len());
+        trim(&mut self.keys, ROWS_FEW);
+        trim(&mut self.keys_before, keys.max(ROWS_FEW));
+        trim(&mut self.cells, ROWS_FEW * self.width);
+        trim(&mut self.cells_before, cells.max(ROWS_FEW * self.width));
+        trim(&mut self.moved, keys.max(ROWS_FEW));
         Some(())
     }
 

@@ -17,6 +17,7 @@ use forestall_decide::{
 
 pub use self::slot::Slot;
 use self::slot::{Told, What};
+use crate::room::Room;
 
 /// Slots between the two threads at most: at the shortest time between two looks, a third of a second.
 const SLOTS_MAX: usize = 32;
@@ -45,7 +46,7 @@ pub trait Namer {
 pub struct Tap {
     free: Receiver<Box<Slot>>,
     /// Free ones that are here already. The one that came back last is used first, so that the memory of the others is not
-    /// touched.
+    /// touched; before it one with more room, so that the other end can give back what is too much.
     #[allow(clippy::vec_box, reason = "slots travel in their boxes and are large")]
     spare: Vec<Box<Slot>>,
     full: SyncSender<Box<Slot>>,
@@ -68,8 +69,8 @@ pub struct Intake {
     slots: usize,
     /// Inputs since many waited at once.
     calm: u32,
-    groups: usize,
-    processes: usize,
+    groups: Room,
+    processes: Room,
 }
 
 /// What the intake has found.
@@ -102,8 +103,8 @@ pub fn open(groups: usize, processes: usize) -> (Tap, Intake) {
         free: to_tap,
         slots: 0,
         calm: 0,
-        groups,
-        processes,
+        groups: Room::new(groups),
+        processes: Room::new(processes),
     };
     intake.make_slots(SLOTS_FEW);
     (tap, intake)
@@ -156,7 +157,12 @@ impl Tap {
             // There is room for every slot there is.
             self.spare.push(slot);
         }
-        let Some(mut slot) = self.spare.pop() else {
+        // Of several that have as much room the last.
+        let roomiest = (0..).zip(&self.spare).max_by_key(|(_, slot)| slot.room());
+        let Some(mut slot) = roomiest
+            .map(|(place, _)| place)
+            .map(|place| self.spare.remove(place))
+        else {
             self.lost = self.lost.saturating_add(1);
             return None;
         };
@@ -238,7 +244,8 @@ impl Intake {
     }
 
     fn slots_max(&self) -> usize {
-        let each = self.groups * size_of::<GroupSample>() + self.processes * size_of::<ProcessSample>();
+        let (groups, processes) = (self.groups.get(), self.processes.get());
+        let each = groups * size_of::<GroupSample>() + processes * size_of::<ProcessSample>();
         (ROOM_BYTES_MAX / each.max(1)).clamp(SLOTS_FEW, SLOTS_MAX)
     }
 
@@ -249,11 +256,12 @@ impl Intake {
             // There is room for every slot there may be, and the other end is alive or needs none.
             let _ = self
                 .free
-                .try_send(Box::new(Slot::new(self.groups, self.processes)));
+                .try_send(Box::new(Slot::new(self.groups.get(), self.processes.get())));
         }
     }
 
-    /// Gives a slot back once it is recorded, with more room if a sample did not fit. Where few were needed for long, there is one
+    /// Gives a slot back once it is recorded, with more room if a sample did not fit, and with less a while after samples have
+    /// become far smaller. Where few were needed for long, there is one
     /// less: the other end then goes on with one that it has not used for long.
     pub fn give_back(&mut self, mut slot: Box<Slot>) {
         self.calm = self.calm.saturating_add(1);
@@ -261,12 +269,62 @@ impl Intake {
             self.slots -= 1;
             return;
         }
-        if let What::TooLarge { groups, processes } = slot.what {
-            self.groups = self.groups.max(groups * 2);
-            self.processes = self.processes.max(processes * 2);
+        if let Some((groups, processes)) = slot.sample_size() {
+            self.groups.note(slot.at(), groups);
+            self.processes.note(slot.at(), processes);
         }
-        slot.make_room(self.groups, self.processes);
+        slot.make_room(self.groups.get(), self.processes.get());
         // There is room for every slot there is.
         let _ = self.free.try_send(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nameless;
+
+    impl Namer for Nameless {
+        fn group(&self, _: GroupId) -> Option<&[u8]> {
+            None
+        }
+
+        fn process(&self, _: ProcessId) -> Option<&[u8]> {
+            None
+        }
+    }
+
+    #[test]
+    fn room_for_a_crowd_is_given_back_by_every_slot_once_it_has_gone() {
+        let (mut tap, mut intake) = open(64, 8);
+        let mut told = |secs: u64, groups: usize, at_once: u64| {
+            let sample = Sample {
+                groups: vec![GroupSample::default(); groups],
+                ..Sample::default()
+            };
+            for _ in 0..at_once {
+                tap.sample(Moment(secs * 1_000_000), &sample, &Nameless);
+            }
+            while let Waited::Slot(slot) = intake.wait(Duration::ZERO) {
+                intake.give_back(slot);
+            }
+            let slot = tap.take(Moment(secs * 1_000_000)).expect("all are back");
+            tap.spare.push(slot);
+            let rooms = tap.spare.iter().map(|slot| slot.room().0);
+            (rooms.clone().min(), rooms.max(), tap.spare.len())
+        };
+        assert_eq!(told(0, 20, 1), (Some(64), Some(64), SLOTS_FEW));
+        // Too large for every slot, and then for none.
+        for secs in 1..=20 {
+            told(secs, 1_000, 8);
+        }
+        let (_, crowded, slots) = told(21, 1_000, 8);
+        assert_eq!(crowded, Some(2_000));
+        // At rest: eight glances and a look once a minute.
+        for minute in 1..=4 {
+            told(21 + minute * 60, 20, 9);
+        }
+        assert_eq!(told(300, 20, 9), (Some(64), Some(64), slots));
     }
 }

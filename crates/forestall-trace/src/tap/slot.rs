@@ -68,13 +68,25 @@ impl Slot {
         slot
     }
 
-    /// Room for so many of each; allocates where there is less.
+    /// How many cgroups and processes there is room for.
+    pub(super) fn room(&self) -> (usize, usize) {
+        (self.sample.groups.capacity(), self.sample.processes.capacity())
+    }
+
+    /// How many cgroups and processes its sample has, or has no room for.
+    pub(super) fn sample_size(&self) -> Option<(usize, usize)> {
+        match self.what {
+            What::Sample => Some((self.sample.groups.len(), self.sample.processes.len())),
+            What::TooLarge { groups, processes } => Some((groups, processes)),
+            _ => None,
+        }
+    }
+
+    /// Room for so many of each; allocates where there is less, and gives back where there is more.
     pub(super) fn make_room(&mut self, groups: usize, processes: usize) {
         self.what = What::Nothing;
-        self.sample.groups.clear();
-        self.sample.groups.reserve(groups);
-        self.sample.processes.clear();
-        self.sample.processes.reserve(processes);
+        make_room(&mut self.sample.groups, groups);
+        make_room(&mut self.sample.processes, processes);
     }
 
     pub(super) fn begin(&mut self, at: Moment, lost: u64) {
@@ -131,6 +143,12 @@ impl Slot {
         };
         encoder.input(self.at, recorded, out);
     }
+}
+
+fn make_room<T>(list: &mut Vec<T>, count: usize) {
+    list.clear();
+    list.shrink_to(count);
+    list.reserve_exact(count);
 }
 
 impl Told {

@@ -25,6 +25,9 @@ use super::shared::{Herald, Names, Recording, Trouble};
 const DIRECTORY: &str = "trace";
 /// Deep enough for encoding and writing.
 const STACK_BYTES: usize = 256 << 10;
+/// Room for what one input is written as, and the room that is given back.
+const OUT_BYTES: usize = 64 << 10;
+const OUT_BYTES_MAX: usize = 2 * OUT_BYTES;
 /// A crash of the machine costs at most this much, beside what the disk itself loses.
 const SYNC_SPACING: Span = Span::secs(5);
 /// What it costs not to record.
@@ -86,7 +89,7 @@ pub(crate) fn start(
         ring,
         segment: None,
         syncer: Syncer::start()?,
-        out: Vec::with_capacity(64 << 10),
+        out: Vec::with_capacity(OUT_BYTES),
         not_before: None,
         sync_at: None,
         herald,
@@ -174,6 +177,10 @@ impl Writer {
             }
         }
         self.out.clear();
+        if self.out.capacity() > OUT_BYTES_MAX {
+            // A crowd has been told in full.
+            self.out.shrink_to(OUT_BYTES);
+        }
     }
 
     fn open_segment(&mut self, at: Moment) -> std::io::Result<()> {
