@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use forestall_decide::{Bytes, GroupKind, Limit};
+use forestall_decide::{Bytes, GroupKind, Limit, Moment, Span};
 use forestall_kernel::cgroup::Bounds;
 use forestall_sense::{SenseConfig, Sensor};
 
@@ -29,6 +29,23 @@ fn cgroups_come_and_go_between_samples() {
     fs::remove_dir_all(fixture.cgroup("/kubepods")).expect("removed");
     assert!(sample_at(&mut sensor, 18_000).groups.is_empty());
     assert_eq!(sensor.failures(), 0);
+}
+
+#[test]
+fn room_for_a_crowd_is_given_back_when_it_has_gone() {
+    let fixture = Fixture::v2();
+    fixture.group("/docker", 1);
+    let mut sensor = fixture.open();
+    let names: Vec<String> = (0..600).map(|number| format!("/docker/{number}")).collect();
+    names.iter().for_each(|name| fixture.group(name, 1));
+    assert_eq!(sample_at(&mut sensor, 1_000).groups.len(), 601);
+    for name in &names {
+        fs::remove_dir_all(fixture.cgroup(name)).expect("removed");
+    }
+    sensor.sample(Moment(9_000_000), Span(0));
+    let groups = &sensor.last().groups;
+    assert_eq!(groups.len(), 1);
+    assert!(groups.capacity() < 200, "{}", groups.capacity());
 }
 
 #[test]
