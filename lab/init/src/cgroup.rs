@@ -88,6 +88,11 @@ impl Tree {
         self.root.join("system.slice").join(format!("{name}.service"))
     }
 
+    /// The cgroup of a container of Docker's, below a systemd.
+    pub(crate) fn docker(&self, id: &str) -> PathBuf {
+        self.root.join("system.slice").join(format!("docker-{id}.scope"))
+    }
+
     /// Makes `cgroup` and what lies above it, and hands the controllers down to it.
     pub(crate) fn make(&self, cgroup: &Path) -> Result<()> {
         let below = cgroup
@@ -182,6 +187,7 @@ mod tests {
             pause: "ba5e".into(),
             pid_namespace: false,
             work: Work::Pause,
+            nested: false,
             sidecar: None,
         }
     }

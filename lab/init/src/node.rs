@@ -38,7 +38,9 @@ impl Node {
     /// Makes the tree and its limit.
     pub(crate) fn shape(plan: Plan, memory_bytes: u64, reporter: Reporter) -> Result<Self> {
         let tree = Tree::new(plan.naming, plan.hierarchy);
-        tree.make(&tree.kubepods())?;
+        if !plan.plain {
+            tree.make(&tree.kubepods())?;
+        }
         if let Some(share) = plan.kubepods_limit {
             tree.limit(&tree.kubepods(), share.bytes_of(memory_bytes))?;
         }
@@ -91,7 +93,11 @@ impl Node {
             self.tree
                 .limit(&self.tree.pod(pod), limit.bytes_of(self.memory_bytes))?;
         }
-        let place = self.container(pod, &pod.container, pod.limit, score)?;
+        let mut place = self.container(pod, &pod.container, pod.limit, score)?;
+        if pod.nested {
+            place.cgroup.push("inner");
+            self.tree.make(&place.cgroup)?;
+        }
         let words = launch::worker(&pod.name, &pod.work)?;
         let Some(sidecar) = &pod.sidecar else {
             return self.spawn(
@@ -137,6 +143,8 @@ impl Node {
         let words = launch::worker(&service.name, &service.work)?;
         let cgroup = if service.in_root {
             self.tree.root().to_owned()
+        } else if let Some(id) = &service.container {
+            self.tree.docker(id)
         } else {
             self.tree.service(&service.name)
         };
@@ -305,6 +313,7 @@ fn agent_pod() -> Pod {
         pause: "f0e57a12".repeat(8),
         pid_namespace: false,
         work: Work::Pause,
+        nested: false,
         sidecar: None,
     }
 }

@@ -55,6 +55,9 @@ pub struct Plan {
     /// the culprits make it thrash.
     #[serde(default)]
     pub reactions: Option<u32>,
+    /// Whether the machine knows no Kubernetes: no `kubepods`, no kubelet, and containers as Docker makes them.
+    #[serde(default)]
+    pub plain: bool,
     /// The pods, in the order in which they start.
     pub pods: Vec<Pod>,
     /// Processes of the host, each in a service of its own below `system.slice`.
@@ -151,6 +154,9 @@ pub struct Pod {
     pub pid_namespace: bool,
     /// What it runs.
     pub work: Work,
+    /// Whether its container divides its own cgroup, as a container engine inside a container does.
+    #[serde(default)]
+    pub nested: bool,
     /// A second container, which then is the culprit in the first one's stead.
     pub sidecar: Option<Sidecar>,
 }
@@ -177,6 +183,9 @@ pub struct Service {
     pub oom_score_adj: i32,
     /// Whether it sits in the root cgroup instead of a service's.
     pub in_root: bool,
+    /// The id, 64 hex digits, of the Docker container that it is, if it is one and no service.
+    #[serde(default)]
+    pub container: Option<String>,
 }
 
 /// The agent under test.
@@ -252,6 +261,18 @@ pub enum Work {
         /// How much is read a second.
         rate: Share,
     },
+    /// Writes a file of `size` on the disk over and over: page cache that is dirty.
+    Write {
+        /// The file.
+        size: Share,
+        /// How much is written a second.
+        rate: Share,
+    },
+    /// Asks a disk's filesystem for names that do not exist: the kernel remembers each, in slab that it can reclaim.
+    Names {
+        /// How many a second; 0 for as many as it can.
+        per_second: u32,
+    },
     /// Anonymous memory that grows by a step at a time.
     Steps {
         /// How much at once.
@@ -279,6 +300,11 @@ pub enum Work {
     Locked {
         /// How fast.
         rate: Share,
+    },
+    /// One in a process of its own, under one that starts it again whenever it ends.
+    Supervised {
+        /// What is started.
+        work: Box<Work>,
     },
     /// Several of these, each in a process of its own, under one that waits for them.
     Crew {

@@ -26,7 +26,9 @@ const FAREWELL_MILLIS: u64 = 3000;
 /// Runs the plan of `node` to its end.
 pub(crate) fn run(mut node: Node) -> Result<()> {
     let mut watch = Watch::new()?;
-    node.start_kubelet()?;
+    if !node.plan.plain {
+        node.start_kubelet()?;
+    }
     node.start(Role::Innocent)?;
     let agent = node.plan.agent.clone();
     if agent.is_some() && !node::agent_binary().exists() {

@@ -144,6 +144,17 @@ impl Scale<'_> {
             Work::Scratch { size, rate } => {
                 self.batch(self.bytes(*size), self.rate(*rate, speeds.write()), Span(1))
             }
+            // What is written fills the cache as what is read does; that it has to reach the disk first costs no memory.
+            Work::Write { size, rate } => Doing {
+                load: Load::Reader {
+                    file: self.bytes(*size),
+                    rate: self.rate(*rate, speeds.read()),
+                },
+                start: begins,
+                ..steady(Bytes::ZERO)
+            },
+            Work::Supervised { work } => return self.doing(work, role),
+            Work::Names { .. } => return Err(Inexpressible("slab that the kernel takes back")),
             Work::Locked { .. } => return Err(Inexpressible("locked memory beside swap")),
             Work::Crew { .. } => return Err(Inexpressible("a crew within a crew")),
         })

@@ -56,7 +56,7 @@ pub(crate) fn class(plan: &Plan) -> Class {
 
 fn permille_per_second(work: &Work) -> u32 {
     match work {
-        Work::Pause | Work::Hold { .. } => 0,
+        Work::Pause | Work::Hold { .. } | Work::Names { .. } => 0,
         Work::Grow { rate, .. }
         | Work::Shmem { rate, .. }
         | Work::PageTables { rate }
@@ -65,12 +65,14 @@ fn permille_per_second(work: &Work) -> u32 {
         | Work::Stream { rate, .. }
         | Work::Batch { rate, .. }
         | Work::Scratch { rate, .. }
+        | Work::Write { rate, .. }
         | Work::Locked { rate } => rate.0,
         Work::Forks { each, per_second, .. } => each.0.saturating_mul(*per_second),
         Work::Steps { step, every_millis } => {
             let per_second = u64::from(step.0).saturating_mul(1000) / (*every_millis).max(1);
             u32::try_from(per_second).unwrap_or(u32::MAX)
         }
+        Work::Supervised { work } => permille_per_second(work),
         Work::Crew { works } => works.iter().map(permille_per_second).sum(),
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn node(dice: &mut Dice, scenario: &str, seed: u64) -> Plan {
         work: Work::Hold { hold: Share(held) },
         oom_score_adj: -900,
         in_root: false,
+        container: None,
     };
     Plan {
         scenario: scenario.to_owned(),
@@ -44,6 +45,7 @@ pub(super) fn node(dice: &mut Dice, scenario: &str, seed: u64) -> Plan {
         kubelet_evicts: false,
         tries_rights: false,
         reactions: None,
+        plain: false,
         pods: pods.to_vec(),
         services: vec![daemon("sshd", 3), daemon("systemd-journal", 6)],
         agent: Some(agent),
@@ -121,6 +123,7 @@ fn pod(dice: &mut Dice, name: &str, class: Class, role: Role, work: Work) -> Pod
         pause: dice.container_id(),
         pid_namespace: dice.coin(),
         work,
+        nested: false,
         sidecar: None,
     }
 }

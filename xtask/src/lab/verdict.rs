@@ -174,11 +174,12 @@ pub(crate) fn judge_without(scenario: &Scenario, story: &Story) -> Verdict {
 pub(crate) fn judge_with(scenario: &Scenario, story: &Story) -> Verdict {
     let innocents = story.ended(Role::Innocent).count();
     let culprit = story.ended(Role::Culprit).next();
+    let culprits_by = |cause| story.ended(Role::Culprit).all(|ended| ended.by == cause);
     let no_kernel = story.oom_kills == 0;
     let upright = !story.lost && !story.agent_ended();
     let (holds, word) = match scenario.with {
         With::CulpritEnds => {
-            let saved = no_kernel && innocents == 0 && culprit.is_some_and(|ended| ended.by == Cause::Agent);
+            let saved = no_kernel && innocents == 0 && culprit.is_some() && culprits_by(Cause::Agent);
             (saved, "saved")
         }
         With::OwnLimit => {
@@ -220,7 +221,7 @@ fn culprit_ids(plan: &Plan) -> Vec<String> {
         plan.services
             .iter()
             .filter(|service| service.role == Role::Culprit)
-            .map(|service| service.name.clone()),
+            .flat_map(|service| std::iter::once(service.name.clone()).chain(service.container.clone())),
     );
     ids
 }

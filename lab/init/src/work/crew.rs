@@ -1,6 +1,8 @@
-//! Several processes under one that waits for them.
+//! Processes under one that waits for them.
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use forestall_lab_init::plan::Work;
@@ -19,6 +21,16 @@ pub(super) fn lead(works: &[Work]) -> Result<()> {
     }
     // As a shell does it, so that whoever waits for the leader can tell how the crew ended.
     std::process::exit(last)
+}
+
+/// Starts `work` in a process of its own, and a second after its end again, without end.
+pub(super) fn supervise(work: &Work) -> Result<()> {
+    loop {
+        start(work)?
+            .wait()
+            .context("waiting for the one that is supervised")?;
+        sleep(Duration::from_secs(1));
+    }
 }
 
 fn start(work: &Work) -> Result<Child> {

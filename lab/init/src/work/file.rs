@@ -1,4 +1,4 @@
-//! Page cache: a file on the disk, written once and read over and over.
+//! What a disk's filesystem keeps in memory: pages read, pages written, and names.
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, Write};
 
@@ -47,4 +47,35 @@ pub(super) fn read_over_and_over(size_bytes: u64, rate_bytes: u64) -> Result<()>
             }
         }
     }
+}
+
+/// Writes a file of `size_bytes` without end, `rate_bytes` a second, and leaves it to the kernel when it reaches the disk.
+pub(super) fn write_over_and_over(size_bytes: u64, rate_bytes: u64) -> Result<()> {
+    let path = format!("/data/{}", own_number()?);
+    let mut file = File::create(&path).with_context(|| format!("creating {path}"))?;
+    let block = vec![0x5a_u8; BLOCK_BYTES];
+    let mut pace = Pace::new(rate_bytes);
+    loop {
+        file.rewind().with_context(|| format!("writing {path}"))?;
+        for _ in 0..size_bytes.div_ceil(BLOCK_BYTES as u64) {
+            file.write_all(&block)
+                .with_context(|| format!("writing {path}"))?;
+            pace.wait_for(BLOCK_BYTES as u64);
+        }
+    }
+}
+
+/// Asks for names that do not exist, each of them once.
+pub(super) fn ask_for_names(per_second: u32) -> Result<()> {
+    let own = own_number()?;
+    // A name counts as a byte here: the pace knows no other unit.
+    let mut pace = Pace::new(u64::from(per_second));
+    for number in 0_u64.. {
+        // That nothing is there is what was asked for.
+        let _ = std::fs::symlink_metadata(format!("/data/{own}-{number}"));
+        if number % 256 == 0 {
+            pace.wait_for(256);
+        }
+    }
+    Ok(())
 }

@@ -37,6 +37,8 @@ pub(crate) fn run(work: &Work) -> Result<()> {
         Work::Reread { size, rate } | Work::Stream { size, rate } => {
             file::read_over_and_over(bytes(size), bytes(rate))
         }
+        Work::Write { size, rate } => file::write_over_and_over(bytes(size), bytes(rate)),
+        Work::Names { per_second } => file::ask_for_names(*per_second),
         Work::Steps { step, every_millis } => anon::step(bytes(step), *every_millis),
         Work::Batch {
             size,
@@ -45,6 +47,7 @@ pub(crate) fn run(work: &Work) -> Result<()> {
         } => anon::batch(bytes(size), bytes(rate), *rest_millis),
         Work::Locked { rate } => anon::lock(bytes(rate)),
         Work::Scratch { size, rate } => shmem::fill_and_remove(bytes(size), bytes(rate)),
+        Work::Supervised { work } => crew::supervise(work),
         Work::Crew { works } => crew::lead(works),
     }
 }

@@ -4,7 +4,7 @@ use forestall_lab_init::plan::{Class, Lru, Share, Work};
 use super::super::cast::{culprit, hold, leak};
 use super::{Scenario, With, Without};
 
-pub(super) const ALL: [Scenario; 9] = [
+pub(super) const ALL: [Scenario; 11] = [
     Scenario {
         name: "page-cache",
         about: "a file that is read over and over looks like memory in use to the kubelet, which evicts its reader",
@@ -59,6 +59,38 @@ pub(super) const ALL: [Scenario; 9] = [
             };
             plan.pods.push(culprit(dice, "reader", work));
             plan.deadline_millis = 40_000;
+        },
+    },
+    Scenario {
+        name: "healthy-write",
+        about: "a file larger than memory is written over and over: cache that has to reach the disk first",
+        without: Without::NobodyEnds,
+        with: With::NobodyEnds,
+        memory_mib: None,
+        draw: |dice, plan| {
+            plan.disk = true;
+            let work = Work::Write {
+                size: Share(dice.between(1050, 1150)),
+                rate: Share(dice.between(40, 100)),
+            };
+            plan.pods.push(culprit(dice, "writer", work));
+            plan.deadline_millis = 45_000;
+        },
+    },
+    Scenario {
+        name: "healthy-names",
+        about: "a pod asks for names that do not exist, and the kernel remembers each: slab that it gives back",
+        without: Without::NobodyEnds,
+        with: With::NobodyEnds,
+        memory_mib: None,
+        draw: |dice, plan| {
+            plan.disk = true;
+            // 560 held: 210 thousandths are left, which hold about a million names.
+            plan.kubepods_limit = Some(Share(dice.between(770, 790)));
+            hold(plan, [180, 200, 180]);
+            plan.pods
+                .push(culprit(dice, "asker", Work::Names { per_second: 0 }));
+            plan.deadline_millis = 60_000;
         },
     },
     Scenario {

@@ -20,6 +20,7 @@ pub(super) const ALL: [Scenario; 5] = [
                 work,
                 oom_score_adj: 0,
                 in_root,
+                container: None,
             });
         },
     },
@@ -43,6 +44,7 @@ pub(super) const ALL: [Scenario; 5] = [
                 },
                 oom_score_adj: 0,
                 in_root: false,
+                container: None,
             });
             // Its workers end one after another, each when the wall is near again.
             plan.deadline_millis = 180_000;
@@ -101,5 +103,6 @@ fn daemon(work: Work) -> Service {
         work,
         oom_score_adj: 0,
         in_root: false,
+        container: None,
     }
 }
