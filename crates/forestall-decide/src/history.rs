@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::decision::{Ignored, WallKind};
+use crate::ground::Ground;
 use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
 use crate::oom::Counted;
 use crate::ring::Lapse;
@@ -22,6 +23,7 @@ pub(crate) type Wall = (WallKind, Option<GroupId>);
 pub(crate) struct Scope {
     /// Memory that reclaim cannot free, swap in use included.
     pub(crate) unreclaimable: Track,
+    ground: Ground,
     filled: Lapse,
     stall: Lapse<Stall>,
     /// Only for what the kubelet has a wall at, or may have to end somebody in.
@@ -70,6 +72,7 @@ impl Scope {
         };
         Self {
             unreclaimable: Track::default(),
+            ground: Ground::default(),
             filled: Lapse::within(WINDOWS[2]),
             stall: Lapse::within(WINDOWS[0]),
             shared: is_shared.then(|| Box::new(shared())),
@@ -86,6 +89,7 @@ impl Scope {
             }
         }
         self.unreclaimable.push(now, unreclaimable);
+        self.ground.push(now, unreclaimable);
         self.filled.push(now, unreclaimable);
         if let Some(stall) = stall {
             self.stall.push(now, stall);
@@ -125,6 +129,16 @@ impl Scope {
             Some((Bytes::ZERO, held, over)) if over <= window => i64::try_from(held.0).unwrap_or(i64::MAX),
             _ => self.unreclaimable.rise(window).0,
         }
+    }
+
+    /// The part of so large a rise to what it holds now that it never held before.
+    pub(crate) fn new_part(&self, rise: Bytes) -> Bytes {
+        self.ground.new_part(rise, self.unreclaimable.latest())
+    }
+
+    /// The kernel has killed in it: what it gave back then is nothing that it does by itself.
+    fn forget_ground(&mut self) {
+        self.ground = Ground::default();
     }
 
     /// What it held already when it was first seen, if it came within the window.
@@ -232,6 +246,7 @@ impl History {
             let Some(slot) = self.roster.slot(at) else {
                 continue;
             };
+            let killed_in = self.fresh_kills(at, group) > 0;
             let sane = self.count(now, sample, at, group);
             if let Some(scope) = self.groups.get_mut(slot) {
                 if let (false, Some(looked)) = (scope.is_known(), looked) {
@@ -240,6 +255,9 @@ impl History {
                 let credible = scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
                 if !credible || !sane {
                     ignored.push(Ignored::CounterJumped(Some(group.id)));
+                }
+                if killed_in {
+                    scope.forget_ground();
                 }
                 self.keeps |= group.min > Bytes::ZERO;
                 self.note_pressed(at, group);

@@ -15,6 +15,8 @@ mod flight;
 mod forecast;
 mod foresight;
 mod graceful;
+mod ground;
+mod growth;
 mod history;
 mod input;
 mod keep;
