@@ -180,9 +180,8 @@ impl Engine {
     }
 
     fn take_policy(&mut self, policy: &Policy) {
-        // What was only announced in shadow must not keep the same target from being acted upon now.
         if policy.mode != self.policy.mode {
-            self.flights.forget();
+            self.flights.forget_announced();
         }
         self.policy = *policy;
     }

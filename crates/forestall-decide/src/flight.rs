@@ -158,7 +158,16 @@ impl Flights {
         Some(*flight)
     }
 
-    /// Forgets all of them: the mode has changed, or the clock has jumped back and their times mean nothing.
+    /// Forgets what was only announced: the mode has changed, and it must not keep the same target from being acted upon now.
+    /// What was done is done in every mode: its victim may still be ending, and its token is spent.
+    pub(crate) fn forget_announced(&mut self) {
+        let list = &self.list;
+        let is_announced = |id| list.iter().any(|flight| flight.id == id && flight.is_shadow);
+        self.evictions.retain(|(id, _)| !is_announced(*id));
+        self.list.retain(|flight| !flight.is_shadow);
+    }
+
+    /// Forgets all of them: the clock has jumped back and their times mean nothing.
     pub(crate) fn forget(&mut self) {
         self.list.clear();
         self.evictions.clear();

@@ -149,6 +149,27 @@ fn going_to_enforce_does_not_wait_for_what_was_announced_in_shadow() {
 }
 
 #[test]
+fn whoever_is_ending_is_not_ended_again_when_the_mode_changes_to_and_fro() {
+    let mut world = World::new(512, 400);
+    world.container(1, 100).rate = 4 * MIB;
+    // Its memory takes that long to come back.
+    world.kill_takes = Span::secs(1);
+    let mut engine = enforcing();
+    while world.ordered.is_empty() {
+        world.run(&mut engine, Span::millis(1), |_| ());
+    }
+    assert_eq!(world.killed(), [leaker(1)]);
+    let enforce = engine.policy().to_owned();
+    for mode in [Mode::Shadow, Mode::Enforce] {
+        engine.step(world.now, Input::Policy(&Policy { mode, ..enforce }));
+    }
+    world.run(&mut engine, Span::secs(3), |_| ());
+    let again: Vec<_> = world.ordered.iter().skip(1).map(|(_, action)| *action).collect();
+    assert!(again.iter().all(|action| action.escalate), "{again:?}");
+    assert_eq!(world.kernel_kills, 0);
+}
+
+#[test]
 fn a_clock_that_jumps_back_does_not_hold_up_the_guard() {
     let mut world = World::new(512, 400);
     world.container(1, 100);
