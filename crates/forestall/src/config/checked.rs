@@ -239,7 +239,8 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
     }
     if calm < min {
         return refuse(format!(
-            "timing.interval (--interval): {} is too short; at least {} (timing.tickMin)",
+            "timing.interval (--interval): {} is too short; it is the time from one look to the next in calm times, at least {}, which \
+             is timing.tickMin, the shortest time between two looks",
             write_time(calm),
             write_time(min)
         ));
@@ -321,6 +322,14 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
     }
     if policy.preset == Preset::WarStoryA && policy.war_story_cache_permille == 0 {
         return refuse("warStoryA.cachePercent: 0 would always act; such as 15".to_owned());
+    }
+    if policy.preset == Preset::WarStoryA
+        && policy.war_story_used_permille == 1000
+        && policy.war_story_cache_permille == 1000
+    {
+        return refuse(
+            "warStoryA.usedPercent: 100, like a cachePercent of 100, would never act; such as 85".to_owned(),
+        );
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! Sizes and times as people write them: `350Mi`, `1.5G`, `100ms`, `2s`.
 //!
 //! A number without a unit is refused: `350` meant as mebibytes and taken as bytes would be a guard that never acts.
-//! Parsing is exact integer arithmetic; a fraction of a byte or of a microsecond is rounded down.
+//! Parsing is exact integer arithmetic; a fraction of a byte or of a microsecond is rounded down. What is less than one, and not 0,
+//! is refused: Kubernetes makes a byte of it, and nobody means a byte, or never.
 
 use forestall_decide::{Bytes, Span};
 
 /// Units of sizes, as Kubernetes has them (`k8s.io/apimachinery/pkg/api/resource`, quantity suffixes), and `B`.
-const SIZES: [(&str, u64); 13] = [
+const SIZES: [(&str, u64); 15] = [
     ("", 0),
     ("B", 1),
     ("k", 1_000),
@@ -18,15 +19,18 @@ const SIZES: [(&str, u64); 13] = [
     ("Mi", 1 << 20),
     ("Gi", 1 << 30),
     ("Ti", 1 << 40),
+    ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
 ];
 
-/// Units of times, in microseconds.
-const TIMES: [(&str, u64); 7] = [
+/// Units of times, in microseconds. The micro sign and the Greek letter look alike.
+const TIMES: [(&str, u64); 8] = [
     ("", 0),
     ("us", 1),
-    ("µs", 1),
+    ("\u{b5}s", 1),
+    ("\u{3bc}s", 1),
     ("ms", 1_000),
     ("s", 1_000_000),
     ("m", 60_000_000),
@@ -35,20 +39,20 @@ const TIMES: [(&str, u64); 7] = [
 
 /// Reads a size.
 pub(crate) fn parse_size(text: &str) -> Result<Bytes, String> {
-    parse(text, &SIZES)
+    parse(text, &SIZES, "a byte")
         .map(Bytes)
         .map_err(|why| format!("{why}; a size is a number and a unit, such as 350Mi or 2Gi"))
 }
 
 /// Reads a time.
 pub(crate) fn parse_time(text: &str) -> Result<Span, String> {
-    parse(text, &TIMES)
+    parse(text, &TIMES, "a microsecond")
         .map(Span)
         .map_err(|why| format!("{why}; a time is a number and a unit, such as 100ms, 2s or 1m"))
 }
 
-/// `number` × `unit`, rounded down.
-fn parse(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
+/// `number` × `unit`, rounded down; `least` is what one of it is.
+fn parse(text: &str, units: &[(&str, u64)], least: &str) -> Result<u64, String> {
     let text = text.trim();
     let end = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -63,7 +67,9 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
     }
     let unit = unit.trim_start();
     let Some((_, scale)) = units.iter().find(|(name, _)| *name == unit) else {
-        return Err(format!("{text:?} has the unknown unit {unit:?}"));
+        let meant = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
+        let meant = meant.map_or_else(String::new, |(name, _)| format!(", maybe {name} is meant"));
+        return Err(format!("{text:?} has the unknown unit {unit:?}{meant}"));
     };
     let too_large = || format!("{text:?} is too large");
     let tenths = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(9));
@@ -82,6 +88,9 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
         };
     }
     let wide = (u128::from(whole) * tenths + fraction) * u128::from(*scale) / tenths;
+    if wide == 0 && (whole > 0 || fraction > 0) {
+        return Err(format!("{text:?} is less than {least}"));
+    }
     u64::try_from(wide).map_err(|_| too_large())
 }
 
@@ -102,6 +111,9 @@ pub(crate) fn write_size(size: Bytes) -> String {
 
 /// A time the way [`parse_time`] reads it back, in the largest unit that is exact.
 pub(crate) fn write_time(time: Span) -> String {
+    if time == Span(0) {
+        return "0s".to_owned();
+    }
     for (unit, scale) in [
         ("h", 3_600_000_000),
         ("m", 60_000_000),
@@ -125,6 +137,10 @@ mod tests {
         assert_eq!(parse_size("1.5Gi"), Ok(Bytes(1_610_612_736)));
         assert_eq!(parse_size("2 G"), Ok(Bytes(2_000_000_000)));
         assert_eq!(parse_size("0"), Ok(Bytes(0)));
+        assert_eq!(parse_size("4KiB"), Ok(Bytes(4096)));
+        assert_eq!(parse_size("0.001k"), Ok(Bytes(1)));
+        // 107,374,182.4 bytes.
+        assert_eq!(parse_size("0.1Gi"), Ok(Bytes(107_374_182)));
         assert_eq!(parse_size("18446744073709551615B"), Ok(Bytes(u64::MAX)));
     }
 
@@ -133,6 +149,40 @@ mod tests {
         assert_eq!(parse_time("100ms"), Ok(Span(100_000)));
         assert_eq!(parse_time("1.5s"), Ok(Span(1_500_000)));
         assert_eq!(parse_time("2h"), Ok(Span(7_200_000_000)));
+        assert_eq!(parse_time("7\u{b5}s"), Ok(Span(7)));
+        assert_eq!(parse_time("7\u{3bc}s"), Ok(Span(7)));
+        assert_eq!(write_time(Span(0)), "0s");
+    }
+
+    #[test]
+    fn a_part_of_a_byte_or_of_a_microsecond_is_not_taken_for_none() {
+        for (bad, word) in [
+            ("0.000001Ki", "less than a byte"),
+            ("0.9B", "less than a byte"),
+            ("0.000999999k", "less than a byte"),
+        ] {
+            let error = parse_size(bad).expect_err(bad);
+            assert!(error.contains(word) && error.contains("350Mi"), "{error}");
+        }
+        for bad in ["0.5us", "0.000000999s"] {
+            let error = parse_time(bad).expect_err(bad);
+            assert!(error.contains("less than a microsecond"), "{error}");
+        }
+        for zero in ["0", "0.0", "0B", "0.000Ki"] {
+            assert_eq!(parse_size(zero), Ok(Bytes(0)), "{zero}");
+        }
+    }
+
+    #[test]
+    fn a_unit_in_other_letters_is_told_with_the_one_that_is_meant() {
+        for (bad, meant) in [("350mi", "Mi"), ("1gI", "Gi"), ("350m", "M"), ("64mib", "MiB")] {
+            let error = parse_size(bad).expect_err(bad);
+            assert!(error.contains(&format!("maybe {meant} is meant")), "{error}");
+        }
+        for (bad, meant) in [("2S", "s"), ("100MS", "ms"), ("1M", "m")] {
+            let error = parse_time(bad).expect_err(bad);
+            assert!(error.contains(&format!("maybe {meant} is meant")), "{error}");
+        }
     }
 
     #[test]
@@ -145,6 +195,11 @@ mod tests {
             "1.Mi",
             "1.2.3Mi",
             "1e3",
+            "1e400",
+            "NaN",
+            "inf",
+            "+1Mi",
+            "1,5Gi",
             "1 Mb",
             "99999999999999999999Gi",
             "18446744073709551616B",
