@@ -7,8 +7,14 @@
 //! | name | who it is |
 //! |---|---|
 //! | each of them | whoever runs as root |
-//! | buses, etcd, bird, Open vSwitch, `systemd-…` | whoever runs as an account of the system's, which these are given |
+//! | etcd, bird, Open vSwitch | whoever runs as an account of the system's, which these are given |
+//! | buses, `systemd-…` | the same, but not in a service or scope of another name than `dbus…` or `systemd-…` |
 //! | `systemd` | a user's service manager: a child of PID 1 in `user@UID.service/init.scope`, a place that neither a login nor a service of that user can reach with that parent |
+//!
+//! The account alone is a weak proof: whoever runs as any account between 1 and 999, a web server's say, may call itself etcd and is
+//! believed. Which number belongs to which program differs from machine to machine, in a container the machine's own list of
+//! accounts says nothing, and etcd's service is called as its operator likes (or k0s, of which it is a child). The services of
+//! systemd and of the buses bear the names that their own packages give them, and none but root moves a process there.
 //!
 //! Nobody else is: the part of an sshd session that runs as its user, a user's own bus, containers without root (podman's conmon
 //! and crun) and the inits of unprivileged system containers are programs of a user. Root's sshd, in the same session, still
@@ -83,20 +89,13 @@ const PREFIXES: [&[u8]; 10] = [
     b"weave",
 ];
 
-/// Those whose packages give them an account of their own: dbus and dbus-broker (messagebus, dbus), etcd, bird, Open vSwitch.
-const WITH_ACCOUNT: [&[u8]; 8] = [
-    b"bird",
-    b"bird6",
-    b"dbus-broker",
-    b"dbus-broker-lau",
-    b"dbus-daemon",
-    b"etcd",
-    b"ovs-vswitchd",
-    b"ovsdb-server",
-];
+/// Those whose packages give them an account of their own, and whose services are called as their operators like.
+const WITH_ACCOUNT: [&[u8]; 5] = [b"bird", b"bird6", b"etcd", b"ovs-vswitchd", b"ovsdb-server"];
 
-/// And systemd's own daemons (systemd-resolve, systemd-network, …).
-const WITH_ACCOUNT_PREFIX: &[u8] = b"systemd-";
+/// And those whose services are called as their packages say, by how the names of both begin: dbus and dbus-broker (messagebus,
+/// dbus; `dbus.service`, `dbus-broker.service`, `dbus-daemon.service`), systemd's own daemons (systemd-resolve in
+/// `systemd-resolved.service`, systemd-timesyn in `systemd-timesyncd.service`, …).
+const WITH_ACCOUNT_AND_SERVICE: [(&[u8], &[u8]); 2] = [(b"dbus-", b"dbus"), (b"systemd-", b"systemd-")];
 
 /// The programs a kubelet runs as: alone, or within a distribution's one binary.
 const KUBELETS: [&[u8]; 5] = [b"kubelet", b"k3s", b"k3s-agent", b"k3s-server", b"kubelite"];
@@ -104,10 +103,33 @@ const KUBELETS: [&[u8]; 5] = [b"kubelet", b"k3s", b"k3s-agent", b"k3s-server", b
 /// What a process says of itself by bearing one of the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    has_account: bool,
+    account: Account,
     /// It may be a user's service manager, which PID 1 starts.
     may_be_manager: bool,
     is_kubelet: bool,
+}
+
+/// As which account of the system's the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Account {
+    /// None but root.
+    None,
+    /// One of its own, wherever it is.
+    Anywhere,
+    /// One of its own, in a service whose name begins so, where that can be told.
+    InService(&'static [u8]),
+}
+
+impl Account {
+    fn of(comm: &[u8]) -> Self {
+        if WITH_ACCOUNT.contains(&comm) {
+            return Self::Anywhere;
+        }
+        let mut with_service = WITH_ACCOUNT_AND_SERVICE.into_iter();
+        with_service
+            .find(|(name, _)| comm.starts_with(name))
+            .map_or(Self::None, |(_, service)| Self::InService(service))
+    }
 }
 
 impl Claim {
@@ -116,7 +138,7 @@ impl Claim {
     pub fn of(comm: &[u8], parent: u32) -> Option<Self> {
         let is_name = NAMES.contains(&comm) || PREFIXES.iter().any(|prefix| comm.starts_with(prefix));
         is_name.then(|| Self {
-            has_account: WITH_ACCOUNT.contains(&comm) || comm.starts_with(WITH_ACCOUNT_PREFIX),
+            account: Account::of(comm),
             may_be_manager: comm == b"systemd" && parent == 1,
             is_kubelet: KUBELETS.contains(&comm),
         })
@@ -131,9 +153,19 @@ impl Claim {
     /// `/proc/PID/cgroup` shows, asked for only where that decides.
     pub fn is_true_of<'a>(self, uid: Option<u32>, place: impl FnOnce() -> Option<&'a [u8]>) -> bool {
         let Some(uid) = uid else { return true };
-        uid == 0
-            || self.has_account && is_account(uid)
-            || self.may_be_manager && place().is_some_and(|text| is_managers_home(text, uid))
+        if uid == 0 {
+            return true;
+        }
+        if self.may_be_manager {
+            return place().is_some_and(|text| is_managers_home(text, uid));
+        }
+        match self.account {
+            Account::None => false,
+            Account::Anywhere => is_account(uid),
+            Account::InService(name) => {
+                is_account(uid) && place().is_none_or(|text| !is_in_service_of_another(text, name))
+            }
+        }
     }
 }
 
@@ -141,6 +173,15 @@ impl Claim {
 /// (`DynamicUser=`; the range is that of systemd's `docs/UIDS-GIDS.md`). No person logs in as one of these.
 fn is_account(uid: u32) -> bool {
     matches!(uid, 1..=999 | 61_184..=65_519)
+}
+
+/// Whether a `/proc/PID/cgroup` shows services or scopes (`systemd.unit(5)`) and none whose name begins with `own`. Any of them will
+/// do, because a container's services lie below the container's own; without any, nobody has told.
+fn is_in_service_of_another(text: &[u8], own: &[u8]) -> bool {
+    let is_unit = |name: &[u8]| name.ends_with(b".service") || name.ends_with(b".scope");
+    let names = text.split(|byte| matches!(byte, b'/' | b'\n'));
+    let mut units = names.filter(|name| is_unit(name)).peekable();
+    units.peek().is_some() && !units.any(|name| name.starts_with(own))
 }
 
 /// Whether a `/proc/PID/cgroup` shows where the service manager of this user lives (`user@.service`, systemd).
@@ -241,13 +282,7 @@ mod tests {
 
     #[test]
     fn an_account_of_the_systems_is_enough_for_who_is_given_one() {
-        for comm in [
-            "dbus-daemon",
-            "dbus-broker",
-            "etcd",
-            "ovsdb-server",
-            "systemd-resolve",
-        ] {
+        for comm in ["etcd", "bird", "bird6", "ovs-vswitchd", "ovsdb-server"] {
             for uid in [1, 101, 999, 61_184, 65_519] {
                 assert!(is_agent_of(comm, uid), "{comm} as {uid}");
             }
@@ -255,6 +290,65 @@ mod tests {
         for comm in ["sshd", "kubelet", "containerd", "systemd"] {
             assert!(!is_agent_of(comm, 101), "{comm}");
         }
+    }
+
+    #[test]
+    fn a_bus_and_a_daemon_of_systemds_live_in_services_of_their_own() {
+        let of = |comm: &str, place: &str| is_agent(comm, 1, Some(101), place);
+        // The units are those of systemd's, dbus' and dbus-broker's packages; `comm` is cut at 15 bytes.
+        for (comm, unit) in [
+            ("systemd-resolve", "systemd-resolved.service"),
+            ("systemd-network", "systemd-networkd.service"),
+            ("systemd-timesyn", "systemd-timesyncd.service"),
+            ("systemd-oomd", "systemd-oomd.service"),
+            ("systemd-journal", "systemd-journal-remote.service"),
+            ("systemd-coredum", "systemd-coredump@0-4711-0.service"),
+            ("dbus-daemon", "dbus.service"),
+            ("dbus-daemon", "dbus-daemon.service"),
+            ("dbus-broker", "dbus-broker.service"),
+            ("dbus-broker-lau", "dbus-broker.service"),
+        ] {
+            for own in [
+                format!("0::/system.slice/{unit}\n"),
+                format!("0::/../../../system.slice/{unit}\n"),
+                format!("9:memory:/system.slice/{unit}\n1:name=systemd:/system.slice/{unit}\n0::/\n"),
+                // A node that is a container, or a container that is a system.
+                format!("0::/system.slice/docker-0123abcd.scope/system.slice/{unit}\n"),
+                format!("0::/lxc.payload.one/system.slice/{unit}\n"),
+                format!("0::/machine.slice/systemd-nspawn@one.service/payload/system.slice/{unit}\n"),
+            ] {
+                assert!(of(comm, &own), "{comm} in {own}");
+            }
+            // Nobody says which service: without systemd (OpenRC, runit), and in the root cgroup.
+            for untold in [
+                "0::/\n",
+                "0::/openrc.dbus\n",
+                "8:memory:/\n1:cpu:/docker/0123abcd\n",
+                "",
+            ] {
+                assert!(of(comm, untold), "{comm} in {untold:?}");
+            }
+            let another = [
+                "0::/system.slice/nginx.service\n",
+                "0::/user.slice/user-1000.slice/session-3.scope\n",
+                "1:name=systemd:/system.slice/cron.service\n0::/\n",
+                "0::/system.slice/docker-0123abcd.scope\n",
+                "0::/system.slice/my-systemd-resolved.service\n",
+            ];
+            for another in another {
+                assert!(!of(comm, another), "{comm} in {another}");
+                assert!(is_agent(comm, 1, Some(0), another), "root's {comm} in {another}");
+            }
+        }
+        let unread = Claim::of(b"systemd-resolve", 1).expect("a name");
+        assert!(unread.is_true_of(Some(101), || None));
+        // Nor does a place make a person's program the system's.
+        assert!(!is_agent(
+            "dbus-daemon",
+            1,
+            Some(1000),
+            "0::/system.slice/dbus.service\n"
+        ));
     }
 
     #[test]
