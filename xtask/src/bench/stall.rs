@@ -6,9 +6,12 @@
 //! the bare loop's wake is where the agent's time begins.
 //!
 //! The simplest rule judges one look in an interval and, of those that come early, only one in its last tenth. A trigger that
-//! may be armed without a privilege fires at the kernel's own two-second ticks. So the interval is chosen such that the tick
-//! after an action falls into its last tenth; where it does not, the timer acts instead, the round counts for nothing and the
-//! next one begins at another place between two ticks.
+//! may be armed without a privilege fires at the kernel's own ticks only, and not at one that comes less than its window of two
+//! seconds after the one at which it fired last. The ticks are two seconds and a few milliseconds apart on average, and single ones
+//! are less than that: their timer is rounded up, to 32 ms at 250 Hz, and on a busy machine it falls behind for a while and then
+//! catches up. So the interval takes two ticks, and the stall lies between them: nothing fires at the first one, and the second
+//! one falls into the interval's last tenth whatever single ticks do. Where it does not, the timer acts instead, the round counts
+//! for nothing and the next one begins at another place between two ticks.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -42,18 +45,40 @@ const REACTIONS_MIN: usize = 20;
 const CALM_MAX: Duration = Duration::from_millis(5);
 const NAP: Duration = Duration::from_micros(50);
 
-/// The agent's interval. The kernel's ticks are two seconds and a few milliseconds apart (`PSI_FREQ`, `kernel/sched/psi.c`).
-const INTERVAL: Duration = Duration::from_millis(2_150);
+/// How far apart the kernel's ticks are on average: `PSI_FREQ`, two seconds and a jiffy of 1 to 10 ms (`kernel/sched/psi.c`).
+#[cfg(test)]
+const TICK: [Duration; 2] = [Duration::from_millis(2_001), Duration::from_millis(2_010)];
+/// The agent's interval: two ticks, and what they may be early or late.
+const INTERVAL: Duration = Duration::from_millis(4_280);
 /// An early look is judged from here on.
-const JUDGED_FROM: Duration = Duration::from_millis(1_935);
+const JUDGED_FROM: Duration = Duration::from_millis(3_852);
 /// So long before its interval has passed, the timer could not yet stand in for the trigger.
-const TIMER_FROM: Duration = Duration::from_millis(2_110);
+const TIMER_FROM: Duration = Duration::from_millis(4_240);
 
-/// The windows that the agent tries first, microseconds, and when a stall begins for each so that its trigger fires when an early
-/// look is judged: the first fires a moment later, the second, without `CAP_SYS_RESOURCE`, at the next tick.
-const WINDOWS: [(u32, Duration); 2] = [
-    (500_000, Duration::from_millis(1_950)),
-    (2_000_000, Duration::from_millis(1_100)),
+/// When there is a stall, from the agent's last judging on, so that a trigger with this window fires when an early look is
+/// judged.
+#[derive(Clone, Copy)]
+struct Timing {
+    window_micros: u32,
+    begin: Duration,
+    /// `None`: when the agent has acted.
+    end: Option<Duration>,
+}
+
+/// The windows that the agent tries first: the first fires a moment after the stall began, the second, without
+/// `CAP_SYS_RESOURCE`, at the second tick from the last judging.
+const TIMINGS: [Timing; 2] = [
+    Timing {
+        window_micros: 500_000,
+        begin: Duration::from_millis(3_870),
+        end: None,
+    },
+    Timing {
+        window_micros: 2_000_000,
+        begin: Duration::from_millis(2_150),
+        // A stall that goes on would be counted at the first tick of the next round.
+        end: Some(Duration::from_millis(3_700)),
+    },
 ];
 /// The agent's triggers fire when tasks waited for one part in so many of the window.
 const STALL_SHARE: u32 = 20;
@@ -124,14 +149,14 @@ fn time_both(binary: &Path) -> Result<Timed> {
         FileMachine::make(&PathBuf::from(root))
     };
     let stall = Stall::make()?;
-    let (trigger, window_micros, begin) = arm()?;
+    let (trigger, timing) = arm()?;
     let (of_agent, of_bare) = (machine("agent")?, machine("bare")?);
     let agent = start_agent(binary, of_agent.root())?;
     let (stop, bare_root) = (AtomicBool::new(false), of_bare.root().to_owned());
     let (told, wakes) = channel();
     thread::scope(|scope| {
         let bare = scope.spawn(|| react_to(&trigger, &bare_root, &stop, &told));
-        let timed = time_rounds(&of_agent, &of_bare, &stall, begin, &wakes);
+        let timed = time_rounds(&of_agent, &of_bare, &stall, timing, &wakes);
         stop.store(true, Ordering::Relaxed);
         bare.join().ok().context("the bare loop panicked")??;
         drop(agent);
@@ -140,7 +165,7 @@ fn time_both(binary: &Path) -> Result<Timed> {
             agent: Reactions::new(agent),
             bare: Reactions::new(bare),
             late: Reactions::new(late),
-            window_micros,
+            window_micros: timing.window_micros,
             rounds,
         })
     })
@@ -154,7 +179,7 @@ fn time_rounds(
     of_agent: &FileMachine,
     of_bare: &FileMachine,
     stall: &Stall,
-    begin: Duration,
+    timing: Timing,
     wakes: &Receiver<Wake>,
 ) -> Result<Rounds> {
     let (mut agent, mut bare, mut late) = (Vec::new(), Vec::new(), Vec::new());
@@ -165,12 +190,16 @@ fn time_rounds(
             machine.recover()?;
             machine.clear()?;
         }
-        thread::sleep((judged + begin).saturating_duration_since(Instant::now()));
+        sleep_until(judged + timing.begin);
         while wakes.try_recv().is_ok() {}
         for machine in [of_agent, of_bare] {
             machine.run_short()?;
         }
-        let reader = stall.begin()?;
+        let mut reader = Some(stall.begin()?);
+        if let Some(end) = timing.end {
+            sleep_until(judged + end);
+            reader = None;
+        }
         let (acted, napped_late) = wait_for_action(of_agent)?;
         drop(reader);
         // The bare loop was woken by then, or the agent's timer came first.
@@ -192,6 +221,10 @@ fn time_rounds(
         "the trigger fired at a moment that counts in {} of {ROUNDS_MAX} rounds only; other work makes the kernel's ticks uneven",
         agent.len()
     )
+}
+
+fn sleep_until(at: Instant) {
+    thread::sleep(at.saturating_duration_since(Instant::now()));
 }
 
 /// Whether a wake so long after the agent has judged last is one at which it judges again, and not so late that its timer could
@@ -241,10 +274,11 @@ fn react_to(trigger: &File, root: &Path, stop: &AtomicBool, told: &Sender<Wake>)
 }
 
 /// Arms the trigger that the agent arms here: that with the shortest window allowed.
-fn arm() -> Result<(File, u32, Duration)> {
+fn arm() -> Result<(File, Timing)> {
     let path = "/proc/pressure/memory";
     let mut refused = None;
-    for (window, begin) in WINDOWS {
+    for timing in TIMINGS {
+        let window = timing.window_micros;
         let mut options = File::options();
         let flags = OFlags::NONBLOCK.bits().cast_signed();
         let mut file = options
@@ -254,7 +288,7 @@ fn arm() -> Result<(File, u32, Duration)> {
             .open(path)
             .with_context(|| format!("cannot open {path} for a trigger"))?;
         match file.write_all(format!("some {} {window}\0", window / STALL_SHARE).as_bytes()) {
-            Ok(()) => return Ok((file, window, begin)),
+            Ok(()) => return Ok((file, timing)),
             Err(error) => refused = Some(error),
         }
     }
@@ -359,9 +393,30 @@ mod tests {
         assert_eq!(JUDGED_FROM, INTERVAL * 9 / 10);
         assert!(TIMER_FROM + TAKES_MAX < INTERVAL);
         let counts_after = |millis| counts(Duration::from_millis(millis));
-        assert!(!counts_after(0) && !counts_after(1_934) && counts_after(1_935));
-        assert!(counts_after(2_109) && !counts_after(2_110));
-        // PSI_FREQ is two seconds and a tick of 1 to 10 ms.
-        assert!(counts_after(2_001) && counts_after(2_010));
+        assert!(!counts_after(0) && !counts_after(3_851) && counts_after(3_852));
+        assert!(counts_after(4_239) && !counts_after(4_240));
+    }
+
+    #[test]
+    fn what_a_single_tick_is_early_or_late_costs_no_round() {
+        let uneven = Duration::from_millis(100);
+        let [
+            _,
+            Timing {
+                window_micros,
+                begin,
+                end,
+            },
+        ] = TIMINGS;
+        let end = end.expect("the stall ends before its tick");
+        for tick in TICK {
+            let early = (tick * 2).saturating_sub(uneven);
+            assert!(counts(early) && counts(tick * 2 + uneven));
+            // All of the stall lies between two ticks, of which the first is none to fire at.
+            assert!(tick + uneven < begin && end < early);
+        }
+        // And it is long enough: tasks wait for a fifth of it at the least.
+        let stalled = end.saturating_sub(begin) / 5;
+        assert!(stalled > Duration::from_micros((window_micros / STALL_SHARE).into()));
     }
 }
