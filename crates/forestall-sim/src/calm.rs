@@ -11,6 +11,7 @@ use forestall_decide::{Bytes, Moment, Rung, Span};
 use crate::cast::Pod;
 use crate::effect::Effect;
 use crate::kubelet::Kubelet;
+use crate::levels::LEVELS;
 use crate::memory::Part;
 use crate::node::{HOST, Node};
 use crate::spec::Accounting;
@@ -50,10 +51,14 @@ impl Node {
     /// All peaks together stay clear of everything that kills or evicts.
     fn stays_clear(&self, now: Moment, over: Span) -> bool {
         let mut pods = Bytes::ZERO;
+        let mut levels = LEVELS.map(|level| (level, Bytes::ZERO));
         for pod in self.pods.iter().skip(HOST + 1) {
-            match peak_of_pod(pod, now, over) {
-                Some(peak) => pods += peak,
-                None => return false,
+            let Some(peak) = peak_of_pod(pod, now, over) else {
+                return false;
+            };
+            pods += peak;
+            for (level, sum) in &mut levels {
+                *sum += if pod.qos == *level { peak } else { Bytes::ZERO };
             }
         }
         let Some(host) = self.pods.first().and_then(|host| peak_of_pod(host, now, over)) else {
@@ -63,6 +68,9 @@ impl Node {
         let room = self.spec.memory - self.spec.kernel - self.kernel.watermark_low;
         all < room
             && self.kubepods_limit().is_none_or(|limit| pods < limit)
+            && levels
+                .iter()
+                .all(|(level, sum)| self.level_limit(*level).is_none_or(|limit| *sum < limit))
             && self.kubelet.as_ref().is_none_or(|kubelet| {
                 kubelet.config.thresholds.iter().all(|threshold| {
                     let (used, size) = match threshold.signal {

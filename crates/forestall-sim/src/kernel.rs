@@ -4,7 +4,7 @@
 //! is back at once; what a victim's end takes is part of our own kills only, which are the ones that are slow enough to
 //! matter. It refuses to swap and to compact.
 
-use forestall_decide::{Bytes, Lru, Moment, Span, WallKind};
+use forestall_decide::{Bytes, Lru, Moment, Qos, Span, WallKind};
 
 use crate::cast::{Hits, NEVER, State};
 use crate::event::{Grower, What};
@@ -80,19 +80,9 @@ fn for_huge_pages(total: Bytes) -> Bytes {
 pub(crate) enum Scope {
     Machine,
     Pods,
+    Level(Qos),
     Pod(usize),
     Container(usize, usize),
-}
-
-impl Scope {
-    fn holds(self, at: usize, index: usize) -> bool {
-        match self {
-            Self::Machine => true,
-            Self::Pods => at != HOST,
-            Self::Pod(pod) => at == pod,
-            Self::Container(pod, container) => (at, index) == (pod, container),
-        }
-    }
 }
 
 /// So little cache cannot be had: pages in use, and what the kernel leaves lying (0.1 %, at least a mebibyte).
@@ -113,13 +103,19 @@ impl Node {
             .plus(&self.host_sum.line(&Part::ALL))
     }
 
-    /// When the machine or `kubepods` is full next.
+    /// When the machine, `kubepods` or a QoS level is full next.
     pub(crate) fn wall_contact(&self, now: Moment) -> Moment {
         let machine = self.machine_contact(now);
         let pods = self
             .kubepods_limit()
             .and_then(|limit| self.pods_sum.line(&Part::ALL).reaches(limit, now));
-        machine.into_iter().chain(pods).min().unwrap_or(NEVER)
+        let levels = self.level_contact(now);
+        machine
+            .into_iter()
+            .chain(pods)
+            .chain(levels)
+            .min()
+            .unwrap_or(NEVER)
     }
 
     /// The kernel acts at the low mark while there is cache to take, else at the lowest. Asked at any moment, the answer is
@@ -144,8 +140,12 @@ impl Node {
         config.enforces_pods.then(|| config.kubepods_limit())
     }
 
-    /// The machine or `kubepods` is full.
+    /// The machine, `kubepods` or a QoS level is full.
     pub(crate) fn meet_wall(&mut self, now: Moment) {
+        // A charge is tried from below upwards.
+        if self.meet_level(now) {
+            return;
+        }
         if let Some(limit) = self.kubepods_limit()
             && self.pods_sum.line(&Part::ALL).bytes(now) >= limit
         {
@@ -204,7 +204,7 @@ impl Node {
         );
     }
 
-    fn reclaim_or_kill(
+    pub(crate) fn reclaim_or_kill(
         &mut self,
         scope: Scope,
         wall: WallKind,
@@ -255,8 +255,18 @@ impl Node {
             .iter()
             .enumerate()
             .flat_map(of_pod)
-            .filter(|(at, index)| scope.holds(*at, *index))
+            .filter(|(at, index)| self.is_in(scope, *at, *index))
             .collect()
+    }
+
+    fn is_in(&self, scope: Scope, at: usize, index: usize) -> bool {
+        match scope {
+            Scope::Machine => true,
+            Scope::Pods => at != HOST,
+            Scope::Level(level) => at != HOST && self.pods[at].qos == level,
+            Scope::Pod(pod) => at == pod,
+            Scope::Container(pod, container) => (at, index) == (pod, container),
+        }
     }
 
     fn cache_of(&self, at: usize, index: usize, part: Part, now: Moment) -> Bytes {
@@ -316,6 +326,7 @@ impl Node {
         let victim = self.victim(at, index, now);
         self.kernel.oom_kills += 1;
         self.kernel.pods_oom_kills += u64::from(at != HOST);
+        self.count_kill_of_level(at);
         self.pods[at].oom_kills += 1;
         self.pods[at].containers[index].oom_kills += 1;
         self.count_hit(scope);
@@ -323,6 +334,7 @@ impl Node {
             wall,
             scope: match scope {
                 Scope::Machine | Scope::Pods => None,
+                Scope::Level(level) => crate::levels::id(level),
                 Scope::Pod(at) => Some(self.pods[at].group),
                 Scope::Container(at, index) => Some(self.pods[at].containers[index].id),
             },
@@ -342,6 +354,10 @@ impl Node {
                 self.kernel.pods_hits.own += 1;
                 HOST
             }
+            Scope::Level(level) => {
+                self.count_hit_of_level(level, true);
+                HOST
+            }
             Scope::Pod(at) => {
                 self.pods[at].hits.own += 1;
                 at
@@ -353,8 +369,10 @@ impl Node {
         };
         if pod != HOST {
             self.pods[pod].hits.within += 1;
+            self.count_hit_of_level(self.pods[pod].qos, false);
         }
-        self.kernel.pods_hits.within += u64::from(pod != HOST || scope == Scope::Pods);
+        let within = pod != HOST || matches!(scope, Scope::Pods | Scope::Level(_));
+        self.kernel.pods_hits.within += u64::from(within);
     }
 
     fn badness(&self, at: usize, index: usize, size: Bytes, now: Moment) -> Option<i128> {

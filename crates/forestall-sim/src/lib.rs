@@ -21,6 +21,7 @@ mod foretelling;
 mod hands;
 mod kernel;
 mod kubelet;
+mod levels;
 mod load;
 mod memory;
 mod node;

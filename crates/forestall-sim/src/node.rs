@@ -14,6 +14,7 @@ use crate::effect::Effects;
 use crate::event::{Event, Victim, What};
 use crate::kernel::Kernel;
 use crate::kubelet::Kubelet;
+use crate::levels::Levels;
 use crate::load::Turn;
 use crate::memory::{Memory, Part};
 use crate::random::Random;
@@ -41,6 +42,7 @@ pub(crate) struct Node {
     pub(crate) pods_sum: Memory,
     pub(crate) host_sum: Memory,
     pub(crate) kernel: Kernel,
+    pub(crate) levels: Levels,
     pub(crate) kubelet: Option<Kubelet>,
     pub(crate) agent: Option<Agent>,
     pub(crate) effects: Effects,

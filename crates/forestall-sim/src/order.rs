@@ -10,6 +10,7 @@ use forestall_decide::{
 
 use crate::cast::Pod;
 use crate::event::{Aim, AimKind, Leaving, Look, Order, Victim, WallTruth};
+use crate::levels::LEVELS;
 use crate::memory::Part;
 use crate::node::{HOST, Node};
 use crate::sample::{KUBEPODS, process_id};
@@ -59,7 +60,10 @@ impl Node {
             rung: action.rung,
             wall: reading.wall,
             scope: reading.scope,
-            truth: self.truth(reading.wall, now),
+            // Of a QoS level's wall nothing is looked at beside: it is judged by what comes of it.
+            truth: self
+                .truth(reading.wall, now)
+                .filter(|_| !crate::levels::is_one(reading.scope)),
             bytes: action.bytes,
             room: self.room(now),
             coming: self.coming(reading.wall, now),
@@ -94,7 +98,12 @@ impl Node {
     fn room(&self, now: Moment) -> Bytes {
         let walls = [WallKind::Kernel, WallKind::Kubepods];
         let left = walls.into_iter().filter_map(|wall| self.truth(wall, now));
-        left.map(|truth| truth.left).min().unwrap_or_default()
+        let levels = LEVELS.into_iter().filter_map(|level| {
+            let held = self.level_line(level, &Part::HARD, now).bytes(now);
+            Some(self.level_limit(level)? - held)
+        });
+        let left = left.map(|truth| truth.left).chain(levels);
+        left.min().unwrap_or_default()
     }
 
     /// What pods that were told to end, and are known to the agent to be, still hold of what an end gives back.
@@ -113,10 +122,10 @@ impl Node {
     fn aim(&self, target: Target, policy: &Policy, now: Moment) -> Option<Aim> {
         match target {
             Target::Node => None,
-            Target::Group(KUBEPODS) => Some(Aim {
+            Target::Group(group) if group == KUBEPODS || crate::levels::is_one(Some(group)) => Some(Aim {
                 victim: Victim {
                     name: "kubepods".into(),
-                    group: KUBEPODS,
+                    group,
                     innocent: true,
                     protection: None,
                     held: Bytes::ZERO,

@@ -5,10 +5,11 @@
 
 use forestall_decide::{
     Bytes, GroupId, GroupKind, GroupSample, Limit, LimitHits, Moment, NodeSample, ProcessId, ProcessSample,
-    Sample, Span, Stall,
+    Qos, Sample, Span, Stall,
 };
 
 use crate::cast::{Container, Hits, State};
+use crate::levels::LEVELS;
 use crate::memory::{Memory, Part};
 use crate::node::{HOST, Node};
 
@@ -33,7 +34,14 @@ impl Node {
             sample.groups.push(kubepods);
         }
         for at in 1..self.pods.len() {
-            self.fill_pod(sample, at, now);
+            if self.spec.qos_reserved_permille.is_none() || self.pods[at].qos == Qos::Guaranteed {
+                self.fill_pod(sample, at, 0, now);
+            }
+        }
+        if self.spec.qos_reserved_permille.is_some() {
+            for level in LEVELS {
+                self.fill_level(sample, level, now);
+            }
         }
         for (index, container) in self.pods[HOST].containers.iter().enumerate() {
             if !is_there(container) {
@@ -61,16 +69,34 @@ impl Node {
         self.pods.len() > 1 || self.kubelet.is_some()
     }
 
-    fn fill_pod(&self, sample: &mut Sample, at: usize, now: Moment) {
-        let pod = &self.pods[at];
-        let mut whole = Memory::at(now);
-        for container in &pod.containers {
-            let mut memory = container.memory;
-            memory.rebase(now);
-            whole.add(&memory);
+    /// A QoS level with its pods.
+    fn fill_level(&self, sample: &mut Sample, level: Qos, now: Moment) {
+        let (Some(id), Some(counts)) = (crate::levels::id(level), self.levels.of(level)) else {
+            return;
+        };
+        let place = sample.groups.len();
+        let of_level = |at: &usize| self.pods[*at].qos == level;
+        let pods = (1..self.pods.len()).filter(of_level);
+        let whole = sum_of(pods.clone().flat_map(|at| &self.pods[at].containers), now);
+        let mut above = group(id, Some(0), GroupKind::Qos(level), &whole, now);
+        above.limit = self.level_limit(level).map_or(Limit::Max, Limit::Bytes);
+        above.oom_kills = counts.oom_kills;
+        above.limit_hits = counts.hits.counted();
+        above.populated = pods
+            .clone()
+            .any(|at| self.pods[at].containers.iter().any(is_there));
+        sample.groups.push(above);
+        for at in pods {
+            self.fill_pod(sample, at, place, now);
         }
+    }
+
+    fn fill_pod(&self, sample: &mut Sample, at: usize, parent: usize, now: Moment) {
+        let pod = &self.pods[at];
+        let whole = sum_of(pod.containers.iter(), now);
         let place = u32::try_from(sample.groups.len()).ok();
-        let mut above = group(pod.group, Some(0), GroupKind::Pod(pod.qos), &whole, now);
+        let parent = u32::try_from(parent).ok();
+        let mut above = group(pod.group, parent, GroupKind::Pod(pod.qos), &whole, now);
         above.limit = pod.spec.limit;
         above.protection = pod.protection();
         above.oom_kills = pod.oom_kills;
@@ -170,6 +196,16 @@ pub(crate) fn process_id(container: &Container) -> ProcessId {
         pid: u32::try_from(container.id.0).unwrap_or(u32::MAX),
         start_ticks: container.started.0 / 10_000,
     }
+}
+
+fn sum_of<'a>(containers: impl Iterator<Item = &'a Container>, now: Moment) -> Memory {
+    let mut whole = Memory::at(now);
+    for container in containers {
+        let mut memory = container.memory;
+        memory.rebase(now);
+        whole.add(&memory);
+    }
+    whole
 }
 
 fn group(id: GroupId, parent: Option<u32>, kind: GroupKind, memory: &Memory, now: Moment) -> GroupSample {

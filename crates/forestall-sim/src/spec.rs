@@ -49,6 +49,9 @@ pub struct NodeSpec {
     pub accounting: Accounting,
     /// The kubelet's `memoryThrottlingFactor` in permille; `None`: it sets no `memory.high`, as by default.
     pub throttling_permille: Option<u64>,
+    /// The kubelet's `qosReserved` for memory in permille: so much of what better levels' pods request is kept from the limits of
+    /// the burstable and best-effort levels; `None`: these have no limits of their own, as by default.
+    pub qos_reserved_permille: Option<u64>,
     /// Memory of the kernel itself from the start: in no cgroup, seen by no kubelet.
     pub kernel: Bytes,
     /// An agent runs here, if there is a policy.
@@ -344,6 +347,7 @@ impl NodeSpec {
             first_look: None,
             accounting: Accounting::Kubelet,
             throttling_permille: None,
+            qos_reserved_permille: None,
             kernel: Bytes::ZERO,
             agent: true,
             eviction_tokens: None,

@@ -14,6 +14,7 @@ use crate::effect::{Effect, Effects};
 use crate::fault::Faults;
 use crate::kernel::Kernel;
 use crate::kubelet::Kubelet;
+use crate::levels::Levels;
 use crate::memory::Memory;
 use crate::node::{HOST, Node};
 use crate::random::Random;
@@ -70,6 +71,7 @@ pub(crate) fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Op
         pods_sum: Memory::default(),
         host_sum: Memory::default(),
         kernel: Kernel::new(spec.memory),
+        levels: Levels::default(),
         kubelet,
         agent,
         effects,

@@ -223,6 +223,7 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
             Accounting::CachePermille(counted.0.0)
         }),
         throttling_permille: throttling(typed)?,
+        qos_reserved_permille: reserved(typed)?,
         kernel: raw.kernel.map(inner).unwrap_or_default(),
         agent: raw.agent.is_none_or(plain::inner),
         host: containers(&raw.host)?,
@@ -236,6 +237,17 @@ fn throttling(raw: &RawKubelet) -> Result<Option<u64>, SimError> {
         Some(typed) if !(1..=1000).contains(&typed.value.0.0) => Err(at(
             Place::of(typed),
             "the factor is more than 0% and at most 100%, such as 90%; leave it out for no memory.high",
+        )),
+        typed => Ok(typed.as_ref().map(|typed| typed.value.0.0)),
+    }
+}
+
+/// The kubelet takes whole percentages up to 100.
+fn reserved(raw: &RawKubelet) -> Result<Option<u64>, SimError> {
+    match &raw.qos_reserved {
+        Some(typed) if typed.value.0.0 > 1000 || typed.value.0.0 % 10 > 0 => Err(at(
+            Place::of(typed),
+            "the share is a whole percentage of at most 100%, such as 50%; leave it out for no limits of QoS levels",
         )),
         typed => Ok(typed.as_ref().map(|typed| typed.value.0.0)),
     }

@@ -155,6 +155,7 @@ pub(super) struct RawKubelet {
     pub(super) enforce_pods: Option<Plain<bool>>,
     pub(super) cache_counted: Option<Typed<Permille>>,
     pub(super) memory_throttling_factor: Option<Spanned<Typed<Permille>>>,
+    pub(super) qos_reserved: Option<Spanned<Typed<Permille>>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

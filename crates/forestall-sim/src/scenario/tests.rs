@@ -79,6 +79,14 @@ fn what_is_wrong_is_refused_at_its_place() {
             "8:31",
             "at most 100%",
         ),
+        ("evictionHard: 5%", "qosReserved: 110%", "8:20", "at most 100%"),
+        (
+            "evictionHard: 5%",
+            "qosReserved: 12.5%",
+            "8:20",
+            "whole percentage",
+        ),
+        ("evictionHard: 5%", "qosReserved: -5%", "8:20", "percentage"),
         (
             "    memory: 4Gi",
             "    memroy: 4Gi",

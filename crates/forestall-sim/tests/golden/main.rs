@@ -3,6 +3,7 @@
 
 mod article;
 mod stories;
+mod walls;
 
 use std::path::PathBuf;
 
@@ -61,7 +62,7 @@ fn every_scenario_says_what_it_reproduces_and_what_does_not_hold() {
             count += 1;
         }
     }
-    assert_eq!(count, 15);
+    assert_eq!(count, 16);
 }
 
 /// The run with the curves of its first node.

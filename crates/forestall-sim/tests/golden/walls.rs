@@ -1,0 +1,31 @@
+//! Walls that most nodes do not have: the limits of QoS levels.
+
+use forestall_decide::{Bytes, WallKind};
+use forestall_sim::What;
+
+use super::{deaths, run, run_with_curve, scenario};
+
+#[test]
+fn a_qos_levels_limit_kills_within_the_level_while_the_node_has_room() {
+    let mut scenario = scenario("qos-level-limit.yaml");
+    // An agent ends the same one earlier, at the same wall.
+    let guarded = deaths(&run(&scenario));
+    let (name, wall, at) = &guarded[0];
+    assert_eq!((name.as_str(), *wall), ("batch-0/batch", None));
+    assert!((40..=66).contains(at), "{guarded:?}");
+    scenario.world.policy = None;
+    let report = run_with_curve(&scenario);
+    // (4096 − 2048 − 512 − 200) MiB at 20 MiB/s: 66.8 s.
+    let deaths = deaths(&report);
+    let first = ("batch-0/batch".to_owned(), Some(WallKind::Kubepods), 66);
+    assert_eq!(deaths, [first]);
+    // 4096 − 300 − 400 − 1536 MiB are free, and the kernel's reserve of 99 is not counted as available.
+    let rows = report.curves.nodes[0].rows.iter();
+    let least = rows.map(|row| row.kernel_available).min().expect("rows");
+    assert!(least.0.abs_diff(Bytes::mebi(1761).0) < 2 << 20, "{least:?}");
+    let killed = report.events.iter().find_map(|event| match &event.what {
+        What::KernelKilled { scope, .. } => Some(*scope),
+        _ => None,
+    });
+    assert!(killed.flatten().is_some(), "it was the level's limit");
+}
