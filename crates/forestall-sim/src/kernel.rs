@@ -4,7 +4,7 @@
 //! is back at once; what a victim's end takes is part of our own kills only, which are the ones that are slow enough to
 //! matter. It refuses to swap and to compact.
 
-use forestall_decide::{Bytes, Lru, Moment, Qos, Span, WallKind};
+use forestall_decide::{Bytes, Moment, Qos, Span, WallKind};
 
 use crate::cast::{Hits, NEVER, State};
 use crate::event::{Grower, What};
@@ -13,9 +13,6 @@ use crate::node::{HOST, Node};
 
 /// What reclaim of this much costs the task that has to wait for it: a microsecond for a page.
 const STALL_BYTES_PER_MICRO: u64 = 4096;
-/// `memory.reclaim` and reclaim at a limit look at so many pages of the active list for each one that is asked for.
-const SCAN_PER_PAGE: u64 = 32;
-
 /// The kernel's marks and counters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernel {
@@ -128,7 +125,8 @@ impl Node {
             .pods_sum
             .line(&Part::CACHE)
             .plus(&self.host_sum.line(&Part::CACHE));
-        let plenty = cache.reaches(plenty(total), now);
+        // With so much more there is something beside what is kept, whoever has it.
+        let plenty = cache.reaches(plenty(total) + self.kept_at_most(), now);
         let reclaim = plenty.and_then(|from| full.reaches(room - self.kernel.watermark_low, from.max(now)));
         let kill = full.reaches(room - self.kernel.watermark_min, now);
         reclaim.into_iter().chain(kill).min()
@@ -213,6 +211,11 @@ impl Node {
         cache: Bytes,
         now: Moment,
     ) {
+        let cache = if self.spec.reserves_requests {
+            self.takable(scope, now)
+        } else {
+            cache
+        };
         if cache >= plenty(size) {
             let freed = self.reclaim(scope, batch.min(cache - rest(size)).max(Bytes(1)), now);
             if scope != Scope::Machine {
@@ -221,92 +224,6 @@ impl Node {
         } else {
             self.oom(scope, wall, size, now);
         }
-    }
-
-    /// Takes cache where it lies, cold first, from each by its share. Says how much it was.
-    pub(crate) fn reclaim(&mut self, scope: Scope, want: Bytes, now: Moment) -> Bytes {
-        let mut freed = Bytes::ZERO;
-        for part in [Part::Inactive, Part::Active] {
-            let missing = want - freed;
-            let places = self.places(scope);
-            let there: Bytes = places
-                .iter()
-                .map(|(at, index)| self.cache_of(*at, *index, part, now))
-                .sum();
-            if missing == Bytes::ZERO || there == Bytes::ZERO {
-                continue;
-            }
-            for (at, index) in places {
-                let own = self.cache_of(at, index, part, now);
-                let share = u128::from(missing.0) * u128::from(own.0) / u128::from(there.0);
-                let share = Bytes(u64::try_from(share).unwrap_or(u64::MAX)) + Bytes(1);
-                if own > Bytes::ZERO && freed < want {
-                    freed += self.take_cache(at, index, part, share.min(want - freed), now);
-                }
-            }
-        }
-        freed
-    }
-
-    fn places(&self, scope: Scope) -> Vec<(usize, usize)> {
-        let of_pod =
-            |(at, pod): (usize, &crate::cast::Pod)| (0..pod.containers.len()).map(move |index| (at, index));
-        self.pods
-            .iter()
-            .enumerate()
-            .flat_map(of_pod)
-            .filter(|(at, index)| self.is_in(scope, *at, *index))
-            .collect()
-    }
-
-    fn is_in(&self, scope: Scope, at: usize, index: usize) -> bool {
-        match scope {
-            Scope::Machine => true,
-            Scope::Pods => at != HOST,
-            Scope::Level(level) => at != HOST && self.pods[at].qos == level,
-            Scope::Pod(pod) => at == pod,
-            Scope::Container(pod, container) => (at, index) == (pod, container),
-        }
-    }
-
-    fn cache_of(&self, at: usize, index: usize, part: Part, now: Moment) -> Bytes {
-        self.pods[at].containers[index].memory.bytes(part, now)
-    }
-
-    fn take_cache(&mut self, at: usize, index: usize, part: Part, bytes: Bytes, now: Moment) -> Bytes {
-        let (taken, turn) = self.change(at, index, now, |container| {
-            let taken = container.memory.take(part, bytes);
-            if container.is_paused() || container.throttle.is_some() || container.state != State::Running {
-                return (taken, crate::load::Turn::Next(None));
-            }
-            let turn = container.running.lose_cache(&mut container.memory, now);
-            (taken, container.expect(turn))
-        });
-        debug_assert!(turn != crate::load::Turn::Exits, "no load ends for lost cache");
-        taken
-    }
-
-    /// What a written `memory.reclaim` does to one container: on the classic LRU pages are deactivated while the active list
-    /// is the longer one (mm/vmscan.c, `inactive_is_low`), many more than are freed; then cold ones are freed.
-    pub(crate) fn reclaim_written(&mut self, at: usize, index: usize, want: Bytes, now: Moment) -> Bytes {
-        if self.spec.lru == Lru::Classic {
-            self.change(at, index, now, |container| {
-                let active = container.memory.bytes(Part::Active, now);
-                let inactive = container.memory.bytes(Part::Inactive, now);
-                let gibi = (active + inactive).0 >> 30;
-                let ratio = if gibi == 0 {
-                    1
-                } else {
-                    gibi.saturating_mul(10).isqrt()
-                };
-                let even = Bytes((active + inactive).0 / (ratio + 1));
-                let scanned = Bytes(want.0.saturating_mul(SCAN_PER_PAGE));
-                container
-                    .memory
-                    .shift(Part::Active, Part::Inactive, (even - inactive).min(scanned));
-            });
-        }
-        self.reclaim(Scope::Container(at, index), want, now)
     }
 
     /// The OOM killer: the highest badness in the scope (mm/oom_kill.c, `oom_badness`).

@@ -10,6 +10,7 @@ use forestall_decide::{
 
 use crate::cast::Pod;
 use crate::event::{Aim, AimKind, Leaving, Look, Order, Victim, WallTruth};
+use crate::kernel::Scope;
 use crate::levels::LEVELS;
 use crate::memory::Part;
 use crate::node::{HOST, Node};
@@ -37,12 +38,13 @@ impl Node {
                 Some(WallTruth {
                     wall: WallKind::Kernel,
                     size,
-                    left: size - hard - self.kernel.watermark_min,
+                    left: size - hard - self.kept_cache(Scope::Machine, now) - self.kernel.watermark_min,
                 })
             }
             WallKind::Kubepods | WallKind::KubeletAllocatable => {
                 let size = self.kubepods_limit()?;
-                let left = size - self.pods_sum.line(&Part::HARD).bytes(now);
+                let left =
+                    size - self.pods_sum.line(&Part::HARD).bytes(now) - self.kept_cache(Scope::Pods, now);
                 Some(WallTruth {
                     wall: WallKind::Kubepods,
                     size,

@@ -27,6 +27,7 @@ impl Node {
         sample.processes.clear();
         if self.has_pods() {
             let mut kubepods = group(KUBEPODS, None, GroupKind::Kubepods, &self.pods_sum, now);
+            kubepods.min = self.kept_at_most();
             kubepods.limit = self.kubepods_limit().map_or(Limit::Max, Limit::Bytes);
             kubepods.oom_kills = self.kernel.pods_oom_kills;
             kubepods.limit_hits = self.kernel.pods_hits.counted();
@@ -98,6 +99,7 @@ impl Node {
         let parent = u32::try_from(parent).ok();
         let mut above = group(pod.group, parent, GroupKind::Pod(pod.qos), &whole, now);
         above.limit = pod.spec.limit;
+        above.min = self.pod_min(pod);
         above.protection = pod.protection();
         above.oom_kills = pod.oom_kills;
         above.limit_hits = pod.hits.counted();
@@ -108,6 +110,7 @@ impl Node {
                 let kind = GroupKind::Container(pod.qos);
                 let mut own = group(container.id, place, kind, &container.memory, now);
                 own.leaf = true;
+                own.min = self.container_min(pod, index);
                 own.limit = container.limit;
                 own.oom_kills = container.oom_kills;
                 own.limit_hits = of_leaf(container);

@@ -52,6 +52,9 @@ pub struct NodeSpec {
     /// The kubelet's `qosReserved` for memory in permille: so much of what better levels' pods request is kept from the limits of
     /// the burstable and best-effort levels; `None`: these have no limits of their own, as by default.
     pub qos_reserved_permille: Option<u64>,
+    /// The kubelet's `memoryReservationPolicy` is `TieredReservation`: what guaranteed pods request is their `memory.min`, and what
+    /// burstable ones do their `memory.low`.
+    pub reserves_requests: bool,
     /// Memory of the kernel itself from the start: in no cgroup, seen by no kubelet.
     pub kernel: Bytes,
     /// An agent runs here, if there is a policy.
@@ -348,6 +351,7 @@ impl NodeSpec {
             accounting: Accounting::Kubelet,
             throttling_permille: None,
             qos_reserved_permille: None,
+            reserves_requests: false,
             kernel: Bytes::ZERO,
             agent: true,
             eviction_tokens: None,

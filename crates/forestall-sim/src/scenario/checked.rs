@@ -11,8 +11,8 @@ use super::load::{INTERVAL_MIN, containers};
 use super::plain::{self, Plain};
 use super::pod::pods;
 use super::raw::{
-    RawFault, RawFaultKind, RawKubelet, RawLru, RawMode, RawNode, RawPolicy, RawPreset, RawScenario,
-    RawVictims,
+    RawFault, RawFaultKind, RawKubelet, RawLru, RawMode, RawNode, RawPolicy, RawPreset, RawReservation,
+    RawScenario, RawVictims,
 };
 use super::text::Typed;
 use crate::error::SimError;
@@ -224,6 +224,7 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
         }),
         throttling_permille: throttling(typed)?,
         qos_reserved_permille: reserved(typed)?,
+        reserves_requests: typed.memory_reservation_policy == Some(RawReservation::TieredReservation),
         kernel: raw.kernel.map(inner).unwrap_or_default(),
         agent: raw.agent.is_none_or(plain::inner),
         host: containers(&raw.host)?,

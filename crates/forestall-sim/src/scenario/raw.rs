@@ -155,7 +155,15 @@ pub(super) struct RawKubelet {
     pub(super) enforce_pods: Option<Plain<bool>>,
     pub(super) cache_counted: Option<Typed<Permille>>,
     pub(super) memory_throttling_factor: Option<Spanned<Typed<Permille>>>,
+    pub(super) memory_reservation_policy: Option<RawReservation>,
     pub(super) qos_reserved: Option<Spanned<Typed<Permille>>>,
+}
+
+/// As the kubelet's own configuration spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) enum RawReservation {
+    None,
+    TieredReservation,
 }
 
 #[derive(Clone, Debug, Deserialize)]

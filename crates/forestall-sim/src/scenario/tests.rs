@@ -79,6 +79,12 @@ fn what_is_wrong_is_refused_at_its_place() {
             "8:31",
             "at most 100%",
         ),
+        (
+            "evictionHard: 5%",
+            "memoryReservationPolicy: Tiered",
+            "8:32",
+            "TieredReservation",
+        ),
         ("evictionHard: 5%", "qosReserved: 110%", "8:20", "at most 100%"),
         (
             "evictionHard: 5%",

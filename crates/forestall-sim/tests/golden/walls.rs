@@ -1,4 +1,4 @@
-//! Walls that most nodes do not have: the limits of QoS levels.
+//! Walls that most nodes do not have, or not there: the limits of QoS levels, what `memory.min` keeps.
 
 use forestall_decide::{Bytes, WallKind};
 use forestall_sim::What;
@@ -28,4 +28,24 @@ fn a_qos_levels_limit_kills_within_the_level_while_the_node_has_room() {
         _ => None,
     });
     assert!(killed.flatten().is_some(), "it was the level's limit");
+}
+
+#[test]
+fn what_memory_min_keeps_stays_while_the_leak_beside_it_dies() {
+    let mut scenario = scenario("memory-min.yaml");
+    let (name, wall, ended) = deaths(&run(&scenario)).remove(0);
+    assert_eq!((name.as_str(), wall), ("leak-0/app", None));
+    scenario.world.policy = None;
+    let report = run_with_curve(&scenario);
+    let (name, wall, killed) = deaths(&report).remove(0);
+    assert_eq!((name.as_str(), wall), ("leak-0/app", Some(WallKind::Kernel)));
+    // (4096 − 66 − 1024) MiB at 32 MiB/s are 93.9 s; what is read back in between comes on top.
+    assert!((92..=93).contains(&killed) && ended < killed, "{ended} {killed}");
+    // Of what is kept MemAvailable lacks the low mark, 83 MiB, and 99 − 66 of what is free: 908 MiB.
+    let rows = report.curves.nodes[0].rows.iter();
+    let least = rows.map(|row| row.kernel_available).min().expect("rows");
+    assert!(
+        (Bytes::mebi(890)..=Bytes::mebi(960)).contains(&least),
+        "{least:?}"
+    );
 }
