@@ -41,6 +41,10 @@ pub(crate) struct Container {
     pub(crate) memory: Memory,
     /// Its lines before the last change, for those who look at old samples.
     pub(crate) earlier: Memory,
+    /// What of its anonymous memory lies in swap, and in none of its lines.
+    pub(crate) swapped: Bytes,
+    /// Its `memory.swap.max`.
+    pub(crate) swap_limit: Limit,
     pub(crate) running: Running,
     pub(crate) state: State,
     pub(crate) limit: Limit,
@@ -82,6 +86,8 @@ impl Container {
             name: spec.name.clone(),
             memory: Memory::default(),
             earlier: Memory::default(),
+            swapped: Bytes::ZERO,
+            swap_limit: Limit::Max,
             running: Running::new(load, base, lru),
             state: State::Waiting,
             limit: spec.limit,

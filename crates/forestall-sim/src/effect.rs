@@ -54,6 +54,8 @@ pub(crate) enum Effect {
     Grow { action: Action, group: GroupId },
     /// The kernel's OOM killer was called.
     Sysrq { action: Action },
+    /// What lies in swap comes back, where there is room.
+    SwapIn,
     /// The answer to an order arrives.
     Answer(Outcome),
     /// A fault begins or ends.
@@ -110,6 +112,7 @@ impl Node {
             } => self.carry_out_evict(&action, group, tokens, now),
             Effect::Grow { action, group } => self.carry_out_grow(&action, group, now),
             Effect::Sysrq { action } => self.carry_out_sysrq(&action, now),
+            Effect::SwapIn => self.swap_in(now),
             Effect::Answer(outcome) => self.answer(outcome, now),
             Effect::Fault { index, begins } => fault::turn(self, index, begins, now),
         }
@@ -119,6 +122,7 @@ impl Node {
     pub(crate) fn admit(&mut self, kind: usize, spec: Arc<PodSpec>, name: Box<str>, now: Moment) {
         let request = spec.containers.iter().map(|container| container.request).sum();
         let node = Arc::clone(&self.spec);
+        let critical = spec.is_static || spec.priority >= forestall_decide::CRITICAL_PRIORITY;
         let containers = spec
             .containers
             .iter()
@@ -128,6 +132,7 @@ impl Node {
                 let high = node.memory_high(container);
                 let mut own = Container::new(container, id, adj, node.lru, &mut self.random);
                 own.high = high;
+                own.swap_limit = node.swap_limit(container, qos(&spec), critical);
                 own
             })
             .collect();

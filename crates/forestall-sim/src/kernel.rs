@@ -2,7 +2,7 @@
 //!
 //! Reclaim goes in batches, so that a line that leans on a limit is met now and then and not at every page. A kill's memory
 //! is back at once; what a victim's end takes is part of our own kills only, which are the ones that are slow enough to
-//! matter. It refuses to swap and to compact.
+//! matter. It refuses to compact.
 
 use forestall_decide::{Bytes, Moment, Qos, Span, WallKind};
 
@@ -24,6 +24,10 @@ pub(crate) struct Kernel {
     pub(crate) oom_kills: u64,
     pub(crate) pods_oom_kills: u64,
     pub(crate) pods_hits: Hits,
+    /// What lies in swap.
+    pub(crate) swapped: Bytes,
+    /// Somebody looks soon whether there is room for it.
+    pub(crate) swap_returns: bool,
     /// When the machine or `kubepods` is full.
     pub(crate) contact: Moment,
 }
@@ -45,6 +49,8 @@ impl Kernel {
             oom_kills: 0,
             pods_oom_kills: 0,
             pods_hits: Hits::default(),
+            swapped: Bytes::ZERO,
+            swap_returns: false,
             contact: NEVER,
         }
     }
@@ -52,6 +58,13 @@ impl Kernel {
     /// A task stood still for so long.
     pub(crate) fn stall_for(&mut self, span: Span) {
         self.stall_some_micros = self.stall_some_micros.saturating_add(span.0);
+    }
+
+    /// Somebody waited until so much was written out: a disk of the slower kind takes 100 MiB a second.
+    pub(crate) fn stall_for_swap(&mut self, written: Bytes) {
+        let micros = written.0 / 105;
+        self.stall_some_micros = self.stall_some_micros.saturating_add(micros);
+        self.stall_full_micros = self.stall_full_micros.saturating_add(micros / 4);
     }
 
     fn stall(&mut self, reclaimed: Bytes) {
@@ -138,6 +151,17 @@ impl Node {
         config.enforces_pods.then(|| config.kubepods_limit())
     }
 
+    /// What is free of the machine above its low mark, but for two batches.
+    pub(crate) fn machine_spare(&self, now: Moment) -> Bytes {
+        let batch = self.machine_batch();
+        let room = self.spec.memory - self.spec.kernel - self.kernel.watermark_low;
+        room - self.full_line().bytes(now) - batch - batch
+    }
+
+    fn machine_batch(&self) -> Bytes {
+        (self.kernel.watermark_high - self.kernel.watermark_low) + Bytes(self.spec.memory.0 / 512)
+    }
+
     /// The machine, `kubepods` or a QoS level is full.
     pub(crate) fn meet_wall(&mut self, now: Moment) {
         // A charge is tried from below upwards.
@@ -159,7 +183,7 @@ impl Node {
             return;
         }
         let total = self.spec.memory;
-        let batch = (self.kernel.watermark_high - self.kernel.watermark_low) + Bytes(total.0 / 512);
+        let batch = self.machine_batch();
         let cache = self.held(&Part::CACHE, now);
         self.reclaim_or_kill(Scope::Machine, WallKind::Kernel, total, batch, cache, now);
     }
@@ -221,7 +245,7 @@ impl Node {
             if scope != Scope::Machine {
                 self.kernel.stall(freed);
             }
-        } else {
+        } else if !self.swap_out(scope, batch, now) {
             self.oom(scope, wall, size, now);
         }
     }
@@ -304,10 +328,12 @@ impl Node {
         } else {
             container.memory.bytes(Part::Shmem, now)
         };
-        let held = container.memory.sum(&[Part::Anon, Part::Kernel], now) + shmem;
+        let held = container.memory.sum(&[Part::Anon, Part::Kernel], now) + shmem + container.swapped;
         let held = container
             .largest_process
             .map_or(held, |largest| held.min(largest));
+        // Whatever lies in swap counts, and so does what could.
+        let size = size + self.spec.swap;
         let adj = i128::from(container.oom_score_adj) * i128::from(size.0 / PAGE / 1000);
         Some(i128::from(held.0 / PAGE) + adj)
     }

@@ -36,6 +36,7 @@ mod scenario;
 mod scheduler;
 mod spec;
 mod start;
+mod swap;
 mod swarm;
 mod tally;
 mod throttle;

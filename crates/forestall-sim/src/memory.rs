@@ -166,6 +166,11 @@ impl Memory {
         there
     }
 
+    /// Adds `bytes` of `part` at the anchor.
+    pub(crate) fn put(&mut self, part: Part, bytes: Bytes) {
+        self.base[part as usize] += i128::from(bytes.0) * FINE;
+    }
+
     /// Moves `bytes` at the anchor, as far as there are.
     pub(crate) fn shift(&mut self, from: Part, to: Part, bytes: Bytes) {
         let moved = self.take(from, bytes);

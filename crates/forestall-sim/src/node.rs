@@ -192,7 +192,11 @@ impl Node {
         container.memory.rebase(now);
         sum.rebase(now);
         sum.subtract(&container.memory);
+        let swapped = container.swapped;
+        container.bring_back();
         let result = change(container);
+        container.put_away();
+        self.kernel.swapped = (self.kernel.swapped + container.swapped) - swapped;
         let stood = container.rethrottle(now);
         sum.add(&container.memory);
         container.high_contact = container.high_contact(now, crate::kernel::plenty);
@@ -218,7 +222,8 @@ impl Node {
                 continue;
             }
             let lead = &self.pods[at].containers[leader].memory;
-            let held = lead.sum(&Part::HARD, now).permille(permille);
+            let swapped = self.pods[at].containers[leader].swapped;
+            let held = (lead.sum(&Part::HARD, now) + swapped).permille(permille);
             let slope: i64 = Part::HARD.iter().map(|part| lead.slope(*part)).sum();
             let slope = slope.saturating_mul(i64::try_from(permille).unwrap_or(i64::MAX)) / 1000;
             self.change(at, index, now, |container| {

@@ -38,13 +38,15 @@ impl Node {
                 Some(WallTruth {
                     wall: WallKind::Kernel,
                     size,
-                    left: size - hard - self.kept_cache(Scope::Machine, now) - self.kernel.watermark_min,
+                    left: (size - hard - self.kept_cache(Scope::Machine, now) - self.kernel.watermark_min)
+                        + self.swappable(Scope::Machine, now),
                 })
             }
             WallKind::Kubepods | WallKind::KubeletAllocatable => {
                 let size = self.kubepods_limit()?;
                 let left =
                     size - self.pods_sum.line(&Part::HARD).bytes(now) - self.kept_cache(Scope::Pods, now);
+                let left = left + self.swappable(Scope::Pods, now);
                 Some(WallTruth {
                     wall: WallKind::Kubepods,
                     size,

@@ -2,7 +2,7 @@
 //!
 //! It refuses to choose between reclaim and a kill; that is the kernel's part.
 
-use forestall_decide::{Bytes, Lru, Moment};
+use forestall_decide::{Bytes, Lru, Moment, Span};
 
 use crate::cast::State;
 use crate::keep::Hold;
@@ -14,9 +14,9 @@ use crate::node::{HOST, Node};
 const SCAN_PER_PAGE: u64 = 32;
 
 /// What must be left of everybody, by pods and containers.
-type Kept = [Vec<Bytes>];
+pub(crate) type Kept = [Vec<Bytes>];
 
-fn kept_of(kept: &Kept, at: usize, index: usize) -> Bytes {
+pub(crate) fn kept_of(kept: &Kept, at: usize, index: usize) -> Bytes {
     let of_pod = kept.get(at).and_then(|pod| pod.get(index));
     of_pod.copied().unwrap_or_default()
 }
@@ -112,14 +112,17 @@ impl Node {
     }
 
     fn take_cache(&mut self, at: usize, index: usize, part: Part, bytes: Bytes, now: Moment) -> Bytes {
-        let (taken, turn) = self.change(at, index, now, |container| {
+        let (taken, turn, stood) = self.change(at, index, now, |container| {
             let taken = container.memory.take(part, bytes);
-            if container.is_paused() || container.throttle.is_some() || container.state != State::Running {
-                return (taken, crate::load::Turn::Next(None));
+            if container.is_paused() || container.is_above_high() || container.state != State::Running {
+                return (taken, crate::load::Turn::Next(None), Span(0));
             }
+            // Its load reckons at full pace.
+            let stood = container.hasten(now);
             let turn = container.running.lose_cache(&mut container.memory, now);
-            (taken, container.expect(turn))
+            (taken, container.expect(turn), stood)
         });
+        self.kernel.stall_for(stood);
         debug_assert!(turn != crate::load::Turn::Exits, "no load ends for lost cache");
         taken
     }

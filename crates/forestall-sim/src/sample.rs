@@ -27,6 +27,8 @@ impl Node {
         sample.processes.clear();
         if self.has_pods() {
             let mut kubepods = group(KUBEPODS, None, GroupKind::Kubepods, &self.pods_sum, now);
+            let of_pods = self.pods.iter().skip(HOST + 1);
+            kubepods.swap_current = swapped_of(of_pods.flat_map(|pod| &pod.containers));
             kubepods.min = self.kept_at_most();
             kubepods.limit = self.kubepods_limit().map_or(Limit::Max, Limit::Bytes);
             kubepods.oom_kills = self.kernel.pods_oom_kills;
@@ -50,6 +52,7 @@ impl Node {
             }
             let mut own = group(container.id, None, GroupKind::Host, &container.memory, now);
             own.leaf = true;
+            own.swap_current = container.swapped;
             own.limit = container.limit;
             own.oom_kills = container.oom_kills;
             own.limit_hits = of_leaf(container);
@@ -81,6 +84,7 @@ impl Node {
         let whole = sum_of(pods.clone().flat_map(|at| &self.pods[at].containers), now);
         let mut above = group(id, Some(0), GroupKind::Qos(level), &whole, now);
         above.limit = self.level_limit(level).map_or(Limit::Max, Limit::Bytes);
+        above.swap_current = swapped_of(pods.clone().flat_map(|at| &self.pods[at].containers));
         above.oom_kills = counts.oom_kills;
         above.limit_hits = counts.hits.counted();
         above.populated = pods
@@ -100,6 +104,7 @@ impl Node {
         let mut above = group(pod.group, parent, GroupKind::Pod(pod.qos), &whole, now);
         above.limit = pod.spec.limit;
         above.min = self.pod_min(pod);
+        above.swap_current = swapped_of(pod.containers.iter());
         above.protection = pod.protection();
         above.oom_kills = pod.oom_kills;
         above.limit_hits = pod.hits.counted();
@@ -110,6 +115,8 @@ impl Node {
                 let kind = GroupKind::Container(pod.qos);
                 let mut own = group(container.id, place, kind, &container.memory, now);
                 own.leaf = true;
+                own.swap_current = container.swapped;
+                own.swap_limit = container.swap_limit;
                 own.min = self.container_min(pod, index);
                 own.limit = container.limit;
                 own.oom_kills = container.oom_kills;
@@ -158,6 +165,8 @@ impl Node {
             inactive_file: inactive,
             slab_unreclaimable: self.spec.kernel,
             page_tables: kernel,
+            swap_total: self.spec.swap,
+            swap_free: self.spec.swap - self.kernel.swapped,
             watermark_min: self.kernel.watermark_min,
             watermark_high: self.kernel.watermark_high,
             stall: Some(self.stall()),
@@ -199,6 +208,10 @@ pub(crate) fn process_id(container: &Container) -> ProcessId {
         pid: u32::try_from(container.id.0).unwrap_or(u32::MAX),
         start_ticks: container.started.0 / 10_000,
     }
+}
+
+fn swapped_of<'a>(containers: impl Iterator<Item = &'a Container>) -> Bytes {
+    containers.map(|container| container.swapped).sum()
 }
 
 fn sum_of<'a>(containers: impl Iterator<Item = &'a Container>, now: Moment) -> Memory {

@@ -25,10 +25,13 @@ fn rate(band: usize) -> i64 {
     i64::try_from((12 << 10) * 1_000_000 / squares).unwrap_or(SLOWEST)
 }
 
-/// A container that is above its `memory.high` by some band.
+/// A container that is above its `memory.high` by some band, or waits for what lies in swap.
 #[derive(Clone, Debug)]
 pub(crate) struct Throttle {
-    band: usize,
+    /// How far above its `memory.high`, if it is.
+    band: Option<usize>,
+    /// How much of it lies in swap, permille.
+    waits: u64,
     /// Its lines at full pace.
     full: Memory,
     /// What gets through, and what would at full pace.
@@ -49,6 +52,18 @@ fn stretched(span: Span, times: i64, parts: i64) -> Span {
 }
 
 impl Container {
+    /// Nothing of it lies in swap, and nothing did when its pace was last looked at.
+    fn is_whole(&self) -> bool {
+        self.swapped == Bytes::ZERO && self.throttle.is_none()
+    }
+
+    /// It is slowed down for its `memory.high`.
+    pub(crate) fn is_above_high(&self) -> bool {
+        self.throttle
+            .as_ref()
+            .is_some_and(|throttle| throttle.band.is_some())
+    }
+
     /// At full pace again; says how long it stood still of the time that it was slow.
     pub(crate) fn hasten(&mut self, now: Moment) -> Span {
         let Some(throttle) = self.throttle.take() else {
@@ -67,27 +82,28 @@ impl Container {
 
     /// Takes the pace that what it holds allows. Says how long it has stood still since the pace changed last.
     pub(crate) fn rethrottle(&mut self, now: Moment) -> Span {
-        let Some(high) = self.high.filter(|_| self.follows.is_none()) else {
-            return Span(0);
-        };
-        if self.is_paused() {
+        if self.follows.is_some() || self.is_paused() || (self.high.is_none() && self.is_whole()) {
             return Span(0);
         }
-        let held = self.memory.line(&Part::ALL).bytes(now);
-        let reached = |band: usize| level(high, band).is_some_and(|level| held >= level);
-        let band = (0..BANDS.len())
-            .rev()
-            .find(|band| reached(*band))
-            .filter(|_| self.state == State::Running);
-        if self.throttle.as_ref().map(|throttle| throttle.band) == band {
+        let running = self.state == State::Running;
+        let band = self.high.filter(|_| running).and_then(|high| {
+            let held = self.memory.line(&Part::ALL).bytes(now);
+            let reached = |band: &usize| level(high, *band).is_some_and(|level| held >= level);
+            (0..BANDS.len()).rev().find(reached)
+        });
+        let waits = if running { self.swapped_permille(now) } else { 0 };
+        let known = self.throttle.as_ref();
+        if known.map_or((None, 0), |throttle| (throttle.band, throttle.waits)) == (band, waits) {
             return Span(0);
         }
         let stood = self.hasten(now);
-        if let Some(band) = band {
+        if band.is_some() || waits > 0 {
             let full = i64::try_from(self.memory.line(&Part::ALL).slope).unwrap_or(i64::MAX);
-            let through = full.min(rate(band));
+            let let_by = band.map_or(full, |band| full.min(rate(band)));
+            let through = let_by.saturating_mul(1000 - waits.min(1000).cast_signed()) / 1000;
             self.throttle = Some(Box::new(Throttle {
                 band,
+                waits,
                 full: self.memory,
                 pace: (through.max(1), full.max(1)),
                 since: now,
@@ -110,7 +126,8 @@ impl Container {
         let all = self.memory.line(&Part::ALL);
         let plenty = self.memory.line(&Part::CACHE).reaches(plenty(high), now);
         let reclaim = plenty.and_then(|from| all.reaches(high, from.max(now)));
-        let next = self.throttle.as_ref().map_or(0, |throttle| throttle.band + 1);
+        let band = self.throttle.as_ref().and_then(|throttle| throttle.band);
+        let next = band.map_or(0, |band| band + 1);
         let slower = level(high, next).and_then(|level| all.reaches(level, now));
         reclaim.into_iter().chain(slower).min()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, Threshold};
+use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, SwapBehavior, Threshold};
 use forestall_decide::{Bytes, Limit, Lru, Mode, Moment, Policy, Preset, Rung, Rungs, Span, Victims};
 use serde_saphyr::Spanned;
 
@@ -12,7 +12,7 @@ use super::plain::{self, Plain};
 use super::pod::pods;
 use super::raw::{
     RawFault, RawFaultKind, RawKubelet, RawLru, RawMode, RawNode, RawPolicy, RawPreset, RawReservation,
-    RawScenario, RawVictims,
+    RawScenario, RawSwap, RawVictims,
 };
 use super::text::Typed;
 use crate::error::SimError;
@@ -225,6 +225,7 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
         throttling_permille: throttling(typed)?,
         qos_reserved_permille: reserved(typed)?,
         reserves_requests: typed.memory_reservation_policy == Some(RawReservation::TieredReservation),
+        swap: raw.swap.map(inner).unwrap_or_default(),
         kernel: raw.kernel.map(inner).unwrap_or_default(),
         agent: raw.agent.is_none_or(plain::inner),
         host: containers(&raw.host)?,
@@ -286,6 +287,10 @@ fn kubelet(raw: &RawKubelet, capacity: Bytes) -> KubeletConfig {
         pressure_transition: raw
             .pressure_transition
             .map_or(defaults.pressure_transition, inner),
+        swap: match raw.swap_behavior {
+            None | Some(RawSwap::NoSwap) => SwapBehavior::NoSwap,
+            Some(RawSwap::LimitedSwap) => SwapBehavior::LimitedSwap,
+        },
         pod_grace_max: raw.eviction_max_pod_grace.map_or(Span(0), inner),
         ..defaults
     }

@@ -123,6 +123,7 @@ pub(super) struct RawNode {
     pub(super) memory: Spanned<Typed<Bytes>>,
     pub(super) cpus: Option<Plain<u32>>,
     pub(super) lru: Option<RawLru>,
+    pub(super) swap: Size,
     pub(super) kernel: Size,
     pub(super) agent: Option<Plain<bool>>,
     /// Absent: the kubelet's own defaults.
@@ -155,8 +156,16 @@ pub(super) struct RawKubelet {
     pub(super) enforce_pods: Option<Plain<bool>>,
     pub(super) cache_counted: Option<Typed<Permille>>,
     pub(super) memory_throttling_factor: Option<Spanned<Typed<Permille>>>,
+    pub(super) swap_behavior: Option<RawSwap>,
     pub(super) memory_reservation_policy: Option<RawReservation>,
     pub(super) qos_reserved: Option<Spanned<Typed<Permille>>>,
+}
+
+/// As the kubelet's own configuration spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) enum RawSwap {
+    NoSwap,
+    LimitedSwap,
 }
 
 /// As the kubelet's own configuration spells it.

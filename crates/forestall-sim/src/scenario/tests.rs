@@ -85,6 +85,24 @@ fn what_is_wrong_is_refused_at_its_place() {
             "8:32",
             "TieredReservation",
         ),
+        (
+            "evictionHard: 5%",
+            "swapBehavior: Unlimited",
+            "8:21",
+            "LimitedSwap",
+        ),
+        (
+            "    memory: 4Gi",
+            "    memory: 4Gi\n    swap: -1Gi",
+            "6:11",
+            "negative",
+        ),
+        (
+            "    memory: 4Gi",
+            "    memory: 4Gi\n    swapp: 1Gi",
+            "6:5",
+            "did you mean swap?",
+        ),
         ("evictionHard: 5%", "qosReserved: 110%", "8:20", "at most 100%"),
         (
             "evictionHard: 5%",

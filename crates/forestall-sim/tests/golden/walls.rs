@@ -1,4 +1,4 @@
-//! Walls that most nodes do not have, or not there: the limits of QoS levels, what `memory.min` keeps.
+//! Walls that most nodes do not have, or not there: the limits of QoS levels, what `memory.min` keeps, swap.
 
 use forestall_decide::{Bytes, WallKind};
 use forestall_sim::What;
@@ -48,4 +48,16 @@ fn what_memory_min_keeps_stays_while_the_leak_beside_it_dies() {
         (Bytes::mebi(890)..=Bytes::mebi(960)).contains(&least),
         "{least:?}"
     );
+}
+
+#[test]
+fn the_kubelets_share_of_swap_decides_who_dies_later() {
+    let deaths = deaths(&run(&scenario("swap-limited.yaml")));
+    // 1536 MiB at 10 MiB/s.
+    let even = ("even-0/app".to_owned(), Some(WallKind::Container), 153);
+    assert_eq!(deaths[0], even);
+    let (name, wall, at) = &deaths[1];
+    assert_eq!((name.as_str(), *wall), ("share-0/app", Some(WallKind::Container)));
+    // 153.6 s, and (2048² − 1536²) / (2 × 1536 × 10) = 59.7 s for what lies in swap, and up to a batch of 96 MiB at its pace.
+    assert!((213..=223).contains(at), "{deaths:?}");
 }
