@@ -65,7 +65,7 @@ impl Node {
             return false;
         };
         let all = pods + host;
-        let room = self.spec.memory - self.spec.kernel - self.kernel.watermark_low;
+        let room = self.spec.memory - self.spec.set_aside() - self.kernel.watermark_low;
         all < room
             && self.kubepods_limit().is_none_or(|limit| pods < limit)
             && levels

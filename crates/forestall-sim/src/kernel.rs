@@ -132,7 +132,7 @@ impl Node {
     /// the same as long as no line changes.
     fn machine_contact(&self, now: Moment) -> Option<Moment> {
         let total = self.spec.memory;
-        let room = total - self.spec.kernel;
+        let room = total - self.spec.set_aside();
         let full = self.full_line();
         let cache = self
             .pods_sum
@@ -154,7 +154,7 @@ impl Node {
     /// What is free of the machine above its low mark, but for two batches.
     pub(crate) fn machine_spare(&self, now: Moment) -> Bytes {
         let batch = self.machine_batch();
-        let room = self.spec.memory - self.spec.kernel - self.kernel.watermark_low;
+        let room = self.spec.memory - self.spec.set_aside() - self.kernel.watermark_low;
         room - self.full_line().bytes(now) - batch - batch
     }
 

@@ -34,7 +34,7 @@ impl Node {
         match wall {
             WallKind::Kernel | WallKind::KubeletNode => {
                 let size = self.spec.memory;
-                let hard = self.held(&Part::HARD, now) + self.spec.kernel;
+                let hard = self.held(&Part::HARD, now) + self.spec.set_aside();
                 Some(WallTruth {
                     wall: WallKind::Kernel,
                     size,

@@ -141,7 +141,7 @@ impl Node {
         let part = |part: Part| self.pods_sum.bytes(part, now) + self.host_sum.bytes(part, now);
         let cache: Bytes = Part::CACHE.into_iter().map(part).sum();
         let hard: Bytes = Part::HARD.into_iter().map(part).sum();
-        let free = self.spec.memory - self.spec.kernel - hard - cache;
+        let free = self.spec.memory - self.spec.set_aside() - hard - cache;
         let low = self.kernel.watermark_low;
         (free + cache) - (self.kernel.watermark_high + Bytes(cache.0 / 2).min(low))
     }
@@ -152,7 +152,7 @@ impl Node {
         let (active, inactive) = (part(Part::Active), part(Part::Inactive));
         let total = self.spec.memory;
         let cache = active + inactive;
-        let free = total - self.spec.kernel - anon - shmem - kernel - cache;
+        let free = total - self.spec.set_aside() - anon - shmem - kernel - cache;
         let available = self.kernel_available(now);
         *node = NodeSample {
             total,
@@ -164,6 +164,7 @@ impl Node {
             active_file: active,
             inactive_file: inactive,
             slab_unreclaimable: self.spec.kernel,
+            hugetlb: self.spec.hugepages(),
             page_tables: kernel,
             swap_total: self.spec.swap,
             swap_free: self.spec.swap - self.kernel.swapped,

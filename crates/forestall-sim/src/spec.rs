@@ -338,6 +338,17 @@ impl NodeSpec {
         Some(Bytes(high.0 / PAGE * PAGE)).filter(|high| *high > request)
     }
 
+    /// What lies in huge pages that were set aside at the start.
+    pub(crate) fn hugepages(&self) -> Bytes {
+        let kubelet = self.kubelet.as_ref();
+        kubelet.map(|kubelet| kubelet.hugepages).unwrap_or_default()
+    }
+
+    /// What nobody can have as memory: the kernel's own, and huge pages.
+    pub(crate) fn set_aside(&self) -> Bytes {
+        self.kernel + self.hugepages()
+    }
+
     /// A machine with a kubelet of its own defaults and nothing on it.
     pub fn plain(name: &str, memory: Bytes) -> Self {
         Self {

@@ -61,3 +61,18 @@ fn the_kubelets_share_of_swap_decides_who_dies_later() {
     // 153.6 s, and (2048² − 1536²) / (2 × 1536 × 10) = 59.7 s for what lies in swap, and up to a batch of 96 MiB at its pace.
     assert!((213..=223).contains(at), "{deaths:?}");
 }
+
+#[test]
+fn huge_pages_are_nobodys_memory_and_the_machine_is_full_earlier() {
+    let killed = |hugepages: &str| {
+        let text = format!(
+            "title: huge\nduration: 3m\nnodes: [{{ name: a, memory: 4Gi, kubelet: {{ {hugepages} }} }}]\npods:\n  - name: p\n    \
+             node: 0\n    containers: [{{ name: c, load: {{ leak: {{ rate: 32Mi/s }} }} }}]\n"
+        );
+        let deaths = deaths(&run(&forestall_sim::parse_scenario(&text).expect("fine")));
+        (deaths[0].1, deaths[0].2)
+    };
+    // (4096 − 66) and (4096 − 1024 − 66) MiB at 32 MiB/s; the kubelet, which does not see them, would not evict before.
+    assert_eq!(killed("evictionHard: 1Mi"), (Some(WallKind::Kernel), 125));
+    assert_eq!(killed("hugepages: 1Gi"), (Some(WallKind::Kernel), 93));
+}
