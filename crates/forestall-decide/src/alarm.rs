@@ -1,14 +1,16 @@
 //! Alarms: raised as soon as both keys hold, resolved with a verdict, never silently dropped.
 //!
 //! An alarm is a claim: this wall will be reached before the runway's slow bound. That horizon is fixed when the alarm is raised
-//! and never moved, and until its end the alarm answers for its wall, however often that is reached. An alarm that was acted
-//! upon is `Intervened` and never counted as right; somebody who ended without an alarm is a miss. What it refuses to do: repeat
-//! a claim that has failed, unless the wall has come nearer since or was calm in between.
+//! and never moved, and until its end the alarm answers for its wall, however often that is reached. What came by its end is told
+//! by a later look, and a verdict waits for that one. An alarm that was acted upon is `Intervened` and never counted as right;
+//! somebody who ended without an alarm is a miss. What it refuses to do: repeat a claim that has failed, unless the wall has come
+//! nearer since or was calm in between.
 
-use crate::decision::{AlarmEvent, AlarmVerdict, Confidence, Runway, WallKind, WallReading};
+use crate::decision::{AlarmEvent, AlarmVerdict, Confidence, Ending, Runway, WallKind, WallReading};
 use crate::history::Wall;
 use crate::input::GroupId;
 use crate::kubelet::LOOK;
+use crate::oom::REPORT_TAKES;
 use crate::rule::{Rule, holds};
 use crate::units::{Bytes, BytesPerSecond, Limit, Moment, Span};
 
@@ -35,12 +37,33 @@ struct Alarm {
     relieved: bool,
     /// As its wall was seen last.
     reading: WallReading,
+    /// When it was last seen to be no further away than the next look.
+    stood_at: Option<Moment>,
     /// Once there is one, the alarm is down, and answers for its wall until its horizon has passed.
     verdict: Option<AlarmVerdict>,
 }
 
+/// When is looked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Look {
+    now: Moment,
+    /// The look before; this one where there was none.
+    before: Moment,
+}
+
+impl Look {
+    fn takes(self) -> Span {
+        self.now.since(self.before)
+    }
+
+    /// The wall is reached before there is another look like this one.
+    fn is_last_before(self, reading: &WallReading) -> bool {
+        reading.distance == Bytes::ZERO || reading.runway.p50 <= self.takes()
+    }
+}
+
 impl Alarm {
-    fn new(now: Moment, reading: &WallReading) -> Self {
+    fn new(look: Look, reading: &WallReading) -> Self {
         // The kubelet looks every ten seconds, at figures of up to ten seconds ago.
         let notices = if is_kubelets(reading.wall) {
             LOOK.times(2)
@@ -50,17 +73,19 @@ impl Alarm {
         let crossed = if is_met(reading) {
             Span(0)
         } else {
-            reading.runway.p90
+            // What grows in steps may have taken its last one at any time since the look before: the wall is so much further away.
+            reading.runway.p90 + look.takes()
         };
         Self {
             wall: reading.wall,
             scope: reading.scope,
-            raised_at: now,
+            raised_at: look.now,
             horizon: crossed.min(HORIZON_MAX).max(HORIZON_MIN) + notices,
             distance: reading.distance,
             acted_at: None,
             relieved: false,
             reading: *reading,
+            stood_at: None,
             verdict: None,
         }
     }
@@ -73,10 +98,22 @@ impl Alarm {
         self.verdict.is_none()
     }
 
-    /// An ending at its wall was foretold.
-    fn answers(&self, now: Moment) -> bool {
-        let in_time = now.since(self.raised_at) <= self.horizon;
+    /// An ending at its wall that this look tells of, and that may have come right after the look before, was foretold.
+    fn answers(&self, look: Look) -> bool {
+        let in_time = look.before.since(self.raised_at) <= self.horizon;
         self.is_up() || in_time && self.verdict != Some(AlarmVerdict::False)
+    }
+
+    /// All that came within the horizon has been told. A look reads one counter after the other, so that it tells for certain only
+    /// of what came by the look before. Where the wall was reached, the kernel writes its report before it counts the kill.
+    fn is_over(&self, look: Look, since: Moment) -> bool {
+        let stood = self.stood_at.is_some_and(|at| at >= look.before);
+        let report = if stood && !is_kubelets(self.wall) {
+            REPORT_TAKES
+        } else {
+            Span(0)
+        };
+        look.before.since(since) > self.horizon && look.now.since(since) > self.horizon + report
     }
 
     fn event(&self, now: Moment) -> AlarmEvent {
@@ -89,9 +126,8 @@ impl Alarm {
     }
 
     /// The verdict that is due now.
-    fn judge(&self, now: Moment, reached: bool) -> Option<AlarmVerdict> {
-        let quiet_since = self.acted_at.unwrap_or(self.raised_at);
-        let is_over = now.since(quiet_since) > self.horizon;
+    fn judge(&self, look: Look, reached: bool) -> Option<AlarmVerdict> {
+        let is_over = self.is_over(look, self.acted_at.unwrap_or(self.raised_at));
         match (self.acted_at.is_some(), reached) {
             (false, true) => Some(AlarmVerdict::True),
             (true, true) if !holds(Rule::HonestScore) => Some(AlarmVerdict::True),
@@ -129,18 +165,22 @@ fn is_met(reading: &WallReading) -> bool {
 }
 
 /// Who ended since the sample before.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ended<'a> {
     /// The walls at which somebody was killed or evicted.
     pub(crate) reached: &'a [Wall],
     /// Somebody else was killed, and nobody can say at which.
     pub(crate) doubt: bool,
+    /// Takes how each of them is scored.
+    pub(crate) endings: &'a mut Vec<Ending>,
 }
 
 /// All alarms that are up, or that still answer for their wall, or whose claim has failed and must not be repeated.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Alarms {
     list: Vec<Alarm>,
+    /// The last one.
+    look: Option<Look>,
 }
 
 impl Alarms {
@@ -149,6 +189,10 @@ impl Alarms {
         for alarm in &mut self.list {
             alarm.raised_at = alarm.raised_at.before(by);
             alarm.acted_at = alarm.acted_at.map(|at| at.before(by));
+            alarm.stood_at = alarm.stood_at.map(|at| at.before(by));
+        }
+        if let Some(look) = &mut self.look {
+            look.now = look.now.before(by);
         }
     }
 
@@ -161,8 +205,16 @@ impl Alarms {
         readings: &mut [WallReading],
         out: &mut Vec<AlarmEvent>,
     ) {
-        let Ended { reached, doubt } = ended;
-        self.note_missed(now, reached, readings, out);
+        let Ended {
+            reached,
+            doubt,
+            endings,
+        } = ended;
+        let before = self.look.map_or(now, |look| look.now);
+        let look = Look { now, before };
+        self.look = Some(look);
+        self.score(look, reached, endings);
+        note_missed(endings, readings, out);
         let shared = reached.iter().any(|(wall, _)| family(*wall).is_some());
         for reading in readings.iter_mut() {
             let at = self.list.iter().position(|alarm| alarm.is_at(reading));
@@ -170,12 +222,15 @@ impl Alarms {
                 && let Some(alarm) = self.list.get_mut(at)
             {
                 alarm.reading = *reading;
+                if look.is_last_before(reading) {
+                    alarm.stood_at = Some(now);
+                }
                 if alarm.is_up() {
                     if acted(alarm.scope) && alarm.acted_at.is_some() {
                         alarm.acted_at = Some(now);
                     }
                     alarm.relieved |= shared && family(alarm.wall).is_some() || doubt;
-                    alarm.verdict = alarm.judge(now, reached.contains(&(alarm.wall, alarm.scope)));
+                    alarm.verdict = alarm.judge(look, reached.contains(&(alarm.wall, alarm.scope)));
                     if !alarm.is_up() {
                         alarm.reading.alarmed = true;
                         out.push(alarm.event(now));
@@ -185,14 +240,14 @@ impl Alarms {
                 let must_not_repeat = alarm.verdict == Some(AlarmVerdict::False)
                     && is_near(reading)
                     && reading.distance >= alarm.distance;
-                if alarm.answers(now) || must_not_repeat {
+                if alarm.answers(look) || must_not_repeat {
                     continue;
                 }
                 self.list.swap_remove(at);
             }
             if is_near(reading) {
                 reading.alarmed = true;
-                self.raise(now, reading, out);
+                self.raise(look, reading, out);
                 if let Some(alarm) = self.list.last_mut() {
                     alarm.acted_at = acted(reading.scope).then_some(now);
                 }
@@ -207,43 +262,25 @@ impl Alarms {
         {
             let reached = reached.contains(&(alarm.wall, alarm.scope));
             alarm.relieved |= shared || doubt;
-            alarm.verdict = alarm.judge(now, reached).or(Some(alarm.failed()));
+            alarm.verdict = alarm.judge(look, reached).or(Some(alarm.failed()));
             out.push(alarm.event(now));
         }
         self.list.retain(|alarm| !is_gone(alarm));
     }
 
-    /// Whoever ended at a wall for which no alarm was up was missed. A kill of the machine's may be the machine's or
-    /// `kubepods`' wall, and an eviction either of the kubelet's: an alarm at one of them is enough.
-    fn note_missed(
-        &self,
-        now: Moment,
-        reached: &[Wall],
-        readings: &[WallReading],
-        out: &mut Vec<AlarmEvent>,
-    ) {
-        for (index, (wall, scope)) in reached.iter().enumerate() {
-            let kin = |other: &(WallKind, Option<GroupId>)| match family(*wall) {
-                Some(_) => family(other.0) == family(*wall),
-                None => *other == (*wall, *scope),
-            };
-            let alarmed = self
-                .list
-                .iter()
-                .any(|alarm| kin(&(alarm.wall, alarm.scope)) && alarm.answers(now));
-            let told = reached.iter().take(index).any(kin);
-            let of_wall = readings
-                .iter()
-                .find(|reading| (reading.wall, reading.scope) == (*wall, *scope));
-            if !alarmed && !told && holds(Rule::Misses) {
-                out.push(AlarmEvent {
-                    reading: of_wall.copied().unwrap_or_else(|| gone(*wall, *scope)),
-                    verdict: Some(AlarmVerdict::Missed),
-                    age: Span(0),
-                    horizon: Span(0),
-                });
+    /// Whoever ended at a wall was foretold by the alarm that answers for it, however many others ended there before.
+    fn score(&self, look: Look, reached: &[Wall], endings: &mut Vec<Ending>) {
+        endings.extend(reached.iter().map(|(wall, scope)| {
+            let speaks =
+                |alarm: &&Alarm| is_kin((alarm.wall, alarm.scope), (*wall, *scope)) && alarm.answers(look);
+            let leads = self.list.iter().filter(speaks);
+            let leads = leads.map(|alarm| look.now.since(alarm.raised_at));
+            Ending {
+                wall: *wall,
+                scope: *scope,
+                foretold: leads.max(),
             }
-        }
+        }));
     }
 
     /// An action was started because of this reading: every wall that it `covers` is acted upon, and the one it is about
@@ -261,7 +298,8 @@ impl Alarms {
             .any(|alarm| alarm.is_at(reading) && alarm.is_up())
         {
             self.list.retain(|alarm| !alarm.is_at(reading));
-            self.raise(now, reading, out);
+            let look = self.look.unwrap_or(Look { now, before: now });
+            self.raise(look, reading, out);
         }
         let helps = |alarm: &&mut Alarm| covers(alarm.scope) || alarm.is_at(reading);
         for alarm in self.list.iter_mut().filter(helps) {
@@ -269,16 +307,45 @@ impl Alarms {
         }
     }
 
-    fn raise(&mut self, now: Moment, reading: &WallReading, out: &mut Vec<AlarmEvent>) {
-        let alarm = Alarm::new(now, reading);
+    fn raise(&mut self, look: Look, reading: &WallReading, out: &mut Vec<AlarmEvent>) {
+        let alarm = Alarm::new(look, reading);
         self.list.push(alarm);
         out.push(AlarmEvent {
             reading: WallReading {
                 alarmed: true,
                 ..*reading
             },
-            ..alarm.event(now)
+            ..alarm.event(look.now)
         });
+    }
+}
+
+/// Whoever ended with no alarm was missed. An ending that stands under several walls is one miss.
+fn note_missed(endings: &[Ending], readings: &[WallReading], out: &mut Vec<AlarmEvent>) {
+    for (index, ending) in endings.iter().enumerate() {
+        let at = (ending.wall, ending.scope);
+        let mut before = endings.iter().take(index);
+        let told = before.any(|other| is_kin((other.wall, other.scope), at));
+        if ending.foretold.is_none() && !told && holds(Rule::Misses) {
+            let of_wall = readings
+                .iter()
+                .find(|reading| (reading.wall, reading.scope) == at);
+            out.push(AlarmEvent {
+                reading: of_wall.copied().unwrap_or_else(|| gone(at.0, at.1)),
+                verdict: Some(AlarmVerdict::Missed),
+                age: Span(0),
+                horizon: Span(0),
+            });
+        }
+    }
+}
+
+/// A kill of the machine's may be the machine's or `kubepods`' wall, and an eviction either of the kubelet's: an alarm at one of
+/// them is enough.
+fn is_kin(one: Wall, other: Wall) -> bool {
+    match family(one.0) {
+        Some(_) => family(one.0) == family(other.0),
+        None => one == other,
     }
 }
 

@@ -273,6 +273,18 @@ pub struct AlarmEvent {
     pub horizon: Span,
 }
 
+/// Somebody was killed by the kernel or evicted by the kubelet since the sample before. One whose wall cannot be known is none; one
+/// that may have been at either of two walls is told for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// At which wall.
+    pub wall: WallKind,
+    /// Whose limit that is.
+    pub scope: Option<GroupId>,
+    /// How long before this look the first alarm was raised that answers for it; none: it is scored as missed.
+    pub foretold: Option<Span>,
+}
+
 /// An input, or a part of it, that was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ignored {
@@ -315,6 +327,8 @@ pub struct Decision<'a> {
     pub readings: &'a [WallReading],
     /// Alarms raised or resolved.
     pub alarms: &'a [AlarmEvent],
+    /// Who ended, and whether that was foretold. Empty unless the input was a sample.
+    pub endings: &'a [Ending],
     /// What to do. In modes other than `enforce` the caller records them and answers with no outcome.
     pub actions: &'a [Action],
     /// What was not done, and why.

@@ -3,8 +3,8 @@
 use crate::alarm::{Alarms, Ended};
 use crate::culprit::find_culprit;
 use crate::decision::{
-    Action, AlarmEvent, Decision, Evidence, Ignored, PassedOver, Refusal, RefusalReason, Target, WallKind,
-    WallReading,
+    Action, AlarmEvent, Decision, Ending, Evidence, Ignored, PassedOver, Refusal, RefusalReason, Target,
+    WallKind, WallReading,
 };
 use crate::effect::Effects;
 use crate::flight::{Flight, Flights};
@@ -67,6 +67,7 @@ pub struct Engine {
     wake_in: Span,
     pub(crate) readings: Vec<WallReading>,
     pub(crate) alarm_events: Vec<AlarmEvent>,
+    endings: Vec<Ending>,
     pub(crate) actions: Vec<Action>,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) passed_over: Vec<PassedOver>,
@@ -103,6 +104,7 @@ impl Engine {
             looks: 0,
             readings: Vec::new(),
             alarm_events: Vec::new(),
+            endings: Vec::new(),
             actions: Vec::new(),
             refusals: Vec::new(),
             passed_over: Vec::new(),
@@ -121,6 +123,7 @@ impl Engine {
     pub fn step(&mut self, now: Moment, input: Input<'_>) -> Decision<'_> {
         self.readings.clear();
         self.alarm_events.clear();
+        self.endings.clear();
         self.actions.clear();
         self.refusals.clear();
         self.passed_over.clear();
@@ -139,6 +142,7 @@ impl Engine {
         Decision {
             readings: &self.readings,
             alarms: &self.alarm_events,
+            endings: &self.endings,
             actions: &self.actions,
             refusals: &self.refusals,
             passed_over: &self.passed_over,
@@ -320,6 +324,7 @@ impl Engine {
             Ended {
                 reached: &self.reached,
                 doubt: self.doubt,
+                endings: &mut self.endings,
             },
             acted,
             &mut self.readings,
@@ -355,6 +360,8 @@ impl Engine {
                 self.forget_times();
                 self.alarms.set_back(back);
                 self.history.set_back(back);
+                self.repeats.set_back(back);
+                self.foresight.set_back(back);
             }
             Some(_) | None => {}
         }

@@ -117,6 +117,14 @@ impl Foresight {
         }
     }
 
+    /// The clock went back by so much; what is remembered in tracks begins anew by itself.
+    pub(crate) fn set_back(&mut self, by: Span) {
+        self.ranked_at = None;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.set_back(by);
+        }
+    }
+
     /// The forecast of the last sample; none where nobody told what the kubelet was told.
     pub(crate) fn forecast(&self) -> Option<&KubeletForecast> {
         self.shadow.as_ref().map(Shadow::forecast)

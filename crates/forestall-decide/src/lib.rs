@@ -46,8 +46,8 @@ mod wall;
 mod window;
 
 pub use decision::{
-    Action, ActionId, AlarmEvent, AlarmVerdict, Confidence, Culprit, Decision, Evidence, Ignored, PassedOver,
-    Refusal, RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
+    Action, ActionId, AlarmEvent, AlarmVerdict, Confidence, Culprit, Decision, Ending, Evidence, Ignored,
+    PassedOver, Refusal, RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
 };
 pub use engine::Engine;
 pub use input::{

@@ -15,7 +15,7 @@ use crate::window::Track;
 
 /// The kernel counts the limit first, then writes its report, which a slow console holds up for seconds, and then counts the
 /// kill (`dump_header`, `__oom_kill_process` in `mm/oom_kill.c`).
-const REPORT_TAKES: Span = Span::secs(5);
+pub(crate) const REPORT_TAKES: Span = Span::secs(5);
 
 /// Kills by the kernel since the sample before whose wall is known.
 #[derive(Clone, Copy, Debug, Default)]

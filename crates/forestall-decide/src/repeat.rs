@@ -47,10 +47,16 @@ impl Repeats {
         self.kills.push(kill);
     }
 
-    /// Forgets what is older than ten minutes, and everything that lies in the future: the clock has jumped.
+    /// The clock went back by so much: nobody is forgotten sooner or later by that.
+    pub(crate) fn set_back(&mut self, by: Span) {
+        for kill in &mut self.kills {
+            kill.at = kill.at.before(by);
+        }
+    }
+
+    /// Forgets what is older than ten minutes.
     pub(crate) fn prune(&mut self, now: Moment) {
-        self.kills
-            .retain(|kill| kill.at <= now && now.since(kill.at) <= WITHIN);
+        self.kills.retain(|kill| now.since(kill.at) <= WITHIN);
     }
 
     /// The last kill in the `nth` pod, and how many there were in it.

@@ -1,4 +1,4 @@
-//! What becomes of an alarm: at a wall that is reached twice, of growth in steps, under reclaim after reclaim, and where another
+//! What becomes of an alarm: at a wall that is reached right at its end, or twice, of growth in steps, under reclaim after reclaim, and where another
 //! wall came first.
 
 mod world;
@@ -195,6 +195,122 @@ fn an_alarm_at_a_wall_that_another_ending_kept_away_is_neither_right_nor_wrong()
     );
 }
 
+/// One alarm at a container's limit, and what else is known of it.
+struct AtLimit {
+    events: Vec<AlarmEvent>,
+    /// How long before it was raised the look before was.
+    look_before: Span,
+    /// The longest time between two looks from then on.
+    looks: Span,
+}
+
+/// 10 MiB/s from 10 to 300 MiB, exactly; the kill is counted so long after the limit is met, or never.
+fn leak_to_its_limit(counted_after: Option<Span>) -> AtLimit {
+    let mut world = World::new(8_192, 4_000);
+    world.container(1, 500);
+    let limit = 300 * MIB;
+    let leaker = world.container(2, 10);
+    (leaker.rate, leaker.limit) = (10 * MIB, Limit::Bytes(Bytes(limit)));
+    let mut engine = engine(Mode::Shadow, &[]);
+    let (mut events, mut met_at) = (Vec::new(), None);
+    let (mut last, mut look_before, mut looks) = (world.now, None, Span(0));
+    while world.now < Moment(60_000_000) {
+        if world.of(2).anon >= limit {
+            (world.of(2).anon, world.of(2).rate) = (limit, 0);
+            met_at.get_or_insert(world.now);
+        }
+        let is_counted = counted_after
+            .zip(met_at)
+            .is_some_and(|(after, met)| world.now.since(met) > after);
+        if is_counted {
+            world.of(2).anon = MIB;
+        }
+        let mut sample = world.sample();
+        for group in &mut sample.groups {
+            let theirs = [GroupId(2), GroupId(1002), world::KUBEPODS].contains(&group.id);
+            group.oom_kills = u64::from(is_counted && theirs);
+        }
+        sample.node.oom_kills = u64::from(is_counted);
+        let decision = engine.step(world.now, Input::Sample(&sample));
+        let of_limit = |event: &&AlarmEvent| event.reading.wall == WallKind::Container;
+        events.extend(decision.alarms.iter().filter(of_limit).copied());
+        let took = world.now.since(last);
+        if !events.is_empty() {
+            look_before.get_or_insert(took);
+            looks = looks.max(took);
+        }
+        last = world.now;
+        let wake = decision.wake_in;
+        world.grow(wake);
+    }
+    let look_before = look_before.expect("it was foretold");
+    AtLimit {
+        events,
+        look_before,
+        looks,
+    }
+}
+
+#[test]
+fn an_exact_forecast_whose_kill_is_counted_some_looks_later_was_right() {
+    // The kernel counts a kill when its report is written, on a slow console seconds later.
+    for millis in [0, 90, 300, 1_000, 4_500] {
+        let seen = leak_to_its_limit(Some(Span::millis(millis)));
+        let told: Vec<_> = seen.events.iter().map(|event| event.verdict).collect();
+        assert_eq!(told, [None, Some(AlarmVerdict::True)], "after {millis} ms");
+        let raised = seen.events[0];
+        assert_eq!(raised.horizon, raised.reading.runway.p90 + seen.look_before);
+    }
+}
+
+#[test]
+fn a_wall_that_is_met_and_nobody_is_killed_was_foretold_in_vain() {
+    let seen = leak_to_its_limit(None);
+    let told: Vec<_> = seen.events.iter().map(|event| event.verdict).collect();
+    assert_eq!(told, [None, Some(AlarmVerdict::False)]);
+    // A report takes no longer than five seconds.
+    let over = Span(seen.events[1].age.0 - seen.events[1].horizon.0);
+    let most = Span::secs(5) + seen.looks.times(2);
+    assert!(over <= most, "{over} of {most}");
+}
+
+#[test]
+fn what_a_look_tells_of_may_have_come_right_after_the_look_before() {
+    let mut world = stepping();
+    let mut engine = engine(Mode::Shadow, &[]);
+    world.kubelet = true;
+    world.pod(1);
+    world.of(2).rate = 10 * MIB;
+    world.run(&mut engine, Span::secs(331), |_| ());
+    let judged_at = world.now;
+    evicted(&mut world, &mut engine, 1);
+    let look = Span(1);
+    world.run(&mut engine, look, |_| ());
+    let is_right = |event: &&AlarmEvent| event.verdict == Some(AlarmVerdict::True);
+    let right = *world.verdicts.iter().find(is_right).expect("it was foretold");
+    let end = judged_at + Span(right.horizon.0 - right.age.0);
+    // The leak pauses, so that nothing else is to be foretold.
+    world.of(2).rate = 0;
+    let mut looked_at = judged_at;
+    while world.now <= end {
+        looked_at = world.now;
+        world.run(&mut engine, look, |_| ());
+    }
+    assert!(looked_at <= end && end < world.now);
+    evicted(&mut world, &mut engine, 2);
+    world.run(&mut engine, look, |_| ());
+    // And one that came after that look was not foretold.
+    evicted(&mut world, &mut engine, 3);
+    world.run(&mut engine, look, |_| ());
+    let missed = |event: &&AlarmEvent| event.verdict == Some(AlarmVerdict::Missed);
+    assert_eq!(
+        world.verdicts.iter().filter(missed).count(),
+        1,
+        "{:?}",
+        world.verdicts
+    );
+}
+
 #[test]
 fn a_kill_at_a_containers_own_limit_is_told_to_its_wall_though_the_container_is_gone() {
     let mut world = World::new(8_192, 4_000);
@@ -218,4 +334,10 @@ fn a_kill_at_a_containers_own_limit_is_told_to_its_wall_though_the_container_is_
         .filter_map(|event| Some((event.reading.wall, event.verdict?)))
         .collect();
     assert_eq!(told, [(WallKind::Container, AlarmVerdict::True)]);
+    // However many ended there: the alarm's age is the lead.
+    let [ending] = decision.endings else {
+        panic!("{:?}", decision.endings)
+    };
+    let age = decision.alarms.first().map(|event| event.age);
+    assert_eq!((ending.wall, ending.foretold), (WallKind::Container, age));
 }

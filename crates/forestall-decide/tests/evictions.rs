@@ -47,22 +47,10 @@ fn a_heap_at_its_plateau_is_not_evicted_for_what_another_one_takes_right_after()
     assert_eq!(world.targets_of(Rung::Evict), [pod(1)]);
 }
 
-/// `kubepods` of 12,000 MiB, two quiet containers and one that leaks; Kubernetes knows all three.
-fn leaking(rate_mebi: u64) -> World {
-    let mut world = World::new(16_384, 12_000);
-    world.container(1, 4_000);
-    world.container(2, 500).rate = rate_mebi * MIB;
-    world.container(3, 4_000);
-    for id in 1..=3 {
-        world.pod(id);
-    }
-    world
-}
-
 #[test]
 fn a_culprit_that_matters_more_than_most_is_braked_longer_and_evicted_later() {
     let run = |priority, weight| {
-        let mut world = leaking(20);
+        let mut world = World::leaking(20);
         world.brakes_hold = true;
         let leaker = &mut world.pods.list[1];
         (leaker.priority, leaker.standing.weight) = (priority, weight);
@@ -100,7 +88,7 @@ fn a_culprit_that_matters_more_than_most_is_braked_longer_and_evicted_later() {
 #[test]
 fn whose_memory_outlives_its_container_is_evicted_after_the_first_kill() {
     let run = |volumes| {
-        let mut world = leaking(400);
+        let mut world = World::leaking(400);
         world.of(2).in_volume = true;
         world.pods.list[1].memory_volumes = volumes;
         world.run(&mut engine(&EVICT), Span::secs(60), |_| ());
@@ -115,7 +103,7 @@ fn whose_memory_outlives_its_container_is_evicted_after_the_first_kill() {
 #[test]
 fn a_pod_goes_only_where_what_it_holds_has_room() {
     for (room, evicted) in [(600, vec![]), (4_000, vec![pod(2)])] {
-        let mut world = leaking(20);
+        let mut world = World::leaking(20);
         world.pods.list[1].request = Bytes::mebi(500);
         world.pods.cluster.elsewhere = Elsewhere::Room(Bytes::mebi(room));
         world.run(&mut engine(&EVICT), Span::secs(400), |_| ());

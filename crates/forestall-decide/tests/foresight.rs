@@ -244,6 +244,22 @@ fn after_its_victim_is_chosen_it_looks_at_nothing_for_as_long_as_it_waits() {
 }
 
 #[test]
+fn it_waits_for_its_victim_as_long_as_before_though_our_clock_went_back() {
+    let (mut engine, mut world) = (watching(&told(vec![hard(Signal::MemoryAvailable, 5100)])), node());
+    world.now = Moment(1_000_000_000);
+    watch(&mut engine, &mut world, 6);
+    world.pods.kubelet_evictions = 1;
+    world.tell_once(&mut engine);
+    let before = watch(&mut engine, &mut world, 11);
+    assert_eq!((before.blocked, before.pressure), (Some(Span::secs(30)), true));
+    world.now = Moment(500_000_000);
+    world.tell_once(&mut engine);
+    let after = watch(&mut engine, &mut world, 1);
+    assert_eq!((after.blocked, after.pressure), (before.blocked, before.pressure));
+    assert_eq!(crossing(&after).met_for, crossing(&before).met_for);
+}
+
+#[test]
 fn who_is_hit_is_asked_every_ten_seconds_with_figures_as_old_as_the_kubelets_may_be() {
     let (mut engine, mut world) = (watching(&told(vec![hard(Signal::MemoryAvailable, 7900)])), node());
     world.of(1).anon = 200 * MIB;

@@ -3,9 +3,9 @@
 mod world;
 
 use forestall_decide::{
-    AlarmVerdict, Bytes, CRITICAL_PRIORITY, Elsewhere, Engine, GroupId, Input, Limit, Mode, OutcomeKind,
-    Owner, Policy, Preference, Preferred, RefusalReason, Rung, Rungs, Span, Standing, Target, Victims,
-    WallKind, WhyNot,
+    AlarmVerdict, Bytes, CRITICAL_PRIORITY, Elsewhere, Engine, GroupId, Input, Limit, Mode, Moment,
+    OutcomeKind, Owner, Policy, Preference, Preferred, RefusalReason, Rung, Rungs, Span, Standing, Target,
+    Victims, WallKind, WhyNot,
 };
 use world::{MIB, World};
 
@@ -27,22 +27,10 @@ fn engine(rungs: &[Rung]) -> Engine {
 
 const GRACEFUL: [Rung; 3] = [Rung::Reclaim, Rung::Evict, Rung::Kill];
 
-/// A machine of 16 GiB, `kubepods` of 12,000 MiB, two quiet containers and one that leaks; Kubernetes knows all three.
-fn leaking(rate_mebi: u64) -> World {
-    let mut world = World::new(16_384, 12_000);
-    world.container(1, 4_000);
-    world.container(2, 500).rate = rate_mebi * MIB;
-    world.container(3, 4_000);
-    for id in 1..=3 {
-        world.pod(id);
-    }
-    world
-}
-
 #[test]
 fn a_leak_that_leaves_time_is_evicted_with_its_grace_period_and_nobody_is_killed() {
     // 3,500 MiB at 20 MiB/s are 175 s; an eviction takes 30 s of grace and some seconds.
-    let mut world = leaking(20);
+    let mut world = World::leaking(20);
     world.run(&mut engine(&GRACEFUL), Span::secs(400), |_| ());
     assert_eq!((world.kernel_kills, world.killed()), (0, vec![]));
     assert_eq!(world.targets_of(Rung::Evict), [pod(2)]);
@@ -57,7 +45,7 @@ fn a_leak_that_leaves_time_is_evicted_with_its_grace_period_and_nobody_is_killed
 
 #[test]
 fn a_leak_too_fast_for_its_grace_period_is_killed_and_the_reason_is_given() {
-    let mut world = leaking(400);
+    let mut world = World::leaking(400);
     world.run(&mut engine(&GRACEFUL), Span::secs(60), |_| ());
     assert_eq!(world.kernel_kills, 0);
     assert_eq!(world.targets_of(Rung::Evict), []);
@@ -74,7 +62,7 @@ fn whoever_may_not_be_touched_is_named_and_neither_evicted_nor_killed() {
         (|pod| pod.owner = Owner::Nobody, WhyNot::NobodyBringsItBack),
     ];
     for (change, why) in cases {
-        let mut world = leaking(20);
+        let mut world = World::leaking(20);
         change(&mut world.pods.list[1]);
         world.run(&mut engine(&GRACEFUL), Span::secs(400), |_| ());
         assert_eq!(world.kernel_kills, 1, "{why:?}: the kernel is left to it");
@@ -98,7 +86,7 @@ fn whoever_may_not_be_touched_is_named_and_neither_evicted_nor_killed() {
 
 #[test]
 fn a_pod_without_an_owner_is_evicted_where_it_has_agreed_to_that() {
-    let mut world = leaking(20);
+    let mut world = World::leaking(20);
     world.pods.list[1].owner = Owner::Nobody;
     world.pods.list[1].asks.final_eviction = true;
     world.run(&mut engine(&GRACEFUL), Span::secs(400), |_| ());
@@ -133,7 +121,7 @@ fn what_the_cluster_refuses_is_not_evicted_and_the_culprit_is_killed_as_late_as_
             WhyNot::Blocked,
         ),
     ];
-    let mut alone = leaking(20);
+    let mut alone = World::leaking(20);
     alone.pods.list.clear();
     alone.run(&mut engine(&GRACEFUL), Span::secs(400), |_| ());
     let killed_at = |world: &World| {
@@ -142,7 +130,7 @@ fn what_the_cluster_refuses_is_not_evicted_and_the_culprit_is_killed_as_late_as_
     };
     let (_, left_alone) = killed_at(&alone).expect("killed");
     for (change, why) in cases {
-        let mut world = leaking(20);
+        let mut world = World::leaking(20);
         change(&mut world);
         world.run(&mut engine(&GRACEFUL), Span::secs(400), |_| ());
         assert_eq!(
@@ -167,7 +155,7 @@ fn what_the_cluster_refuses_is_not_evicted_and_the_culprit_is_killed_as_late_as_
 
 #[test]
 fn a_disruption_budget_is_not_asked_more_often_than_every_ten_seconds() {
-    let mut world = leaking(20);
+    let mut world = World::leaking(20);
     world.eviction_answer = OutcomeKind::Blocked;
     world.run(&mut engine(&GRACEFUL), Span::secs(400), |_| ());
     let asked: Vec<_> = world
@@ -268,7 +256,17 @@ fn lower_priority_goes_first_by_that_policy_and_preferences_go_before_all() {
 
 #[test]
 fn whoever_is_killed_a_second_time_within_ten_minutes_is_evicted() {
-    let mut world = leaking(400);
+    killed_twice(None);
+}
+
+#[test]
+fn who_was_killed_is_remembered_though_the_clock_went_back() {
+    killed_twice(Some(Moment(2_000_000)));
+}
+
+/// `back`: the clock jumps to there between the two kills.
+fn killed_twice(back: Option<Moment>) {
+    let mut world = World::leaking(400);
     // The kubelet restarts what was killed after its back-off, until the pod has to go.
     let mut ended_at = None;
     let restart = |world: &mut World| {
@@ -288,7 +286,14 @@ fn whoever_is_killed_a_second_time_within_ten_minutes_is_evicted() {
             }
         }
     };
-    world.run(&mut engine(&GRACEFUL), Span::secs(120), restart);
+    let mut engine = engine(&GRACEFUL);
+    if let Some(back) = back {
+        world.run(&mut engine, Span::secs(14), |_| ());
+        assert_eq!(world.killed(), [container(2)]);
+        world.now = back;
+        world.tell_once(&mut engine);
+    }
+    world.run(&mut engine, Span::secs(120), restart);
     assert_eq!(world.kernel_kills, 0);
     assert_eq!(
         world.killed(),
@@ -300,7 +305,7 @@ fn whoever_is_killed_a_second_time_within_ten_minutes_is_evicted() {
 
 #[test]
 fn while_enough_is_on_its_way_nobody_else_ends() {
-    let mut world = leaking(20);
+    let mut world = World::leaking(20);
     let going = |world: &mut World| {
         let now = world.now;
         if let Some(pod) = world
@@ -326,13 +331,13 @@ fn while_enough_is_on_its_way_nobody_else_ends() {
 
 #[test]
 fn a_pod_that_asks_for_a_warning_is_warned_once_before_it_is_evicted() {
-    let mut world = leaking(20);
+    let mut world = World::leaking(20);
     world.pods.list[1].asks.warning = Some(Span::secs(10));
     let mut engine = engine(&[Rung::Warn, Rung::Evict, Rung::Kill]);
     world.run(&mut engine, Span::secs(400), |_| ());
     let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
     assert_eq!(rungs, [Rung::Warn, Rung::Evict]);
-    let mut silent = leaking(20);
+    let mut silent = World::leaking(20);
     silent.run(&mut Engine::new(*engine.policy()), Span::secs(400), |_| ());
     assert_eq!(
         silent.targets_of(Rung::Warn),
@@ -343,7 +348,7 @@ fn a_pod_that_asks_for_a_warning_is_warned_once_before_it_is_evicted() {
 
 #[test]
 fn a_brake_comes_before_anything_that_ends_somebody() {
-    let mut world = leaking(20);
+    let mut world = World::leaking(20);
     world.run(
         &mut engine(&[Rung::Brake, Rung::Evict, Rung::Kill]),
         Span::secs(400),
@@ -396,7 +401,7 @@ fn a_limit_grows_where_it_is_asked_for_and_the_node_has_room() {
 
 #[test]
 fn pods_that_nobody_has_spoken_of_for_a_minute_are_no_knowledge() {
-    let mut world = leaking(20);
+    let mut world = World::leaking(20);
     let mut engine = engine(&GRACEFUL);
     world.run(&mut engine, Span::secs(10), |_| ());
     let vetoed = Standing {
@@ -434,7 +439,7 @@ fn an_alarm_whose_cgroup_goes_away_has_a_verdict_and_one_acted_upon_is_never_tru
     assert_eq!(verdicts, [AlarmVerdict::False]);
 
     // The kernel kills although a pod is being evicted.
-    let mut world = leaking(20);
+    let mut world = World::leaking(20);
     let mut engine = self::engine(&[Rung::Evict]);
     world.run(&mut engine, Span::secs(400), |world| {
         if world.pods.list.iter().any(|pod| pod.terminating_since.is_some()) {
@@ -469,7 +474,7 @@ fn the_cache_of_a_pod_that_opted_out_is_left_alone() {
 #[test]
 fn an_ending_without_an_alarm_is_a_miss() {
     // The kubelet has evicted somebody while everything was calm.
-    let mut world = leaking(0);
+    let mut world = World::leaking(0);
     world.kubelet = true;
     let mut engine = engine(&GRACEFUL);
     world.run(&mut engine, Span::secs(20), |_| ());

@@ -58,6 +58,17 @@ impl Shadow {
         self.evicted = Some((now, waits));
     }
 
+    /// Our clock went back by so much, and the kubelet's did not: it has met, waited and felt pressure for as long as before.
+    pub(crate) fn set_back(&mut self, by: Span) {
+        let since = self.met_since.iter_mut().chain([&mut self.met_last]);
+        for at in since.flatten() {
+            *at = at.before(by);
+        }
+        if let Some((at, _)) = &mut self.evicted {
+            *at = at.before(by);
+        }
+    }
+
     /// Takes a sample's outlook and forecasts. Allocates only where there are more pods than ever.
     pub fn look(&mut self, now: Moment, outlook: &Outlook<'_>) -> &KubeletForecast {
         self.watch(now, outlook, true)

@@ -4,10 +4,11 @@
 // Each test file uses its own part of it.
 #![allow(dead_code)]
 
+mod figures;
+
 use forestall_decide::{
-    Action, ActionId, Bytes, Decision, Engine, GroupId, GroupKind, GroupSample, Input, Limit, Moment,
-    NodeSample, Outcome, OutcomeKind, Owner, PassedOver, Pod, PodContainer, PodUid, Pods, Policy, ProcessId,
-    ProcessSample, Protection, Qos, Refusal, Rung, Sample, Span, Stall, Target,
+    Action, ActionId, Bytes, Decision, Engine, GroupId, Input, Limit, Moment, Outcome, OutcomeKind, Owner,
+    PassedOver, Pod, PodContainer, PodUid, Pods, Policy, Protection, Qos, Refusal, Rung, Span, Target,
 };
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -107,6 +108,18 @@ impl World {
         }
     }
 
+    /// A machine of 16 GiB, `kubepods` of 12,000 MiB, two quiet containers and one that leaks (2); Kubernetes knows all three.
+    pub(crate) fn leaking(rate_mebi: u64) -> Self {
+        let mut world = Self::new(16_384, 12_000);
+        world.container(1, 4_000);
+        world.container(2, 500).rate = rate_mebi * MIB;
+        world.container(3, 4_000);
+        for id in 1..=3 {
+            world.pod(id);
+        }
+        world
+    }
+
     pub(crate) fn container(&mut self, id: u64, anon_mebi: u64) -> &mut Container {
         self.containers.push(Container {
             id: GroupId(id),
@@ -147,106 +160,6 @@ impl World {
             .iter_mut()
             .find(|container| container.id == GroupId(id))
             .expect("known")
-    }
-
-    pub(crate) fn sample(&self) -> Sample {
-        let mut groups = Vec::new();
-        let anon: u64 = self.containers.iter().map(|one| one.anon + one.left).sum();
-        let file: u64 = self.containers.iter().map(|container| container.file).sum();
-        let stall = Some(Stall {
-            some_micros: self.stall_micros,
-            full_micros: self.stall_micros,
-        });
-        groups.push(group(
-            KUBEPODS,
-            None,
-            GroupKind::Kubepods,
-            anon,
-            file,
-            self.kubepods_limit,
-            stall,
-        ));
-        for container in &self.containers {
-            let pod = GroupId(container.id.0 + 1000);
-            let at = u32::try_from(groups.len()).expect("few");
-            let (anon, file, qos) = (container.anon, container.file, container.qos);
-            let mut whole = group(
-                pod,
-                Some(0),
-                GroupKind::Pod(qos),
-                anon + container.left,
-                file,
-                Limit::Max,
-                None,
-            );
-            let mut leaf = group(
-                container.id,
-                Some(at),
-                GroupKind::Container(qos),
-                anon,
-                file,
-                container.limit,
-                None,
-            );
-            leaf.leaf = true;
-            leaf.populated = container.anon > 0;
-            leaf.protection = container.protection;
-            if container.in_volume {
-                for group in [&mut whole, &mut leaf] {
-                    group.shmem = core::mem::take(&mut group.anon);
-                }
-            }
-            groups.extend([whole, leaf]);
-        }
-        let mut service = group(
-            SERVICE,
-            None,
-            GroupKind::Host,
-            self.host_anon,
-            0,
-            Limit::Max,
-            None,
-        );
-        service.leaf = true;
-        groups.push(service);
-        let used = anon + self.host_anon;
-        let free = self.total.saturating_sub(used + file);
-        let node = NodeSample {
-            total: Bytes(self.total),
-            free: Bytes(free),
-            available: Bytes((free + file).saturating_sub(self.total / 100)),
-            anon: Bytes(used),
-            cached: Bytes(file),
-            active_file: Bytes(file),
-            watermark_min: Bytes(self.total / 200),
-            watermark_high: Bytes(self.total / 100),
-            stall,
-            oom_kills: self.kernel_kills,
-            kubelet_present: self.kubelet,
-            cpus: 2,
-            wake_late: Span(500),
-            sample_cost: Span(500),
-            ..NodeSample::default()
-        };
-        let processes = if self.host_process {
-            vec![ProcessSample {
-                id: ProcessId {
-                    pid: 77,
-                    start_ticks: 5,
-                },
-                group: Some(SERVICE),
-                unreclaimable: Bytes(self.host_anon),
-                read_at: self.now,
-                protection: None,
-            }]
-        } else {
-            Vec::new()
-        };
-        Sample {
-            node,
-            groups,
-            processes,
-        }
     }
 
     /// Runs for `span`, acting as the engine asks, growing as the containers' rates say; `change` may alter them at
@@ -463,31 +376,6 @@ impl World {
             .filter(is_kill)
             .map(|(_, action)| action.target)
             .collect()
-    }
-}
-
-fn group(
-    id: GroupId,
-    parent: Option<u32>,
-    kind: GroupKind,
-    anon: u64,
-    file: u64,
-    limit: Limit,
-    stall: Option<Stall>,
-) -> GroupSample {
-    GroupSample {
-        id,
-        parent,
-        kind,
-        leaf: false,
-        populated: true,
-        protection: None,
-        limit,
-        current: Bytes(anon + file),
-        anon: Bytes(anon),
-        active_file: Bytes(file),
-        stall,
-        ..GroupSample::default()
     }
 }
 

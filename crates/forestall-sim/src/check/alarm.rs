@@ -130,7 +130,9 @@ impl Misses {
         }
     }
 
+    /// An agent knows no more than that it was killed after the look before.
     fn is_foretold(&self, node: u32, at: Moment) -> bool {
+        let at = self.last.get(&node).map_or(at, |(look, _)| at.min(*look));
         let kernels = |wall: &WallKind| matches!(wall, WallKind::Kernel | WallKind::Kubepods);
         self.spoken.iter().any(|((other, wall, _), until)| {
             *other == node && kernels(wall) && until.is_none_or(|until| at <= until)

@@ -88,6 +88,7 @@ mod tests {
             let decision = Decision {
                 readings,
                 alarms: &[],
+                endings: &[],
                 actions: &[],
                 refusals: &[],
                 passed_over: &[],

@@ -1,5 +1,3 @@
-use std::io::Read;
-
 use forestall_act::{Note, ReclaimEnd};
 use forestall_decide::{
     Action, ActionId, AlarmEvent, AlarmVerdict, Bytes, BytesPerSecond, Confidence, Culprit, Decision,
@@ -63,7 +61,7 @@ fn evidence() -> Evidence {
 
 /// What the logger writes in this style.
 fn said(style: Style, say: impl FnOnce(&mut Logger)) -> String {
-    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut logger = Logger::new(
         Sink::new(writer.into()),
         style,
@@ -73,17 +71,15 @@ fn said(style: Style, say: impl FnOnce(&mut Logger)) -> String {
     say(&mut logger);
     logger.flush();
     drop(logger);
-    let mut text = String::new();
-    reader.read_to_string(&mut text).expect("text");
-    text
+    std::io::read_to_string(reader).expect("text")
 }
 
 /// What one look's decision becomes, line by line.
 fn told(style: Style, decision: &Decision<'_>) -> Vec<String> {
     let mut ends = shared::open().expect("an eventfd");
     let now = clock::now();
-    ends.post
-        .publish(&Tick::plain(now), &Sample::default(), decision, &Fixed);
+    let (tick, sample) = (Tick::plain(now), Sample::default());
+    ends.post.publish(&tick, &sample, decision, &Fixed);
     let text = said(style, |logger| {
         while let Some(event) = ends.inbox.take() {
             logger.event(&event, now);
@@ -96,6 +92,7 @@ fn quiet() -> Decision<'static> {
     Decision {
         readings: &[],
         alarms: &[],
+        endings: &[],
         actions: &[],
         refusals: &[],
         passed_over: &[],

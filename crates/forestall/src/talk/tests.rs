@@ -73,6 +73,7 @@ fn publish(ends: &mut Ends, node: &NodeSample) {
     let decision = Decision {
         readings: &readings,
         alarms: &[],
+        endings: &[],
         actions: &[],
         refusals: &[],
         passed_over: &[],
@@ -302,6 +303,7 @@ fn a_guard_that_does_not_look_is_neither_healthy_nor_ready() {
     let decision = Decision {
         readings: &[],
         alarms: &[],
+        endings: &[],
         actions: &[],
         refusals: &[],
         passed_over: &[],

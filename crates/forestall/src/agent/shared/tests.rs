@@ -39,6 +39,7 @@ fn quiet(readings: &[WallReading]) -> Decision<'_> {
     Decision {
         readings,
         alarms: &[],
+        endings: &[],
         actions: &[],
         refusals: &[],
         passed_over: &[],

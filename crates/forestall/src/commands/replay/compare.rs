@@ -3,7 +3,7 @@
 use forestall_decide::{GroupId, Moment, Span, Target, WallKind};
 
 use super::kills::KernelKill;
-use super::lane::{Decided, Lane};
+use super::lane::{Decided, Lane, Score};
 
 /// Two decisions on the same target further apart than this are about two things.
 const APART_MAX: Span = Span::secs(600);
@@ -102,17 +102,23 @@ fn lead(policy: Moment, against: Moment) -> i64 {
 }
 
 /// What a policy had done before the kernel killed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Before<'a> {
-    /// The first alarm about it since the kill before.
-    pub(super) alarm_lead: Option<Span>,
-    /// The first deed that ends a process, likewise.
+    /// What it had said, as its own engine scores that.
+    pub(super) score: Score,
+    /// The first deed that ends a process and is about it, since the kill before at the same wall.
     pub(super) deed: Option<(&'a Decided, Span)>,
 }
 
-/// Looks back from a kill of the kernel, at most to the one before. An alarm or a deed counts if it is about the machine or
-/// `kubepods`, or about a cgroup that counts the kill; where it was killed at its own limit, only the latter.
-pub(super) fn look_back<'a>(lane: &'a Lane, kill: &KernelKill, since: Option<Moment>) -> Before<'a> {
+/// Looks back from a kill of the kernel that the engine has scored, for a deed at most to the kill before at the same wall. A
+/// deed counts if it is about the machine or `kubepods`, or about a cgroup that counts the kill; where it was killed at its own
+/// limit, only the latter.
+pub(super) fn look_back<'a>(
+    lane: &'a Lane,
+    kill: &KernelKill,
+    score: Score,
+    since: Option<Moment>,
+) -> Before<'a> {
     let in_time =
         |at: Moment| at <= kill.at && kill.at.since(at) <= LEAD_MAX && since.is_none_or(|since| at > since);
     let is_killed = |id: GroupId| kill.groups.contains(&id) || kill.own_limit == Some(id);
@@ -128,16 +134,12 @@ pub(super) fn look_back<'a>(lane: &'a Lane, kill: &KernelKill, since: Option<Mom
         (Some(_), Target::Group(id)) => is_killed(id),
         (Some(_), Target::Process(_) | Target::Node) => false,
     };
-    let alarm = lane
-        .alarms
-        .iter()
-        .find(|alarm| in_time(alarm.at) && about(alarm.wall, alarm.scope));
     let deed = lane
         .decided
         .iter()
         .find(|decided| decided.rung.ends_somebody() && in_time(decided.at) && would_help(decided));
     Before {
-        alarm_lead: alarm.map(|alarm| kill.at.since(alarm.at)),
+        score,
         deed: deed.map(|deed| (deed, kill.at.since(deed.at))),
     }
 }

@@ -20,6 +20,14 @@ pub(super) struct KernelKill {
     pub(super) own_limit: Option<GroupId>,
 }
 
+impl KernelKill {
+    /// When somebody was last killed at this one's wall before it, as far as these tell.
+    pub(super) fn before_at_wall(&self, all: &[Self]) -> Option<Moment> {
+        let same = |other: &&Self| other.own_limit == self.own_limit && other.at < self.at;
+        all.iter().rev().find(same).map(|other| other.at)
+    }
+}
+
 /// The counters, from look to look.
 #[derive(Debug, Default)]
 pub(super) struct Kills {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use forestall_decide::{
-    Action, ActionId, AlarmEvent, Engine, GroupId, Input, Mode, Moment, Outcome, Policy, Rung, Sample, Span,
-    Target, WallKind,
+    Action, ActionId, AlarmEvent, Ending, Engine, GroupId, Input, Mode, Moment, Outcome, Policy, Rung,
+    Sample, Span, Target, WallKind,
 };
 use forestall_trace::Begin;
 
@@ -30,13 +30,26 @@ pub(super) struct Decided {
     pub(super) last: Moment,
 }
 
-/// An alarm that was raised.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Raised {
-    pub(super) at: Moment,
-    pub(super) wall: WallKind,
-    pub(super) scope: Option<GroupId>,
-    pub(super) sound: bool,
+/// Whether the engine had an alarm up for a kill of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Score {
+    /// The first one that answers for it was raised so long before it was seen.
+    Foretold(Span),
+    Missed,
+    /// At which wall it was cannot be known, so that no alarm is scored by it.
+    Unplaced,
+}
+
+impl Score {
+    /// By the endings at the kernel's walls that one look tells of: one that was missed makes it a miss.
+    fn of(endings: &[Ending]) -> Self {
+        let leads: Option<Vec<Span>> = endings.iter().map(|ending| ending.foretold).collect();
+        match leads.map(|leads| leads.into_iter().max()) {
+            Some(Some(lead)) => Self::Foretold(lead),
+            Some(None) => Self::Unplaced,
+            None => Self::Missed,
+        }
+    }
 }
 
 /// A policy and its engine.
@@ -45,7 +58,13 @@ pub(super) struct Lane {
     fixed: Option<Policy>,
     engine: Box<Engine>,
     pub(super) decided: Vec<Decided>,
-    pub(super) alarms: Vec<Raised>,
+    /// Alarms that were raised: whether they are sound.
+    pub(super) alarms: Vec<bool>,
+    /// Of every kill of the kernel, in order.
+    pub(super) scores: Vec<Score>,
+    /// At the kernel's walls, as this look and the one before tell of them: a cgroup may tell of a kill one look before the
+    /// machine does.
+    endings: [Vec<Ending>; 2],
     pub(super) refusals: u64,
     /// Orders whose end is not known yet.
     open: Vec<(ActionId, Rung, Target)>,
@@ -66,6 +85,8 @@ impl Lane {
             fixed,
             decided: Vec::new(),
             alarms: Vec::new(),
+            scores: Vec::new(),
+            endings: [const { Vec::new() }; 2],
             refusals: 0,
             open: Vec::new(),
             touched: BTreeSet::new(),
@@ -98,6 +119,7 @@ impl Lane {
         self.open.clear();
         self.touched.clear();
         self.touched_machine = false;
+        self.endings.iter_mut().for_each(Vec::clear);
         self.watch.begin();
     }
 
@@ -126,14 +148,13 @@ impl Lane {
         let is_sound = |scope: Option<GroupId>| scope.map_or(!machine, |scope| !touched.contains(&scope));
         for AlarmEvent { reading, verdict, .. } in decision.alarms {
             if verdict.is_none() {
-                self.alarms.push(Raised {
-                    at,
-                    wall: reading.wall,
-                    scope: reading.scope,
-                    sound: is_sound(reading.scope),
-                });
+                self.alarms.push(is_sound(reading.scope));
             }
         }
+        self.endings.swap(0, 1);
+        let [endings, _] = &mut self.endings;
+        endings.clear();
+        endings.extend(decision.endings.iter().filter(|ending| is_kernels(ending.wall)));
         for action in decision.actions.iter().filter(|action| !action.escalate) {
             self.orders.push((action.rung, action.target));
             if self.open.len() >= 64 {
@@ -147,6 +168,13 @@ impl Lane {
             let sound = of_target && is_sound(action.evidence.reading.scope);
             note(&mut self.decided, at, unix_micros, action, sound);
         }
+    }
+
+    /// The kernel has killed, as the sample that was just taken tells.
+    pub(super) fn score_kill(&mut self) {
+        let told = self.endings.iter().find(|endings| !endings.is_empty());
+        self.scores.push(Score::of(told.map_or(&[], Vec::as_slice)));
+        self.endings.iter_mut().for_each(Vec::clear);
     }
 
     /// Compares what was ordered with what was done in the recording.
@@ -211,6 +239,10 @@ impl Lane {
     pub(super) const fn engine_policy(&self) -> &Policy {
         self.engine.policy()
     }
+}
+
+const fn is_kernels(wall: WallKind) -> bool {
+    !matches!(wall, WallKind::KubeletNode | WallKind::KubeletAllocatable)
 }
 
 fn note(decided: &mut Vec<Decided>, at: Moment, unix_micros: u64, action: &Action, sound: bool) {

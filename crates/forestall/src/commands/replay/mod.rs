@@ -125,3 +125,6 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         Exit::Stale
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,8 +103,11 @@ pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Re
                             lane.watch.take_kill(at);
                         }
                     }
-                    played.kernel_kills.extend(killed);
                     played.take_sample(at, unix_micros, sample);
+                    if let Some(kill) = killed {
+                        played.kernel_kills.push(kill);
+                        played.lanes.iter_mut().for_each(Lane::score_kill);
+                    }
                 } else {
                     if let Input::Pods(pods) = recorded {
                         let before = evictions.replace(pods.kubelet_evictions);

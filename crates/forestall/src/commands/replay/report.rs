@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::compare::{Before, Change, Pair, look_back, pair};
 use super::kills::KernelKill;
-use super::lane::{Decided, Lane};
+use super::lane::{Decided, Lane, Score};
 use super::play::Played;
 use crate::commands::trace::date::write_date;
 use crate::commands::trace::words;
@@ -116,6 +116,9 @@ pub(super) struct KillReport {
 /// What a policy had said and done before.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Lead {
+    /// At which wall it was is known, so that alarms are scored by it.
+    pub(super) alarm_scored: bool,
+    /// Of the first alarm that answers for it, however many were killed at that wall before.
     pub(super) alarm_micros: Option<u64>,
     pub(super) action_micros: Option<u64>,
     pub(super) rung: Option<&'static str>,
@@ -147,12 +150,14 @@ impl Report {
         let [first, second] = played.asked();
         let (first, second) = (first?, second?);
         let pairs = pair(first, second);
-        let mut before = None;
         let mut kernel_kills = Vec::new();
-        for kill in &played.kernel_kills {
-            let sides = [first, second].map(|lane| look_back(lane, kill, before));
+        for (index, kill) in played.kernel_kills.iter().enumerate() {
+            let since = kill.before_at_wall(&played.kernel_kills);
+            let sides = [first, second].map(|lane| {
+                let score = lane.scores.get(index).copied().unwrap_or(Score::Unplaced);
+                look_back(lane, kill, score, since)
+            });
             kernel_kills.push(KillReport::new(played, kill, sides));
-            before = Some(kill.at);
         }
         let summary = summarise(&pairs, &kernel_kills);
         let watch = played.watch()?;
@@ -197,8 +202,8 @@ impl Report {
 impl PolicyReport {
     fn new(lane: &Lane, name: String) -> Self {
         let (mut sound, mut conditional) = (Counts::default(), Counts::default());
-        for alarm in &lane.alarms {
-            let counts = if alarm.sound { &mut sound } else { &mut conditional };
+        for is_sound in &lane.alarms {
+            let counts = if *is_sound { &mut sound } else { &mut conditional };
             counts.alarms += 1;
         }
         for decided in &lane.decided {
@@ -251,7 +256,11 @@ impl ActionReport {
 impl KillReport {
     fn new(played: &Played, kill: &KernelKill, [policy, against]: [Before<'_>; 2]) -> Self {
         let lead = |before: Before<'_>| Lead {
-            alarm_micros: before.alarm_lead.map(|span| span.0),
+            alarm_scored: before.score != Score::Unplaced,
+            alarm_micros: match before.score {
+                Score::Foretold(lead) => Some(lead.0),
+                Score::Missed | Score::Unplaced => None,
+            },
             action_micros: before.deed.map(|(_, span)| span.0),
             rung: before.deed.map(|(deed, _)| deed.rung.label()),
             target: before

@@ -160,10 +160,11 @@ fn describe_kill(text: &mut String, kill: &KillReport) -> std::fmt::Result {
 }
 
 fn describe_lead(lead: &Lead) -> String {
-    let alarm = lead.alarm_micros.map_or_else(
-        || "no alarm".to_owned(),
-        |micros| format!("alarm {} before", Span(micros)),
-    );
+    let alarm = match lead.alarm_micros {
+        Some(micros) => format!("alarm {} before", Span(micros)),
+        None if lead.alarm_scored => "no alarm".to_owned(),
+        None => "at which limit is not known, so no alarm is scored".to_owned(),
+    };
     match (lead.action_micros, lead.rung, &lead.target) {
         (Some(micros), Some(rung), Some(target)) => {
             format!(

@@ -25,6 +25,7 @@ fn quiet() -> Decision<'static> {
     Decision {
         readings: &[],
         alarms: &[],
+        endings: &[],
         actions: &[],
         refusals: &[],
         passed_over: &[],

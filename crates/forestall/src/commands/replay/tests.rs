@@ -1,0 +1,155 @@
+//! Kills of a recording that come one after another.
+
+use forestall_decide::{
+    Bytes, GroupId, GroupKind, GroupSample, Input, Limit, LimitHits, Moment, NodeSample, Policy, Qos, Rung,
+    Sample, Span, Target, WallKind,
+};
+use forestall_trace::{Encoder, Origin};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::compare::look_back;
+use super::kills::KernelKill;
+use super::lane::{Decided, Lane, Score};
+use super::play::play;
+use super::report::Report;
+use super::table;
+use crate::commands::trace::source::Source;
+
+const LIMIT: u64 = 300 << 20;
+const LOOK: u64 = 100_000;
+
+/// Three containers grow evenly to limits of their own, which they meet after 20, 22 and 24 s; a fourth one meets its own between
+/// two looks, 26 s after the beginning. Each is killed there, and v2's counters tell.
+fn sample(look: u64) -> Sample {
+    let at = look * LOOK;
+    let ends = [20, 22, 24, 26].map(|secs| secs * 1_000_000);
+    let killed = ends.map(|end| u64::from(at > end));
+    let group = |id, parent, kind, anon: u64, kills, own| GroupSample {
+        id: GroupId(id),
+        parent,
+        kind,
+        leaf: matches!(kind, GroupKind::Container(_)),
+        populated: true,
+        limit: match kind {
+            GroupKind::Container(_) => Limit::Bytes(Bytes(LIMIT)),
+            _ => Limit::Max,
+        },
+        current: Bytes(anon),
+        anon: Bytes(anon),
+        oom_kills: kills,
+        limit_hits: LimitHits::Ooms { own, within: kills },
+        ..GroupSample::default()
+    };
+    let mut groups = vec![group(1, None, GroupKind::Kubepods, 0, killed.iter().sum(), 0)];
+    for ((id, end), killed) in (2..).step_by(2).zip(ends).zip(killed) {
+        let is_leak = end < 26_000_000;
+        let anon = if killed > 0 || !is_leak {
+            10 << 20
+        } else {
+            LIMIT / end * at
+        };
+        let pod = u32::try_from(groups.len()).expect("few");
+        groups.push(group(
+            id,
+            Some(0),
+            GroupKind::Pod(Qos::Burstable),
+            anon,
+            killed,
+            0,
+        ));
+        let container = GroupKind::Container(Qos::Burstable);
+        groups.push(group(id + 1, Some(pod), container, anon, killed, killed));
+        groups[0].anon += Bytes(anon);
+        groups[0].current += Bytes(anon);
+    }
+    let (total, used) = (Bytes::mebi(8192), groups[0].anon + Bytes::mebi(100));
+    Sample {
+        node: NodeSample {
+            total,
+            free: total - used,
+            available: total - used,
+            anon: used,
+            oom_kills: killed.iter().sum(),
+            cpus: 2,
+            ..NodeSample::default()
+        },
+        groups,
+        processes: Vec::new(),
+    }
+}
+
+fn report() -> Report {
+    let mut encoder = Encoder::new(Origin::default(), Policy::default());
+    let mut out = Vec::new();
+    encoder.open_segment(Moment(0), 1_795_255_200_000_000, &mut out);
+    for look in 1..300 {
+        encoder.input(Moment(look * LOOK), Input::Sample(&sample(look)), &mut out);
+    }
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("leaks.ftr");
+    std::fs::write(&path, out).expect("a file");
+    let source = Source::load(&path).expect("it was just written");
+    let played = play(&source, [None, None]).expect("it plays");
+    let names = ["recorded"; 2].map(str::to_owned);
+    Report::new(&played, names).expect("it was played for both")
+}
+
+#[test]
+fn a_kill_that_came_after_another_was_foretold_by_its_own_alarm() {
+    let report = report();
+    let value = serde_json::to_value(&report).expect("JSON");
+    let kills = value["kernel_kills"].as_array().expect("a list");
+    let alarmed = |kill: &Value| kill["policy"]["alarm_micros"].as_u64();
+    let leads: Vec<_> = kills.iter().map(alarmed).collect();
+    let [Some(first), Some(second), Some(third), None] = leads[..] else {
+        panic!("{leads:?}")
+    };
+    // A wall is foretold when the median says a minute or less, and each leak is a few seconds old by then.
+    for (lead, end) in [(first, 20), (second, 22), (third, 24)] {
+        assert!((10_000_000..end * 1_000_000).contains(&lead), "{lead} of {end} s");
+    }
+    assert!(kills.iter().all(|kill| kill["policy"]["alarm_scored"] == true));
+    let summary = &value["summary"];
+    assert_eq!(
+        (&summary["kernel_kills"], &summary["kernel_kills_alarmed"]),
+        (&4.into(), &3.into())
+    );
+    let text = table::render(&report);
+    assert_eq!(
+        text.matches("policy: no alarm, nobody ended").count(),
+        1,
+        "{text}"
+    );
+}
+
+#[test]
+fn a_deed_is_about_a_kill_though_somebody_else_was_killed_in_between() {
+    let mut lane = Lane::new(None);
+    lane.decided.push(Decided {
+        at: Moment(10_000_000),
+        unix_micros: 0,
+        rung: Rung::Kill,
+        target: Target::Group(GroupId(3)),
+        wall: WallKind::Kubepods,
+        scope: Some(GroupId(1)),
+        rule: "one-look",
+        sound: true,
+        times: 1,
+        last: Moment(10_000_000),
+    });
+    let kill = |secs: u64, own_limit| KernelKill {
+        at: Moment(secs * 1_000_000),
+        unix_micros: 0,
+        processes: 1,
+        groups: vec![GroupId(3)],
+        own_limit,
+    };
+    let kills = [kill(12, Some(GroupId(5))), kill(15, None), kill(18, None)];
+    let leads = [1, 2].map(|index| {
+        let since = kills[index].before_at_wall(&kills);
+        let before = look_back(&lane, &kills[index], Score::Missed, since);
+        before.deed.map(|(_, lead)| lead)
+    });
+    assert_eq!(leads, [Some(Span::secs(5)), None]);
+}
