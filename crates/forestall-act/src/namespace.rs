@@ -5,6 +5,7 @@
 //! had of this container's processes alone. That a namespace is not the machine's first one says nothing by itself: a node may be
 //! a container (kind), and an agent that shares the node's namespace sees everybody who matters.
 
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use rustix::io::{Errno, Result};
@@ -13,6 +14,8 @@ use crate::group;
 
 /// What the first PID namespace is called: its inode is fixed (`PROC_PID_INIT_INO`, 0xEFFFFFFC, in `include/linux/proc_ns.h`).
 const FIRST: &[u8] = b"pid:[4026531836]";
+/// And the first user namespace (`PROC_USER_INIT_INO`, 0xEFFFFFFD).
+const FIRST_OF_USERS: &[u8] = b"user:[4026531837]";
 
 /// `EXDEV` where processes live below `group` that this process's PID namespace does not know.
 pub(crate) fn check_everybody_has_a_number(
@@ -28,10 +31,19 @@ pub(crate) fn check_everybody_has_a_number(
     }
 }
 
+/// Whether capabilities here are the machine's: in a user namespace of a container's own they count for nothing that is everybody's.
+pub(crate) fn has_machines_users(proc_root: BorrowedFd<'_>) -> bool {
+    is_called(proc_root, c"self/ns/user", FIRST_OF_USERS)
+}
+
 fn is_first(proc_root: BorrowedFd<'_>) -> bool {
+    is_called(proc_root, c"self/ns/pid", FIRST)
+}
+
+fn is_called(proc_root: BorrowedFd<'_>, link: &CStr, name: &[u8]) -> bool {
     let mut buffer = [0_u8; 32];
-    let read = rustix::fs::readlinkat_raw(proc_root, c"self/ns/pid", &mut buffer[..]);
-    read.is_ok_and(|length| buffer.get(..length) == Some(FIRST))
+    let read = rustix::fs::readlinkat_raw(proc_root, link, &mut buffer[..]);
+    read.is_ok_and(|length| buffer.get(..length) == Some(name))
 }
 
 fn has_strangers(group: BorrowedFd<'_>) -> bool {
@@ -47,6 +59,19 @@ mod tests {
     use std::fs::{self, File};
     use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn capabilities_are_the_machines_in_its_first_user_namespace_alone() {
+        let proc_root = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(proc_root.path().join("self/ns")).expect("directories");
+        let proc_root_dir = File::open(proc_root.path()).expect("a directory");
+        for (name, machines) in [("user:[4026531837]", true), ("user:[4026532101]", false)] {
+            let link = proc_root.path().join("self/ns/user");
+            let _ = fs::remove_file(&link);
+            symlink(name, &link).expect("a link");
+            assert_eq!(has_machines_users(proc_root_dir.as_fd()), machines, "{name}");
+        }
+    }
 
     #[test]
     fn a_process_without_a_number_is_one_of_another_namespace() {

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Resource};
 
 use crate::file;
 use crate::limit::untried;
-use crate::namespace::check_everybody_has_a_number;
+use crate::namespace::{check_everybody_has_a_number, has_machines_users};
 use crate::order::CgroupVersion;
 use crate::process::{self, ProcessDir};
 use crate::release::{Release, release_memory};
@@ -228,7 +228,8 @@ fn try_release(test: &SelfTest<'_>) -> Result<()> {
 /// Locking everything needs the capability or a limit that does not bind; locking one page would prove nothing.
 fn may_lock(proc_root: BorrowedFd<'_>) -> Result<()> {
     let unlimited = rustix::process::getrlimit(Resource::Memlock).current.is_none();
-    if unlimited || has_capability(proc_root, CAP_IPC_LOCK)? {
+    // The kernel asks for the machine's own capability (`can_do_mlock` in `mm/mlock.c`): root of a user namespace has none.
+    if unlimited || has_machines_users(proc_root) && has_capability(proc_root, CAP_IPC_LOCK)? {
         Ok(())
     } else {
         Err(Errno::PERM)
