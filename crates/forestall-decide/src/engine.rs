@@ -249,6 +249,7 @@ impl Engine {
     /// what others did meanwhile (rule 3).
     fn breaks_growth(&self, flight: &Flight, kind: OutcomeKind) -> bool {
         match (flight.rung, kind) {
+            (Rung::Brake, _) if !holds(Rule::BrakedGrowth) => false,
             (Rung::Brake, OutcomeKind::Progress) => true,
             (Rung::Brake, OutcomeKind::Done) => match flight.target {
                 Target::Group(id) => self.history.roster.place(id).is_some(),

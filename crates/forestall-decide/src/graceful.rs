@@ -67,7 +67,8 @@ impl Engine {
         reading: &WallReading,
         kill_is_due: bool,
     ) {
-        if !self.pods.is_fresh(now) || self.flights.endings(now).next().is_some() {
+        let waits = self.flights.endings(now).next().is_some() && holds(Rule::OneEviction);
+        if !self.knows_pods(now) || waits {
             return;
         }
         match reading.wall {
@@ -93,13 +94,13 @@ impl Engine {
     /// A container that was killed twice within ten minutes leaks wherever it starts, and what lies in a memory-backed volume outlives
     /// any container: their pods go (rule 7).
     pub(crate) fn evict_after_kills(&mut self, now: Moment, sample: &Sample) {
-        if !self.policy.rungs.has(Rung::Evict) || !self.pods.is_fresh(now) {
+        if !self.allows(Rung::Evict) || !self.knows_pods(now) {
             return;
         }
         let mut nth = 0;
         while let Some((kill, times)) = self.repeats.last_in_pod(nth) {
             nth += 1;
-            if self.flights.endings(now).next().is_some() && holds(Rule::OneAtATime) {
+            if self.flights.endings(now).next().is_some() && holds(Rule::OneRepeater) {
                 return;
             }
             let Some(it) = self.pods.owning(sample, Target::Group(kill.pod)) else {
@@ -120,6 +121,11 @@ impl Engine {
             let step = self.judge_evict(now, sample, &reading, &it, rule);
             self.take(now, sample, Some(step));
         }
+    }
+
+    /// What is known of the pods is new enough to act upon.
+    fn knows_pods(&self, now: Moment) -> bool {
+        self.pods.is_fresh(now) || !holds(Rule::FreshNews)
     }
 
     /// True if somebody is on the way out by it.
@@ -150,7 +156,7 @@ impl Engine {
         let evict = it.pod.grace + self.effects.p90(Rung::Evict);
         let warn = self.warning_takes(&it);
         let brake = self.effects.p90(Rung::Brake);
-        let instead = kill_is_due && self.policy.rungs.has(Rung::Evict);
+        let instead = kill_is_due && self.allows(Rung::Evict);
         let is_due = self.is_due(Rung::Evict, reading, evict, self.ahead(&it, evict))
             && self.is_sure_of(sample, reading, culprit);
         if instead || is_due {
@@ -188,7 +194,7 @@ impl Engine {
     /// A rung is due when the median runway is no longer than `ahead`, in general twice what it takes and what those after it take;
     /// and it must fit.
     fn is_due(&self, rung: Rung, reading: &WallReading, takes: Span, ahead: Span) -> bool {
-        self.policy.rungs.has(rung)
+        self.allows(rung)
             && is_sure_enough(rung, reading)
             && (reading.runway.p50 <= ahead || !holds(Rule::LastMoment))
             && takes <= reading.runway.p10
@@ -204,7 +210,7 @@ impl Engine {
     /// Nobody explains it: memory has to come from somewhere, in the operator's order or the kubelet's.
     fn evict_ranked(&mut self, now: Moment, sample: &Sample, reading: &WallReading, kill_is_due: bool) {
         let takes = self.effects.p90(Rung::Evict);
-        let instead = kill_is_due && self.policy.rungs.has(Rung::Evict);
+        let instead = kill_is_due && self.allows(Rung::Evict);
         if !instead && !self.is_due(Rung::Evict, reading, takes, takes.times(2)) {
             return;
         }
@@ -218,7 +224,7 @@ impl Engine {
     /// The kubelet is about to evict, and cache alone would not content it.
     fn evict_before_kubelet(&mut self, now: Moment, sample: &Sample, reading: &WallReading) {
         let takes = self.effects.p90(Rung::Evict);
-        if !self.policy.rungs.has(Rung::Evict) || !is_sure_enough(Rung::Evict, reading) {
+        if !self.allows(Rung::Evict) || !is_sure_enough(Rung::Evict, reading) {
             return;
         }
         // The same scope by the kernel's rules: only growth that reclaim cannot free is worth a pod.
@@ -322,7 +328,7 @@ impl Engine {
     }
 
     fn judge_warn(&self, reading: &WallReading, it: &Candidate<'_>) -> Option<Step> {
-        if self.flights.concerns(Rung::Warn, it.target()) {
+        if self.flights.concerns(Rung::Warn, it.target()) && holds(Rule::WarnedOnce) {
             return None;
         }
         let order = Order {
@@ -355,7 +361,11 @@ impl Engine {
         let order = Order {
             rung: Rung::Brake,
             target: culprit,
-            bytes: group.current + size.permille(BRAKE_ROOM_PERMILLE),
+            bytes: if holds(Rule::BrakeRoom) {
+                group.current + size.permille(BRAKE_ROOM_PERMILLE)
+            } else {
+                group.current.permille(500)
+            },
             grace: if holds(Rule::BrakeEnds) {
                 BRAKE_MAX
             } else {
@@ -373,7 +383,7 @@ impl Engine {
     /// At a pod's or container's own limit: more room if it asks for it and the node has it; else a warning.
     fn help(&self, sample: &Sample, reading: &WallReading, scope: GroupId) -> Option<Step> {
         let helps = [Rung::Grow, Rung::Warn];
-        if !helps.iter().any(|rung| self.policy.rungs.has(*rung)) {
+        if !helps.iter().any(|rung| self.allows(*rung)) {
             return None;
         }
         let it = self.pods.owning(sample, Target::Group(scope))?;

@@ -59,7 +59,7 @@ pub(crate) fn is_imminent(
     };
     let reach = (time_to_effect + policy.tick_min).times(2);
     let track = &scope.unreclaimable;
-    reading.distance <= size.permille(ONE_LOOK_BAND_PERMILLE)
+    (reading.distance <= size.permille(ONE_LOOK_BAND_PERMILLE) || !holds(Rule::LastQuarter))
         && Span::to_cover(reading.distance, track.speed_now(noise)) <= reach
         && track.is_at_new_high()
 }
@@ -127,7 +127,8 @@ pub(crate) fn judge_kill(
         && !stalls_are_ours
         && plain_distance <= size.permille(THRASH_BAND_PERMILLE);
     let is_last_moment = reading.runway.p50 <= with_term || !holds(Rule::LastMoment);
-    if is_thrashing && is_last_moment && reading.culprit.is_some() {
+    let is_somebodys = reading.culprit.is_some() || !holds(Rule::StallsCulprit);
+    if is_thrashing && is_last_moment && is_somebodys {
         let own = history.stalled_by_own_limit(sample, reading.scope);
         if reading.stall_full_permille.saturating_sub(own) >= STILL_FULL_PERMILLE {
             return due("thrash");

@@ -57,8 +57,13 @@ impl Engine {
         }
     }
 
+    /// The policy has this rung.
+    pub(crate) fn allows(&self, rung: Rung) -> bool {
+        self.policy.rungs.has(rung) || !holds(Rule::RungOff)
+    }
+
     fn consider_reclaim(&mut self, now: Moment, sample: &Sample, reading: WallReading, leak_is_near: bool) {
-        if !self.policy.rungs.has(Rung::Reclaim) || self.flights.is_reclaiming(now) {
+        if !self.allows(Rung::Reclaim) || self.flights.is_reclaiming(now) {
             return;
         }
         let hard = Hard::of(&self.kubelet, &self.policy);
@@ -117,7 +122,7 @@ impl Engine {
             .history
             .scope(reading.scope)
             .is_some_and(|scope| is_imminent(&reading, scope, effect, &self.policy, noise(&sample.node)));
-        if !self.policy.rungs.has(Rung::Kill) {
+        if !self.allows(Rung::Kill) {
             return self.refuse(RefusalReason::RungOff, evidence);
         }
         if self.escalate(now, sample, imminent, evidence) {
@@ -132,7 +137,7 @@ impl Engine {
         }
         // The milder rung was taken a moment ago and fits: what it comes to has to be seen.
         let covered = |flight: &crate::flight::Flight| covers(sample, flight.target, reading.scope);
-        if !imminent && self.flights.brakes_to_come(now).any(covered) {
+        if !imminent && self.flights.brakes_to_come(now).any(covered) && holds(Rule::BrakeSeen) {
             return self.refuse(RefusalReason::Waiting, evidence);
         }
         if !imminent && self.has_enough_on_its_way(now, sample, &reading) {

@@ -91,6 +91,30 @@ rules! {
     WarningAsked,
     /// No limit is raised where the node has no room.
     RoomToGrow,
+    /// Nobody is evicted who is on the way out already.
+    Terminating,
+    /// One eviction a token, however old the news of the budget are.
+    OneAToken,
+    /// No eviction begins while somebody is ending.
+    OneEviction,
+    /// Nor does that of whoever was killed twice.
+    OneRepeater,
+    /// Stalls end nobody where nobody is the culprit.
+    StallsCulprit,
+    /// One look is enough only in the last quarter.
+    LastQuarter,
+    /// What a brake that was just put on comes to is seen first.
+    BrakeSeen,
+    /// Growth from before a brake is on, or let go, leads to nobody's end.
+    BrakedGrowth,
+    /// Whom a brake holds may have more than it has: it must be able to go on.
+    BrakeRoom,
+    /// Who was warned is given time.
+    WarnedOnce,
+    /// Nothing that needs to know the pods is done on old news of them.
+    FreshNews,
+    /// What the policy has switched off is not done.
+    RungOff,
 }
 
 #[cfg(not(feature = "mutations"))]

@@ -213,7 +213,7 @@ pub(crate) fn may_evict(
     may_touch(it)?;
     let pod = it.pod;
     let cluster = &pods.cluster;
-    if pod.terminating_since.is_some() {
+    if pod.terminating_since.is_some() && holds(Rule::Terminating) {
         return Err(WhyNot::Terminating);
     }
     if pod.group.is_none() {
@@ -229,9 +229,14 @@ pub(crate) fn may_evict(
     if flights.concerns(Rung::Evict, target) && (holds(Rule::Blocked) || !flights.is_blocked(target)) {
         return Err(WhyNot::Tried);
     }
+    let spent = if holds(Rule::OneAToken) {
+        flights.evictions_since(pods.told_at)
+    } else {
+        0
+    };
     if cluster
         .eviction_tokens
-        .is_some_and(|tokens| flights.evictions_since(pods.told_at) >= tokens as usize)
+        .is_some_and(|tokens| spent >= tokens as usize)
         && holds(Rule::Token)
     {
         return Err(WhyNot::NoToken);

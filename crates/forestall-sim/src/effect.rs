@@ -43,7 +43,9 @@ pub(crate) enum Effect {
     /// A brake that was ordered is on.
     Brake { action: Action, group: GroupId },
     /// Its time is over.
-    Lift { group: GroupId, id: ActionId },
+    Lift { group: GroupId },
+    /// It is over, and whoever ordered it hears so.
+    BrakeOver { group: GroupId, kind: OutcomeKind },
     /// An eviction that was ordered reaches the kubelet.
     Evict {
         action: Action,
@@ -101,10 +103,8 @@ impl Node {
             Effect::ContainerEnds { group, id } => self.container_ends(group, id, now),
             Effect::Reclaim { action, group } => self.carry_out_reclaim(&action, group, now),
             Effect::Brake { action, group } => self.carry_out_brake(&action, group, now),
-            Effect::Lift { group, id } => {
-                self.lift(group, now);
-                self.answer_id(id, Rung::Brake, OutcomeKind::Done, Bytes::ZERO, Span(0), now);
-            }
+            Effect::Lift { group } => self.lift(group, now),
+            Effect::BrakeOver { group, kind } => self.tell_brake_over(group, kind, now),
             Effect::Evict {
                 action,
                 group,
@@ -224,6 +224,7 @@ impl Node {
     /// A container is over at once; it starts again if somebody starts it.
     pub(crate) fn end_container(&mut self, at: usize, index: usize, now: Moment) {
         let comes_back = self.pods[at].containers[index].restarts && self.pods[at].terminating.is_none();
+        self.lose_brake(at, index, now);
         let wait = self.change(at, index, now, |container| {
             container.empty();
             container.state = if comes_back { State::Waiting } else { State::Gone };
@@ -248,13 +249,10 @@ impl Node {
         }
         pod.terminating = Some(now);
         pod.leaves = pod.is_replaced();
-        let groups: Vec<GroupId> = pod.containers.iter().map(|container| container.id).collect();
-        let ends = now + Span(pod.spec.term.0.min(grace.0));
+        // Whoever is held by a brake cannot end by itself; the kubelet, which knows of none, waits for it and then kills.
+        let is_held = pod.containers.iter().any(Container::is_paused);
+        let ends = now + if is_held { grace } else { grace.min(pod.spec.term) };
         let pod = pod.id;
-        // A brake is lifted before TERM, or the victim could not end.
-        for group in groups {
-            self.lift(group, now);
-        }
         self.tell_soon(now);
         self.effects.push(ends, Effect::KillPod { pod });
     }
@@ -283,8 +281,7 @@ impl Node {
         let Some(at) = self.find_pod(pod) else { return };
         let freed = self.pods[at].used(&Part::HARD, now);
         for index in 0..self.pods[at].containers.len() {
-            let group = self.pods[at].containers[index].id;
-            self.lift(group, now);
+            self.lose_brake(at, index, now);
             self.change(at, index, now, |container| {
                 container.volume = false;
                 container.empty();

@@ -137,13 +137,24 @@ pub enum What {
     },
     /// Nobody was left to kill: the machine is gone.
     NodeLost,
-    /// A brake of the agent's is on (`true`) or off.
+    /// A brake of the agent's.
     Brake {
         /// On whom.
         group: GroupId,
-        /// It is on.
-        on: bool,
+        /// What has just become of it.
+        state: BrakeState,
     },
+}
+
+/// What becomes of a brake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrakeState {
+    /// It is on.
+    On,
+    /// What was there before is back.
+    Lifted,
+    /// Its cgroup was removed, and it with that.
+    Gone,
 }
 
 /// Someone who dies.
@@ -238,6 +249,8 @@ pub struct Order {
     pub escalate: bool,
     /// Only where it may act it is carried out.
     pub mode: Mode,
+    /// The policy has this rung.
+    pub allowed: bool,
     /// The rule that spoke.
     pub rule: &'static str,
     /// How much of the growth the engine says that the target explains, permille.
@@ -269,6 +282,8 @@ pub struct Aim {
     pub in_volumes: Bytes,
     /// Whether it could be evicted.
     pub leaving: Leaving,
+    /// Its pod is on the way out, as far as the agent was told.
+    pub terminating: bool,
 }
 
 /// Whether a pod could be evicted.

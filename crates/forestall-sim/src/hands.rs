@@ -9,7 +9,7 @@ use forestall_decide::{
 
 use crate::agent::{Agent, Flight};
 use crate::effect::Effect;
-use crate::event::What;
+use crate::event::{BrakeState, What};
 use crate::kernel::Scope;
 use crate::memory::Part;
 use crate::node::{HOST, Node};
@@ -129,6 +129,11 @@ impl Node {
         let victim = self.pod_victim(at, now);
         self.note(now, What::AgentEvicted { victim, tokens });
         let grace = self.pods[at].spec.grace;
+        // Whatever of ours holds it up is lifted before it is told to end.
+        let groups: Vec<GroupId> = self.pods[at].containers.iter().map(|own| own.id).collect();
+        for group in groups {
+            self.lift(group, now);
+        }
         self.terminate_pod(at, grace, now);
     }
 
@@ -153,11 +158,13 @@ impl Node {
             return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, ACT), now);
         };
         self.change(at, index, now, |container| container.pause(now));
-        if self.pods[at].containers[index].is_paused() {
-            self.note(now, What::Brake { group, on: true });
+        // Of a container that waits for its next start, or is on its way out, the cgroup is gone or about to go.
+        if !self.pods[at].containers[index].is_paused() {
+            return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, ACT), now);
         }
-        let (group, id) = (group, action.id);
-        self.effects.push(now + action.grace, Effect::Lift { group, id });
+        let state = BrakeState::On;
+        self.note(now, What::Brake { group, state });
+        self.effects.push(now + action.grace, Effect::Lift { group });
         self.answer(answer(action, OutcomeKind::Progress, Bytes::ZERO, ACT), now);
     }
 
@@ -168,7 +175,38 @@ impl Node {
         {
             let held = self.change(at, index, now, |container| container.resume(now));
             self.kernel.stall_for(held);
-            self.note(now, What::Brake { group, on: false });
+            self.close_brake(group, BrakeState::Lifted, now);
+        }
+    }
+
+    /// A container's cgroup is about to be removed: a brake that it has goes with it, and there is nothing to lift.
+    pub(crate) fn lose_brake(&mut self, at: usize, index: usize, now: Moment) {
+        let container = &self.pods[at].containers[index];
+        if container.is_paused() {
+            self.close_brake(container.id, BrakeState::Gone, now);
+        }
+    }
+
+    /// A brake is over, however it came.
+    fn close_brake(&mut self, group: GroupId, state: BrakeState, now: Moment) {
+        self.note(now, What::Brake { group, state });
+        let kind = match state {
+            BrakeState::Gone => OutcomeKind::Gone,
+            BrakeState::On | BrakeState::Lifted => OutcomeKind::Done,
+        };
+        self.effects.push(now, Effect::BrakeOver { group, kind });
+    }
+
+    /// Whoever ordered a brake is told that it is over.
+    pub(crate) fn tell_brake_over(&mut self, group: GroupId, kind: OutcomeKind, now: Moment) {
+        let of_it = |flight: &&Flight| flight.rung == Rung::Brake && flight.group == Some(group);
+        let flights = self.agent.iter().flat_map(|agent| &agent.flights);
+        let over: Vec<_> = flights.filter(of_it).copied().collect();
+        for Flight {
+            id, rung, ordered, ..
+        } in over
+        {
+            self.answer_id(id, rung, kind, Bytes::ZERO, now.since(ordered), now);
         }
     }
 

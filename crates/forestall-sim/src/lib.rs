@@ -46,7 +46,7 @@ mod world;
 pub use check::{Checker, Checkers, RULES, Rule, Violation};
 pub use curve::{CurveRow, Curves, FleetRow, KINDS_MAX, NodeCurve};
 pub use error::SimError;
-pub use event::{Aim, AimKind, Event, Grower, Leaving, Look, Order, Victim, WallTruth, What};
+pub use event::{Aim, AimKind, BrakeState, Event, Grower, Leaving, Look, Order, Victim, WallTruth, What};
 pub use fleet::fleet;
 pub use foretelling::{Came, Foretelling, Foretellings};
 pub use memory::Part;

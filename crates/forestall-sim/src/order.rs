@@ -78,6 +78,7 @@ impl Node {
             deadline: action.deadline,
             escalate: action.escalate,
             mode: policy.mode,
+            allowed: policy.rungs.has(action.rung),
             rule: action.evidence.rule,
             share_permille: reading
                 .culprit
@@ -197,6 +198,7 @@ impl Node {
                 (true, true) => Leaving::Free,
                 (true, false) => Leaving::Held,
             },
+            terminating: pod.terminating.is_some_and(|since| self.told_at >= Some(since)),
         }
     }
 

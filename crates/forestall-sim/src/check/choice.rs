@@ -8,7 +8,7 @@ use super::Checker;
 use super::kill::{aimed, follows_kills, harmful, held_back_permille, name, on, ordered, sound};
 use super::lasting::victim;
 use super::seen::Seen;
-use crate::event::{AimKind, Event, Grower, Leaving, Order, What};
+use crate::event::{AimKind, BrakeState, Event, Grower, Leaving, Order, What};
 
 /// Who has grown alone for so long is the culprit in everybody's eyes.
 const KNOWN_FOR: Span = Span::secs(15);
@@ -44,7 +44,11 @@ pub(super) struct CulpritFirst {
 impl Checker for CulpritFirst {
     fn see(&mut self, event: &Event) -> Option<String> {
         self.seen.see(event);
-        if let What::Brake { group, on: false } = event.what {
+        if let What::Brake {
+            group,
+            state: BrakeState::Lifted,
+        } = event.what
+        {
             self.let_go.insert((event.node, group), event.at);
         }
         let order = harmful(event).filter(|order| is_kernels(order.wall) && !follows_kills(order))?;
@@ -267,7 +271,6 @@ pub(super) fn killed_a_small_one() -> Vec<Event> {
     for event in &mut events {
         if let What::Ordered(order) = &mut event.what {
             order.share_permille = None;
-            order.pods_known = true;
         }
     }
     events
@@ -276,7 +279,6 @@ pub(super) fn killed_a_small_one() -> Vec<Event> {
 pub(super) fn killed_while_enough_comes() -> Vec<Event> {
     vec![ordered(|order| {
         order.coming = Bytes::mebi(300);
-        order.pods_known = true;
     })]
 }
 
@@ -304,7 +306,6 @@ fn killed_again(times: u64, in_volumes: Bytes) -> Vec<Event> {
     let order = |secs, id| {
         let mut order: Order = sound();
         order.id = ActionId(id);
-        order.pods_known = true;
         if let Some(aim) = &mut order.target {
             aim.leaving = Leaving::Free;
             aim.in_volumes = in_volumes;

@@ -245,6 +245,7 @@ pub(super) fn sound() -> Order {
             may_grow: false,
             in_volumes: Bytes::ZERO,
             leaving: Leaving::Held,
+            terminating: false,
         }),
         bytes: Bytes::mebi(700),
         room: Bytes::mebi(20),
@@ -255,10 +256,11 @@ pub(super) fn sound() -> Order {
         deadline: Span::secs(10),
         escalate: false,
         mode: Mode::Enforce,
+        allowed: true,
         rule: "last-moment",
         share_permille: Some(990),
         leak_is_near: true,
-        pods_known: false,
+        pods_known: true,
     }
 }
 
@@ -294,7 +296,10 @@ pub(super) fn touched_protected() -> Vec<Event> {
 }
 
 pub(super) fn killed_without_culprit() -> Vec<Event> {
-    vec![ordered(|order| order.share_permille = None)]
+    vec![ordered(|order| {
+        order.share_permille = None;
+        order.pods_known = false;
+    })]
 }
 
 pub(super) fn killed_a_pod() -> Vec<Event> {

@@ -1,4 +1,4 @@
-//! Rules about what goes on for a while: reclaim that hides a leak, budgets, brakes, and that something happens at all.
+//! Rules about what goes on for a while: reclaim that hides a leak, budgets, and that something happens at all.
 
 use std::collections::BTreeMap;
 
@@ -33,48 +33,6 @@ impl Checker for Budget {
             } => Some(format!("{} without a token", victim.name)),
             _ => None,
         }
-    }
-}
-
-/// A brake is lifted no later than this.
-const BRAKE_MAX: Span = Span::secs(60);
-
-/// Brakes that are on.
-#[derive(Default)]
-pub(super) struct NothingLeftBehind(BTreeMap<(u32, GroupId), Moment>);
-
-impl Checker for NothingLeftBehind {
-    fn see(&mut self, event: &Event) -> Option<String> {
-        let (group, on) = match &event.what {
-            What::Brake { group, on } => (group, on),
-            // It goes with its cgroup.
-            What::KernelKilled { victim, .. } | What::ContainerEnded { victim, .. } => {
-                self.0.remove(&(event.node, victim.group));
-                return None;
-            }
-            What::NodeLost => {
-                self.0.retain(|(node, _), _| *node != event.node);
-                return None;
-            }
-            _ => return None,
-        };
-        let key = (event.node, *group);
-        if *on {
-            self.0.entry(key).or_insert(event.at);
-            return None;
-        }
-        let since = self.0.remove(&key)?;
-        let lasted = event.at.since(since);
-        (lasted > BRAKE_MAX).then(|| format!("a brake lasted {} s", lasted.as_millis() / 1000))
-    }
-
-    fn finish(&mut self, end: Moment) -> Option<String> {
-        let late = self
-            .0
-            .values()
-            .filter(|since| end.since(**since) > BRAKE_MAX)
-            .count();
-        (late > 0).then(|| format!("{late} brakes are still on"))
     }
 }
 
@@ -184,15 +142,6 @@ pub(super) fn evicted_without_token() -> Vec<Event> {
             tokens: Some(0),
         },
     )]
-}
-
-pub(super) fn left_a_brake() -> Vec<Event> {
-    let brake = What::Brake {
-        group: GroupId(5),
-        on: true,
-    };
-    // Something else happens, so that time goes on.
-    vec![on(1, brake), on(200, What::Pressure(true))]
 }
 
 pub(super) fn slept_through_a_leak() -> Vec<Event> {

@@ -6,6 +6,7 @@
 //! other rules.
 
 mod alarm;
+mod brake;
 mod choice;
 mod cluster;
 mod kill;
@@ -14,6 +15,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod waiting;
 
 use forestall_decide::Moment;
 
@@ -133,8 +135,8 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "nothing-left-behind",
         says: "A brake is lifted within a minute and before its run ends.",
-        checker: || Box::<lasting::NothingLeftBehind>::default(),
-        breach: lasting::left_a_brake,
+        checker: || Box::<brake::NothingLeftBehind>::default(),
+        breach: brake::left_a_brake,
     },
     Rule {
         name: "liveness",
@@ -243,6 +245,60 @@ pub const RULES: &[Rule] = &[
         says: "Whoever the kernel kills without an alarm is counted as missed.",
         checker: || Box::<alarm::Misses>::default(),
         breach: alarm::missed_in_silence,
+    },
+    Rule {
+        name: "brake-known",
+        says: "How a brake ended, lifted or gone with its cgroup, is what the engine is told, and at once.",
+        checker: || Box::<brake::Known>::default(),
+        breach: brake::told_wrong,
+    },
+    Rule {
+        name: "brake-room",
+        says: "Whom a brake holds may have what it holds.",
+        checker: || Box::new(brake::RoomToGoOn),
+        breach: brake::braked_too_hard,
+    },
+    Rule {
+        name: "brake-seen",
+        says: "Nobody is killed right after a brake of which nothing is known yet, while there is time.",
+        checker: || Box::<brake::SeenFirst>::default(),
+        breach: brake::killed_whom_it_had_braked,
+    },
+    Rule {
+        name: "braked-growth",
+        says: "Nobody whom a brake holds is killed while nobody takes anything.",
+        checker: || Box::<brake::StoppedGrowth>::default(),
+        breach: brake::killed_whom_it_holds,
+    },
+    Rule {
+        name: "terminating",
+        says: "Nobody is evicted who is on the way out.",
+        checker: || Box::new(waiting::Terminating),
+        breach: waiting::evicted_twice,
+    },
+    Rule {
+        name: "one-eviction",
+        says: "No eviction begins while somebody else is ending.",
+        checker: || Box::<waiting::OneEviction>::default(),
+        breach: waiting::evicted_while_another_ends,
+    },
+    Rule {
+        name: "warned-once",
+        says: "Who was warned is not warned again for ten minutes.",
+        checker: || Box::<waiting::WarnedOnce>::default(),
+        breach: waiting::warned_twice,
+    },
+    Rule {
+        name: "fresh-news",
+        says: "Nobody is braked, warned, raised or evicted on news of the pods older than a minute.",
+        checker: || Box::new(waiting::FreshNews),
+        breach: waiting::braked_on_old_news,
+    },
+    Rule {
+        name: "rung-off",
+        says: "What the policy has switched off is not done.",
+        checker: || Box::new(waiting::RungOff),
+        breach: waiting::did_what_is_off,
     },
 ];
 

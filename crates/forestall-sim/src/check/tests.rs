@@ -64,7 +64,7 @@ fn whom_a_brake_has_just_let_go_has_not_grown_alone_for_long() {
         kill.at = Moment(40_000_000);
         let lifted = What::Brake {
             group: group.expect("it has one"),
-            on: false,
+            state: crate::event::BrakeState::Lifted,
         };
         judge(&[on(let_go, lifted), kill])
     };

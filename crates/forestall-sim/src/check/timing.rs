@@ -7,7 +7,7 @@ use forestall_decide::{Bytes, Moment, Rung, Span, WallKind};
 use super::Checker;
 use super::kill::{follows_kills, harmful, held_back_permille, name, on, ordered, sound};
 use super::seen::Seen;
-use crate::event::{Event, Grower, Look, Order, WallTruth, What};
+use crate::event::{BrakeState, Event, Grower, Look, Order, WallTruth, What};
 
 /// An ending for a wall that growth takes longer than this to reach is one for nothing, or for cache.
 const IN_SIGHT: Span = Span::secs(240);
@@ -107,7 +107,11 @@ pub(super) struct GraceFits(BTreeMap<u32, Moment>);
 
 impl Checker for GraceFits {
     fn see(&mut self, event: &Event) -> Option<String> {
-        if let What::Brake { on: false, .. } = event.what {
+        if let What::Brake {
+            state: BrakeState::Lifted,
+            ..
+        } = event.what
+        {
             self.0.insert(event.node, event.at);
         }
         let lifted = self.0.get(&event.node).map(|at| event.at.since(*at));
@@ -151,7 +155,7 @@ pub(super) fn calm_look(mebi: u64) -> Look {
 }
 
 /// Looks at every half second, with so much left at each.
-fn looks(left_mebi: impl Iterator<Item = u64>) -> Vec<Event> {
+pub(super) fn looks(left_mebi: impl Iterator<Item = u64>) -> Vec<Event> {
     let look = |(index, left): (u64, u64)| Event {
         at: Moment(index * 500_000),
         ..on(0, What::Looked(calm_look(left)))

@@ -1,6 +1,9 @@
 //! YAML read, or refused in words that help: the place first, then what is wrong, then what was perhaps meant.
 //!
 //! It refuses to guess for anybody: a slip is named together with the nearest word that there is, and nothing is read.
+//!
+//! The agent's configuration is read by the same parser and shares no more with this than its options: it has no visitors, takes
+//! sizes and percentages of another form, and what both could call would make the binary's settings hang on the simulator.
 
 use serde::de::DeserializeOwned;
 

@@ -1,7 +1,7 @@
 //! A fact as one line.
 
 use forestall_decide::{AlarmVerdict, Moment, Span, WallKind};
-use forestall_sim::{Event, Victim, What};
+use forestall_sim::{BrakeState, Event, Victim, What};
 
 use crate::log::escape;
 
@@ -79,8 +79,12 @@ pub(super) fn sentence(event: &Event) -> String {
         What::Fault { name, begins: true } => format!("fault begins: {name}"),
         What::Fault { name, .. } => format!("fault ends: {name}"),
         What::NodeLost => "nobody is left to kill: the node is lost".to_owned(),
-        What::Brake { on: true, .. } => "agent brakes".to_owned(),
-        What::Brake { .. } => "agent lifts its brake".to_owned(),
+        What::Brake { state, .. } => match state {
+            BrakeState::On => "agent brakes",
+            BrakeState::Lifted => "agent lifts its brake",
+            BrakeState::Gone => "the brake goes with its cgroup",
+        }
+        .to_owned(),
         What::Looked(look) => format!("agent looks, again in {}", look.wake_in),
     }
 }

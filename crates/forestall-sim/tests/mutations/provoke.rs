@@ -1,140 +1,15 @@
-//! Every rule that the engine keeps is taken away once, in a world that needs it: then a checker has to notice, and with the
-//! rule nobody has anything to say. A new rule without a world does not compile; one without a checker fails.
+//! For each rule a world that needs it.
 
-use forestall_decide::kubelet::{KubeletConfig, Signal, Threshold};
-use forestall_decide::{
-    Bytes, BytesPerSecond, CRITICAL_PRIORITY, Limit, Mode, Moment, Owner, Policy, Rule, Rung, Rungs, Span,
-    Standing, without,
+use forestall_decide::{Bytes, BytesPerSecond, CRITICAL_PRIORITY, Moment, Owner, Rule, Rung, Span, Standing};
+use forestall_sim::{ContainerSpec, FaultKind, Load, Part, PodSpec, World};
+
+use crate::make::{
+    EVICT, KILL, MIB, alone, calm, lasting, leak, limited, pod, quick, reader, with_fault, with_healed,
+    with_kubelet, world,
 };
-use forestall_sim::{
-    ContainerSpec, Fault, FaultKind, Load, NodeSpec, Part, Place, PodSpec, RunOptions, Violation, World,
-};
-
-const MIB: u64 = 1 << 20;
-const KILL: &[Rung] = &[Rung::Kill];
-const EVICT: &[Rung] = &[Rung::Evict, Rung::Kill];
-
-/// A leak of so many kibibytes a second.
-fn leak(kibi: u64) -> Load {
-    Load::Leak {
-        part: Part::Anon,
-        rate: BytesPerSecond(kibi << 10),
-        total: None,
-        delay: Span(0),
-    }
-}
-
-fn pod(name: &str, base_mebi: u64, load: Load) -> PodSpec {
-    let container = ContainerSpec {
-        base: Bytes::mebi(base_mebi),
-        request: Bytes::mebi(10),
-        load,
-        ..ContainerSpec::plain("app")
-    };
-    PodSpec {
-        place: Place::Node(0),
-        ..PodSpec::plain(name, vec![container])
-    }
-}
-
-/// The same pod with a short time to end.
-fn quick(pod: PodSpec) -> PodSpec {
-    PodSpec {
-        grace: Span::secs(1),
-        ..pod
-    }
-}
-
-/// The same pod with a limit on its container.
-fn limited(mut pod: PodSpec, mebi: u64) -> PodSpec {
-    for container in &mut pod.containers {
-        container.limit = Limit::Bytes(Bytes::mebi(mebi));
-    }
-    pod
-}
-
-fn calm(mebi: u64) -> PodSpec {
-    pod("calm", mebi, Load::Steady)
-}
-
-/// Reads so much again and again.
-fn reader(file_mebi: u64, rate_mebi: u64) -> PodSpec {
-    let load = Load::Reader {
-        file: Bytes::mebi(file_mebi),
-        rate: BytesPerSecond(rate_mebi * MIB),
-    };
-    pod("reader", 10, load)
-}
-
-/// A node of 1,000 MiB without a kubelet, of which a kernel keeps 44 for itself; another one with room for whatever is evicted.
-fn world(rungs: &[Rung], pods: Vec<PodSpec>) -> World {
-    let bare = |name| NodeSpec {
-        kubelet: None,
-        ..NodeSpec::plain(name, Bytes::mebi(1000))
-    };
-    World {
-        title: "one rule".to_owned(),
-        seed: 1,
-        duration: Span::secs(120),
-        nodes: vec![
-            bare("a"),
-            NodeSpec {
-                agent: false,
-                ..bare("b")
-            },
-        ],
-        pods,
-        faults: Vec::new(),
-        policy: Some(Policy {
-            mode: Mode::Enforce,
-            rungs: Rungs::of(rungs),
-            ..Policy::default()
-        }),
-        reschedule: Span::secs(3),
-    }
-}
-
-/// The same with a kubelet on the first node that evicts below so much.
-fn with_kubelet(mut world: World, hard_mebi: u64) -> World {
-    let hard = |signal| Threshold {
-        signal,
-        value: Bytes::mebi(hard_mebi),
-        grace: Span(0),
-        min_reclaim: Bytes::ZERO,
-    };
-    world.nodes[0].kubelet = Some(KubeletConfig {
-        capacity: Bytes::mebi(1000),
-        kube_reserved: Bytes::mebi(100),
-        thresholds: vec![
-            hard(Signal::MemoryAvailable),
-            hard(Signal::AllocatableMemoryAvailable),
-        ],
-        ..KubeletConfig::default()
-    });
-    world
-}
-
-fn with_fault(mut world: World, kind: FaultKind, from_secs: u64) -> World {
-    world.faults.push(Fault {
-        kind,
-        node: None,
-        from: Moment(from_secs * 1_000_000),
-        lasts: Span::secs(1000),
-    });
-    world
-}
-
-fn lasting(world: World, secs: u64) -> World {
-    World {
-        duration: Span::secs(secs),
-        ..world
-    }
-}
 
 /// A world in which the rule is needed, and the checker that says so.
-fn provoke(rule: Rule) -> (World, &'static str) {
-    // What leaks beside 300 MiB that hold still.
-    let alone = |rungs, leaker: PodSpec| world(rungs, vec![leaker, calm(300)]);
+pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
     let spared = |change: fn(&mut PodSpec)| {
         let mut leaker = pod("leak", 100, leak(10 << 10));
         change(&mut leaker);
@@ -393,39 +268,115 @@ fn provoke(rule: Rule) -> (World, &'static str) {
             grows.grow_max = Some(Bytes::mebi(2000));
             (world(&[Rung::Grow], vec![grows, calm(450)]), "room-to-grow")
         }
-    }
-}
-
-fn judge(world: &World) -> Vec<Violation> {
-    let options = RunOptions {
-        checkers: true,
-        keep: 0,
-        ..RunOptions::default()
-    };
-    world.run(options, &mut |_| ()).expect("a sound world").violations
-}
-
-#[test]
-fn with_all_rules_nothing_is_wrong_in_any_of_these_worlds() {
-    let found: Vec<_> = Rule::ALL
-        .iter()
-        .map(|rule| (rule, judge(&provoke(*rule).0)))
-        .filter(|(_, found)| !found.is_empty())
-        .collect();
-    assert!(found.is_empty(), "{found:#?}");
-}
-
-#[test]
-fn without_any_one_of_the_rules_its_checker_says_so() {
-    let mut unnoticed = Vec::new();
-    for rule in Rule::ALL {
-        let (world, checker) = provoke(*rule);
-        let found = without(*rule, || judge(&world));
-        if !found.iter().any(|violation| violation.rule == checker) {
-            let mut others: Vec<_> = found.iter().map(|violation| violation.rule).collect();
-            others.dedup();
-            unnoticed.push(format!("{rule:?}: {checker} says nothing, others: {others:?}"));
+        Rule::Terminating => {
+            let mut small = quick(calm(200));
+            small.priority = -10;
+            let mut pods: Vec<PodSpec> = ["a", "b", "c"].map(|name| pod(name, 200, leak(256))).into();
+            pods.push(small);
+            let slow = FaultKind::SlowVictim(Span::secs(200));
+            (
+                lasting(with_fault(world(&[Rung::Evict], pods), slow, 0), 162),
+                "terminating",
+            )
         }
+        Rule::OneAToken => {
+            // Nobody can be evicted until both were killed twice, and then both at once.
+            let mut pods = ["one", "other"].map(|name| quick(pod(name, 100, leak(60 << 10))));
+            for pod in &mut pods {
+                pod.term = Span(0);
+            }
+            let mut world = world(EVICT, pods.into());
+            world.pods.push(calm(300));
+            world.nodes[0].eviction_tokens = Some(1);
+            (
+                lasting(with_healed(world, FaultKind::ApiAway, 5, 50), 52),
+                "budget",
+            )
+        }
+        Rule::OneRepeater => (two_repeaters(Span::secs(20)), "one-eviction"),
+        Rule::OneEviction => {
+            let pods = ["a", "b", "c"].map(|name| quick(pod(name, 200, leak(1 << 10))));
+            let slow = FaultKind::SlowVictim(Span::secs(60));
+            (
+                with_fault(world(&[Rung::Evict], pods.into()), slow, 0),
+                "one-eviction",
+            )
+        }
+        Rule::StallsCulprit => {
+            let mut churner = reader(2000, 8 << 10);
+            churner.containers[0].base = Bytes::ZERO;
+            let leaks = ["a", "b", "c"].map(|name| {
+                let late = Load::Leak {
+                    part: Part::Anon,
+                    rate: BytesPerSecond(10 * MIB),
+                    total: None,
+                    delay: Span::secs(65),
+                };
+                pod(name, 10, late)
+            });
+            let mut pods = vec![calm(790), churner];
+            pods.extend(leaks);
+            (lasting(with_kubelet(world(KILL, pods), 20), 67), "two-keys")
+        }
+        Rule::LastQuarter => {
+            let burst = Load::Leak {
+                part: Part::Anon,
+                rate: BytesPerSecond(20 << 30),
+                total: Some(Bytes::mebi(100)),
+                delay: Span::secs(20),
+            };
+            let mut world = lasting(world(KILL, vec![pod("burst", 0, burst), calm(10)]), 25);
+            world.nodes[0].memory = Bytes::mebi(250);
+            (world, "cache-first")
+        }
+        Rule::BrakeSeen => (told_at_the_last_moment(), "brake-seen"),
+        Rule::BrakedGrowth => (told_at_the_last_moment(), "braked-growth"),
+        Rule::BrakeRoom => (
+            alone(&[Rung::Brake], pod("leak", 100, leak(10 << 10))),
+            "brake-room",
+        ),
+        Rule::WarnedOnce => {
+            let mut leaker = pod("leak", 100, leak(10 << 10));
+            leaker.warning = Some(Span::secs(2));
+            (alone(&[Rung::Warn], leaker), "warned-once")
+        }
+        Rule::FreshNews => (
+            lasting(
+                with_fault(
+                    alone(&[Rung::Brake], pod("leak", 100, leak(4 << 10))),
+                    FaultKind::ApiAway,
+                    20,
+                ),
+                200,
+            ),
+            "fresh-news",
+        ),
+        Rule::RungOff => (
+            alone(&[Rung::Reclaim], pod("leak", 100, leak(10 << 10))),
+            "rung-off",
+        ),
     }
-    assert!(unnoticed.is_empty(), "{}", unnoticed.join("\n"));
+}
+
+/// Two that leak in turn and are killed again and again, as long as a budget refuses to have them evicted; each takes so long to end.
+fn two_repeaters(term: Span) -> World {
+    let leaker = |name, kibi| {
+        let mut leaker = pod(name, 100, leak(kibi));
+        leaker.grace = Span::secs(30);
+        leaker.term = term;
+        leaker
+    };
+    let pods = vec![leaker("one", 30 << 10), leaker("other", 29 << 10), calm(300)];
+    lasting(with_healed(world(EVICT, pods), FaultKind::PdbZero, 0, 200), 230)
+}
+
+/// Two that leak, of which the larger one is known to be the culprit only once the pods are told, when a kill is due.
+fn told_at_the_last_moment() -> World {
+    let pods = vec![
+        pod("most", 100, leak(6 << 10)),
+        pod("more", 100, leak(4 << 10)),
+        calm(300),
+    ];
+    let world = world(&[Rung::Brake, Rung::Kill], pods);
+    lasting(with_healed(world, FaultKind::ApiAway, 0, 40), 42)
 }
