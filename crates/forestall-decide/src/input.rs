@@ -346,7 +346,8 @@ pub enum OutcomeKind {
     NoEffect,
     /// The API server refuses for now: a disruption budget is used up, or the cluster's own. Nothing was touched.
     Blocked,
-    /// The target was gone or another one had its number: nothing was touched.
+    /// The target was gone or another one had its number: nothing was touched. Of a brake that is on: its cgroup was removed, and it
+    /// with that, so that there is nothing to lift.
     Gone,
     /// The act thread refused it: a last check found a protected process.
     Vetoed,
