@@ -7,7 +7,7 @@
 use forestall_decide::kubelet::{Bounds, Unmended};
 use forestall_decide::{
     ActionId, AlarmVerdict, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Protection, RefusalReason,
-    Rung, Span, WallKind, WhyNot,
+    Rung, Rungs, Span, WallKind, WhyNot,
 };
 
 /// One fact.
@@ -249,8 +249,8 @@ pub struct Order {
     pub escalate: bool,
     /// Only where it may act it is carried out.
     pub mode: Mode,
-    /// The policy has this rung.
-    pub allowed: bool,
+    /// What the policy has switched on.
+    pub rungs: Rungs,
     /// The rule that spoke.
     pub rule: &'static str,
     /// How much of the growth the engine says that the target explains, permille.

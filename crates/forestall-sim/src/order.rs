@@ -78,7 +78,7 @@ impl Node {
             deadline: action.deadline,
             escalate: action.escalate,
             mode: policy.mode,
-            allowed: policy.rungs.has(action.rung),
+            rungs: policy.rungs,
             rule: action.evidence.rule,
             share_permille: reading
                 .culprit

@@ -173,31 +173,26 @@ pub(super) struct StoppedGrowth {
 impl Checker for StoppedGrowth {
     fn see(&mut self, event: &Event) -> Option<String> {
         self.seen.see(event);
-        match &event.what {
-            What::Brake { group, state } => {
-                let key = (event.node, *group);
-                if *state == BrakeState::On {
-                    self.on.entry(key).or_insert(event.at);
-                } else {
-                    self.on.remove(&key);
-                }
-                None
-            }
-            _ => {
-                let order = harmful(event).filter(|order| order.rung == Rung::Kill)?;
-                let (aim, truth) = (order.target.as_ref()?, order.truth?);
-                let since = event.at.since(*self.on.get(&(event.node, aim.victim.group))?);
-                let then = self.seen.left_before(event.node, truth.wall, event.at, since)?;
-                // Where somebody else grows memory has to come from somewhere, and be it from whom a brake holds.
-                let grew = then - truth.left;
-                (grew <= NOTHING).then(|| {
-                    format!(
-                        "{}, whom a brake holds, with {grew} taken since by anybody",
-                        name(order)
-                    )
-                })
+        if let What::Brake { group, state } = &event.what {
+            let key = (event.node, *group);
+            if *state == BrakeState::On {
+                self.on.entry(key).or_insert(event.at);
+            } else {
+                self.on.remove(&key);
             }
         }
+        let order = harmful(event).filter(|order| order.rung == Rung::Kill)?;
+        let (aim, truth) = (order.target.as_ref()?, order.truth?);
+        let since = event.at.since(*self.on.get(&(event.node, aim.victim.group))?);
+        let then = self.seen.left_before(event.node, truth.wall, event.at, since)?;
+        // Where somebody else grows memory has to come from somewhere, and be it from whom a brake holds.
+        let grew = then - truth.left;
+        (grew <= NOTHING).then(|| {
+            format!(
+                "{}, whom a brake holds, with {grew} taken since by anybody",
+                name(order)
+            )
+        })
     }
 }
 

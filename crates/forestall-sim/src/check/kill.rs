@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use forestall_decide::{
-    ActionId, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Protection, Rung, Span, WallKind, WhyNot,
+    ActionId, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Protection, Rung, Rungs, Span, WallKind,
+    WhyNot,
 };
 
 use super::Checker;
@@ -256,7 +257,7 @@ pub(super) fn sound() -> Order {
         deadline: Span::secs(10),
         escalate: false,
         mode: Mode::Enforce,
-        allowed: true,
+        rungs: Rungs::all(),
         rule: "last-moment",
         share_permille: Some(990),
         leak_is_near: true,

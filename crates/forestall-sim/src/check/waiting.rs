@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use forestall_decide::{ActionId, GroupId, Mode, Moment, OutcomeKind, Rung, Span};
+use forestall_decide::{ActionId, GroupId, Mode, Moment, OutcomeKind, Rung, Rungs, Span};
 
 use super::Checker;
 use super::kill::{aimed, harmful, name, on, order, ordered, sound};
@@ -84,7 +84,7 @@ pub(super) struct RungOff;
 
 impl Checker for RungOff {
     fn see(&mut self, event: &Event) -> Option<String> {
-        let order = order(event).filter(|order| !order.allowed)?;
+        let order = order(event).filter(|order| !order.rungs.has(order.rung))?;
         Some(format!("{} of {}", order.rung.label(), name(order)))
     }
 }
@@ -129,5 +129,5 @@ pub(super) fn braked_on_old_news() -> Vec<Event> {
 }
 
 pub(super) fn did_what_is_off() -> Vec<Event> {
-    vec![ordered(|order| order.allowed = false)]
+    vec![ordered(|order| order.rungs = Rungs::of(&[Rung::Reclaim]))]
 }
