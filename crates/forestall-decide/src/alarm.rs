@@ -98,10 +98,15 @@ impl Alarm {
         self.verdict.is_none()
     }
 
+    /// An ending at its wall at this moment was foretold.
+    fn speaks(&self, at: Moment) -> bool {
+        let in_time = at.since(self.raised_at) <= self.horizon;
+        self.is_up() || in_time && self.verdict != Some(AlarmVerdict::False)
+    }
+
     /// An ending at its wall that this look tells of, and that may have come right after the look before, was foretold.
     fn answers(&self, look: Look) -> bool {
-        let in_time = look.before.since(self.raised_at) <= self.horizon;
-        self.is_up() || in_time && self.verdict != Some(AlarmVerdict::False)
+        self.speaks(look.before)
     }
 
     /// All that came within the horizon has been told. A look reads one counter after the other, so that it tells for certain only
@@ -240,7 +245,9 @@ impl Alarms {
                 let must_not_repeat = alarm.verdict == Some(AlarmVerdict::False)
                     && is_near(reading)
                     && reading.distance >= alarm.distance;
-                if alarm.answers(look) || must_not_repeat {
+                // One whose time is over answers for what the next look tells of yet, unless there is a claim anew by then.
+                let is_kept = alarm.speaks(now) || alarm.answers(look) && !is_near(reading);
+                if is_kept || must_not_repeat {
                     continue;
                 }
                 self.list.swap_remove(at);

@@ -275,6 +275,56 @@ fn a_wall_that_is_met_and_nobody_is_killed_was_foretold_in_vain() {
 }
 
 #[test]
+fn a_verdict_waits_for_the_second_look_after_the_horizon() {
+    let mut world = stepping();
+    let mut engine = engine(Mode::Shadow, &[]);
+    world.kubelet = true;
+    world.pod(1);
+    world.of(2).rate = 10 * MIB;
+    let (look, mut end) = (Span(1), None);
+    while end.is_none_or(|end| world.now <= end) {
+        let now = world.now;
+        world.run(&mut engine, look, |_| ());
+        let its = |event: &&AlarmEvent| event.reading.wall == WallKind::KubeletAllocatable;
+        if let (None, Some(raised)) = (end, world.verdicts.iter().find(its)) {
+            end = Some(now + raised.horizon);
+            // It stands still before the threshold.
+            world.of(2).rate = 0;
+        }
+    }
+    // The first look after the end, and what came right before that end is told by the next one.
+    world.run(&mut engine, look, |_| ());
+    assert_eq!(verdicts(&world, WallKind::KubeletAllocatable), []);
+    evicted(&mut world, &mut engine, 1);
+    world.run(&mut engine, look, |_| ());
+    assert_eq!(
+        verdicts(&world, WallKind::KubeletAllocatable),
+        [AlarmVerdict::True]
+    );
+}
+
+#[test]
+fn a_wall_that_is_near_at_the_end_of_a_horizon_is_at_no_look_without_an_alarm() {
+    let mut world = stepping();
+    let mut engine = engine(Mode::Shadow, &[]);
+    world.kubelet = true;
+    world.pod(1);
+    world.of(2).rate = 10 * MIB;
+    world.run(&mut engine, Span::secs(331), |_| ());
+    evicted(&mut world, &mut engine, 1);
+    // It stays over its threshold, so that there is an alarm again when the first one is over, and whatever look tells of the next
+    // eviction, it was foretold.
+    world.of(2).rate = 0;
+    for count in 2..1_000 {
+        world.run(&mut engine, Span(1), |_| ());
+        evicted(&mut world, &mut engine, count);
+    }
+    let missed = |event: &&AlarmEvent| event.verdict == Some(AlarmVerdict::Missed);
+    assert_eq!(world.verdicts.iter().find(missed), None);
+    assert!(verdicts(&world, WallKind::KubeletAllocatable).len() > 1);
+}
+
+#[test]
 fn what_a_look_tells_of_may_have_come_right_after_the_look_before() {
     let mut world = stepping();
     let mut engine = engine(Mode::Shadow, &[]);
@@ -289,7 +339,8 @@ fn what_a_look_tells_of_may_have_come_right_after_the_look_before() {
     let is_right = |event: &&AlarmEvent| event.verdict == Some(AlarmVerdict::True);
     let right = *world.verdicts.iter().find(is_right).expect("it was foretold");
     let end = judged_at + Span(right.horizon.0 - right.age.0);
-    // The leak pauses, so that nothing else is to be foretold.
+    // The leak has given back and pauses, so that nothing else is to be foretold.
+    world.of(2).anon -= 500 * MIB;
     world.of(2).rate = 0;
     let mut looked_at = judged_at;
     while world.now <= end {
