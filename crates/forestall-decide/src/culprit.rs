@@ -65,7 +65,7 @@ fn find(search: Search<'_>, share_permille_min: u64, swings: &mut bool) -> Optio
                 first = Some(grower);
             }
         });
-        *swings |= growth.swung > Bytes::ZERO;
+        *swings |= growth.swung > search.noise;
         let Some(found) = first.map(|first| growth.culprit(first)) else {
             continue;
         };

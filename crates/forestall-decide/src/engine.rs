@@ -276,6 +276,9 @@ impl Engine {
         }
         self.note_kernel_kills(now, sample);
         self.note_kubelet_evictions(now, sample);
+        self.history.ends_somebody = self.kernel_killed_at == Some(now)
+            || self.flights.is_ending(now)
+            || self.flights.has_just_killed(now);
         self.history.push(now, sample, &mut self.ignored);
         if self.kernel_killed_at == Some(now) {
             // The victim's growth is over, whoever it was.

@@ -89,7 +89,6 @@ impl Scope {
             }
         }
         self.unreclaimable.push(now, unreclaimable);
-        self.ground.push(now, unreclaimable);
         self.filled.push(now, unreclaimable);
         if let Some(stall) = stall {
             self.stall.push(now, stall);
@@ -136,11 +135,6 @@ impl Scope {
         self.ground.new_part(rise, self.unreclaimable.latest())
     }
 
-    /// The kernel has killed in it: what it gave back then is nothing that it does by itself.
-    fn forget_ground(&mut self) {
-        self.ground = Ground::default();
-    }
-
     /// What it held already when it was first seen, if it came within the window.
     pub(crate) fn came_with(&self, window: Span) -> Bytes {
         let since = self.unreclaimable.rise(window).0;
@@ -175,6 +169,8 @@ pub(crate) struct History {
     groups: Vec<Scope>,
     /// Some group of the last sample keeps memory from reclaim (`memory.min`).
     pub(crate) keeps: bool,
+    /// Somebody is on his way out as of the sample that comes next, by our hand or the kernel's.
+    pub(crate) ends_somebody: bool,
     /// What the kernel had counted of each of them as of the last sample.
     pub(crate) counted: Vec<Counted>,
     processes: BTreeMap<ProcessId, ProcessTrack>,
@@ -194,6 +190,7 @@ impl Default for History {
             roster: Roster::default(),
             groups: Vec::new(),
             keeps: false,
+            ends_somebody: false,
             counted: Vec::new(),
             processes: BTreeMap::new(),
         }
@@ -242,11 +239,12 @@ impl History {
             ignored.push(Ignored::CounterJumped(None));
         }
         self.swap_used.push(now, node.swap_total - node.swap_free);
+        let is_own = !core::mem::take(&mut self.ends_somebody);
         for (at, group) in sample.groups.iter().enumerate() {
             let Some(slot) = self.roster.slot(at) else {
                 continue;
             };
-            let killed_in = self.fresh_kills(at, group) > 0;
+            let is_own = is_own && self.fresh_kills(at, group) == 0;
             let sane = self.count(now, sample, at, group);
             if let Some(scope) = self.groups.get_mut(slot) {
                 if let (false, Some(looked)) = (scope.is_known(), looked) {
@@ -256,9 +254,7 @@ impl History {
                 if !credible || !sane {
                     ignored.push(Ignored::CounterJumped(Some(group.id)));
                 }
-                if killed_in {
-                    scope.forget_ground();
-                }
+                scope.ground.push(now, group.unreclaimable(), is_own);
                 self.keeps |= group.min > Bytes::ZERO;
                 self.note_pressed(at, group);
             }

@@ -57,3 +57,66 @@ fn a_job_beside_nobody_that_grows_is_ended_when_it_comes_back_for_more_than_ther
     });
     assert_eq!((world.killed(), world.kernel_kills), (vec![leaker(2)], 0));
 }
+
+/// A leak gives half of what it has back whenever it comes to its next top, which is higher every time. Close to the end
+/// somebody begins to warm up beside it, and would stop in time.
+#[test]
+fn a_leak_that_gives_a_part_back_and_comes_higher_every_time_is_no_job() {
+    for (rate, rise, warmth) in [(20, 20, 3), (40, 20, 6), (40, 40, 6), (100, 40, 14), (60, 30, 9)] {
+        let mut world = World::new(2048, 900);
+        world.container(1, 20);
+        world.container(2, 40);
+        world.container(3, 240);
+        let mut top = 200;
+        world.run(&mut enforcing(), Span::secs(400), |world| {
+            let has_ended = !world.killed().is_empty();
+            let leak = world.of(1);
+            leak.rate = if has_ended { 0 } else { rate * MIB };
+            if leak.anon > top * MIB {
+                leak.anon = top / 2 * MIB;
+                top += rise;
+            }
+            let warms = top > 540 && !has_ended;
+            let other = world.of(2);
+            other.rate = if warms && other.anon < 120 * MIB {
+                warmth * MIB
+            } else {
+                0
+            };
+        });
+        assert_eq!(
+            (world.killed(), world.kernel_kills),
+            (vec![leaker(1)], 0),
+            "{rate}, {rise}, {warmth}"
+        );
+    }
+}
+
+/// A process of the host that was ended and is started again in its cgroup leaks again; a pod warms up beside it.
+#[test]
+fn what_a_kill_of_ours_gave_back_makes_no_job() {
+    let mut world = World::new(1024, 4000);
+    world.container(2, 40);
+    world.container(3, 240);
+    world.host_rate = 40 * MIB;
+    let begun = world.now;
+    world.run(&mut enforcing(), Span::secs(90), |world| {
+        let (ended, since) = (world.killed().len(), world.now.since(begun));
+        if ended == 1 && since >= Span::secs(25) {
+            world.host_rate = 40 * MIB;
+        }
+        let is_near = world.host_anon > 400 * MIB;
+        let pod = world.of(2);
+        pod.rate = if ended == 1 && is_near && pod.anon < 130 * MIB {
+            6 * MIB
+        } else {
+            0
+        };
+    });
+    let process = world.killed().first().copied();
+    assert!(matches!(process, Some(Target::Process(_))), "{process:?}");
+    assert_eq!(
+        (world.killed(), world.kernel_kills),
+        (vec![process.unwrap(); 2], 0)
+    );
+}
