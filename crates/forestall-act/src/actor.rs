@@ -305,8 +305,8 @@ impl ActorHandle {
         self.shared.stop_reclaims();
     }
 
-    /// Acting is over for now: kills on their way are not carried further, reclaims end, and a dip is put back. Each order is
-    /// still answered, with `ECANCELED` or as it ended.
+    /// Acting is over for now: nobody gets a KILL who has not got it yet, reclaims end, and a dip is put back. Each order is still
+    /// answered: a kill that is not carried further with `ECANCELED`, everything else as it ended.
     pub fn call_off(&self) {
         self.shared.called_off.fetch_add(1, Ordering::AcqRel);
         self.shared.stop_reclaims();

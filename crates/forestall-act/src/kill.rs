@@ -133,11 +133,16 @@ impl Course {
 
     /// KILL was sent. `repeat`: to each process by itself, so that somebody may have forked away.
     pub(crate) fn killed(&mut self, now: Moment, repeat: bool) {
-        if !matches!(self.phase, Phase::Killed { .. }) {
+        if !self.is_killed() {
             self.phase = Phase::Killed { at: now };
         }
         self.rounds = self.rounds.saturating_add(1);
         self.repeat = repeat;
+    }
+
+    /// Whether KILL was sent. It cannot be taken back, and a victim that is left half killed helps nobody.
+    pub(crate) fn is_killed(&self) -> bool {
+        matches!(self.phase, Phase::Killed { .. })
     }
 
     /// Whether nothing was sent so far.

@@ -124,13 +124,14 @@ impl KillWorker {
         }
     }
 
-    /// Lets go of kills that are not wanted any more: whoever has got TERM keeps it, and KILL does not follow.
+    /// Lets go of kills that are not wanted any more: whoever has got TERM keeps it, and KILL does not follow. Where KILL was sent
+    /// it is carried through, to whoever forked away from it too, and its outcome is told.
     fn call_off(&mut self) {
         let called_off = self.shared.called_off();
         while let Some(index) = self
             .flights
             .iter()
-            .position(|flight| flight.called_off != called_off)
+            .position(|flight| flight.called_off != called_off && !flight.course.is_killed())
         {
             let flight = self.flights.swap_remove(index);
             self.restore_dip();

@@ -22,6 +22,8 @@ const WARNED: Span = Span::secs(600);
 const BRAKES_WITHIN: Span = Span::secs(1);
 /// In shadow the same action is not announced again before this: nothing it would have changed has changed.
 const SHADOW_REPEAT: Span = Span::secs(60);
+/// We called it off ourselves, since the mode left enforce: `ECANCELED` (asm-generic/errno.h).
+const CALLED_OFF: OutcomeKind = OutcomeKind::Failed(125);
 
 /// One action and its state.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +49,19 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    fn is_over(&self, now: Moment) -> bool {
-        self.quiet_until.is_some() || now > self.judged_at
+    /// What was called off is over when the time is that its TERM was given.
+    pub(crate) fn is_over(&self, now: Moment) -> bool {
+        let until = if self.is_called_off() {
+            self.launched_at + self.grace
+        } else {
+            self.judged_at
+        };
+        self.quiet_until.is_some() || now > until
+    }
+
+    /// Its victim got TERM, and KILL does not follow by itself any more.
+    pub(crate) fn is_called_off(&self) -> bool {
+        self.heard == Some(CALLED_OFF)
     }
 
     fn hear(&mut self, kind: OutcomeKind) {
@@ -128,7 +141,18 @@ impl Flights {
 
     /// Takes an outcome. Answers with the flight that it is of.
     pub(crate) fn land(&mut self, now: Moment, outcome: &Outcome, policy: &Policy) -> Option<Flight> {
-        let flight = self.list.iter_mut().find(|flight| flight.id == outcome.action)?;
+        let index = self.list.iter().position(|flight| flight.id == outcome.action)?;
+        let flight = self.list.get_mut(index)?;
+        if outcome.kind == CALLED_OFF {
+            // Nothing has to settle: back in enforce, what is still due is done.
+            if flight.rung != Rung::Kill || flight.heard.is_none() {
+                return Some(self.list.remove(index));
+            }
+            if flight.heard == Some(OutcomeKind::Progress) {
+                flight.hear(outcome.kind);
+            }
+            return Some(*flight);
+        }
         if outcome.kind == OutcomeKind::Progress {
             // How soon a signal is sent says nothing of how soon a server answers.
             if flight.rung == Rung::Kill {
@@ -178,6 +202,7 @@ impl Flights {
         self.evictions.retain(|(_, at)| now.since(*at) <= FRESH);
         self.list.retain(|flight| match flight.quiet_until {
             Some(until) => now < until,
+            None if flight.is_called_off() => now <= flight.judged_at,
             None => now <= flight.judged_at + policy.kill_cooldown,
         });
     }
@@ -232,16 +257,24 @@ impl Flights {
 
     /// A kill that has ended within its cooldown, or whose target refused it.
     pub(crate) fn has_just_killed(&self, now: Moment) -> bool {
+        let counts = |flight: &Flight| !flight.is_blocked() && !flight.is_called_off();
         self.list
             .iter()
-            .any(|flight| flight.rung.ends_somebody() && flight.is_over(now) && !flight.is_blocked())
+            .any(|flight| flight.rung.ends_somebody() && flight.is_over(now) && counts(flight))
+    }
+
+    /// The kill of this target that was called off after its TERM.
+    pub(crate) fn called_off(&self, target: Target) -> Option<&Flight> {
+        self.list
+            .iter()
+            .find(|flight| flight.is_called_off() && flight.target == target)
     }
 
     /// This target was acted upon by this rung and is still in flight or to be left alone.
     pub(crate) fn concerns(&self, rung: Rung, target: Target) -> bool {
         self.list
             .iter()
-            .any(|flight| flight.rung == rung && flight.target == target)
+            .any(|flight| flight.rung == rung && flight.target == target && !flight.is_called_off())
     }
 
     pub(crate) fn is_reclaiming(&self, now: Moment) -> bool {

@@ -147,6 +147,10 @@ impl Engine {
             Ok(target) => target,
             Err(reason) => return self.refuse(reason, evidence),
         };
+        let called_off = self.flights.called_off(target);
+        let had_term = called_off.is_some();
+        // Where the mode has changed to and fro, its TERM is given the time that it was promised, and KILL follows.
+        let may_end_yet = called_off.is_some_and(|flight| !flight.is_over(now)) && !imminent;
         let in_flight = self.flights.endings(now).next().is_some();
         let settled = !in_flight && !self.flights.has_just_killed(now) || !holds(Rule::OneAtATime);
         // One at a time, unless the runway cannot wait and it is somebody else who grows now. Who merely stands for a cgroup
@@ -154,13 +158,14 @@ impl Engine {
         let stands_in = reading.culprit.is_some_and(|culprit| {
             stands_for_its_group(sample, &self.history, &culprit, noise(&sample.node))
         });
-        if self.flights.concerns(Rung::Kill, target) || !(settled || imminent && !stands_in) {
+        let is_taken = may_end_yet || self.flights.concerns(Rung::Kill, target);
+        if is_taken || !(settled || had_term || imminent && !stands_in) {
             return self.refuse(RefusalReason::Waiting, evidence);
         }
         match check_target(sample, target) {
             Err(reason) => self.refuse(reason, evidence),
             Ok(bytes) => {
-                let grace = if in_flight { Span(0) } else { due.grace };
+                let grace = if in_flight || had_term { Span(0) } else { due.grace };
                 let rung = Rung::Kill;
                 self.order(
                     now,
@@ -279,6 +284,7 @@ impl Engine {
             let at = &flight.evidence.reading;
             flight.rung == Rung::Kill
                 && !flight.is_final
+                && !flight.is_called_off()
                 && (at.wall, at.scope) == (reading.wall, reading.scope)
         };
         let Some(flight) = self.flights.endings(now).find(waits).copied() else {

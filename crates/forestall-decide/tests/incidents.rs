@@ -3,8 +3,8 @@
 mod world;
 
 use forestall_decide::{
-    Bytes, Engine, GroupId, Input, Limit, Mode, Moment, Policy, ProcessId, ProcessSample, RefusalReason,
-    Rung, Rungs, Span, Target,
+    Action, Bytes, Engine, GroupId, Input, Limit, Mode, Moment, Outcome, OutcomeKind, Policy, ProcessId,
+    ProcessSample, RefusalReason, Rung, Rungs, Span, Target,
 };
 use world::{MIB, World, enforcing};
 
@@ -167,6 +167,142 @@ fn whoever_is_ending_is_not_ended_again_when_the_mode_changes_to_and_fro() {
     let again: Vec<_> = world.ordered.iter().skip(1).map(|(_, action)| *action).collect();
     assert!(again.iter().all(|action| action.escalate), "{again:?}");
     assert_eq!(world.kernel_kills, 0);
+}
+
+/// A leaker that was sent TERM, with its order, and beside it somebody who does not grow. The leaker ignores TERM; the act threads
+/// let go of it as soon as the mode changes, so that nothing ends it here.
+fn termed() -> (World, Engine, Moment, Action) {
+    let mut world = World::new(512, 400);
+    world.container(1, 100).rate = 4 * MIB;
+    world.container(2, 220);
+    let mut engine = enforcing();
+    while world.ordered.is_empty() {
+        world.run(&mut engine, Span::millis(1), |_| ());
+    }
+    world.of(1).killed_at = None;
+    let (at, order) = world.ordered.remove(0);
+    assert!(
+        order.target == leaker(1) && order.grace > Span::secs(1),
+        "{order:?}"
+    );
+    (world, engine, at, order)
+}
+
+fn answer(engine: &mut Engine, now: Moment, order: &Action, kind: OutcomeKind) {
+    let outcome = Outcome {
+        action: order.id,
+        rung: order.rung,
+        kind,
+        freed: Bytes::ZERO,
+        took: Span(0),
+    };
+    engine.step(now, Input::Outcome(&outcome));
+}
+
+fn change_mode(engine: &mut Engine, now: Moment, mode: Mode) {
+    let policy = Policy {
+        mode,
+        ..*engine.policy()
+    };
+    engine.step(now, Input::Policy(&policy));
+}
+
+/// What the act threads answer when the mode leaves enforce: `ECANCELED`, asm-generic/errno.h.
+const CALLED_OFF: OutcomeKind = OutcomeKind::Failed(125);
+
+/// When that is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    BeforeTheLook,
+    AfterTheLook,
+    BackInEnforce,
+}
+
+#[test]
+fn a_kill_that_a_change_of_the_mode_called_off_is_taken_up_again_without_a_second_term() {
+    for (told, times, had_term) in [
+        (Told::BeforeTheLook, 1, true),
+        (Told::AfterTheLook, 1, true),
+        (Told::BackInEnforce, 1, true),
+        (Told::AfterTheLook, 5, true),
+        (Told::BackInEnforce, 5, true),
+        // Called off before anything was sent: it is ordered again as if nothing had been.
+        (Told::BeforeTheLook, 1, false),
+        (Told::BackInEnforce, 1, false),
+    ] {
+        let case = format!("{told:?}, {times} times, TERM {had_term}");
+        let (mut world, mut engine, ordered_at, first) = termed();
+        if had_term {
+            answer(&mut engine, world.now, &first, OutcomeKind::Progress);
+        }
+        for time in 0..times {
+            let tell = |engine: &mut Engine, world: &World, at| {
+                if time == 0 && told == at {
+                    answer(engine, world.now, &first, CALLED_OFF);
+                }
+            };
+            change_mode(&mut engine, world.now, Mode::Shadow);
+            tell(&mut engine, &world, Told::BeforeTheLook);
+            if told != Told::BackInEnforce {
+                world.run(&mut engine, Span::millis(150), |_| ());
+            }
+            tell(&mut engine, &world, Told::AfterTheLook);
+            // What was announced is no order.
+            world.ordered.clear();
+            change_mode(&mut engine, world.now, Mode::Enforce);
+            tell(&mut engine, &world, Told::BackInEnforce);
+            if time + 1 < times {
+                world.run(&mut engine, Span::millis(150), |_| ());
+            }
+        }
+        world.run(&mut engine, Span::secs(30), |_| ());
+        assert_eq!(
+            (world.kernel_kills, world.killed()),
+            (0, vec![leaker(1)]),
+            "{case}"
+        );
+        let (at, again) = world.ordered[0];
+        assert_eq!(again.grace == Span(0), had_term, "{case}");
+        if had_term {
+            // The time that its TERM was given is over, and KILL is not long in coming.
+            let promised = ordered_at + first.grace;
+            assert!(at > promised, "{case}");
+            assert!(at.since(promised) <= Span::millis(200), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_kill_that_was_called_off_is_finished_at_once_where_the_wall_comes_too_near() {
+    let (mut world, mut engine, ordered_at, first) = termed();
+    answer(&mut engine, world.now, &first, OutcomeKind::Progress);
+    change_mode(&mut engine, world.now, Mode::Shadow);
+    answer(&mut engine, world.now, &first, CALLED_OFF);
+    world.run(&mut engine, Span::millis(150), |_| ());
+    world.ordered.clear();
+    change_mode(&mut engine, world.now, Mode::Enforce);
+    world.of(1).rate = 40 * MIB;
+    world.run(&mut engine, Span::secs(5), |_| ());
+    assert_eq!((world.kernel_kills, world.killed()), (0, vec![leaker(1)]));
+    let (at, again) = world.ordered[0];
+    assert!(again.grace == Span(0) && at < ordered_at + first.grace);
+}
+
+#[test]
+fn whoever_was_sent_term_long_ago_is_sent_it_again() {
+    let (mut world, mut engine, _, first) = termed();
+    answer(&mut engine, world.now, &first, OutcomeKind::Progress);
+    change_mode(&mut engine, world.now, Mode::Shadow);
+    answer(&mut engine, world.now, &first, CALLED_OFF);
+    // It stands still for a while, and the operator comes back to it a minute later.
+    world.of(1).rate = 0;
+    world.run(&mut engine, Span::secs(60), |_| ());
+    world.ordered.clear();
+    change_mode(&mut engine, world.now, Mode::Enforce);
+    world.of(1).rate = 2 * MIB;
+    world.run(&mut engine, Span::secs(30), |_| ());
+    assert_eq!((world.kernel_kills, world.killed()), (0, vec![leaker(1)]));
+    assert!(world.ordered[0].1.grace > Span(0));
 }
 
 #[test]
