@@ -100,7 +100,8 @@ impl GroupReader {
             .any(|node| node.identity != Identity::Host)
     }
 
-    /// Takes what the kernel tells of cgroups outside `kubepods`: whether one was made or a limit written. Never allocates.
+    /// Takes what the kernel tells of cgroups outside `kubepods`: whether one was made, removed or renamed, or a limit written.
+    /// Never allocates.
     pub(crate) fn hear(&mut self) -> bool {
         self.tree.hear()
     }
@@ -113,6 +114,11 @@ impl GroupReader {
     /// The last of them, once.
     pub(crate) const fn take_failure(&mut self) -> Option<KernelError> {
         self.failures.take_last()
+    }
+
+    /// Why the kernel is heard no longer, once.
+    pub(crate) const fn take_ear_failure(&mut self) -> Option<KernelError> {
+        self.tree.take_ear_failure()
     }
 
     /// A cgroup and what is remembered of it, by its place.
@@ -129,13 +135,14 @@ impl GroupReader {
     /// machine did not tell of: then only some tell of it yet, and all have to be read again.
     pub(crate) fn read(&mut self, groups: &mut Vec<GroupSample>, now: Moment, around: Surroundings) -> bool {
         let look = self.look(now, around.breadth);
+        if look == Look::Everything && self.tree.ear().is_none() {
+            // That it could not was said before; others may have given watches back since.
+            let _ = self.tree.listen();
+        }
         let changed = self.tree.refresh(look).unwrap_or_else(|error| {
             self.failures.note(error);
             false
         });
-        if let Some(error) = self.tree.take_ear_failure() {
-            self.failures.note(error);
-        }
         if changed || self.states.len() != self.tree.nodes().len() {
             self.align(groups, now);
         }
@@ -320,6 +327,11 @@ const fn qos_of(qos: Qos) -> DecideQos {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use forestall_kernel::cgroup::{Bounds, Hierarchy};
+
     use super::*;
 
     #[test]
@@ -329,6 +341,33 @@ mod tests {
         assert_eq!(next_due(Moment(1_250_000), Moment(7_100_000)), Moment(7_250_000));
         // Read before it was due, because it had changed: a second from now is soon enough.
         assert_eq!(next_due(Moment(1_250_000), Moment(500_000)), Moment(1_500_000));
+    }
+
+    #[test]
+    fn who_cannot_hear_tries_again_once_a_minute() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (root, moved) = (dir.path().join("cgroup"), dir.path().join("moved"));
+        fs::create_dir(&root).expect("made");
+        let write = |file: &str| fs::write(root.join(file), "memory\n").expect("written");
+        write("cgroup.controllers");
+        write("cgroup.subtree_control");
+        let hierarchy = Hierarchy::at(&root, true).expect("a hierarchy");
+        let mut reader = GroupReader::new(Tree::open(&hierarchy, Bounds::default()).expect("opened"));
+        let rename = |from: &Path, to: &Path| fs::rename(from, to).expect("renamed");
+        let mut hears_at = |secs| {
+            let _ = reader.read(
+                &mut Vec::new(),
+                Moment(0) + Span::secs(secs),
+                Surroundings::default(),
+            );
+            reader.tree().ear().is_some()
+        };
+        // Watching goes by the path.
+        rename(&root, &moved);
+        assert!(!hears_at(100));
+        rename(&moved, &root);
+        assert!(!hears_at(159), "tried a minute ago at most");
+        assert!(hears_at(160) && hears_at(161));
     }
 
     #[test]

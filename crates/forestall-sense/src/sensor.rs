@@ -229,11 +229,16 @@ impl Sensor {
         self.groups.as_ref().and_then(|groups| groups.tree().ear())
     }
 
-    /// Takes what the kernel has told since the last sample: true where a cgroup was made or a limit written outside
-    /// `kubepods`. The next sample then follows it, also at rest. Never allocates.
+    /// Takes what the kernel has told since the last sample: true where a cgroup was made, removed or renamed, or a limit written,
+    /// outside `kubepods`. The next sample then follows it, also at rest. Never allocates.
     pub fn hear(&mut self) -> bool {
         self.told |= self.groups.as_mut().is_some_and(GroupReader::hear);
         self.told
+    }
+
+    /// Why the kernel can be heard no longer, once. It is tried again once a minute.
+    pub fn take_ear_failure(&mut self) -> Option<KernelError> {
+        self.groups.as_mut().and_then(GroupReader::take_ear_failure)
     }
 
     /// New cgroups and limits would be noticed too late at rest: nobody tells of them, and without pods nobody looks.
@@ -360,8 +365,8 @@ fn open_groups(
     };
     if let Err(error) = tree.listen() {
         capabilities.notes.push(format!(
-            "{error}; the kernel cannot tell of new cgroups and limits, so without pods the guard never rests; raise \
-             fs.inotify.max_user_instances or fs.inotify.max_user_watches"
+            "{error}; the kernel cannot tell of new cgroups and limits, so without pods the guard does not rest until it \
+             can, which is tried once a minute; raise fs.inotify.max_user_instances or fs.inotify.max_user_watches"
         ));
     }
     capabilities.version = Some(hierarchy.version);

@@ -8,7 +8,7 @@
 
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -90,7 +90,7 @@ pub struct Node {
 impl Node {
     /// Has the kernel tell of it where it is outside `kubepods`, whose cgroups are looked at each time. An error is none of its
     /// own: it may have been removed.
-    fn listen(&mut self, ear: &Ear) -> Result<(), Error> {
+    fn listen(&mut self, ear: &mut Ear) -> Result<(), Error> {
         if self.identity == Identity::Host {
             self.watch = match ear.watch(&self.dir) {
                 Ok(watch) => Some(watch),
@@ -213,13 +213,13 @@ impl Tree {
         }
     }
 
-    /// Has the kernel tell of new cgroups and of written limits outside `kubepods` from now on: of all those that are followed,
-    /// and of those to come. The error says why it cannot.
+    /// Has the kernel tell of new and removed cgroups and of written limits outside `kubepods` from now on: of all those that are
+    /// followed, and of those to come. The error says why it cannot.
     pub fn listen(&mut self) -> Result<(), Error> {
-        let ear = Ear::open().map_err(|errno| Error::from_errno(self.root.shown(), errno))?;
+        let mut ear = Ear::open().map_err(|errno| Error::from_errno(self.root.shown(), errno))?;
         self.root_watch = Some(ear.watch(&self.root)?);
         for node in &mut self.nodes {
-            node.listen(&ear)?;
+            node.listen(&mut ear)?;
         }
         self.ear = Some(ear);
         // What has come since it was walked was not told of.
@@ -237,8 +237,8 @@ impl Tree {
         self.ear_failure.take()
     }
 
-    /// Takes what the kernel has told: whether a cgroup was made or a limit written. The next [`Tree::refresh`] lists where
-    /// one was made. Never allocates.
+    /// Takes what the kernel has told: whether a cgroup was made, removed or renamed, or a limit written. The next
+    /// [`Tree::refresh`] lists where that was. Never allocates.
     pub fn hear(&mut self) -> bool {
         let Some(ear) = &self.ear else { return false };
         let (nodes, root_listing, root_watch) = (&mut self.nodes, &mut self.root_listing, self.root_watch);
@@ -246,8 +246,8 @@ impl Tree {
         ear.listen(self.root.version(), &mut self.scratch, |told| {
             heard = true;
             match told {
-                Heard::Made(watch) if root_watch == Some(watch) => root_listing.stale = true,
-                Heard::Made(watch) => {
+                Heard::Changed(watch) if root_watch == Some(watch) => root_listing.stale = true,
+                Heard::Changed(watch) => {
                     if let Some(node) = nodes.iter_mut().find(|node| node.watch == Some(watch)) {
                         node.listing.stale = true;
                     }
@@ -260,6 +260,15 @@ impl Tree {
             self.forget_listings();
         }
         heard
+    }
+
+    /// Has the kernel forget all that is followed no more.
+    fn stop_watching_the_gone(&mut self) {
+        if let Some(ear) = &mut self.ear {
+            let below = self.nodes.iter().filter_map(|node| node.watch);
+            let followed: BTreeSet<Watch> = self.root_watch.into_iter().chain(below).collect();
+            ear.keep(&followed);
+        }
     }
 
     fn forget_listings(&mut self) {
@@ -285,7 +294,9 @@ impl Tree {
             changed |= self.look_at(index, look);
         }
         if changed {
-            self.rebuild()?;
+            let rebuilt = self.rebuild();
+            self.stop_watching_the_gone();
+            rebuilt?;
         }
         Ok(changed)
     }

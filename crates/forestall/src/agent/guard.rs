@@ -9,6 +9,7 @@ use forestall_act::{ActorHandle, Rejected};
 use forestall_decide::{
     Action, Bytes, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, next_glance,
 };
+use forestall_kernel::Error as KernelError;
 use forestall_sense::Sensor;
 use forestall_trace::tap::Tap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -278,10 +279,17 @@ impl Guard {
         if self.sensor.failures() > failures
             && let Some(error) = self.sensor.take_failure()
         {
-            let errno = error.errno().map_or(0, Errno::raw_os_error);
-            let path = Name::new(error.path().as_os_str().as_bytes());
-            self.post.trouble(at, Trouble { what: "read", errno }, path);
+            self.tell(at, "read", &error);
         }
+        if let Some(error) = self.sensor.take_ear_failure() {
+            self.tell(at, Trouble::WATCH, &error);
+        }
+    }
+
+    fn tell(&mut self, at: Moment, what: &'static str, error: &KernelError) {
+        let errno = error.errno().map_or(0, Errno::raw_os_error);
+        let path = Name::new(error.path().as_os_str().as_bytes());
+        self.post.trouble(at, Trouble { what, errno }, path);
     }
 
     /// Has the engine judge the last sample, which was taken `at` this time, and hands over what it says.

@@ -8,7 +8,7 @@ use forestall_decide::{
 
 use super::json::PollBody;
 use super::{Level, escape, note, words};
-use crate::agent::shared::{AlarmStage, Event, EventKind, Passed, Row, Unbelieved};
+use crate::agent::shared::{AlarmStage, Event, EventKind, Passed, Row, Trouble, Unbelieved};
 
 /// The event's gravity and sentence.
 pub(super) fn of(event: &Event) -> (Level, String) {
@@ -113,9 +113,16 @@ pub(super) fn of(event: &Event) -> (Level, String) {
             };
             let path = event.target.as_bytes();
             let of = if path.is_empty() { "" } else { " " };
+            let then = match trouble.what {
+                Trouble::WATCH => {
+                    "; without pods the guard does not rest until it can, which is tried once a minute; raise \
+                     fs.inotify.max_user_watches"
+                }
+                _ => "",
+            };
             (
                 Level::Warn,
-                format!("could not {}{of}{}{why}", trouble.what, escape::bytes(path)),
+                format!("could not {}{of}{}{why}{then}", trouble.what, escape::bytes(path)),
             )
         }
     }
@@ -313,7 +320,7 @@ fn poll(node: &NodeSample) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::shared::{Name, Trouble};
+    use crate::agent::shared::Name;
     use forestall_decide::{Mode, Moment};
 
     #[test]
@@ -336,6 +343,25 @@ mod tests {
         assert_eq!(
             said(b"", 28),
             "could not read: No space left on device (os error 28)"
+        );
+    }
+
+    #[test]
+    fn a_cgroup_that_cannot_be_watched_is_told_with_what_that_means() {
+        let event = Event {
+            at: Moment(0),
+            mode: Mode::Shadow,
+            kind: EventKind::Trouble(Trouble {
+                what: Trouble::WATCH,
+                errno: 28,
+            }),
+            scope: Name::NONE,
+            target: Name::new(b"/sys/fs/cgroup/a"),
+        };
+        assert_eq!(
+            of(&event).1,
+            "could not watch for new cgroups in /sys/fs/cgroup/a: No space left on device (os error 28); without pods the guard \
+             does not rest until it can, which is tried once a minute; raise fs.inotify.max_user_watches"
         );
     }
 }

@@ -1,7 +1,10 @@
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+use rustix::io::Errno;
 
 use super::*;
 use crate::cgroup::Layout;
@@ -288,4 +291,90 @@ fn what_the_kernel_tells_is_followed_without_a_look_at_anything() {
     // The pods are looked at each time, and tell nothing.
     fixture.make("/kubepods/pod57dcfcd1-ef1a-a4d1-c9bb-2cbb04bb9a74");
     assert!(!tree.hear());
+}
+
+/// Directories that the kernel watches for the tree.
+fn watched(tree: &Tree) -> usize {
+    let fd = tree.ear().expect("an ear").as_raw_fd();
+    let told = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("of this process");
+    told.lines()
+        .filter(|line| line.starts_with("inotify wd:"))
+        .count()
+}
+
+#[test]
+fn a_cgroup_that_has_left_is_closed_at_the_next_look_and_watched_no_more() {
+    let fixture = Fixture::new();
+    fixture.make("/docker/stays");
+    let mut tree = fixture.open(Bounds::default());
+    tree.listen().expect("inotify");
+    tree.refresh(Look::Count).expect("looked");
+    assert_eq!(watched(&tree), 3, "the root and two");
+    // A directory that is moved away is watched for ever, as one of cgroupfs that is removed.
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    for number in 0..20 {
+        fixture.make("/docker/leaves/deep");
+        assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
+        assert_eq!(watched(&tree), 5);
+        let to = elsewhere.path().join(number.to_string());
+        fs::rename(fixture.path("/docker/leaves"), to).expect("moved");
+        assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
+        assert_eq!((tree.nodes().len(), watched(&tree)), (2, 3));
+        assert!(!tree.hear(), "that it is not watched is nothing new");
+    }
+    // The kernel forgets by itself what is gone from a file system like this one.
+    fixture.make("/docker/goes");
+    assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
+    fs::remove_dir_all(fixture.path("/docker/goes")).expect("removed");
+    assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
+    assert_eq!((tree.nodes().len(), watched(&tree)), (2, 3));
+}
+
+#[test]
+fn a_renamed_cgroup_is_followed_under_its_new_name_and_heard() {
+    let fixture = Fixture::new();
+    fixture.make("/docker/one");
+    let mut tree = fixture.open(Bounds::default());
+    tree.listen().expect("inotify");
+    tree.refresh(Look::Count).expect("looked");
+    fs::rename(fixture.path("/docker/one"), fixture.path("/docker/two")).expect("renamed");
+    assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
+    assert_eq!(paths(&tree), ["/docker", "/docker/two"]);
+    fixture.make("/docker/two/deep");
+    assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
+    assert_eq!(paths(&tree).len(), 3);
+}
+
+#[test]
+fn where_one_cannot_be_watched_nothing_is_heard_until_it_is_tried_again() {
+    let fixture = Fixture::new();
+    fixture.make("/docker/one");
+    let mut tree = fixture.open(Bounds::default());
+    tree.listen().expect("inotify");
+    tree.refresh(Look::Count).expect("looked");
+    // Watching goes by the path, opening by the directory above: a file in the path's way keeps only the first from working.
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let moved = elsewhere.path().join("moved");
+    fs::rename(fixture.dir.path(), &moved).expect("moved");
+    fs::write(fixture.dir.path(), "").expect("written");
+    fs::create_dir(moved.join("two")).expect("made");
+    fs::write(moved.join("two/memory.current"), "4096\n").expect("written");
+    assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
+    assert_eq!(paths(&tree), ["/docker", "/docker/one", "/two"]);
+    assert!(tree.ear().is_none());
+    let error = tree.take_ear_failure().expect("it failed");
+    assert_eq!(
+        (error.path(), error.errno()),
+        (&*fixture.path("/two"), Some(Errno::NOTDIR))
+    );
+    assert!(tree.take_ear_failure().is_none(), "once");
+    assert!(tree.listen().is_err() && tree.ear().is_none());
+    fs::remove_file(fixture.dir.path()).expect("removed");
+    fs::rename(&moved, fixture.dir.path()).expect("moved");
+    tree.listen().expect("inotify");
+    // What came in between is looked for.
+    assert!(tree.refresh(Look::Count).expect("looked") && !tree.hear());
+    assert_eq!(watched(&tree), 4);
+    fixture.make("/two/deep");
+    assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
 }

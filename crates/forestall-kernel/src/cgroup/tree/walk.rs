@@ -68,7 +68,7 @@ impl Tree {
             node.parent = parent;
             // Before it is listed and read, so that nothing comes in between.
             if old.is_none()
-                && let Some(ear) = &self.ear
+                && let Some(ear) = &mut self.ear
                 && let Err(error) = node.listen(ear)
             {
                 // Without every one of them nothing is heard for certain.

@@ -112,6 +112,11 @@ pub(crate) struct Trouble {
     pub(crate) errno: i32,
 }
 
+impl Trouble {
+    /// What was tried where the kernel can no longer tell of cgroups.
+    pub(crate) const WATCH: &'static str = "watch for new cgroups in";
+}
+
 /// Somebody who was passed over, with a name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PassedPod {
