@@ -30,8 +30,10 @@ const FREE_FEW: usize = 2;
 const ROOM_BYTES_MAX: usize = 4 << 20;
 /// Inputs that found enough free slots before the surplus is given back, one slot with each further input.
 const CALM_INPUTS: u32 = 60;
-/// Cgroups whose names are remembered as told; of more, some are told again.
+/// Cgroups whose names are remembered as told; of more at once, the rest stay without.
 const TOLD_MAX: usize = 8192;
+/// Room for those of them that are kept while the gone are forgotten: nothing may be allocated for them.
+const TOLD_ROOM: usize = 2 * TOLD_MAX;
 
 /// Looks up the names of what is known by number.
 pub trait Namer {
@@ -94,8 +96,8 @@ pub fn open(groups: usize, processes: usize) -> (Tap, Intake) {
         full: to_intake,
         told: Some(Box::new(Told::new())),
         lost: 0,
-        told_groups: Vec::with_capacity(TOLD_MAX),
-        told_processes: Vec::with_capacity(TOLD_MAX),
+        told_groups: Vec::with_capacity(TOLD_ROOM),
+        told_processes: Vec::with_capacity(TOLD_ROOM),
     };
     let mut intake = Intake {
         full,
@@ -205,10 +207,7 @@ fn tell<T: Ord + Copy>(
 ) {
     let known = told.len();
     for id in present.clone() {
-        let is_known = told
-            .get(..known)
-            .is_some_and(|told| told.binary_search(&id).is_ok());
-        if !is_known && told.len() < told.capacity() && say(id) {
+        if !is_among(told, known, id) && told.len() < TOLD_MAX && say(id) {
             told.push(id);
         }
     }
@@ -216,13 +215,29 @@ fn tell<T: Ord + Copy>(
         told.sort_unstable();
         told.dedup();
     }
-    // Numbers may be used again once their cgroup is gone, so the gone are forgotten before they are many.
+    // Numbers may be used again once their cgroup is gone, so the gone are forgotten before they are many, or in the way.
     let count = present.clone().count();
-    if told.len() > count + count / 2 + 16 {
-        told.clear();
-        told.extend(present.take(told.capacity()));
-        told.sort_unstable();
+    if told.len() > count + count / 2 + 16 || told.len() >= TOLD_MAX {
+        keep_present(told, present);
     }
+}
+
+/// Leaves those in `told` who are present, and nobody else: who is present and had no room among the names is told later.
+fn keep_present<T: Ord + Copy>(told: &mut Vec<T>, present: impl Iterator<Item = T>) {
+    let known = told.len();
+    for id in present {
+        if is_among(told, known, id) && told.len() < TOLD_ROOM {
+            told.push(id);
+        }
+    }
+    told.drain(..known);
+    told.sort_unstable();
+}
+
+/// Whether it is one of the first so many, which are in order.
+fn is_among<T: Ord + Copy>(told: &[T], known: usize, id: T) -> bool {
+    told.get(..known)
+        .is_some_and(|told| told.binary_search(&id).is_ok())
 }
 
 impl Intake {
@@ -281,6 +296,8 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     struct Nameless;
@@ -293,6 +310,45 @@ mod tests {
         fn process(&self, _: ProcessId) -> Option<&[u8]> {
             None
         }
+    }
+
+    /// Looks of so many names each, until nobody who is present is without one.
+    fn looks_until_told(
+        told: &mut Vec<u32>,
+        present: std::ops::Range<u32>,
+        heard: &mut BTreeSet<u32>,
+    ) -> usize {
+        (1..=100)
+            .find(|_| {
+                let mut names = 256;
+                tell(told, present.clone(), |id| {
+                    let room = names > 0;
+                    names -= usize::from(room);
+                    room && heard.insert(id)
+                });
+                present.clone().all(|id| heard.contains(&id))
+            })
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn whoever_comes_after_a_crowd_is_told_of_in_the_end() {
+        let (mut told, mut heard) = (Vec::with_capacity(TOLD_ROOM), BTreeSet::new());
+        // 256 names travel at once.
+        assert_eq!(looks_until_told(&mut told, 0..900, &mut heard), 4);
+        assert_eq!(looks_until_told(&mut told, 1_000..1_500, &mut heard), 2);
+        // Those who stayed are not told again, and the gone are forgotten.
+        assert_eq!(told, (1_000..1_500).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn as_many_as_are_remembered_may_go_and_others_come() {
+        let (mut told, mut heard) = (Vec::with_capacity(TOLD_ROOM), BTreeSet::new());
+        let room = told.capacity();
+        // Too few have gone to be many, and yet they leave no room: 192, 256, 256 and 96.
+        assert_eq!(looks_until_told(&mut told, 0..8_000, &mut heard), 32);
+        assert_eq!(looks_until_told(&mut told, 800..8_800, &mut heard), 4);
+        assert_eq!(told.capacity(), room);
     }
 
     #[test]
