@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use forestall_decide::{Bytes, Span};
 
 use crate::config::choice::{Mode, Preset, Rung, Victims};
-use crate::config::{Listen, listen, percent, quantity};
+use crate::config::{Listen, Record, listen, percent, quantity};
 
 /// Arguments of `agent`.
 #[derive(Args, Clone, Debug, Default)]
@@ -43,9 +44,9 @@ pub(crate) struct AgentArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 
-    /// Record what the agent sees into this directory [default: /var/lib/forestall/trace below --root]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) record: Option<PathBuf>,
+    /// Record what the agent sees into this directory; `none` switches it off [default: /var/lib/forestall/trace below --root]
+    #[arg(long, value_name = "DIR", value_parser = PathBufValueParser::new().map(Record::from))]
+    pub(crate) record: Option<Record>,
 
     /// The time between two looks while no wall is near [default: 1s; war-story-a: 2s; gist: 60s]; where there is nothing to
     /// lose and pressure triggers would wake it, the agent rests up to 10s

@@ -2,11 +2,10 @@
 
 use clap::ValueEnum;
 use forestall_decide as decide;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error};
 
 /// How far to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     /// Only watch
     Observe,
@@ -17,8 +16,7 @@ pub(crate) enum Mode {
 }
 
 /// Whose rules to follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Preset {
     /// Runway, stall and culprit
     Forestall,
@@ -29,8 +27,7 @@ pub(crate) enum Preset {
 }
 
 /// Whom to choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Victims {
     /// Who explains the growth
     Culprit,
@@ -41,8 +38,7 @@ pub(crate) enum Victims {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rung {
     /// Reclaim page cache
     Reclaim,
@@ -60,12 +56,17 @@ pub(crate) enum Rung {
     Sysrq,
 }
 
-/// Ties each word to the engine's own value, both ways.
+/// Ties each word to the engine's own value, both ways, and reads it from the file.
 macro_rules! same {
     ($($name:ident { $($variant:ident),+ })+) => {$(
         impl From<$name> for decide::$name {
             fn from(word: $name) -> Self {
                 match word { $($name::$variant => Self::$variant),+ }
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                read_word(from)
             }
         }
         impl From<decide::$name> for $name {
@@ -81,6 +82,17 @@ same! {
     Preset { Forestall, WarStoryA, Gist }
     Victims { Culprit, Kubelet, Priority }
     Rung { Reclaim, Brake, Warn, Grow, Evict, Kill, Sysrq }
+}
+
+/// A word of the file. The error names all that there are, whatever stands in its place.
+fn read_word<'de, T: ValueEnum, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    let refuse = |wrong: &str| {
+        let words = T::value_variants().iter().filter_map(T::to_possible_value);
+        let words: Vec<String> = words.map(|word| word.get_name().to_owned()).collect();
+        Error::custom(format!("{wrong}; write one of {}", words.join(", ")))
+    };
+    let text = String::deserialize(from).map_err(|_| refuse("a single word is expected here"))?;
+    T::from_str(&text, false).map_err(|_| refuse(&format!("{text:?} is no word that is known here")))
 }
 
 /// The word for an engine's value, as typed on the command line and in the file.

@@ -11,6 +11,7 @@ pub(crate) mod percent;
 mod place;
 pub(crate) mod quantity;
 mod raw;
+pub(crate) mod record;
 pub(crate) mod render;
 mod switch;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub(crate) use self::checked::Settings;
 pub(crate) use self::kubelet::KubeletFile;
 pub(crate) use self::listen::Listen;
 use self::raw::Raw;
+pub(crate) use self::record::Record;
 use crate::agent::AgentArgs;
 use crate::input::{self, Wanted};
 
@@ -89,7 +91,9 @@ fn check(typed: &Typed, args: &AgentArgs) -> Result<Settings, Invalid> {
             None => Invalid(format!("{}: {wrong}", path.display())),
         }
     })?;
-    settings.record.clone_from(&args.record);
+    if let Some(Record::Into(directory)) = &args.record {
+        settings.record = Some(directory.clone());
+    }
     checked::check_flags(args, settings.policy.preset)?;
     Ok(settings)
 }

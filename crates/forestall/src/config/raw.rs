@@ -11,6 +11,7 @@ use super::choice::{Mode, Preset, Rung, Victims};
 use super::listen::{Listen, parse_listen};
 use super::percent::parse_percent;
 use super::quantity::{parse_size, parse_time};
+use super::record::Record;
 use crate::agent::AgentArgs;
 
 /// The file.
@@ -160,6 +161,10 @@ impl Raw {
         set(&mut self.beside, args.beside.then_some(true));
         set(&mut self.root, args.root.clone());
         set(&mut self.listen, args.listen.map(Typed));
+        set(
+            &mut self.recorder.enabled,
+            (args.record == Some(Record::Off)).then_some(false),
+        );
         set(&mut self.timing.interval, args.interval.map(Typed));
         set(&mut self.gist.min_available, args.min_available.map(Typed));
         set(

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use clap::{Args as _, FromArgMatches as _};
 use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Rungs, Span, Victims};
 
 use super::*;
@@ -163,6 +164,32 @@ fn errors_name_line_and_column_and_what_to_write() {
         ("mode: shadow\nmode: enforce\n", "2:1: ", "mode"),
         ("root: \"\"\n", "root: ", "write / for this machine"),
         ("mode: [shadow\n", "", ""),
+        ("mode: [a]\n", "1:7: ", "write one of observe, shadow, enforce"),
+        (
+            "mode: {shadow: 1}\n",
+            "1:7: ",
+            "write one of observe, shadow, enforce",
+        ),
+        (
+            "preset: [gist]\n",
+            "1:9: ",
+            "write one of forestall, war-story-a, gist",
+        ),
+        (
+            "beside: true\nvictims: {}\n",
+            "2:10: ",
+            "write one of culprit, kubelet, priority",
+        ),
+        (
+            "require: [kill, [a]]\n",
+            "1:17: ",
+            "write one of reclaim, brake, warn",
+        ),
+        (
+            "require: [kill, slay]\n",
+            "1:17: ",
+            "\"slay\" is no word that is known here; write one of reclaim",
+        ),
         ("- a\n- b\n", "1:1: ", ""),
         ("kubeletEvictionHard: [1Mi]\n", "1:22: ", "expected string"),
     ] {
@@ -314,6 +341,22 @@ fn flags_win_over_the_file() {
     assert_eq!(settings.policy.mode, Mode::Observe);
     assert_eq!(settings.listen, Listen::Off);
     assert_eq!(settings.policy.tick_calm, Span::secs(5));
+}
+
+#[test]
+fn the_word_none_records_nothing_and_is_no_directory() {
+    let recorded = |typed: &str| {
+        let command = AgentArgs::augment_args(clap::Command::new("agent"));
+        let found = command
+            .try_get_matches_from(["agent", "--record", typed])
+            .expect("it is understood");
+        let args = AgentArgs::from_arg_matches(&found).expect("it is understood");
+        let settings = load(&args).expect("it is sound");
+        (settings.recorder.on, settings.record)
+    };
+    assert_eq!(recorded("none"), (false, None));
+    assert_eq!(recorded("./none"), (true, Some(PathBuf::from("./none"))));
+    assert_eq!(recorded("/trace"), (true, Some(PathBuf::from("/trace"))));
 }
 
 #[test]
