@@ -10,16 +10,17 @@ use super::Scenario;
 use super::load::{INTERVAL_MIN, containers};
 use super::plain::{self, Plain};
 use super::pod::pods;
-use super::raw::{
-    RawFault, RawFaultKind, RawKubelet, RawLru, RawMode, RawNode, RawPolicy, RawPreset, RawReservation,
-    RawScenario, RawSwap, RawVictims,
-};
+use super::raw::{RawFault, RawKubelet, RawNode, RawPolicy, RawScenario};
 use super::text::Typed;
+use super::words::{RawFaultKind, RawLru, RawMode, RawPreset, RawReservation, RawSwap, RawVictims};
 use crate::error::SimError;
 use crate::spec::{Accounting, Fault, FaultKind, NodeSpec, World};
 
 /// More than the largest cluster that is supported has (5,000 nodes; 150,000 pods), with room.
 const NODES_MAX: usize = 20_000;
+
+/// What a machine needs beside what its kernel and huge pages take, or it ends where it begins.
+const NODE_MIN: Bytes = Bytes::mebi(64);
 
 /// A place in the file.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +175,7 @@ fn nodes(raw: &RawScenario) -> Result<Vec<NodeSpec>, SimError> {
     let mut names = BTreeSet::new();
     for one in &raw.nodes.value {
         let memory = one.memory.value.0;
-        if memory < Bytes::mebi(64) {
+        if memory < NODE_MIN {
             return Err(at(Place::of(&one.memory), "a node needs 64Mi at least"));
         }
         let spec = node(one, memory)?;
@@ -212,8 +213,9 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
             "the reservations leave no memory for pods; make them smaller",
         ));
     }
+    refuse_too_little_left(raw, typed, memory)?;
     Ok(NodeSpec {
-        cpus: raw.cpus.map_or(2, plain::inner),
+        cpus: cpus(raw)?,
         lru: match raw.lru {
             None | Some(RawLru::Classic) => Lru::Classic,
             Some(RawLru::MultiGen) => Lru::MultiGen,
@@ -226,11 +228,41 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
         qos_reserved_permille: reserved(typed)?,
         reserves_requests: typed.memory_reservation_policy == Some(RawReservation::TieredReservation),
         swap: raw.swap.map(inner).unwrap_or_default(),
-        kernel: raw.kernel.map(inner).unwrap_or_default(),
+        kernel: size(raw.kernel.as_ref()),
         agent: raw.agent.is_none_or(plain::inner),
         host: containers(&raw.host)?,
         ..NodeSpec::plain(&raw.name.value, memory)
     })
+}
+
+fn size(raw: Option<&Spanned<Typed<Bytes>>>) -> Bytes {
+    raw.map_or(Bytes::ZERO, |size| size.value.0)
+}
+
+fn cpus(raw: &RawNode) -> Result<u32, SimError> {
+    match &raw.cpus {
+        Some(typed) if typed.value.0 == 0 => Err(at(
+            Place::of(typed),
+            "no machine has no processor; write 1 or more, or leave it out for 2",
+        )),
+        typed => Ok(typed.as_ref().map_or(2, |cpus| cpus.value.0)),
+    }
+}
+
+/// What the kernel and huge pages take is nobody's memory, from the first moment on.
+fn refuse_too_little_left(raw: &RawNode, kubelet: &RawKubelet, memory: Bytes) -> Result<(), SimError> {
+    let mut left = memory;
+    for (name, typed) in [("kernel", &raw.kernel), ("hugepages", &kubelet.hugepages)] {
+        let Some(typed) = typed else { continue };
+        left = left - typed.value.0;
+        if left < NODE_MIN {
+            let why = format!(
+                "{name} leaves less than 64Mi of the node's memory, which it would not live on for a moment; make it smaller"
+            );
+            return Err(at(Place::of(typed), &why));
+        }
+    }
+    Ok(())
 }
 
 /// The kubelet takes a factor above 0 and up to 1.
@@ -281,7 +313,7 @@ fn kubelet(raw: &RawKubelet, capacity: Bytes) -> KubeletConfig {
         capacity,
         kube_reserved: raw.kube_reserved.map(inner).unwrap_or_default(),
         system_reserved: raw.system_reserved.map(inner).unwrap_or_default(),
-        hugepages: raw.hugepages.map(inner).unwrap_or_default(),
+        hugepages: size(raw.hugepages.as_ref()),
         enforces_pods: raw.enforce_pods.is_none_or(plain::inner),
         thresholds,
         pressure_transition: raw

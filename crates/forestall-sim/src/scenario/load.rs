@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use forestall_decide::Span;
+use forestall_decide::{Bytes, Span};
 use serde_saphyr::Spanned;
 
 use super::checked::{Place, at, inner, limit, unique};
 use super::plain;
-use super::raw::{RawContainer, RawLoad, RawPart};
+use super::raw::{RawContainer, RawLoad};
+use super::words::RawPart;
 use crate::error::SimError;
 use crate::memory::Part;
 use crate::spec::{ContainerSpec, Load};
@@ -26,7 +27,7 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
             None => Load::Steady,
         };
         specs.push(ContainerSpec {
-            request: one.request.map(inner).unwrap_or_default(),
+            request: request(one)?,
             limit: limit(one.limit.as_ref())?,
             oom_score_adj: one.oom_score_adj.map_or(0, plain::inner),
             protection: one
@@ -43,6 +44,17 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
     }
     refuse_circles(raw, &specs)?;
     Ok(specs)
+}
+
+/// What a container requests: the API server refuses more than its limit.
+fn request(raw: &RawContainer) -> Result<Bytes, SimError> {
+    match (&raw.request, &raw.limit) {
+        (Some(request), Some(limit)) if request.value.0 > limit.value.0 => Err(at(
+            Place::of(request),
+            "the request is above the limit, which Kubernetes refuses; lower it, or raise the limit",
+        )),
+        (request, _) => Ok(request.as_ref().map_or(Bytes::ZERO, |request| request.value.0)),
+    }
 }
 
 /// Who follows whom must end at somebody with a load of its own.

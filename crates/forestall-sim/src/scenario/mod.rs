@@ -1,6 +1,6 @@
 //! Scenario files: YAML that people write, turned into a world or refused with line and column.
 //!
-//! `text` and `plain` read single values, `raw` the file as typed, `checked` and its neighbours what it means, `said` what is
+//! `text`, `words` and `plain` read single values, `raw` the file as typed, `checked` and its neighbours what it means, `said` what is
 //! wrong with it. It refuses unknown fields, values without units, negative sizes, circles, and to guess; `docs/reference/scenario-format.md` says what may be written.
 
 mod checked;
@@ -12,6 +12,7 @@ mod said;
 #[cfg(test)]
 mod tests;
 mod text;
+mod words;
 
 use crate::error::SimError;
 use crate::spec::World;

@@ -8,7 +8,8 @@ use serde_saphyr::Spanned;
 use super::checked::{Place, at, inner, limit, unique};
 use super::load::containers;
 use super::plain::{self, Plain};
-use super::raw::{RawOwner, RawPlace, RawPod, RawPreference, RawScenario};
+use super::raw::{RawPlace, RawPod, RawPreference, RawScenario};
+use super::words::RawOwner;
 use crate::error::SimError;
 use crate::spec::{ContainerSpec, Place as Where, PodSpec};
 

@@ -8,6 +8,9 @@ use serde_saphyr::Spanned;
 
 use super::plain::Plain;
 use super::text::{Permille, SignedMillis, ThresholdText, Typed};
+use super::words::{
+    RawFaultKind, RawLru, RawMode, RawOwner, RawPart, RawPreset, RawReservation, RawSwap, RawVictims,
+};
 
 type Size = Option<Typed<Bytes>>;
 type Time = Option<Typed<Span>>;
@@ -91,40 +94,16 @@ impl RawRungs {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawMode {
-    Observe,
-    Shadow,
-    Enforce,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawPreset {
-    Forestall,
-    WarStoryA,
-    Gist,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawVictims {
-    Culprit,
-    Kubelet,
-    Priority,
-}
-
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawNode {
     pub(super) name: Spanned<String>,
     pub(super) count: Option<Spanned<Plain<u32>>>,
     pub(super) memory: Spanned<Typed<Bytes>>,
-    pub(super) cpus: Option<Plain<u32>>,
+    pub(super) cpus: Option<Spanned<Plain<u32>>>,
     pub(super) lru: Option<RawLru>,
     pub(super) swap: Size,
-    pub(super) kernel: Size,
+    pub(super) kernel: Option<Spanned<Typed<Bytes>>>,
     pub(super) agent: Option<Plain<bool>>,
     /// Absent: the kubelet's own defaults.
     pub(super) kubelet: Option<RawKubelet>,
@@ -134,19 +113,12 @@ pub(super) struct RawNode {
     pub(super) host: Vec<RawContainer>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawLru {
-    Classic,
-    MultiGen,
-}
-
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawKubelet {
     pub(super) kube_reserved: Size,
     pub(super) system_reserved: Size,
-    pub(super) hugepages: Size,
+    pub(super) hugepages: Option<Spanned<Typed<Bytes>>>,
     pub(super) eviction_hard: Option<Typed<ThresholdText>>,
     pub(super) eviction_soft: Option<Typed<ThresholdText>>,
     pub(super) eviction_soft_grace: Time,
@@ -159,20 +131,6 @@ pub(super) struct RawKubelet {
     pub(super) swap_behavior: Option<RawSwap>,
     pub(super) memory_reservation_policy: Option<RawReservation>,
     pub(super) qos_reserved: Option<Spanned<Typed<Permille>>>,
-}
-
-/// As the kubelet's own configuration spells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub(super) enum RawSwap {
-    NoSwap,
-    LimitedSwap,
-}
-
-/// As the kubelet's own configuration spells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub(super) enum RawReservation {
-    None,
-    TieredReservation,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -209,19 +167,11 @@ pub(super) enum RawPlace {
     Word(String),
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawOwner {
-    Controller,
-    Daemonset,
-    Nobody,
-}
-
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawContainer {
     pub(super) name: Spanned<String>,
-    pub(super) request: Size,
+    pub(super) request: Option<Spanned<Typed<Bytes>>>,
     pub(super) limit: Option<Spanned<Typed<Bytes>>>,
     pub(super) base: Size,
     pub(super) volume: Option<Plain<bool>>,
@@ -251,14 +201,6 @@ pub(super) struct RawLeak {
     pub(super) total: Size,
     pub(super) delay: Time,
     pub(super) of: Option<RawPart>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawPart {
-    Anon,
-    Shmem,
-    Kernel,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -319,16 +261,4 @@ pub(super) struct RawFault {
     pub(super) lasts: Time,
     pub(super) by: Option<Typed<SignedMillis>>,
     pub(super) takes: Time,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawFaultKind {
-    ApiAway,
-    AgentRestart,
-    ClockJump,
-    SamplesLost,
-    SlowVictim,
-    PdbZero,
-    KubeletAway,
 }

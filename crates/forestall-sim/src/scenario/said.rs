@@ -50,6 +50,13 @@ fn plainly(said: &str) -> String {
         return "a single value is expected, such as a name, 350Mi, 2s or 15%; not a list or a map"
             .to_owned();
     }
+    // Loads are the only ones of this kind, and places of this.
+    if said.starts_with("externally tagged enum") {
+        return "a load is its name and what belongs to it, such as leak: { rate: 4Mi/s }".to_owned();
+    }
+    if said.contains("untagged enum RawPlace") {
+        return "a node is expected; write its number from 0 on, each or anywhere".to_owned();
+    }
     match meant(said) {
         Some(word) => format!("{said}; did you mean {word}?"),
         None => said.to_owned(),

@@ -217,6 +217,62 @@ fn what_is_wrong_is_refused_at_its_place() {
         ),
         ("request: 64Mi", "limit: 0", "14:16", "leave it out for no limit"),
         ("node: 0", "limit: 0", "11:12", "leave it out for no limit"),
+        (
+            "request: 64Mi",
+            "request: 65Mi\n        limit: 64Mi",
+            "14:18",
+            "lower it, or raise the limit",
+        ),
+        (
+            "    memory: 4Gi",
+            "    memory: 4Gi\n    cpus: 0",
+            "6:11",
+            "write 1 or more",
+        ),
+        (
+            "    memory: 4Gi",
+            "    memory: 4Gi\n    kernel: 5Gi",
+            "6:13",
+            "kernel leaves less than 64Mi",
+        ),
+        (
+            "evictionHard: 5%",
+            "hugepages: 4Gi",
+            "8:18",
+            "hugepages leaves less than 64Mi",
+        ),
+        // Neither alone: 4,096 − 2,000 − 2,033 = 63.
+        (
+            "    kubelet:\n",
+            "    kernel: 2000Mi\n    kubelet:\n      hugepages: 2033Mi\n",
+            "8:18",
+            "hugepages leaves less than 64Mi",
+        ),
+        (
+            "kind: clock-jump",
+            "kind: [clock-jump]",
+            "21:11",
+            "write one of api-away, agent-restart, clock-jump",
+        ),
+        (
+            "title: two pods",
+            "title: two pods\npolicy: { mode: [enforce] }",
+            "2:17",
+            "write one of observe, shadow, enforce",
+        ),
+        (
+            "evictionHard: 5%",
+            "swapBehavior: { NoSwap: 1 }",
+            "8:21",
+            "write one of NoSwap, LimitedSwap",
+        ),
+        (
+            "leak: { rate: 4Mi/s, total: 1Gi }",
+            "[leak]",
+            "16:11",
+            "a load is its name",
+        ),
+        ("node: 0", "node: [0]", "11:11", "each or anywhere"),
     ] {
         let error = refused(from, to);
         assert!(
@@ -224,6 +280,20 @@ fn what_is_wrong_is_refused_at_its_place() {
             "{to}: {error}"
         );
     }
+}
+
+#[test]
+fn what_is_just_enough_is_taken() {
+    let enough = FINE
+        .replace("request: 64Mi", "request: 64Mi\n        limit: 64Mi")
+        .replace(
+            "    kubelet:\n",
+            "    cpus: 1\n    kernel: 2000Mi\n    kubelet:\n      hugepages: 2032Mi\n",
+        );
+    let world = parse_scenario(&enough).expect("fine").world;
+    assert_eq!(world.nodes[0].cpus, 1);
+    assert_eq!(world.nodes[0].kernel, Bytes::mebi(2000));
+    assert_eq!(world.pods[0].containers[0].request, Bytes::mebi(64));
 }
 
 #[test]
