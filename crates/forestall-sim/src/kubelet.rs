@@ -173,7 +173,7 @@ impl Node {
             allocatable: read(Signal::AllocatableMemoryAvailable),
         };
         let candidates = self.candidates(now);
-        let was = kubelet.manager.pressure();
+        let before = kubelet.manager.clone();
         let random = &mut self.random;
         let pick = |equals: &[usize]| {
             let many = u64::try_from(equals.len()).unwrap_or(u64::MAX);
@@ -184,11 +184,11 @@ impl Node {
         if kubelet.met {
             kubelet.pressed_until = now + kubelet.config.pressure_transition;
         }
-        if sync.pressure != was {
+        if sync.pressure != before.pressure() {
             self.note(now, What::Pressure(sync.pressure));
         }
         if let Verdict::Evict(eviction) = sync.verdict {
-            self.evict(kubelet, &eviction, now);
+            self.evict(kubelet, before, &eviction, now);
         }
     }
 
@@ -210,14 +210,14 @@ impl Node {
         self.pods.iter().skip(HOST + 1).map(candidate).collect()
     }
 
-    fn evict(&mut self, kubelet: &mut Kubelet, eviction: &Eviction, now: Moment) {
+    fn evict(&mut self, kubelet: &mut Kubelet, before: Manager, eviction: &Eviction, now: Moment) {
         let at = HOST + 1 + eviction.candidate;
         let signal = eviction.threshold.signal;
         let wall = match signal {
             Signal::MemoryAvailable => WallKind::KubeletNode,
             Signal::AllocatableMemoryAvailable => WallKind::KubeletAllocatable,
         };
-        let for_cache = self.is_met_for_cache(&kubelet.config, signal, now);
+        let for_cache = self.is_for_cache(before, signal, now);
         let victim = self.pod_victim(at, now);
         self.note(
             now,
@@ -232,16 +232,32 @@ impl Node {
         self.terminate_pod(at, eviction.grace, now);
     }
 
-    /// Without a byte of page cache the threshold would not be met.
-    fn is_met_for_cache(&self, config: &KubeletConfig, signal: Signal, now: Moment) -> bool {
-        let (hard, size) = match signal {
-            Signal::MemoryAvailable => (self.held(&[Part::Anon, Part::Shmem], now), config.capacity),
+    /// Without a byte of page cache the same look would have evicted nobody at this signal. `before` is the manager as it was
+    /// before that look: which thresholds counted already, with their minimum reclaim, is known to it alone.
+    fn is_for_cache(&self, mut before: Manager, signal: Signal, now: Moment) -> bool {
+        let (hard, capacity) = match signal {
+            Signal::MemoryAvailable => (
+                self.held(&[Part::Anon, Part::Shmem], now),
+                before.config().capacity,
+            ),
             Signal::AllocatableMemoryAvailable => (
                 self.pods_sum.line(&Part::HARD).bytes(now),
-                config.kubepods_limit(),
+                before.config().kubepods_limit(),
             ),
         };
-        size - hard >= config.hard(signal)
+        let reading = Some(Reading {
+            available: capacity - hard,
+            capacity,
+            at: now,
+        });
+        let mut observed = Observation::default();
+        match signal {
+            Signal::MemoryAvailable => observed.memory = reading,
+            Signal::AllocatableMemoryAvailable => observed.allocatable = reading,
+        }
+        // Where nobody can be chosen, a threshold to choose for is told by name.
+        let sync = before.sync(now, &observed, &[], |_| 0);
+        !matches!(sync.verdict, Verdict::Nobody(_))
     }
 
     /// A pod is gone, with everything it had; the kubelet may have waited for it.

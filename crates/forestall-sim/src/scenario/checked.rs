@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use forestall_decide::kubelet::{ConfigSource, KubeletConfig, Signal, SwapBehavior, Threshold};
+use forestall_decide::kubelet::{ConfigSource, KubeletConfig, SwapBehavior, ThresholdTexts, ThresholdsError};
 use forestall_decide::{Bytes, Limit, Lru, Mode, Moment, Policy, Preset, Rung, Rungs, Span, Victims};
 use serde_saphyr::Spanned;
 
@@ -206,7 +206,7 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
     let place = Place::of(&raw.memory);
     let default = RawKubelet::default();
     let typed = raw.kubelet.as_ref().unwrap_or(&default);
-    let kubelet = kubelet(typed, memory);
+    let kubelet = kubelet(typed, memory, place)?;
     if kubelet.kubepods_limit() == Bytes::ZERO {
         return Err(at(
             place,
@@ -287,35 +287,15 @@ fn reserved(raw: &RawKubelet) -> Result<Option<u64>, SimError> {
     }
 }
 
-fn kubelet(raw: &RawKubelet, capacity: Bytes) -> KubeletConfig {
+fn kubelet(raw: &RawKubelet, capacity: Bytes, place: Place) -> Result<KubeletConfig, SimError> {
     let defaults = KubeletConfig::default();
-    let min_reclaim = raw.minimum_reclaim.map(inner).unwrap_or_default();
-    let threshold = |signal, value, grace| Threshold {
-        signal,
-        value,
-        grace,
-        min_reclaim,
-    };
-    let hard = raw.eviction_hard.map_or(Some(Bytes::mebi(100)), |hard| {
-        hard.0.0.map(|value| value.bytes(capacity))
-    });
-    let mut thresholds = Vec::new();
-    if let Some(hard) = hard {
-        thresholds.push(threshold(Signal::MemoryAvailable, hard, Span(0)));
-        thresholds.push(threshold(Signal::AllocatableMemoryAvailable, hard, Span(0)));
-    }
-    if let Some(soft) = raw.eviction_soft.and_then(|soft| soft.0.0) {
-        let grace = raw.eviction_soft_grace.map_or(Span::secs(90), inner);
-        thresholds.push(threshold(Signal::MemoryAvailable, soft.bytes(capacity), grace));
-    }
-    KubeletConfig {
+    let mut config = KubeletConfig {
         source: ConfigSource::Given,
         capacity,
         kube_reserved: raw.kube_reserved.map(inner).unwrap_or_default(),
         system_reserved: raw.system_reserved.map(inner).unwrap_or_default(),
         hugepages: size(raw.hugepages.as_ref()),
         enforces_pods: raw.enforce_pods.is_none_or(plain::inner),
-        thresholds,
         pressure_transition: raw
             .pressure_transition
             .map_or(defaults.pressure_transition, inner),
@@ -325,7 +305,22 @@ fn kubelet(raw: &RawKubelet, capacity: Bytes) -> KubeletConfig {
         },
         pod_grace_max: raw.eviction_max_pod_grace.map_or(Span(0), inner),
         ..defaults
-    }
+    };
+    let texts = ThresholdTexts {
+        hard: Some(raw.eviction_hard.as_ref().map_or("100Mi", |hard| &hard.0.0)),
+        soft: raw.eviction_soft.as_ref().map(|soft| &*soft.value.0.0),
+        soft_grace: raw.eviction_soft_grace.map(inner),
+        min_reclaim: raw.minimum_reclaim.as_ref().map(|reclaim| &*reclaim.0.0),
+    };
+    // Every text was read at its own place; what is left is what they have to do with one another.
+    config.set_thresholds(&texts).map_err(|error| match error {
+        ThresholdsError::NoGrace => at(
+            raw.eviction_soft.as_ref().map_or(place, Place::of),
+            "a soft threshold has no grace period, and such a kubelet does not start; add evictionSoftGrace, such as 90s",
+        ),
+        error @ ThresholdsError::Value { .. } => at(place, &error.to_string()),
+    })?;
+    Ok(config)
 }
 
 fn fault(raw: &RawFault, nodes: usize) -> Result<Fault, SimError> {

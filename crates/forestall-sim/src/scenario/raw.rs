@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::plain::Plain;
-use super::text::{Permille, SignedMillis, ThresholdText, Typed};
+use super::text::{Permille, ReclaimText, SignedMillis, ThresholdText, Typed};
 use super::words::{
     RawFaultKind, RawLru, RawMode, RawOwner, RawPart, RawPreset, RawReservation, RawSwap, RawVictims,
 };
@@ -120,10 +120,10 @@ pub(super) struct RawKubelet {
     pub(super) system_reserved: Size,
     pub(super) hugepages: Option<Spanned<Typed<Bytes>>>,
     pub(super) eviction_hard: Option<Typed<ThresholdText>>,
-    pub(super) eviction_soft: Option<Typed<ThresholdText>>,
+    pub(super) eviction_soft: Option<Spanned<Typed<ThresholdText>>>,
     pub(super) eviction_soft_grace: Time,
     pub(super) eviction_max_pod_grace: Time,
-    pub(super) minimum_reclaim: Size,
+    pub(super) minimum_reclaim: Option<Typed<ReclaimText>>,
     pub(super) pressure_transition: Time,
     pub(super) enforce_pods: Option<Plain<bool>>,
     pub(super) cache_counted: Option<Typed<Permille>>,

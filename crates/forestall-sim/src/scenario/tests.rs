@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use forestall_decide::kubelet::Signal;
 use forestall_decide::{Bytes, Span};
 
 use super::*;
@@ -56,6 +57,36 @@ fn a_scenario_means_what_it_says() {
 }
 
 #[test]
+fn thresholds_are_those_that_a_kubelet_makes_of_them() {
+    let thresholds = |to: &str| {
+        let text = FINE.replace("kubeReserved: 512Mi", "kubeReserved: 1Gi");
+        let world = parse_scenario(&text.replace("evictionHard: 5%", to))
+            .expect(to)
+            .world;
+        let config = world.nodes[0].kubelet.clone().expect("there is one");
+        let made = config.thresholds.iter();
+        made.map(|one| (one.signal, one.value, one.grace, one.min_reclaim))
+            .collect::<Vec<_>>()
+    };
+    let (node, pods) = (Signal::MemoryAvailable, Signal::AllocatableMemoryAvailable);
+    // Of 4 GiB a quarter is 1024 MiB; of the 3 GiB that pods may have it is 768 MiB, and an eighth is 512 and 384 MiB.
+    let expected = [(node, 1024, 512), (pods, 768, 384)]
+        .map(|(signal, value, reclaim)| (signal, Bytes::mebi(value), Span(0), Bytes::mebi(reclaim)));
+    assert_eq!(
+        thresholds("evictionHard: 25%\n      minimumReclaim: 12.5%"),
+        expected
+    );
+    // Without any grace a soft threshold is a hard one, and guards the pods as well.
+    let soft = |grace: &str| {
+        let text = format!("evictionHard: 0%\n      evictionSoft: 1Gi\n      evictionSoftGrace: {grace}");
+        thresholds(&text)
+    };
+    let gibi = |signal, grace| (signal, Bytes::mebi(1024), grace, Bytes::ZERO);
+    assert_eq!(soft("0s"), [gibi(node, Span(0)), gibi(pods, Span(0))]);
+    assert_eq!(soft("30s"), [gibi(node, Span::secs(30))]);
+}
+
+#[test]
 fn what_is_wrong_is_refused_at_its_place() {
     for (from, to, place, word) in [
         ("    memory: 4Gi", "    memroy: 4Gi", "5:5", "memroy"),
@@ -72,6 +103,13 @@ fn what_is_wrong_is_refused_at_its_place() {
         ("share: 22%", "share: 22", "19:44", "percentage"),
         ("by: -20s", "takes: 20s", "21:11", "by"),
         ("evictionHard: 5%", "evictionHard: -5%", "8:21", "small"),
+        (
+            "evictionHard: 5%",
+            "evictionSoft: 1Gi",
+            "8:21",
+            "evictionSoftGrace",
+        ),
+        ("evictionHard: 5%", "minimumReclaim: -5%", "8:23", "small"),
         ("kubeReserved: 512Mi", "kubeReserved: 5Gi", "5:13", "no memory"),
         (
             "evictionHard: 5%",

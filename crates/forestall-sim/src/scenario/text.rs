@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use forestall_decide::kubelet::{Quantity, ThresholdValue, parse_threshold};
+use forestall_decide::kubelet::{Quantity, parse_min_reclaim, parse_threshold};
 use forestall_decide::{Bytes, BytesPerSecond, Span};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -118,14 +118,27 @@ impl FromText for Permille {
     }
 }
 
-/// An eviction threshold as the kubelet reads it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ThresholdText(pub(super) Option<ThresholdValue>);
+/// An eviction threshold, as it was written: what a share comes to is known once there is something that it is a share of.
+#[derive(Clone, Debug)]
+pub(super) struct ThresholdText(pub(super) Box<str>);
 
 impl FromText for ThresholdText {
     const EXPECTED: &'static str = "a threshold such as 100Mi or 5%";
     fn from_text(text: &str) -> Result<Self, String> {
-        parse_threshold(text).map(Self).map_err(|error| error.to_string())
+        let read = parse_threshold(text).map_err(|error| error.to_string());
+        read.map(|_| Self(text.into()))
+    }
+}
+
+/// What an eviction has to bring at least, as it was written.
+#[derive(Clone, Debug)]
+pub(super) struct ReclaimText(pub(super) Box<str>);
+
+impl FromText for ReclaimText {
+    const EXPECTED: &'static str = "a size or a share, such as 500Mi or 5%";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let read = parse_min_reclaim(text).map_err(|error| error.to_string());
+        read.map(|_| Self(text.into()))
     }
 }
 
