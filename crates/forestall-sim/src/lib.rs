@@ -11,6 +11,7 @@ mod agent;
 mod calm;
 mod cast;
 mod check;
+mod chronicle;
 mod curve;
 mod effect;
 mod error;
@@ -44,6 +45,7 @@ mod told;
 mod world;
 
 pub use check::{Checker, Checkers, RULES, Rule, Violation};
+pub use chronicle::{LeftOut, is_minor};
 pub use curve::{CurveRow, Curves, FleetRow, KINDS_MAX, NodeCurve};
 pub use error::SimError;
 pub use event::{Aim, AimKind, BrakeState, Event, Grower, Leaving, Look, Order, Victim, WallTruth, What};

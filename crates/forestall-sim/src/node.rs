@@ -306,9 +306,25 @@ impl Node {
             group: container.id,
             innocent: !container.is_culprit,
             protection: self.protection(at, index),
-            held: container.memory.sum(&Part::HARD, now),
+            held: self.could_hold(pod, container, now),
             limited: container.limit != Limit::Max || pod.spec.limit != Limit::Max,
         }
+    }
+
+    /// What a container holds, which is not what it asked for at the moment that it met a limit or the machine's end.
+    fn could_hold(&self, pod: &Pod, container: &Container, now: Moment) -> Bytes {
+        let asked = container.memory.sum(&Part::HARD, now);
+        let limit = container.limit.bytes().unwrap_or(asked);
+        asked.min(limit).min(self.most_of(pod))
+    }
+
+    /// No pod holds more: its own limit, that of `kubepods`, what the machine has for everybody.
+    fn most_of(&self, pod: &Pod) -> Bytes {
+        let machine = self.spec.memory - self.spec.set_aside();
+        let most = pod.spec.limit.bytes().unwrap_or(machine).min(machine);
+        self.kubepods_limit()
+            .filter(|_| pod.id != self.pods[HOST].id)
+            .map_or(most, |limit| most.min(limit))
     }
 
     /// A pod as the one who dies.
@@ -319,7 +335,13 @@ impl Node {
             group: pod.group,
             innocent: !pod.is_culprit(),
             protection: pod.protection(),
-            held: pod.used(&Part::HARD, now),
+            held: {
+                let containers = pod.containers.iter();
+                let held: Bytes = containers
+                    .map(|container| self.could_hold(pod, container, now))
+                    .sum();
+                held.min(self.most_of(pod))
+            },
             limited: pod.spec.limit != Limit::Max,
         }
     }

@@ -3,6 +3,7 @@
 use forestall_decide::Moment;
 
 use crate::check::{Checkers, Violation};
+use crate::chronicle::{Chronicle, LeftOut};
 use crate::curve::{Curves, Watch};
 use crate::error::SimError;
 use crate::event::{Event, What};
@@ -19,7 +20,7 @@ pub struct Report {
     /// Notable facts in order; looks and the like are none.
     pub events: Vec<Event>,
     /// Notable facts that there were beyond those kept.
-    pub events_left_out: u64,
+    pub events_left_out: LeftOut,
     /// What the agents' shadow kubelets foretold, and what came of it.
     pub foretellings: Foretellings,
     /// Broken rules.
@@ -35,7 +36,7 @@ pub struct RunOptions {
     pub checkers: bool,
     /// Every look of every kubelet is made.
     pub every_look: bool,
-    /// So many notable facts are kept.
+    /// So many notable facts are kept, reclaims and starts only where the others leave room.
     pub keep: usize,
     /// How many threads share the nodes.
     pub threads: usize,
@@ -82,10 +83,11 @@ impl World {
             },
         )?;
         let mut checkers = options.checkers.then(Checkers::default);
+        let mut chronicle = Chronicle::new(options.keep);
         let mut report = Report {
             tally: Tally::default(),
             events: Vec::new(),
-            events_left_out: 0,
+            events_left_out: LeftOut::default(),
             foretellings: Foretellings::default(),
             violations: Vec::new(),
             curves: Curves::default(),
@@ -103,10 +105,8 @@ impl World {
                 if let Some(checkers) = &mut checkers {
                     checkers.see(event);
                 }
-                match is_notable(&event.what) && is_watched(event.node) {
-                    true if report.events.len() < options.keep => report.events.push(event.clone()),
-                    true => report.events_left_out += 1,
-                    false => {}
+                if is_notable(&event.what) && is_watched(event.node) {
+                    chronicle.see(event);
                 }
             });
             progress(running.now());
@@ -115,6 +115,7 @@ impl World {
                 break;
             }
         }
+        (report.events, report.events_left_out) = chronicle.finish();
         let end = running.end();
         report.curves = watch.finish(&mut running, &report.tally, end);
         report.violations = checkers.map(|checkers| checkers.finish(end)).unwrap_or_default();

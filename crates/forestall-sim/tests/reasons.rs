@@ -52,3 +52,19 @@ fn an_eviction_for_a_minimum_reclaim_is_for_cache_only_if_that_would_hold_withou
     let told = ["small-0", "mid-0", "big-0"].map(|name| (name.to_owned(), false));
     assert_eq!(evicted("evictionHard: 500Mi, minimumReclaim: 800Mi", &pods), told);
 }
+
+#[test]
+fn who_is_killed_holds_no_more_than_there_is() {
+    // 900 MiB asked for under a limit of 100, and 3 GiB on a machine of 512 MiB.
+    let text = "title: t\nduration: 1m\nnodes: [{ name: w, memory: 512Mi, kubelet: {}, host: [{ name: h, base: 3Gi }] }]\n\
+                pods: [{ name: p, node: 0, containers: [{ name: a, limit: 100Mi, base: 900Mi }] }]\n";
+    let world = parse_scenario(text).expect("fine").world;
+    let mut running = Running::start(&world, Options::default()).expect("a sound world");
+    let mut held = std::collections::BTreeMap::new();
+    while running.go_on(&mut |event| {
+        if let What::KernelKilled { victim, .. } = &event.what {
+            held.insert(victim.name.to_string(), victim.held.0 >> 20);
+        }
+    }) {}
+    assert_eq!(held, [("h".to_owned(), 512), ("p-0/a".to_owned(), 100)].into());
+}

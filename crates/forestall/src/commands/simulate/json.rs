@@ -51,6 +51,8 @@ struct RunOut {
     kubelet_forecast: Value,
     events: Vec<EventOut>,
     events_left_out: u64,
+    minor_events_left_out: u64,
+    events_left_out_from_micros: Option<u64>,
     curves: Option<CurvesOut>,
 }
 
@@ -181,7 +183,9 @@ fn run_out(world: &World, run: &Run) -> RunOut {
                 what: sentence(event),
             })
             .collect(),
-        events_left_out: run.report.events_left_out,
+        events_left_out: run.report.events_left_out.all(),
+        minor_events_left_out: run.report.events_left_out.minor,
+        events_left_out_from_micros: run.report.events_left_out.from.map(|at| at.0),
         curves: curves_out(world, &run.report.curves),
     }
 }

@@ -8,7 +8,7 @@ use forestall_sim::{RULES, Tally, World};
 use super::Run;
 use super::foretold;
 use super::source::Source;
-use super::timeline::{seconds, sentence};
+use super::timeline::{left_out, seconds, sentence};
 use crate::log::escape;
 
 /// One row of the table: its name, and the figure of one run.
@@ -117,8 +117,8 @@ fn line_of_time(out: &mut String, run: &Run) {
             sentence(event)
         );
     }
-    if run.report.events_left_out > 0 {
-        let _ = writeln!(out, "{:>12}  and {} more", "", run.report.events_left_out);
+    if let Some(more) = left_out(&run.report.events_left_out) {
+        let _ = writeln!(out, "{:>12}  and {more}", "");
     }
 }
 

@@ -1,7 +1,7 @@
 //! A fact as one line.
 
 use forestall_decide::{AlarmVerdict, Moment, Span, WallKind};
-use forestall_sim::{BrakeState, Event, Victim, What};
+use forestall_sim::{BrakeState, Event, LeftOut, Victim, What};
 
 use crate::log::escape;
 
@@ -87,6 +87,17 @@ pub(super) fn sentence(event: &Event) -> String {
         .to_owned(),
         What::Looked(look) => format!("agent looks, again in {}", look.wake_in),
     }
+}
+
+/// What is not told: how much, of what, and from when on; nothing where all is.
+pub(super) fn left_out(left_out: &LeftOut) -> Option<String> {
+    let from = seconds(left_out.from?);
+    Some(format!(
+        "{} more from {from} s on: {} reclaims and starts, {} others",
+        left_out.all(),
+        left_out.minor,
+        left_out.others
+    ))
 }
 
 fn place(wall: WallKind) -> &'static str {

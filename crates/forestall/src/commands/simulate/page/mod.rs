@@ -21,7 +21,7 @@ use super::Run;
 use super::foretold;
 use super::source::Source;
 use super::table::ROWS;
-use super::timeline::seconds;
+use super::timeline::{left_out, seconds};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -73,13 +73,14 @@ pub(super) fn render(source: &Source, world: &World, runs: &[Run], shown: &[u32]
     for node in shown {
         node::section(&mut out, world, *node, runs);
     }
-    for run in runs.iter().filter(|run| run.report.events_left_out > 0) {
-        let _ = writeln!(
-            out,
-            "<p class=\"faint\">{}: {} facts more than were kept.</p>",
-            text(run.variant),
-            run.report.events_left_out
-        );
+    for run in runs {
+        if let Some(more) = left_out(&run.report.events_left_out) {
+            let _ = writeln!(
+                out,
+                "<p class=\"faint\">{}: facts that were not kept are {more}.</p>",
+                text(run.variant)
+            );
+        }
     }
     let _ = writeln!(
         out,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use forestall_decide::{AlarmVerdict, GroupId, Moment, Rung, Span, WallKind};
-use forestall_sim::{Event, What};
+use forestall_sim::{Event, What, is_minor};
 
 use super::chart::{Instant, Stripe};
 use super::markup::text;
@@ -124,7 +124,8 @@ struct Fact<'a> {
 pub(super) struct Story<'a> {
     id: String,
     facts: Vec<Fact<'a>>,
-    left_out: usize,
+    /// Reclaims and starts, and others, that have no row.
+    left_out: (usize, usize),
     end: Moment,
 }
 
@@ -132,7 +133,7 @@ impl<'a> Story<'a> {
     /// Of `node`, out of a run's facts. `id` is unique on the page.
     pub(super) fn new(id: String, node: u32, events: &'a [Event], end: Moment) -> Self {
         let mut facts: Vec<Fact<'a>> = Vec::new();
-        let mut left_out = 0;
+        let mut left_out = (0, 0);
         for event in events.iter().filter(|event| event.node == node) {
             let kind = Kind::of(&event.what);
             // How a node was filled at first is in the scenario already; who comes after somebody died is news.
@@ -140,10 +141,27 @@ impl<'a> Story<'a> {
             if is_start && !facts.iter().any(|fact| fact.kind.is_death()) {
                 continue;
             }
-            let told = facts.iter().filter(|fact| fact.row.is_some()).count();
-            let row = (told < ROWS_MAX).then_some(told);
-            left_out += usize::from(row.is_none());
-            facts.push(Fact { kind, event, row });
+            facts.push(Fact {
+                kind,
+                event,
+                row: None,
+            });
+        }
+        // Reclaims and starts have the rows that the others leave.
+        let minor = facts.iter().filter(|fact| is_minor(&fact.event.what)).count();
+        let mut room_for_minor = ROWS_MAX.saturating_sub(facts.len() - minor);
+        let mut told = 0;
+        for fact in &mut facts {
+            let is_minor = is_minor(&fact.event.what);
+            if told < ROWS_MAX && (!is_minor || room_for_minor > 0) {
+                room_for_minor -= usize::from(is_minor);
+                fact.row = Some(told);
+                told += 1;
+            } else if is_minor {
+                left_out.0 += 1;
+            } else {
+                left_out.1 += 1;
+            }
         }
         Self {
             id,
@@ -404,8 +422,12 @@ impl<'a> Story<'a> {
             );
         }
         out.push_str("</tbody></table></div>\n");
-        if self.left_out > 0 {
-            let _ = writeln!(out, "<p class=\"faint\">And {} more.</p>", self.left_out);
+        if self.left_out != (0, 0) {
+            let (minor, others) = self.left_out;
+            let _ = writeln!(
+                out,
+                "<p class=\"faint\">Without a row: {minor} reclaims and starts, {others} others.</p>"
+            );
         }
         out.push_str("</details>\n");
     }
