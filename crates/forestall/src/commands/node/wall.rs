@@ -43,7 +43,7 @@ pub(crate) struct Usage {
     pub(crate) pods_unreclaimable: Option<u64>,
     /// The kubelet's working set of the node.
     pub(crate) node_working_set: Option<u64>,
-    /// `MemTotal` − `MemAvailable`.
+    /// `MemTotal` − `MemAvailable`, huge pages included.
     pub(crate) node_unavailable: Option<u64>,
 }
 
@@ -129,7 +129,10 @@ pub(crate) fn walls(
             walls.push(wall(WallKind::KubeletNode, None, at, usage.node_working_set));
         }
     }
-    walls.push(wall(WallKind::Kernel, None, capacity, usage.node_unavailable));
+    // Huge pages are out of everybody's reach, and missing from `MemAvailable`: neither room nor use.
+    let huge = division.hugepages_bytes;
+    let used = usage.node_unavailable.map(|used| used.saturating_sub(huge));
+    walls.push(wall(WallKind::Kernel, None, capacity.saturating_sub(huge), used));
     walls
 }
 
@@ -190,6 +193,24 @@ mod tests {
             ("kernel", 7_120_616),
         ];
         assert_eq!(at(&ds2_v2(1000)), named(&expected));
+    }
+
+    #[test]
+    fn huge_pages_are_no_room_for_anybody() {
+        let config = KubeletConfig {
+            capacity: Bytes::mebi(4096),
+            hugepages: Bytes::mebi(1024),
+            ..KubeletConfig::default()
+        };
+        let usage = Usage {
+            node_unavailable: Some(2560 * MEBI),
+            ..Usage::default()
+        };
+        // 4096 − 1024; of the 2560 that are not available 1024 are the pages, and 1536 stay available.
+        let kernel = of(&config, &usage).pop().expect("the kernel's wall");
+        assert_eq!(kernel.at_bytes, 3072 * MEBI);
+        assert_eq!(kernel.used_bytes, Some(1536 * MEBI));
+        assert_eq!(kernel.distance_bytes, Some(1536 * MEBI));
     }
 
     #[test]
