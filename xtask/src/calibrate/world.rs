@@ -18,7 +18,7 @@ const AGENT_AFTER: Span = Span::millis(1500);
 pub(crate) const APP: &str = "app";
 
 /// Of a node with swap there is no world.
-pub(crate) const SWAP: &str = "swap, which the simulator leaves out";
+pub(crate) const SWAP: &str = "swap in memory (zram), which the simulator leaves out";
 
 /// Why a plan has no world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
