@@ -178,7 +178,7 @@ pods:
   - name: "</svg><style>*{display:none}</style>"
     node: 0
     containers:
-      - { name: "'><i>", load: { leak: { rate: 10Mi/s } } }
+      - { name: "'><i>\x1b[1m", load: { leak: { rate: 10Mi/s } } }
   - name: away
     node: 1
     containers:
@@ -275,6 +275,8 @@ fn nothing_from_outside_gets_out_of_its_place_in_the_page() {
     // Written out, it is all there.
     assert!(page.contains("&lt;/svg&gt;&lt;style&gt;") && page.contains("\\x1b[2J"));
     assert!(!page.contains(['\u{1b}', '\u{202e}']));
+    // Once.
+    assert!(!page.contains("\\\\x1b"));
 }
 
 #[test]

@@ -344,6 +344,16 @@ fn fault(raw: &RawFault, nodes: usize) -> Result<Fault, SimError> {
         (RawFaultKind::PdbZero, ..) => FaultKind::PdbZero,
         (RawFaultKind::KubeletAway, ..) => FaultKind::KubeletAway,
     };
+    // A node's clock does not go below nothing: it would stand still instead of having jumped.
+    if let FaultKind::ClockJump(millis) = kind
+        && millis < 0
+        && millis.unsigned_abs() > raw.from.0.as_millis()
+    {
+        return Err(at(
+            place,
+            "the clock would jump back to before the run began; jump at most as far as `from`",
+        ));
+    }
     if let Some(node) = &raw.node
         && node.value.0 as usize >= nodes
     {

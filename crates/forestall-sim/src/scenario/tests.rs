@@ -102,6 +102,7 @@ fn what_is_wrong_is_refused_at_its_place() {
         ("container: app,", "container: proxy,", "19:32", "circle"),
         ("share: 22%", "share: 22", "19:44", "percentage"),
         ("by: -20s", "takes: 20s", "21:11", "by"),
+        ("by: -20s", "by: -61s", "21:11", "before the run began"),
         ("evictionHard: 5%", "evictionHard: -5%", "8:21", "small"),
         (
             "evictionHard: 5%",

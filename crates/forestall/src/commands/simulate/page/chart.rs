@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use forestall_decide::Moment;
 
-use super::markup::text;
+use super::markup::{html, text};
 use super::scale::{HEIGHT, Scale, WIDTH};
 
 /// A value at a moment.
@@ -200,7 +200,7 @@ impl Chart {
                 "<path class=\"instant {}\" d=\"M{} 0V{HEIGHT}\"><title>{}</title></path>",
                 instant.class,
                 scale.x(instant.at),
-                text(&instant.name)
+                html(&instant.name)
             );
         }
         for line in &self.lines {

@@ -4,7 +4,11 @@ use crate::log::escape;
 
 /// Text for an element or an attribute: what cannot be seen is written out first, then what HTML reads is escaped.
 pub(super) fn text(raw: &str) -> String {
-    let shown = escape::text(raw);
+    html(&escape::text(raw))
+}
+
+/// The same for a sentence whose names are written out already: to do that twice would double their backslashes.
+pub(super) fn html(shown: &str) -> String {
     let mut out = String::with_capacity(shown.len());
     for letter in shown.chars() {
         match letter {

@@ -10,7 +10,7 @@ use forestall_decide::{AlarmVerdict, GroupId, Moment, Rung, Span, WallKind};
 use forestall_sim::{Event, What, is_minor};
 
 use super::chart::{Instant, Stripe};
-use super::markup::text;
+use super::markup::{html, text};
 use super::scale::{Scale, WIDTH, part, percent};
 use crate::commands::simulate::timeline::{seconds, sentence};
 
@@ -362,7 +362,7 @@ impl<'a> Story<'a> {
                 worst.class(),
                 scale.left(first.event.at),
                 self.href(first.row),
-                told = text(&told.join("; ")),
+                told = html(&told.join("; ")),
             );
         }
         out.push_str("</div>");
@@ -418,7 +418,7 @@ impl<'a> Story<'a> {
                 "<tr id=\"{id}r{row}\"><td class=\"number\">{}</td><td class=\"{}\">{}</td></tr>",
                 seconds(fact.event.at),
                 fact.kind.class(),
-                text(&sentence(fact.event))
+                html(&sentence(fact.event))
             );
         }
         out.push_str("</tbody></table></div>\n");
