@@ -175,7 +175,7 @@ nodes:
   - { name: "a\"><script>", memory: 1000Mi, kubelet: { evictionHard: 100Mi } }
   - { name: b, memory: 1000Mi }
 pods:
-  - name: "</svg><style>*{display:none}</style>"
+  - name: "</svg><style>*{display:none}</style>\x1b[2m"
     node: 0
     containers:
       - { name: "'><i>\x1b[1m", load: { leak: { rate: 10Mi/s } } }

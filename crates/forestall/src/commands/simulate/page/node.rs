@@ -7,7 +7,7 @@ use forestall_decide::{Bytes, Moment, Span};
 use forestall_sim::{CurveRow, NodeCurve, NodeSpec, World};
 
 use super::chart::{Area, Chart, Line, Point, Wall};
-use super::markup::text;
+use super::markup::{html, text};
 use super::scale::Scale;
 use super::story::Story;
 use crate::commands::simulate::Run;
@@ -68,8 +68,8 @@ fn shadow(out: &mut String, node: u32, run: &Run) {
             format!(
                 "Shadow kubelet: after {} s it said that {}. {}",
                 seconds(foretelling.at),
-                text(&told.said()),
-                text(&told.outcome())
+                html(&told.said()),
+                html(&told.outcome())
             )
         }
         None if all.untold.contains(&node) => {
