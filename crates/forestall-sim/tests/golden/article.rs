@@ -253,7 +253,7 @@ fn at_127_percent_of_allocatable_1116_mebibytes_stay_and_nobody_dies() {
     );
     let used = scenario.world.nodes[0].memory - Bytes(available[0]);
     // What top node shows: parts of a percent are dropped.
-    assert_eq!((used.0 >> 20) * 100 / 4565, 127);
+    assert_eq!((used.0 >> 10) * 100 / 4_675_304, 127);
 }
 
 #[test]
