@@ -186,6 +186,9 @@ impl Search<'_> {
 
     /// What those who came back to where they were took in the last second.
     fn swung_lately(self) -> Bytes {
+        if !self.only_new {
+            return Bytes::ZERO;
+        }
         let leaves = self
             .sample
             .groups

@@ -1,8 +1,11 @@
 //! `memory.min` and `memory.low` under MemoryQoS (`memoryReservationPolicy: TieredReservation`): whose page cache is kept, and who
 //! dies because it is. A node of 4 GiB has 4096 − 66 MiB before the kernel kills.
 
+mod watched;
+
 use forestall_decide::{AlarmVerdict, Bytes, Policy, WallKind};
-use forestall_sim::{Report, RunOptions, Scenario, What, parse_scenario};
+use forestall_sim::{Report, Scenario, What, parse_scenario};
+use watched::{first_kill, run};
 
 const ON: &str = "memoryReservationPolicy: TieredReservation";
 
@@ -22,29 +25,9 @@ const LEAK: &str =
 const GUARANTEED: &str = "request: 1100Mi, limit: 1100Mi,";
 const BURSTABLE: &str = "request: 1100Mi,";
 
-fn run(scenario: &Scenario, every_look: bool) -> Report {
-    let options = RunOptions {
-        keep: 10_000,
-        every_look,
-        ..RunOptions::default()
-    };
-    scenario
-        .world
-        .run_and_watch(options, &[0], &mut |_| ())
-        .expect("a sound world")
-}
-
-fn first_kill(report: &Report) -> (String, WallKind, u64) {
-    let kill = report.events.iter().find_map(|event| match &event.what {
-        What::KernelKilled { wall, victim, .. } => Some((victim.name.to_string(), *wall, event.at.0 / 1000)),
-        _ => None,
-    });
-    kill.expect("the leak fills the machine")
-}
-
 /// The least page cache that all pods together had before the first kill, in MiB.
 fn least_cache(report: &Report, from_millis: u64, leaked_mebi_per_second: u64) -> u64 {
-    let (_, _, end) = first_kill(report);
+    let (_, _, end) = first_kill(report).expect("the leak fills the machine");
     let rows = report.curves.nodes[0].rows.iter();
     let within = rows.filter(|row| (from_millis..end).contains(&(row.at.0 / 1000)));
     let cache = within
@@ -59,13 +42,13 @@ fn what_a_guaranteed_pod_requests_is_kept_and_its_neighbours_cache_goes() {
     let kept = run(&scenario(ON, GUARANTEED, &others), false);
     // Without it all cache goes but what cannot be had and what is read back in its last moments, up to half a second of the leak:
     // (4096 − 66) MiB at 64 MiB/s are 62.97 s.
-    let (name, wall, millis) = first_kill(&plain);
+    let (name, wall, millis) = first_kill(&plain).expect("the leak fills the machine");
     assert_eq!((name.as_str(), wall), ("leak-0/leak", WallKind::Kernel));
     assert!((62_500..=62_970).contains(&millis), "{millis}");
     // Rows may lie a slice of 1.5 s apart.
     assert!(least_cache(&plain, 20_000, 64) <= 128);
     // With it 1024 MiB stay: (4096 − 66 − 1024) MiB are 46.97 s.
-    let (name, wall, millis) = first_kill(&kept);
+    let (name, wall, millis) = first_kill(&kept).expect("the leak fills the machine");
     assert_eq!((name.as_str(), wall), ("leak-0/leak", WallKind::Kernel));
     assert!((46_500..=46_970).contains(&millis), "{millis}");
     assert!((1024..=1040).contains(&least_cache(&kept, 20_000, 64)));
@@ -76,7 +59,7 @@ fn what_a_guaranteed_pod_requests_is_kept_and_its_neighbours_cache_goes() {
 fn what_a_burstable_pod_requests_goes_last_and_then_it_goes() {
     let others = format!("{SECOND}{LEAK}");
     let report = run(&scenario(ON, BURSTABLE, &others), false);
-    let (_, _, millis) = first_kill(&report);
+    let (_, _, millis) = first_kill(&report).expect("the leak fills the machine");
     assert!((62_500..=62_970).contains(&millis), "{millis}");
 }
 
@@ -112,7 +95,7 @@ fn the_agent_counts_what_is_kept_as_not_left_and_misses_no_kill() {
         What::Ordered(order) if order.rung == forestall_decide::Rung::Kill => Some(event.at.0 / 1000),
         _ => None,
     });
-    let (_, _, killed) = first_kill(&report);
+    let (_, _, killed) = first_kill(&report).expect("the leak fills the machine");
     assert!(
         ordered.is_some_and(|ordered| ordered < killed),
         "{ordered:?} {killed}"

@@ -1,8 +1,11 @@
 //! Limits of the QoS levels (`qosReserved`): how large they are, whom they kill, and what the agent sees of them. Expected values
 //! follow from the kubelet's formula by hand.
 
+mod watched;
+
 use forestall_decide::{AlarmVerdict, Policy, WallKind};
-use forestall_sim::{Report, RunOptions, Scenario, What, parse_scenario};
+use forestall_sim::{Scenario, parse_scenario};
+use watched::{first_kill, run};
 
 const PODS: &str = "
   - { name: kept, node: 0, containers: [{ name: kept, request: 1Gi, limit: 1Gi, base: 100Mi }] }
@@ -14,23 +17,6 @@ fn scenario(reserved: &str, pods: &str) -> Scenario {
         "title: levels\nduration: 3m\nnodes: [{{ name: a, memory: 4Gi, kubelet: {{ {reserved} }} }}]\npods:{PODS}{pods}"
     ))
     .expect("fine")
-}
-
-fn run(scenario: &Scenario, every_look: bool) -> Report {
-    let options = RunOptions {
-        keep: 10_000,
-        every_look,
-        ..RunOptions::default()
-    };
-    scenario.world.run(options, &mut |_| ()).expect("a sound world")
-}
-
-/// Who was killed first by the kernel, at which wall, after how many milliseconds.
-fn first_kill(report: &Report) -> Option<(String, WallKind, u64)> {
-    report.events.iter().find_map(|event| match &event.what {
-        What::KernelKilled { wall, victim, .. } => Some((victim.name.to_string(), *wall, event.at.0 / 1000)),
-        _ => None,
-    })
 }
 
 const BEST_EFFORT: &str =

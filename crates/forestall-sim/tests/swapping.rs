@@ -1,8 +1,11 @@
 //! Swap: how much later somebody dies for it, who may use it, and what becomes of it. Times follow by hand from one rule: a holder of
 //! *T* of whom *R* are in memory runs at *R* / *T* of its pace, so that it takes (*T*² − *R*²) / 2 *R* to come from *R* to *T* at one a second.
 
+mod watched;
+
 use forestall_decide::{AlarmVerdict, Bytes, Mode, Policy, WallKind};
-use forestall_sim::{Report, RunOptions, Scenario, What, parse_scenario, swarm};
+use forestall_sim::{Scenario, What, parse_scenario, swarm};
+use watched::{first_kill, run};
 
 fn scenario(node: &str, rest: &str) -> Scenario {
     parse_scenario(&format!(
@@ -11,27 +14,11 @@ fn scenario(node: &str, rest: &str) -> Scenario {
     .expect("fine")
 }
 
-fn run(scenario: &Scenario, every_look: bool) -> Report {
-    let options = RunOptions {
-        keep: 10_000,
-        every_look,
-        ..RunOptions::default()
-    };
-    scenario
-        .world
-        .run_and_watch(options, &[0], &mut |_| ())
-        .expect("a sound world")
-}
-
 /// Who is killed first, where, after how many milliseconds; the same when every look is made.
-fn first_kill(scenario: &Scenario) -> (String, WallKind, u64) {
+fn killed_first(scenario: &Scenario) -> (String, WallKind, u64) {
     let report = run(scenario, false);
     assert_eq!(report.events, run(scenario, true).events);
-    let kill = report.events.iter().find_map(|event| match &event.what {
-        What::KernelKilled { wall, victim, .. } => Some((victim.name.to_string(), *wall, event.at.0 / 1000)),
-        _ => None,
-    });
-    kill.expect("somebody dies")
+    first_kill(&report).expect("somebody dies")
 }
 
 const LEAK: &str =
@@ -42,12 +29,12 @@ fn a_leak_fills_memory_and_then_swap_ever_slower_and_dies_later() {
     // A machine of 1 GiB without a kubelet keeps 44 MiB: 980 MiB at 10 MiB/s.
     let plain = scenario("memory: 1Gi, kubernetes: false", LEAK);
     assert_eq!(
-        first_kill(&plain),
+        killed_first(&plain),
         ("leak-0/app".into(), WallKind::Kernel, 98_000)
     );
     // (1492² − 980²) / (2 × 980 × 10) = 64.6 s more, and up to 2 % for what is written out at once.
     let swapping = scenario("memory: 1Gi, kubernetes: false, swap: 512Mi", LEAK);
-    let (name, wall, millis) = first_kill(&swapping);
+    let (name, wall, millis) = killed_first(&swapping);
     assert_eq!((name.as_str(), wall), ("leak-0/app", WallKind::Kernel));
     assert!((162_000..=164_500).contains(&millis), "{millis}");
 }
@@ -58,7 +45,7 @@ fn limited(behavior: &str, request: &str) -> u64 {
     let pod = format!(
         "  - {{ name: leak, node: 0, containers: [{{ name: app, {request} limit: 512Mi, load: {{ leak: {{ rate: 10Mi/s }} }} }}] }}\n"
     );
-    let (_, wall, millis) = first_kill(&scenario(&node, &pod));
+    let (_, wall, millis) = killed_first(&scenario(&node, &pod));
     assert_eq!(wall, WallKind::Container);
     millis
 }

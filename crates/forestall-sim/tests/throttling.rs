@@ -1,8 +1,11 @@
 //! `memory.high` under MemoryQoS: who is above it is slowed down, and page cache is taken first. Times are worked out by hand
 //! from the kernel's own rule: 64 s × the square of the excess for each 256 KiB.
 
+mod watched;
+
 use forestall_decide::{AlarmVerdict, Bytes, Policy, WallKind};
-use forestall_sim::{Report, RunOptions, Scenario, What, parse_scenario};
+use forestall_sim::{Report, Scenario, What, parse_scenario};
+use watched::run;
 
 fn scenario(kubelet: &str, container: &str) -> Scenario {
     parse_scenario(&format!(
@@ -10,18 +13,6 @@ fn scenario(kubelet: &str, container: &str) -> Scenario {
          node: 0\n    containers: [{{ name: app, request: 256Mi, limit: 1Gi, {container} }}]\n"
     ))
     .expect("fine")
-}
-
-fn run(scenario: &Scenario, every_look: bool) -> Report {
-    let options = RunOptions {
-        keep: 10_000,
-        every_look,
-        ..RunOptions::default()
-    };
-    scenario
-        .world
-        .run_and_watch(options, &[0], &mut |_| ())
-        .expect("a sound world")
 }
 
 const ON: &str = "memoryThrottlingFactor: 90%";
