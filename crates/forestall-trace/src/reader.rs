@@ -18,6 +18,8 @@ use crate::{kubelet, outcome, pods, policy};
 pub struct Reader<'a> {
     bytes: &'a [u8],
     offset: usize,
+    /// Where the present segment begins.
+    began_at: usize,
     chain: u32,
     head: Head,
     names: Names,
@@ -61,6 +63,7 @@ impl<'a> Reader<'a> {
         Ok(Self {
             bytes,
             offset,
+            began_at: 0,
             chain,
             names: Names::default(),
             samples: SampleState::new(&head.columns),
@@ -100,6 +103,11 @@ impl<'a> Reader<'a> {
     /// Where the reader stands, in bytes.
     pub const fn offset(&self) -> usize {
         self.offset
+    }
+
+    /// Where the present segment begins, in bytes.
+    pub const fn segment_offset(&self) -> usize {
+        self.began_at
     }
 
     /// Goes on to the next thing; false at the end.
@@ -189,6 +197,7 @@ impl<'a> Reader<'a> {
             self.cause = Cause::Run;
             self.counted = None;
         }
+        self.began_at = self.offset;
         self.offset += size;
         self.chain = chain;
         self.samples = SampleState::new(&head.columns);

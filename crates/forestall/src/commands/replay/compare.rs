@@ -2,6 +2,8 @@
 
 use forestall_decide::{GroupId, Moment, Span, Target, WallKind};
 
+use serde::Serialize;
+
 use super::kills::KernelKill;
 use super::lane::{Decided, Lane, Score};
 
@@ -11,7 +13,8 @@ const APART_MAX: Span = Span::secs(600);
 const LEAD_MAX: Span = Span::secs(600);
 
 /// What became of a decision under the other policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Change {
     /// Both decide it, at the same look.
     Same,
@@ -21,6 +24,18 @@ pub(super) enum Change {
     Added,
     /// Only the one it is compared with does.
     Avoided,
+}
+
+impl Change {
+    /// The word in the table.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Moved => "moved",
+            Self::Added => "added",
+            Self::Avoided => "avoided",
+        }
+    }
 }
 
 /// One line of the comparison.

@@ -3,7 +3,8 @@
 //! It runs the agent's own engine on the recorded inputs, so the same trace and policy give the same bytes. What it refuses
 //! to do: pretend. A recording is one course of events; from the first deed on that one policy does and the recording does
 //! not hold, the figures of whoever it touched are no longer those that policy would have seen. What rests on such figures is
-//! counted apart.
+//! counted apart. Nor to make one story of several: of recordings of different machines, or of one machine before and after it was
+//! started again, each is played for itself.
 
 mod compare;
 mod foretold;
@@ -11,6 +12,7 @@ mod kills;
 mod lane;
 mod play;
 mod report;
+mod several;
 mod table;
 
 use std::path::PathBuf;
@@ -18,9 +20,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use forestall_decide::Policy;
+use forestall_trace::Reader;
+use serde::Serialize;
 
 use self::play::play;
 use self::report::Report;
+use self::several::Several;
 use crate::agent::AgentArgs;
 use crate::commands::trace::source::Source;
 use crate::config;
@@ -30,7 +35,7 @@ use crate::exit::Exit;
 /// Arguments of `replay`.
 #[derive(Args, Debug)]
 pub(crate) struct ReplayArgs {
-    /// A trace, or a directory with the segments of a recorder
+    /// A trace, or a directory of traces: each recording in it (one boot of one machine) is replayed for itself
     trace: PathBuf,
     /// The policy to try: `recorded`, a preset (forestall, war-story-a, gist), or a configuration file
     #[arg(long, value_name = "POLICY", value_parser = parse_choice)]
@@ -105,24 +110,36 @@ impl Choice {
 
 /// Replays and compares.
 pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
+    let (text, exit) = answer(args)?;
+    super::print(text.as_bytes())?;
+    Ok(exit)
+}
+
+fn answer(args: &ReplayArgs) -> anyhow::Result<(String, Exit)> {
     let source = Source::load(&args.trace)?;
     let policies = [args.policy.load()?, args.against.load()?];
-    let played = play(&source, policies)?;
     let names = [args.policy.name(), args.against.name()];
-    let report = Report::new(&played, names).context("the trace was not played for both policies")?;
-    let text = match args.output {
-        Output::Table => table::render(&report),
-        Output::Json => {
-            let mut text = serde_json::to_string_pretty(&report)?;
-            text.push('\n');
-            text
+    let mut reports = Vec::new();
+    for bytes in source.recordings()? {
+        let played = play(Reader::open(&bytes)?, policies);
+        let report = Report::new(&played, &names).context("the trace was not played for both policies")?;
+        reports.push(report);
+    }
+    let is_exact = source.notes.is_empty() && reports.iter().all(Report::is_exact);
+    let text = match <[Report; 1]>::try_from(reports) {
+        Ok([mut report]) => {
+            report.notes.splice(0..0, source.notes);
+            write(args.output, &report, table::render)?
         }
+        Err(reports) => write(args.output, &Several::new(reports, source.notes), several::render)?,
     };
-    super::print(text.as_bytes())?;
-    Ok(if report.is_exact() {
-        Exit::Clean
-    } else {
-        Exit::Stale
+    Ok((text, if is_exact { Exit::Clean } else { Exit::Stale }))
+}
+
+fn write<R: Serialize>(output: Output, report: &R, table: fn(&R) -> String) -> anyhow::Result<String> {
+    Ok(match output {
+        Output::Table => table(report),
+        Output::Json => serde_json::to_string_pretty(report)? + "\n",
     })
 }
 

@@ -1,12 +1,11 @@
 //! Every recorded input to every engine, and what happened in the recording itself.
 
 use forestall_decide::{Input, Mode, Moment, Policy, Rung, Sample, Target};
-use forestall_trace::{Cause, Item, Names};
+use forestall_trace::{Cause, Item, Names, Reader};
 
 use super::foretold::Watch;
 use super::kills::{KernelKill, Kills};
 use super::lane::Lane;
-use crate::commands::trace::source::Source;
 
 /// Everything that a comparison needs.
 pub(super) struct Played {
@@ -21,6 +20,7 @@ pub(super) struct Played {
     pub(super) deeds: u64,
     pub(super) names: Names,
     pub(super) node: String,
+    pub(super) boot: String,
     pub(super) begins: u64,
     pub(super) ends: u64,
     pub(super) samples: u64,
@@ -32,12 +32,10 @@ pub(super) struct Played {
     /// Outcomes of orders that this program, under the recorded policy, never gave.
     pub(super) foreign_outcomes: u64,
     pub(super) mode: Mode,
-    pub(super) notes: Vec<String>,
 }
 
-/// Plays a trace for both policies and for the recorded one.
-pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Result<Played> {
-    let mut reader = source.reader()?;
+/// Plays a recording for both policies and for the recorded one.
+pub(super) fn play(mut reader: Reader<'_>, policies: [Option<Policy>; 2]) -> Played {
     let mut lanes = vec![Lane::new(None)];
     // An engine each, and none twice: they are most of what a replay takes.
     let asked = policies.map(|policy| {
@@ -53,6 +51,7 @@ pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Re
         deeds: 0,
         names: Names::default(),
         node: crate::log::escape::text(&reader.origin().node),
+        boot: crate::log::escape::text(&reader.origin().boot),
         begins: 0,
         ends: 0,
         samples: 0,
@@ -63,7 +62,6 @@ pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Re
         damaged_bytes: 0,
         foreign_outcomes: 0,
         mode: Mode::default(),
-        notes: source.notes.clone(),
     };
     let mut kills = Kills::default();
     let mut evictions = None;
@@ -124,7 +122,7 @@ pub(super) fn play(source: &Source, policies: [Option<Policy>; 2]) -> anyhow::Re
         }
     }
     played.names = reader.names().clone();
-    Ok(played)
+    played
 }
 
 impl Played {

@@ -41,6 +41,8 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 pub(super) struct Trace {
     pub(super) node: String,
+    /// The boot it was recorded in; empty where that is not told.
+    pub(super) boot: String,
     pub(super) begins: String,
     pub(super) ends: String,
     pub(super) lasts_micros: u64,
@@ -79,7 +81,7 @@ pub(super) struct Counts {
 /// One line of the comparison.
 #[derive(Debug, Serialize)]
 pub(super) struct ActionReport {
-    pub(super) change: &'static str,
+    pub(super) change: Change,
     pub(super) rung: &'static str,
     pub(super) target: String,
     /// How much earlier the policy decides; negative: later.
@@ -146,8 +148,9 @@ pub(super) struct Summary {
 
 impl Report {
     /// `None` where the trace was not played for both policies.
-    pub(super) fn new(played: &Played, [policy, against]: [String; 2]) -> Option<Self> {
+    pub(super) fn new(played: &Played, names: &[String; 2]) -> Option<Self> {
         let [first, second] = played.asked();
+        let [policy, against] = names.clone();
         let (first, second) = (first?, second?);
         let pairs = pair(first, second);
         let mut kernel_kills = Vec::new();
@@ -159,13 +162,18 @@ impl Report {
             });
             kernel_kills.push(KillReport::new(played, kill, sides));
         }
-        let summary = summarise(&pairs, &kernel_kills);
+        let actions: Vec<ActionReport> = pairs
+            .iter()
+            .filter_map(|pair| ActionReport::new(played, pair))
+            .collect();
+        let summary = Summary::of(&actions, &kernel_kills);
         let watch = played.watch()?;
         Some(Self {
             kind: "replay",
             version: 1,
             trace: Trace {
                 node: played.node.clone(),
+                boot: played.boot.clone(),
                 begins: write_date(played.begins),
                 ends: write_date(played.ends),
                 lasts_micros: played.ends.saturating_sub(played.begins),
@@ -179,17 +187,13 @@ impl Report {
             },
             policy: PolicyReport::new(first, policy),
             against: PolicyReport::new(second, against),
-            actions: pairs
-                .iter()
-                .filter_map(|pair| ActionReport::new(played, pair))
-                .collect(),
+            actions,
             kernel_kills,
             kubelet_forecast: watch.value(played.begins),
             shadow: watch.lines(played.begins),
             summary,
             notes: notes(played),
-            exact: played.lost + played.unknown + played.damaged_bytes + played.foreign_outcomes == 0
-                && played.notes.is_empty(),
+            exact: played.lost + played.unknown + played.damaged_bytes + played.foreign_outcomes == 0,
         })
     }
 
@@ -238,12 +242,7 @@ impl ActionReport {
             times: decided.times,
         };
         Some(Self {
-            change: match pair.change {
-                Change::Same => "same",
-                Change::Moved => "moved",
-                Change::Added => "added",
-                Change::Avoided => "avoided",
-            },
+            change: pair.change,
             rung: about.rung.label(),
             target: target_name(&played.names, about.target),
             lead_micros: pair.lead_micros,
@@ -283,34 +282,44 @@ impl KillReport {
     }
 }
 
-fn summarise(pairs: &[Pair<'_>], kills: &[KillReport]) -> Summary {
-    let count = |change| pairs.iter().filter(|pair| pair.change == change).count() as u64;
-    let mut leads: Vec<i64> = pairs
-        .iter()
-        .filter(|pair| pair.change == Change::Moved)
-        .filter_map(|pair| pair.lead_micros)
-        .collect();
-    leads.sort_unstable();
-    let kills_with = |has: fn(&KillReport) -> bool| kills.iter().filter(|kill| has(kill)).count() as u64;
-    Summary {
-        same: count(Change::Same),
-        added: count(Change::Added),
-        avoided: count(Change::Avoided),
-        moved: count(Change::Moved),
-        lead_micros_min: leads.first().copied(),
-        lead_micros_median: leads.get(leads.len() / 2).copied(),
-        lead_micros_max: leads.last().copied(),
-        kernel_kills: kills.len() as u64,
-        kernel_kills_forestalled: kills_with(|kill| kill.policy.action_micros.is_some()),
-        kernel_kills_forestalled_against: kills_with(|kill| kill.against.action_micros.is_some()),
-        kernel_kills_alarmed: kills_with(|kill| kill.policy.alarm_micros.is_some()),
-        kernel_kills_alarmed_against: kills_with(|kill| kill.against.alarm_micros.is_some()),
+impl Summary {
+    /// Of all that was decided and of all that the kernel killed.
+    pub(super) fn of<'a>(
+        actions: impl IntoIterator<Item = &'a ActionReport>,
+        kills: impl IntoIterator<Item = &'a KillReport>,
+    ) -> Self {
+        let mut summary = Self::default();
+        let mut leads = Vec::new();
+        for action in actions {
+            let count = match action.change {
+                Change::Same => &mut summary.same,
+                Change::Added => &mut summary.added,
+                Change::Avoided => &mut summary.avoided,
+                Change::Moved => {
+                    leads.extend(action.lead_micros);
+                    &mut summary.moved
+                }
+            };
+            *count += 1;
+        }
+        leads.sort_unstable();
+        summary.lead_micros_min = leads.first().copied();
+        summary.lead_micros_median = leads.get(leads.len() / 2).copied();
+        summary.lead_micros_max = leads.last().copied();
+        for KillReport { policy, against, .. } in kills {
+            summary.kernel_kills += 1;
+            summary.kernel_kills_forestalled += u64::from(policy.action_micros.is_some());
+            summary.kernel_kills_forestalled_against += u64::from(against.action_micros.is_some());
+            summary.kernel_kills_alarmed += u64::from(policy.alarm_micros.is_some());
+            summary.kernel_kills_alarmed_against += u64::from(against.alarm_micros.is_some());
+        }
+        summary
     }
 }
 
 /// What has to be known to read the figures rightly.
 fn notes(played: &Played) -> Vec<String> {
-    let mut notes = played.notes.clone();
+    let mut notes = Vec::new();
     if played.mode == Mode::Enforce {
         notes.push(format!(
             "recorded in enforce: {} orders of the recorded policy were carried out, and the recording holds their effect",

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use forestall_decide::Span;
 
-use super::report::{ActionReport, Counts, KillReport, Lead, PolicyReport, Report, Side};
+use super::report::{ActionReport, Counts, KillReport, Lead, PolicyReport, Report, Side, Summary};
 
 /// The report as text.
 pub(super) fn render(report: &Report) -> String {
@@ -44,29 +44,36 @@ fn lines(text: &mut String, report: &Report) -> std::fmt::Result {
         describe_kill(text, kill)?;
     }
     writeln!(text)?;
-    let summary = &report.summary;
-    writeln!(
+    summary(text, &report.summary, trace.kubelet_evictions);
+    for line in &report.shadow {
+        writeln!(text, "shadow   {line}")?;
+    }
+    notes(text, &report.notes);
+    Ok(())
+}
+
+/// The comparison in numbers.
+pub(super) fn summary(text: &mut String, summary: &Summary, kubelet_evictions: u64) {
+    let leads = match (
+        summary.lead_micros_min,
+        summary.lead_micros_median,
+        summary.lead_micros_max,
+    ) {
+        (Some(min), Some(median), Some(max)) => format!(
+            " (earlier by {} to {}, median {})",
+            signed(min),
+            signed(max),
+            signed(median)
+        ),
+        _ => String::new(),
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(
         text,
-        "kills    {} the same, {} added, {} avoided, {} moved{}",
-        summary.same,
-        summary.added,
-        summary.avoided,
-        summary.moved,
-        match (
-            summary.lead_micros_min,
-            summary.lead_micros_median,
-            summary.lead_micros_max
-        ) {
-            (Some(min), Some(median), Some(max)) => format!(
-                " (earlier by {} to {}, median {})",
-                signed(min),
-                signed(max),
-                signed(median)
-            ),
-            _ => String::new(),
-        }
-    )?;
-    writeln!(
+        "kills    {} the same, {} added, {} avoided, {} moved{leads}",
+        summary.same, summary.added, summary.avoided, summary.moved
+    );
+    let _ = writeln!(
         text,
         "kernel   {} kills; before {} the policy ends somebody ({} against), before {} it alarms ({} against)",
         summary.kernel_kills,
@@ -74,17 +81,18 @@ fn lines(text: &mut String, report: &Report) -> std::fmt::Result {
         summary.kernel_kills_forestalled_against,
         summary.kernel_kills_alarmed,
         summary.kernel_kills_alarmed_against
-    )?;
-    if trace.kubelet_evictions > 0 {
-        writeln!(text, "kubelet  {} evictions", trace.kubelet_evictions)?;
+    );
+    if kubelet_evictions > 0 {
+        let _ = writeln!(text, "kubelet  {kubelet_evictions} evictions");
     }
-    for line in &report.shadow {
-        writeln!(text, "shadow   {line}")?;
+}
+
+/// What has to be known to read the figures rightly.
+pub(super) fn notes(text: &mut String, notes: &[String]) {
+    for note in notes {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "note     {note}");
     }
-    for note in &report.notes {
-        writeln!(text, "note     {note}")?;
-    }
-    Ok(())
 }
 
 fn describe(policy: &PolicyReport) -> String {
@@ -119,7 +127,7 @@ fn describe_action(action: &ActionReport) -> String {
     };
     let line = format!(
         "{:<8}  {:<44}  {:<44}{lead}",
-        action.change,
+        action.change.label(),
         side(action.policy.as_ref()),
         side(action.against.as_ref())
     );

@@ -1,10 +1,12 @@
 //! Kills of a recording that come one after another.
 
+use std::path::Path;
+
 use forestall_decide::{
     Bytes, GroupId, GroupKind, GroupSample, Input, Limit, LimitHits, Moment, NodeSample, Policy, Qos, Rung,
     Sample, Span, Target, WallKind,
 };
-use forestall_trace::{Encoder, Origin};
+use forestall_trace::{Encoder, Names, Origin, Reader};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,8 +15,9 @@ use super::kills::KernelKill;
 use super::lane::{Decided, Lane, Score};
 use super::play::play;
 use super::report::Report;
-use super::table;
-use crate::commands::trace::source::Source;
+use super::{Choice, Output, ReplayArgs, answer, table};
+use crate::config::choice::Preset;
+use crate::exit::Exit;
 
 const LIMIT: u64 = 300 << 20;
 const LOOK: u64 = 100_000;
@@ -79,20 +82,29 @@ fn sample(look: u64) -> Sample {
     }
 }
 
-fn report() -> Report {
-    let mut encoder = Encoder::new(Origin::default(), Policy::default());
+fn trace(origin: Origin) -> Vec<u8> {
+    let mut names = Names::default();
+    for id in 1..10 {
+        names.name_group(
+            GroupId(id),
+            format!("/{}/{}/{id}", origin.node, origin.boot).as_bytes(),
+        );
+    }
+    let mut encoder = Encoder::new(origin, Policy::default());
+    encoder.name(&names);
     let mut out = Vec::new();
     encoder.open_segment(Moment(0), 1_795_255_200_000_000, &mut out);
     for look in 1..300 {
         encoder.input(Moment(look * LOOK), Input::Sample(&sample(look)), &mut out);
     }
-    let directory = TempDir::new().expect("a directory");
-    let path = directory.path().join("leaks.ftr");
-    std::fs::write(&path, out).expect("a file");
-    let source = Source::load(&path).expect("it was just written");
-    let played = play(&source, [None, None]).expect("it plays");
+    out
+}
+
+fn report() -> Report {
+    let out = trace(Origin::default());
+    let played = play(Reader::open(&out).expect("it plays"), [None, None]);
     let names = ["recorded"; 2].map(str::to_owned);
-    Report::new(&played, names).expect("it was played for both")
+    Report::new(&played, &names).expect("it was played for both")
 }
 
 #[test]
@@ -152,4 +164,77 @@ fn a_deed_is_about_a_kill_though_somebody_else_was_killed_in_between() {
         before.deed.map(|(_, lead)| lead)
     });
     assert_eq!(leads, [Some(Span::secs(5)), None]);
+}
+
+/// What is said of the files of a folder, or of one of them.
+fn said(path: &Path, output: Output) -> (String, Exit) {
+    let args = ReplayArgs {
+        trace: path.to_owned(),
+        policy: Choice::Preset(Preset::Gist),
+        against: Choice::Recorded,
+        output,
+    };
+    answer(&args).expect("it plays")
+}
+
+#[test]
+fn recordings_of_several_machines_and_boots_are_each_told_as_if_alone() {
+    let of = |node: &str, boot: &str, run, segment| Origin {
+        run,
+        segment,
+        node: node.into(),
+        boot: boot.into(),
+        ..Origin::default()
+    };
+    let directory = TempDir::new().expect("a directory");
+    let (folder, alone) = (directory.path().join("all"), directory.path().join("alone"));
+    std::fs::create_dir_all(&folder).expect("a directory");
+    std::fs::create_dir_all(&alone).expect("a directory");
+    // The same numbers of cgroups and the same moments in all of them, and two machines' files between one another.
+    let recordings = [of("a", "1", 1, 0), of("b", "2", 2, 0), of("a", "3", 3, 0)];
+    for (number, origin) in recordings.into_iter().enumerate() {
+        let name = format!("{number}.ftr");
+        let bytes = trace(origin);
+        std::fs::write(folder.join(&name), &bytes).expect("a file");
+        std::fs::write(alone.join(name), bytes).expect("a file");
+    }
+    // The second agent of a boot goes on with the first one's recording.
+    std::fs::write(folder.join("9.ftr"), trace(of("b", "2", 4, 0))).expect("a file");
+    let value = |path: &Path| -> Value { serde_json::from_str(&said(path, Output::Json).0).expect("JSON") };
+    let all = value(&folder);
+    assert_eq!(
+        (&all["kind"], &all["version"]),
+        (&"replay-list".into(), &1.into())
+    );
+    let recordings = all["recordings"].as_array().expect("a list");
+    let known: Vec<_> = recordings
+        .iter()
+        .map(|one| {
+            let trace = &one["trace"];
+            (
+                trace["node"].as_str(),
+                trace["boot"].as_str(),
+                trace["runs"].as_u64(),
+            )
+        })
+        .collect();
+    let of = |node, boot, runs| (Some(node), Some(boot), Some(runs));
+    assert_eq!(known, [of("a", "1", 1), of("b", "2", 2), of("a", "3", 1)]);
+    for number in [0, 2] {
+        assert_eq!(recordings[number], value(&alone.join(format!("{number}.ftr"))));
+    }
+    assert_eq!(recordings[0]["kernel_kills"][0]["cgroups"][0], "/a/1/3");
+    // Four in each of four traces.
+    assert_eq!(all["summary"]["kernel_kills"], 16);
+    let (text, exit) = said(&folder, Output::Table);
+    assert_eq!(exit, Exit::Clean);
+    for line in [
+        "RECORDING 1 OF 3: a, boot 1\n",
+        "RECORDING 3 OF 3: a, boot 3\n",
+        "ALL 3 RECORDINGS\n",
+        "kernel   16 kills;",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!said(&alone.join("0.ftr"), Output::Table).0.contains("RECORDING"));
 }

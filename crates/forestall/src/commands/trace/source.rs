@@ -1,10 +1,11 @@
 //! Where a trace comes from: one file, or the segments of a recorder in the order in which they were written.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use forestall_decide::Span;
-use forestall_trace::Reader;
+use forestall_trace::{Reader, Recording};
 
 use crate::config::quantity;
 use crate::input::{self, Wanted};
@@ -80,6 +81,12 @@ impl Source {
     /// A reader of all of it.
     pub(crate) fn reader(&self) -> anyhow::Result<Reader<'_>> {
         Ok(Reader::open(&self.bytes)?)
+    }
+
+    /// The recordings in it, each of one boot of one machine, as traces of their own.
+    pub(crate) fn recordings(&self) -> anyhow::Result<impl Iterator<Item = Cow<'_, [u8]>>> {
+        let all = Recording::all(&self.bytes)?.into_iter();
+        Ok(all.map(|recording| recording.of(&self.bytes)))
     }
 
     /// How many bytes.
