@@ -70,12 +70,8 @@ impl Alarm {
         } else {
             Span(0)
         };
-        let crossed = if is_met(reading) {
-            Span(0)
-        } else {
-            // What grows in steps may have taken its last one at any time since the look before: the wall is so much further away.
-            reading.runway.p90 + look.takes()
-        };
+        // What grows in steps may have taken its last one at any time since the look before: the wall is so much further away.
+        let crossed = met(reading).unwrap_or(reading.runway.p90 + look.takes());
         Self {
             wall: reading.wall,
             scope: reading.scope,
@@ -158,15 +154,19 @@ fn is_near(reading: &WallReading) -> bool {
     let runway = reading.runway;
     let in_sight = runway.p90 <= HORIZON_MAX || runway.p50 <= HORIZON_MIN;
     let scarce = runway.p50 <= LEAD_MAX && in_sight;
-    scarce && reading.confidence == Confidence::High || is_met(reading)
+    scarce && reading.confidence == Confidence::High || met(reading).is_some_and(|left| left <= LEAD_MAX)
 }
 
 const fn is_kubelets(wall: WallKind) -> bool {
     matches!(wall, WallKind::KubeletNode | WallKind::KubeletAllocatable)
 }
 
-fn is_met(reading: &WallReading) -> bool {
-    is_kubelets(reading.wall) && reading.distance == Bytes::ZERO
+/// Where a threshold of the kubelet's is met: what is left of its grace period, nothing for a hard one.
+fn met(reading: &WallReading) -> Option<Span> {
+    let left = reading.runway.p50;
+    let is_met = is_kubelets(reading.wall) && reading.distance == Bytes::ZERO;
+    // Where nothing grows any more a hard one has no runway at all.
+    is_met.then_some(if left == Span::FOREVER { Span(0) } else { left })
 }
 
 /// Who ended since the sample before.
@@ -176,6 +176,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) reached: &'a [Wall],
     /// Somebody else was killed, and nobody can say at which.
     pub(crate) doubt: bool,
+    /// New alarms are raised, and who ended without one was missed; those that are up are scored in any case.
+    pub(crate) claims: bool,
     /// Takes how each of them is scored.
     pub(crate) endings: &'a mut Vec<Ending>,
 }
@@ -213,13 +215,16 @@ impl Alarms {
         let Ended {
             reached,
             doubt,
+            claims,
             endings,
         } = ended;
         let before = self.look.map_or(now, |look| look.now);
         let look = Look { now, before };
         self.look = Some(look);
         self.score(look, reached, endings);
-        note_missed(endings, readings, out);
+        if claims {
+            note_missed(endings, readings, out);
+        }
         let shared = reached.iter().any(|(wall, _)| family(*wall).is_some());
         for reading in readings.iter_mut() {
             let at = self.list.iter().position(|alarm| alarm.is_at(reading));
@@ -252,7 +257,7 @@ impl Alarms {
                 }
                 self.list.swap_remove(at);
             }
-            if is_near(reading) {
+            if claims && is_near(reading) {
                 reading.alarmed = true;
                 self.raise(look, reading, out);
                 if let Some(alarm) = self.list.last_mut() {

@@ -1,7 +1,7 @@
 //! The engine: one input in, one decision out.
 
 use crate::alarm::{Alarms, Ended};
-use crate::culprit::find_culprit;
+use crate::blame::{name_culprits, stretch_runways};
 use crate::decision::{
     Action, AlarmEvent, Decision, Ending, Evidence, Ignored, PassedOver, Refusal, RefusalReason, Target,
     WallKind, WallReading,
@@ -11,28 +11,23 @@ use crate::flight::{Flight, Flights};
 use crate::foresight::{Foresight, Known};
 use crate::history::{History, Wall};
 use crate::input::{GroupKind, Input, Outcome, OutcomeKind, Sample};
-use crate::kill::{is_too_large, kills_at};
+use crate::kill::is_too_large;
 use crate::kubelet::KubeletConfig;
 use crate::ladder::{Order, covers};
 use crate::oom::Explained;
 use crate::pace::next_look;
 use crate::pods::{PodUid, Pods};
-use crate::policy::{Policy, Preset};
+use crate::policy::{Mode, Policy, Preset};
 use crate::preset::judge_preset;
 use crate::repeat::{Kill, Repeats};
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::Ranked;
-use crate::wall::{Hard, noise, read_walls};
-
-/// Culprits are looked for when a wall is nearer than this; until then nobody has done anything.
-const CULPRIT_WITHIN: Span = Span::secs(120);
+use crate::wall::{Lines, read_walls};
 
 /// How late the guard woke is judged by the median of so many looks: one hiccup is no starvation.
 const LATE_KEPT: usize = 5;
-/// Culprits are looked for, too, when this little of a wall is left (permille).
-const CULPRIT_BAND_PERMILLE: u64 = 60;
 
 /// Decides. Holds all state there is between two inputs; two engines fed alike answer alike.
 #[derive(Debug)]
@@ -286,25 +281,15 @@ impl Engine {
         }
         self.flights.prune(now, &self.policy);
         self.repeats.prune(now);
-        let hard = Hard::of(&self.kubelet, &self.policy);
-        let approach = read_walls(sample, &self.history, hard, &mut self.readings);
+        let lines = Lines {
+            told: self.foresight.shadow().filter(|_| self.kubelet.is_known()),
+            assumed: self.policy.kubelet_eviction_hard,
+            now,
+        };
+        let mut approach = read_walls(sample, &self.history, lines, &mut self.readings);
         let share = self.culprit_share(now);
-        for reading in &mut self.readings {
-            let harmful = kills_at(reading.wall);
-            let band = reading
-                .limit
-                .bytes()
-                .map_or(Bytes::ZERO, |limit| limit.permille(CULPRIT_BAND_PERMILLE));
-            let plain = if reading.wall == WallKind::Kernel {
-                sample.node.available
-            } else {
-                reading.distance
-            };
-            if harmful && (reading.runway.p10 <= CULPRIT_WITHIN || plain <= band) {
-                reading.culprit =
-                    find_culprit(sample, &self.history, reading.scope, share, noise(&sample.node));
-            }
-        }
+        name_culprits(sample, &self.history, share, &mut self.readings);
+        stretch_runways(sample, &self.history, &mut self.readings, &mut approach);
         self.has_looked = true;
         self.foresight.look(
             now,
@@ -328,14 +313,18 @@ impl Engine {
             Ended {
                 reached: &self.reached,
                 doubt: self.doubt,
+                claims: self.policy.mode != Mode::Observe,
                 endings: &mut self.endings,
             },
             acted,
             &mut self.readings,
             &mut self.alarm_events,
         );
-        if self.policy.preset == Preset::Forestall {
-            self.climb(now, sample);
+        let decides = self.policy.mode != Mode::Observe;
+        if self.policy.preset == Preset::Forestall || !decides {
+            if decides {
+                self.climb(now, sample);
+            }
             let busy = self.flights.is_ending(now);
             self.wake_in = next_look(&self.readings, &sample.node, &self.policy, busy);
         } else {

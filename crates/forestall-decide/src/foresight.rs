@@ -125,6 +125,11 @@ impl Foresight {
         }
     }
 
+    /// The shadow of a kubelet that was told something.
+    pub(crate) fn shadow(&self) -> Option<&Shadow> {
+        self.shadow.as_ref()
+    }
+
     /// The forecast of the last sample; none where nobody told what the kubelet was told.
     pub(crate) fn forecast(&self) -> Option<&KubeletForecast> {
         self.shadow.as_ref().map(Shadow::forecast)
@@ -159,7 +164,7 @@ impl Foresight {
         };
         let growth = |signal, reading, seen: Option<(Bytes, Growth)>, track: Option<&Track>| {
             let distance = nearest(signal, reading);
-            // At its hard threshold, the usual one, the wall has been read already.
+            // At the threshold that acts first, the usual one, the wall has been read already.
             if let Some((_, growth)) = seen.filter(|(at, _)| *at == distance) {
                 return growth;
             }

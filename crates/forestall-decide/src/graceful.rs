@@ -10,12 +10,13 @@ use crate::decision::{
 use crate::engine::Engine;
 use crate::forecast::forecast;
 use crate::input::{GroupId, GroupSample, Sample};
+use crate::kubelet::Signal;
 use crate::ladder::Order;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::{Candidate, candidate, matters_more, may_evict, may_touch, rank};
-use crate::wall::{Hard, noise};
+use crate::wall::{noise, room_before};
 
 /// A brake lasts so long at the most; it is lifted before anything harsher.
 const BRAKE_MAX: Span = Span::secs(30);
@@ -257,7 +258,7 @@ impl Engine {
         }
         if in_sight(takes.times(4)) {
             // As much room again as the kubelet keeps for itself.
-            let needed = Hard::of(&self.kubelet, &self.policy).node.unwrap_or_default();
+            let needed = room_before(Signal::MemoryAvailable, &self.kubelet, &self.policy);
             self.evict_first(now, sample, reading, needed, "the-kubelets-choice");
         }
     }

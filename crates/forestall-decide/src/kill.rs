@@ -18,8 +18,8 @@ use crate::wall::noise;
 
 /// A kill decided now is thought to stop the growth after this, until outcomes say that it takes longer.
 const ANSWER_MIN: Span = Span::millis(25);
-/// The distance below which one look at growth is both keys (permille of the wall).
-const ONE_LOOK_BAND_PERMILLE: u64 = 250;
+/// The distance below which one look at growth is both keys, and so is waiting (permille of the wall).
+const LAST_QUARTER_PERMILLE: u64 = 250;
 /// The share of a wall below which a kill with TERM may start; above it there is time to see whether the growth ends.
 const TERM_BAND_PERMILLE: u64 = 40;
 /// The share of the machine below which waiting for memory is the machine's problem and not one pod's.
@@ -59,9 +59,14 @@ pub(crate) fn is_imminent(
     };
     let reach = (time_to_effect + policy.tick_min).times(2);
     let track = &scope.unreclaimable;
-    (reading.distance <= size.permille(ONE_LOOK_BAND_PERMILLE) || !holds(Rule::LastQuarter))
+    is_in_last_quarter(reading, size)
         && Span::to_cover(reading.distance, track.speed_now(noise)) <= reach
         && track.is_at_new_high()
+}
+
+/// What swap can still take is left, too: beside much of it growth that ends there costs time and nobody's life.
+fn is_in_last_quarter(reading: &WallReading, size: Bytes) -> bool {
+    reading.distance <= size.permille(LAST_QUARTER_PERMILLE) || !holds(Rule::LastQuarter)
 }
 
 /// Whether anybody may be killed at such a wall.
@@ -125,7 +130,8 @@ pub(crate) fn judge_kill(
     let is_thrashing = full >= THRASH_FULL_PERMILLE
         && reading.stall_full_permille >= STILL_FULL_PERMILLE
         && !stalls_are_ours
-        && plain_distance <= size.permille(THRASH_BAND_PERMILLE);
+        && plain_distance <= size.permille(THRASH_BAND_PERMILLE)
+        && is_in_last_quarter(reading, size);
     let is_last_moment = reading.runway.p50 <= with_term || !holds(Rule::LastMoment);
     let is_somebodys = reading.culprit.is_some() || !holds(Rule::StallsCulprit);
     if is_thrashing && is_last_moment && is_somebodys {

@@ -10,6 +10,7 @@ use crate::decision::{
 use crate::engine::Engine;
 use crate::input::{GroupId, GroupKind, Sample};
 use crate::kill::{Due, check_target, is_imminent, judge_kill, kills_at, time_to_effect};
+use crate::kubelet::Signal;
 use crate::member::stands_for_its_group;
 use crate::policy::{Mode, Policy};
 use crate::reclaim::judge_reclaim;
@@ -18,7 +19,7 @@ use crate::rung::Rung;
 use crate::tree::{is_within, lineage};
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::{candidate, may_touch, on_its_way, rank};
-use crate::wall::{Hard, noise};
+use crate::wall::{noise, room_before};
 
 /// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
 const LEAK_NEAR: Span = Span::secs(60);
@@ -66,20 +67,12 @@ impl Engine {
         if !self.allows(Rung::Reclaim) || self.flights.is_reclaiming(now) {
             return;
         }
-        let hard = Hard::of(&self.kubelet, &self.policy);
-        let threshold = match reading.wall {
-            WallKind::KubeletAllocatable => hard.allocatable,
-            _ => hard.node,
+        let signal = match reading.wall {
+            WallKind::KubeletAllocatable => Signal::AllocatableMemoryAvailable,
+            _ => Signal::MemoryAvailable,
         };
-        let threshold = threshold.unwrap_or_default();
-        let Some(due) = judge_reclaim(
-            &reading,
-            sample,
-            &self.flights,
-            &self.pods,
-            leak_is_near,
-            threshold,
-        ) else {
+        let room = room_before(signal, &self.kubelet, &self.policy);
+        let Some(due) = judge_reclaim(&reading, sample, &self.flights, &self.pods, leak_is_near, room) else {
             return;
         };
         let evidence = Evidence {

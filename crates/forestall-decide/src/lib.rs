@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod alarm;
+mod blame;
 mod culprit;
 mod decision;
 mod effect;

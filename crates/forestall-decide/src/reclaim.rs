@@ -28,14 +28,15 @@ pub(crate) struct Due {
     pub(crate) rule: &'static str,
 }
 
-/// Whether reclaim is due at this wall. `leak_is_near`: some kernel or kubepods wall is alarmed. `threshold`: the kubelet's.
+/// Whether reclaim is due at this wall. `leak_is_near`: some kernel or kubepods wall is alarmed. `room`: so much is kept free before
+/// the kubelet's threshold.
 pub(crate) fn judge_reclaim(
     reading: &WallReading,
     sample: &Sample,
     flights: &Flights,
     pods: &Pods,
     leak_is_near: bool,
-    threshold: Bytes,
+    room: Bytes,
 ) -> Option<Due> {
     let size = reading.limit.bytes()?;
     match reading.wall {
@@ -43,8 +44,7 @@ pub(crate) fn judge_reclaim(
             if leak_is_near && holds(Rule::NoHiding) {
                 return None;
             }
-            // At least as much room as its threshold keeps for itself.
-            let wanted = reading.growth_fast.over(KUBELET_AHEAD).max(threshold);
+            let wanted = reading.growth_fast.over(KUBELET_AHEAD).max(room);
             let target = richest(sample, reading.scope, flights, pods, |group| group.active_file)?;
             if reading.distance > wanted {
                 return None;

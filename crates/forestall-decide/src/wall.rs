@@ -5,10 +5,10 @@ use crate::forecast::{Forecast, forecast};
 use crate::history::{History, Scope};
 use crate::input::{GroupId, NodeSample, Sample};
 use crate::keep::kept_below;
-use crate::kubelet::{Growth, KubeletConfig, Signal, allocatable_available, memory_available};
+use crate::kubelet::{Growth, KubeletConfig, Shadow, Signal, allocatable_available, memory_available};
 use crate::policy::Policy;
 use crate::swap::swap_room;
-use crate::units::{Bytes, Limit, Span};
+use crate::units::{Bytes, Limit, Moment, Span};
 use crate::window::Track;
 
 /// Pages that one processor may charge before the memcg's counter shows it (`MEMCG_CHARGE_BATCH`, mm/memcontrol.c).
@@ -21,30 +21,44 @@ pub(crate) fn noise(node: &NodeSample) -> Bytes {
     Bytes(2 * CHARGE_BATCH_PAGES * PAGE * u64::from(node.cpus.max(1)))
 }
 
-/// The kubelet's hard thresholds; none where it has none, and then there is no such wall.
+/// One of the kubelet's thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hard {
-    pub(crate) node: Option<Bytes>,
-    pub(crate) allocatable: Option<Bytes>,
+pub(crate) struct Line {
+    /// Below this it is met.
+    pub(crate) value: Bytes,
+    /// So much longer it has to be met before the kubelet acts: what is left of its grace period.
+    pub(crate) left: Span,
 }
 
-impl Hard {
-    /// As the kubelet itself was told, or as the policy assumes while that is not known.
-    pub(crate) fn of(kubelet: &KubeletConfig, policy: &Policy) -> Self {
-        let assumed = Some(policy.kubelet_eviction_hard);
-        let told = |signal| Some(kubelet.hard(signal)).filter(|bytes| *bytes > Bytes::ZERO);
-        if kubelet.is_known() {
-            Self {
-                node: told(Signal::MemoryAvailable),
-                allocatable: told(Signal::AllocatableMemoryAvailable),
-            }
-        } else {
-            Self {
-                node: assumed,
-                allocatable: assumed,
-            }
-        }
+/// The kubelet's thresholds, hard and soft; none where it has none, and then there is no such wall.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines<'a> {
+    /// As the kubelet itself was told; `None` while that is not known.
+    pub(crate) told: Option<&'a Shadow>,
+    /// What the policy assumes then.
+    pub(crate) assumed: Bytes,
+    pub(crate) now: Moment,
+}
+
+impl<'a> Lines<'a> {
+    fn of(self, signal: Signal) -> impl Iterator<Item = Line> + Clone + 'a {
+        let told = self
+            .told
+            .into_iter()
+            .flat_map(move |shadow| shadow.lines(self.now, signal));
+        let assumed = self.told.is_none().then_some(Line {
+            value: self.assumed,
+            left: Span(0),
+        });
+        told.filter(|line| line.value > Bytes::ZERO).chain(assumed)
     }
+}
+
+/// So much is kept free before a threshold of this signal: what the kubelet keeps to itself by its hard one, or what the policy
+/// takes for that. A soft one lies where its operator wants to be told in time, and says nothing of how much room that takes.
+pub(crate) fn room_before(signal: Signal, kubelet: &KubeletConfig, policy: &Policy) -> Bytes {
+    let told = Some(kubelet.hard(signal)).filter(|bytes| kubelet.is_known() && *bytes > Bytes::ZERO);
+    told.unwrap_or(policy.kubelet_eviction_hard)
 }
 
 /// Reads all walls into `out`, in order of kind and then of the sample, which the history is aligned with.
@@ -52,7 +66,7 @@ impl Hard {
 pub(crate) fn read_walls(
     sample: &Sample,
     history: &History,
-    hard: Hard,
+    lines: Lines<'_>,
     out: &mut Vec<WallReading>,
 ) -> Approach {
     let mut approach = Approach::default();
@@ -67,9 +81,9 @@ pub(crate) fn read_walls(
     // A limit on a QoS level kills across its pods as the one on `kubepods` does.
     limits(WallKind::Kubepods, &roster.shared, out);
     if sample.node.kubelet_present {
-        approach.node = read_kubelet_node(&sample.node, history, hard, out);
+        approach.node = read_kubelet_node(&sample.node, history, lines, out);
         for at in &roster.kubepods {
-            let seen = read_kubelet_allocatable(*at as usize, sample, history, hard, out);
+            let seen = read_kubelet_allocatable(*at as usize, sample, history, lines, out);
             approach.pods = approach.pods.or(seen);
         }
     }
@@ -78,7 +92,7 @@ pub(crate) fn read_walls(
     approach
 }
 
-/// Distance and growth at the kubelet's hard thresholds, where it has any.
+/// Distance and growth at the thresholds for which the kubelet acts first, where it has any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Approach {
     pub(crate) node: Option<(Bytes, Growth)>,
@@ -133,48 +147,92 @@ fn read_limit(
     Some(())
 }
 
-/// The kubelet's `memory.available` against its threshold
+/// The kubelet's `memory.available` against its thresholds
 /// (pkg/kubelet/eviction/helpers.go).
 fn read_kubelet_node(
     node: &NodeSample,
     history: &History,
-    hard: Hard,
+    lines: Lines<'_>,
     out: &mut Vec<WallReading>,
 ) -> Option<(Bytes, Growth)> {
-    let threshold = hard.node?;
-    let wall = Wall {
+    let bounds = Bounded {
         kind: WallKind::KubeletNode,
         scope: None,
-        limit: node.total - threshold,
-        distance: memory_available(node) - threshold,
-        beyond: noise(node),
+        size: node.total,
+        available: memory_available(node),
+        noise: noise(node),
     };
-    let seen = forecast(history.node.working_set()?, wall.distance, noise(node));
-    out.push(wall.reading(&history.node, &seen));
-    Some((wall.distance, seen.as_growth()))
+    let lines = lines.of(Signal::MemoryAvailable);
+    bounds.read(lines, &history.node, out)
 }
 
-/// The kubelet's `allocatableMemory.available` against the same threshold.
+/// The kubelet's `allocatableMemory.available` against its own.
 fn read_kubelet_allocatable(
     at: usize,
     sample: &Sample,
     history: &History,
-    hard: Hard,
+    lines: Lines<'_>,
     out: &mut Vec<WallReading>,
 ) -> Option<(Bytes, Growth)> {
     let group = sample.groups.get(at)?;
-    let (limit, threshold) = (group.limit.bytes()?, hard.allocatable?);
-    let scope = history.at(at)?;
-    let wall = Wall {
+    let limit = group.limit.bytes()?;
+    let bounds = Bounded {
         kind: WallKind::KubeletAllocatable,
         scope: Some(group.id),
-        limit: limit - threshold,
-        distance: allocatable_available(limit, group) - threshold,
-        beyond: noise(&sample.node),
+        size: limit,
+        available: allocatable_available(limit, group),
+        noise: noise(&sample.node),
     };
-    let seen = forecast(scope.working_set()?, wall.distance, noise(&sample.node));
-    out.push(wall.reading(scope, &seen));
-    Some((wall.distance, seen.as_growth()))
+    let lines = lines.of(Signal::AllocatableMemoryAvailable);
+    bounds.read(lines, history.at(at)?, out)
+}
+
+/// A signal of the kubelet's, and what it is about.
+struct Bounded {
+    kind: WallKind,
+    scope: Option<GroupId>,
+    size: Bytes,
+    available: Bytes,
+    noise: Bytes,
+}
+
+impl Bounded {
+    /// The wall stands at the threshold that is met first, and is reached when the kubelet acts, for whichever it does so
+    /// first. Returns its distance and growth.
+    fn read(
+        &self,
+        lines: impl Iterator<Item = Line> + Clone,
+        scope: &Scope,
+        out: &mut Vec<WallReading>,
+    ) -> Option<(Bytes, Growth)> {
+        let first = lines.clone().map(|line| line.value).max()?;
+        let wall = Wall {
+            kind: self.kind,
+            scope: self.scope,
+            limit: self.size - first,
+            distance: self.available - first,
+            beyond: self.noise,
+        };
+        let seen = forecast(scope.working_set()?, wall.distance, self.noise);
+        let mut reading = wall.reading(scope, &seen);
+        let mut runway = Runway::FOREVER;
+        for line in lines {
+            let distance = self.available - line.value;
+            let acts = |beyond, rate| match (distance, line.left) {
+                // Met, and nothing but time is needed.
+                (Bytes::ZERO, left) if left > Span(0) => left,
+                (distance, left) => Span::to_cover(distance + beyond, rate) + left,
+            };
+            runway = Runway {
+                p10: runway.p10.min(acts(Bytes::ZERO, seen.growth_fast)),
+                p50: runway.p50.min(acts(Bytes::ZERO, seen.growth)),
+                p90: runway.p90.min(acts(self.noise, seen.growth_slow)),
+            };
+        }
+        reading.runway = runway;
+        out.push(reading);
+        Some((wall.distance, seen.as_growth()))
+    }
 }
 
 /// What is known of a wall before its history is asked.

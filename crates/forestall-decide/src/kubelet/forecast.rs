@@ -223,9 +223,10 @@ const ANNOUNCED_WITHIN: Span = Span::secs(60);
 const ANNOUNCED_LATEST: Span = Span::secs(180);
 
 impl KubeletForecast {
-    /// It says that the kubelet will act, and when at the latest.
+    /// It says that the kubelet will evict somebody, and when at the latest.
     pub fn announces(&self) -> bool {
         self.acts_within(ANNOUNCED_WITHIN)
+            && !self.unmended.contains(&Unmended::Nobody)
             && self
                 .crossing
                 .is_some_and(|crossing| crossing.acts.latest <= ANNOUNCED_LATEST)

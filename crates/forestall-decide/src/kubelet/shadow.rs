@@ -8,6 +8,7 @@ use super::config::{KubeletConfig, Signal, Threshold};
 use super::forecast::{Bounds, Crossing, Growth, KubeletForecast, KubeletState, Outlook, Signs};
 use super::manager::{CLEANUP_MAX, GRACE_MIN, LOOK, wait_for};
 use crate::units::{Bytes, Moment, Span};
+use crate::wall::Line;
 
 /// One look takes up to so long by itself, so that each comes so much later than ten seconds after the last.
 const LOOK_TAKES_MAX: Span = Span::secs(1);
@@ -45,6 +46,20 @@ impl Shadow {
     /// The latest forecast.
     pub const fn forecast(&self) -> &KubeletForecast {
         &self.forecast
+    }
+
+    /// The thresholds of a signal, each with what is left of its grace period by our own samples, and hence at the least.
+    pub(crate) fn lines(&self, now: Moment, signal: Signal) -> impl Iterator<Item = Line> + Clone {
+        let thresholds = self.config.thresholds.iter().zip(&self.met_since);
+        thresholds
+            .filter(move |(threshold, _)| threshold.signal == signal)
+            .map(move |(threshold, since)| {
+                let met_for = since.map_or(Span(0), |since| now.since(since));
+                Line {
+                    value: threshold.value,
+                    left: Span(threshold.grace.0.saturating_sub(met_for.0)),
+                }
+            })
     }
 
     /// It has just evicted a pod, as Kubernetes tells: until that one is gone, or it has waited in vain, it looks at nothing.

@@ -1,0 +1,101 @@
+//! What the agent makes of the kubelet's soft thresholds, and of walls that lie behind a grower's own limit. Expected values
+//! follow from the worlds by hand.
+
+use forestall_decide::{AlarmVerdict, Mode, Policy, WallKind};
+use forestall_sim::{Report, RunOptions, What, parse_scenario};
+
+/// The world with and without the agent.
+fn run(text: &str, policy: impl Into<Option<Policy>>) -> Report {
+    let mut scenario = parse_scenario(text).expect(text);
+    scenario.world.policy = policy.into();
+    let options = RunOptions {
+        keep: 10_000,
+        ..RunOptions::default()
+    };
+    scenario
+        .world
+        .run_and_watch(options, &[], &mut |_| ())
+        .expect("a sound world")
+}
+
+fn in_mode(mode: Mode) -> Policy {
+    Policy {
+        mode,
+        ..Policy::default()
+    }
+}
+
+fn scored(report: &Report, verdict: AlarmVerdict) -> u64 {
+    report.tally.verdicts.get(&verdict).copied().unwrap_or(0)
+}
+
+fn soft(pods: &str) -> String {
+    format!(
+        "title: soft\nduration: 12m\nnodes: [{{ name: w, memory: 4Gi, kubelet: {{ evictionSoft: 1Gi, evictionSoftGrace: 30s, \
+         evictionMaxPodGrace: 20s, evictionHard: 100Mi, pressureTransition: 1m }} }}]\npods:\n{pods}"
+    )
+}
+
+#[test]
+fn page_cache_is_taken_before_a_soft_threshold_evicts_for_it() {
+    // 900 MiB and a file of 2,500: 696 of 4,096 MiB are left, less than 1 GiB, and 3,196 without the file.
+    let text = soft(
+        "  - { name: reader, node: 0, containers: [{ name: a, base: 100Mi, load: { reader: { file: 2500Mi, rate: 64Mi/s } } }] }\n  \
+         - { name: calm, node: 0, containers: [{ name: a, base: 800Mi, request: 100Mi }] }\n",
+    );
+    assert!(run(&text, None).tally.evictions_for_cache > 0);
+    let with = run(&text, in_mode(Mode::Enforce)).tally;
+    assert_eq!(
+        (with.evictions, with.agent_evictions, with.agent_kills),
+        (0, 0, 0)
+    );
+    assert!(with.reclaims > 0);
+}
+
+#[test]
+fn an_eviction_by_a_soft_threshold_has_its_alarm() {
+    // 8 MiB/s until 3,200 MiB: 796 of 4,096 MiB are left in the end, less than the 1 GiB and more than the 100 MiB.
+    let text = soft(
+        "  - { name: leak, node: 0, owner: nobody, containers: [{ name: a, load: { leak: { rate: 8Mi/s, total: 3200Mi } } }] }\n  \
+         - { name: calm, node: 0, containers: [{ name: a, base: 100Mi, request: 100Mi }] }\n",
+    );
+    let report = run(&text, in_mode(Mode::Shadow));
+    assert!(report.tally.evictions > 0);
+    assert_eq!(
+        (report.tally.missed, scored(&report, AlarmVerdict::Missed)),
+        (0, 0)
+    );
+    assert_eq!(scored(&report, AlarmVerdict::False), 0);
+    assert!(scored(&report, AlarmVerdict::True) > 0);
+}
+
+#[test]
+fn who_leaks_against_its_own_limit_puts_no_other_wall_in_sight() {
+    // Every 32 s it reaches its 2 GiB, and is ended there; with the rest that leaves 1.7 of 4 GiB.
+    let text = "title: own\nduration: 1h\nnodes: [{ name: w, memory: 4Gi, kubelet: {} }]\npods:\n  \
+                - { name: leak, node: 0, containers: [{ name: a, request: 2Gi, limit: 2Gi, load: { leak: { rate: 64Mi/s } } }] }\n  \
+                - { name: calm, node: 0, containers: [{ name: a, request: 256Mi, base: 256Mi }] }\n";
+    let report = run(text, in_mode(Mode::Enforce));
+    let killed = report.tally.kernel_kills.clone();
+    assert!(killed.keys().all(|wall| *wall == WallKind::Container) && !killed.is_empty());
+    let shared = |what: &What| {
+        matches!(what, What::Alarm { wall, .. } if *wall < WallKind::Pod)
+            || matches!(what, What::Foretold { .. })
+    };
+    let said: Vec<_> = report.events.iter().filter(|event| shared(&event.what)).collect();
+    assert!(said.is_empty(), "{said:?}");
+    assert!(scored(&report, AlarmVerdict::True) > 0);
+}
+
+#[test]
+fn who_only_observes_claims_nothing_and_is_scored_for_nothing() {
+    let text =
+        soft("  - { name: leak, node: 0, containers: [{ name: a, load: { leak: { rate: 64Mi/s } } }] }\n");
+    let report = run(&text, in_mode(Mode::Observe));
+    assert_eq!((report.tally.alarms, report.tally.verdicts.len()), (0, 0));
+    let ordered = report
+        .events
+        .iter()
+        .any(|event| matches!(event.what, What::Ordered(_)));
+    assert!(!ordered);
+}
