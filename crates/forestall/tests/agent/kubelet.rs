@@ -71,9 +71,9 @@ fn the_engine_is_told_what_node_shows_and_a_recording_keeps_it() {
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
-    // The kubelet counts 4000000 + 1690344 + 999768 − 1000000 = 5690112 kB as used, which leaves 2433904 kB; a tenth of 8124016 kB
-    // is to be left, as a 32-bit float has a tenth.
-    let distance = 2_433_904_u64 * 1024 - 831_899_250;
+    // The kubelet counts 4000000 + 1690344 + 999768 − 1000000 = 5690112 kB as used, which leaves 2433904 kB; the soft threshold
+    // of 2 GiB is met before the hard one, a tenth of 8124016 kB.
+    let distance = (2_433_904_u64 - (2 << 20)) * 1024;
     until(|| {
         let page = get(address, "/metrics");
         let mut lines = page.lines();
