@@ -12,7 +12,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use machine::{Agent, Machine, get, holds, series, until};
+use machine::{Agent, Machine, get, holds, readiness_after_a_look, series, until};
 use rustix::process::Signal;
 
 /// Enough for every rule to be content.
@@ -161,7 +161,7 @@ fn clients_that_hang_do_not_keep_others_from_their_answer() {
         "{page}"
     );
     assert!(page.ends_with("# EOF\n"));
-    assert!(get(address, "/readyz").contains("\nready\n"));
+    readiness_after_a_look(address);
     assert!(get(address, "/nothing").starts_with("HTTP/1.1 404 "));
     drop(hung);
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::PLENTY_KIB;
-use crate::machine::{Agent, Machine, get, series, until};
+use crate::machine::{Agent, Machine, get, metrics_of_a_look, readiness_after_a_look, series};
 
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
@@ -33,12 +33,10 @@ fn a_recorder_that_cannot_record_is_a_warning_and_a_metric() {
     let metrics = get(address, "/metrics");
     assert!(series(&metrics, "forestall_recording").abs() < 0.5);
     assert!(series(&metrics, "forestall_degraded{what=\"recorder\"}") > 0.5);
-    // Before the first look it says that alone.
-    until(|| get(address, "/readyz").contains("\nready\n"));
+    let readiness = readiness_after_a_look(address);
     assert!(
-        get(address, "/readyz").contains("degraded: recorder: not recording, so no decision can be replayed"),
-        "{}",
-        get(address, "/readyz")
+        readiness.contains("degraded: recorder: not recording, so no decision can be replayed"),
+        "{readiness}"
     );
     agent.stop();
     // One that records, and one that was told not to, miss nothing.
@@ -54,7 +52,7 @@ fn a_recorder_that_cannot_record_is_a_warning_and_a_metric() {
         let metrics = get(address, "/metrics");
         assert!((series(&metrics, "forestall_recording") - recording).abs() < 0.5);
         assert!(!metrics.contains("forestall_degraded{what=\"recorder\"}"));
-        assert!(!get(address, "/readyz").contains("recorder"));
+        assert!(!readiness_after_a_look(address).contains("recorder"));
         agent.stop();
     }
 }
@@ -84,7 +82,7 @@ fn a_rung_that_a_reload_asks_for_in_vain_is_a_warning_as_at_start() {
     let mut agent = Agent::start(machine.command(&[&LISTEN[..], &config].concat()));
     let address = agent.address();
     agent.wait_for("ready");
-    assert!(!get(address, "/readyz").contains("degraded: brake"));
+    assert!(!readiness_after_a_look(address).contains("degraded: brake"));
     machine.write("agent.yaml", "rungs: {reclaim: false, brake: true}\n");
     agent.signal(rustix::process::Signal::HUP);
     warns(&agent.wait_for("degraded"), "brake is on and cannot be used: ");
@@ -129,8 +127,7 @@ fn a_file_that_may_not_be_written_costs_its_rung_and_the_figures_are_shown() {
         "{start}"
     );
     let address = agent.address();
-    agent.wait_for("ready");
-    let metrics = get(address, "/metrics");
+    let metrics = metrics_of_a_look(address);
     let available = "forestall_node_memory_bytes{view=\"kernel\",part=\"available\"}";
     assert!(
         (series(&metrics, available) - 3_438_829_568.0).abs() < 1.0,

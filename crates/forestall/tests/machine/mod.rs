@@ -191,6 +191,26 @@ pub(crate) fn series(page: &str, name: &str) -> f64 {
         .expect("a number")
 }
 
+/// The metrics, once they tell of a look: the agent is ready, and says so, before its first one.
+pub(crate) fn metrics_of_a_look(address: SocketAddr) -> String {
+    let mut page = String::new();
+    until(|| {
+        page = get(address, "/metrics");
+        page.contains("\nforestall_node_memory_bytes{")
+    });
+    page
+}
+
+/// What the agent cannot do, once it has looked: before that its readiness is all that it tells.
+pub(crate) fn readiness_after_a_look(address: SocketAddr) -> String {
+    let mut page = String::new();
+    until(|| {
+        page = get(address, "/readyz");
+        page.contains("\nready\n")
+    });
+    page
+}
+
 /// Asks again until `fact` holds.
 pub(crate) fn until(mut fact: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
