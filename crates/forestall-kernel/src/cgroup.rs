@@ -14,5 +14,5 @@ mod vantage;
 pub use dir::{CgroupDir, GroupFile};
 pub use hierarchy::{Hierarchy, HierarchyError, Layout, Version};
 pub use identity::{ContainerIdentity, Identity, PodIdentity, PodUid, Qos, Runtime};
-pub use tree::{Bounds, Look, Node, Tree};
+pub use tree::{Bounds, Hearing, Look, Node, Tree};
 pub use vantage::{Home, Vantage};

@@ -11,7 +11,7 @@ use forestall_decide::{
     Bytes, GroupId, GroupKind, GroupSample, Limit as DecideLimit, LimitHits, Moment, Qos as DecideQos, Span,
 };
 use forestall_kernel::Error as KernelError;
-use forestall_kernel::cgroup::{Identity, Look, Node, Qos, Tree, Version};
+use forestall_kernel::cgroup::{Hearing, Identity, Look, Node, Qos, Tree, Version};
 use forestall_kernel::file::Buffer;
 
 use crate::failures::Failures;
@@ -116,9 +116,9 @@ impl GroupReader {
         self.failures.take_last()
     }
 
-    /// Why the kernel is heard no longer, once.
-    pub(crate) const fn take_ear_failure(&mut self) -> Option<KernelError> {
-        self.tree.take_ear_failure()
+    /// Whether the kernel can be heard, once after every change of that.
+    pub(crate) const fn take_hearing(&mut self) -> Option<Hearing> {
+        self.tree.take_hearing()
     }
 
     /// A cgroup and what is remembered of it, by its place.

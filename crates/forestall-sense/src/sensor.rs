@@ -5,7 +5,9 @@ use std::path::Path;
 
 use forestall_decide::{Bytes, Moment, NodeSample, ProcessId, Sample, Span};
 use forestall_kernel::Error as KernelError;
-use forestall_kernel::cgroup::{Bounds, GroupFile, Hierarchy, HierarchyError, Tree, Vantage, Version};
+use forestall_kernel::cgroup::{
+    Bounds, GroupFile, Hearing, Hierarchy, HierarchyError, Tree, Vantage, Version,
+};
 use forestall_kernel::file::Buffer;
 use forestall_kernel::parse::memory_path;
 use forestall_kernel::proc::ProcRoot;
@@ -236,9 +238,9 @@ impl Sensor {
         self.told
     }
 
-    /// Why the kernel can be heard no longer, once. It is tried again once a minute.
-    pub fn take_ear_failure(&mut self) -> Option<KernelError> {
-        self.groups.as_mut().and_then(GroupReader::take_ear_failure)
+    /// Whether the kernel can be heard, once after every change of that. Where it cannot it is tried again once a minute.
+    pub fn take_hearing(&mut self) -> Option<Hearing> {
+        self.groups.as_mut().and_then(GroupReader::take_hearing)
     }
 
     /// New cgroups and limits would be noticed too late at rest: nobody tells of them, and without pods nobody looks.

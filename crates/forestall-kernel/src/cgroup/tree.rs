@@ -53,6 +53,15 @@ pub enum Look {
     Everything,
 }
 
+/// A change of whether the kernel can be heard.
+#[derive(Debug)]
+pub enum Hearing {
+    /// It can be heard no longer, for this reason.
+    Lost(Error),
+    /// It can be heard again.
+    Back,
+}
+
 /// What was found when a directory was last listed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Listing {
@@ -133,7 +142,9 @@ pub struct Tree {
     scratch: Box<[MaybeUninit<u8>]>,
     buffer: Buffer,
     ear: Option<Ear>,
-    ear_failure: Option<Error>,
+    hearing: Option<Hearing>,
+    /// It was tried to hear the kernel, and failed.
+    deaf: bool,
     root_watch: Option<Watch>,
 }
 
@@ -158,7 +169,8 @@ impl Tree {
             scratch: vec![MaybeUninit::uninit(); 32 * 1024].into_boxed_slice(),
             buffer: Buffer::with_capacity(4096),
             ear: None,
-            ear_failure: None,
+            hearing: None,
+            deaf: false,
             root_watch: None,
         };
         tree.refresh(Look::Everything)?;
@@ -216,6 +228,15 @@ impl Tree {
     /// Has the kernel tell of new and removed cgroups and of written limits outside `kubepods` from now on: of all those that are
     /// followed, and of those to come. The error says why it cannot.
     pub fn listen(&mut self) -> Result<(), Error> {
+        let listening = self.try_to_listen();
+        if listening.is_ok() && self.deaf {
+            self.hearing = Some(Hearing::Back);
+        }
+        self.deaf = listening.is_err();
+        listening
+    }
+
+    fn try_to_listen(&mut self) -> Result<(), Error> {
         let mut ear = Ear::open().map_err(|errno| Error::from_errno(self.root.shown(), errno))?;
         self.root_watch = Some(ear.watch(&self.root)?);
         for node in &mut self.nodes {
@@ -232,9 +253,9 @@ impl Tree {
         self.ear.as_ref().map(AsFd::as_fd)
     }
 
-    /// Why it can no longer be heard, once.
-    pub const fn take_ear_failure(&mut self) -> Option<Error> {
-        self.ear_failure.take()
+    /// Whether it can be heard, once after every change of that; what [`Tree::listen`] answers itself when it is first asked is none.
+    pub const fn take_hearing(&mut self) -> Option<Hearing> {
+        self.hearing.take()
     }
 
     /// Takes what the kernel has told: whether a cgroup was made, removed or renamed, or a limit written. The next

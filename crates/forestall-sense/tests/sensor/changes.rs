@@ -3,7 +3,7 @@
 use std::fs;
 
 use forestall_decide::{Bytes, GroupKind, Limit, Moment, Span};
-use forestall_kernel::cgroup::Bounds;
+use forestall_kernel::cgroup::{Bounds, Hearing};
 use forestall_sense::{SenseConfig, Sensor};
 
 use crate::fixture::{CID, Fixture, OTHER_CID, UID, group, sample_at};
@@ -182,4 +182,33 @@ fn who_has_given_back_a_part_at_once_is_looked_at_for_whether_anybody_lives() {
     // Whoever gave nothing back is looked at within the second.
     sample_at(&mut sensor, 2_400);
     assert!(!group(&sensor, "/b").populated);
+}
+
+#[test]
+fn that_the_kernel_is_heard_no_longer_and_then_again_is_told_once_each() {
+    let fixture = Fixture::v2();
+    fixture.group("/docker", 1);
+    let mut sensor = fixture.open();
+    sample_at(&mut sensor, 100);
+    assert!(sensor.take_hearing().is_none() && sensor.ear().is_some());
+    // Watching goes by the path, opening by the directory above: a file in the path's way keeps only the first from working.
+    let hierarchy = fixture.cgroup_root();
+    let moved = fixture.path("moved");
+    fs::rename(&hierarchy, &moved).expect("moved");
+    fs::write(&hierarchy, "").expect("written");
+    fs::create_dir(moved.join("two")).expect("made");
+    fs::write(moved.join("two/memory.current"), "4096\n").expect("written");
+    assert!(sensor.hear());
+    sample_at(&mut sensor, 200);
+    assert!(matches!(sensor.take_hearing(), Some(Hearing::Lost(_))));
+    assert!(sensor.is_deaf());
+    fs::remove_file(&hierarchy).expect("removed");
+    fs::rename(&moved, &hierarchy).expect("moved");
+    // It is tried once a minute.
+    for (secs, is_heard) in [(59, false), (61, true), (122, true)] {
+        sample_at(&mut sensor, secs * 1000);
+        assert_eq!(sensor.ear().is_some(), is_heard, "at {secs} s");
+        let is_told = matches!(sensor.take_hearing(), Some(Hearing::Back));
+        assert_eq!(is_told, secs == 61, "at {secs} s");
+    }
 }

@@ -10,6 +10,7 @@ use forestall_decide::{
     Action, Bytes, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, next_glance,
 };
 use forestall_kernel::Error as KernelError;
+use forestall_kernel::cgroup::Hearing;
 use forestall_sense::Sensor;
 use forestall_trace::tap::Tap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -281,8 +282,10 @@ impl Guard {
         {
             self.tell(at, "read", &error);
         }
-        if let Some(error) = self.sensor.take_ear_failure() {
-            self.tell(at, Trouble::WATCH, &error);
+        match self.sensor.take_hearing() {
+            Some(Hearing::Lost(error)) => self.tell(at, Trouble::WATCH, &error),
+            Some(Hearing::Back) => self.post.mended(at, Trouble::WATCH),
+            None => {}
         }
     }
 

@@ -182,6 +182,12 @@ pub(crate) struct TroubleBody {
     pub(crate) errno: Option<i32>,
 }
 
+/// What did not work does again.
+#[derive(Serialize)]
+pub(crate) struct MendedBody {
+    pub(crate) what: &'static str,
+}
+
 /// The line a minute.
 #[derive(Serialize)]
 pub(crate) struct StatusBody {

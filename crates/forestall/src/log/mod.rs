@@ -21,8 +21,8 @@ use forestall_decide::{Mode, Moment, Span};
 use serde::Serialize;
 
 use self::json::{
-    ActionBody, AlarmBody, Empty, EndBody, EvidenceBody, IgnoredBody, KillsBody, OutcomeBody, PassedBody,
-    PollBody, Record, RefusalBody, StatusBody, TroubleBody, Wall,
+    ActionBody, AlarmBody, Empty, EndBody, EvidenceBody, IgnoredBody, KillsBody, MendedBody, OutcomeBody,
+    PassedBody, PollBody, Record, RefusalBody, StatusBody, TroubleBody, Wall,
 };
 use self::sink::Sink;
 use crate::agent::shared::{AlarmStage, Board, Event, EventKind, Row, Snapshot};
@@ -234,6 +234,9 @@ impl Logger {
                         errno,
                     },
                 );
+            }
+            EventKind::Mended(what) => {
+                self.put(at, level, "mended", mode, &text, MendedBody { what });
             }
         }
     }

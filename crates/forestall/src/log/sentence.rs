@@ -112,18 +112,26 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 errno => format!(": {}", std::io::Error::from_raw_os_error(errno)),
             };
             let path = event.target.as_bytes();
-            let of = if path.is_empty() { "" } else { " " };
-            let then = match trouble.what {
-                Trouble::WATCH => {
+            let (of, then) = match trouble.what {
+                Trouble::WATCH => (
+                    " in ",
                     "; without pods the guard does not rest until it can, which is tried once a minute; raise \
-                     fs.inotify.max_user_watches"
-                }
-                _ => "",
+                     fs.inotify.max_user_watches",
+                ),
+                _ if path.is_empty() => ("", ""),
+                _ => (" ", ""),
             };
             (
                 Level::Warn,
                 format!("could not {}{of}{}{why}{then}", trouble.what, escape::bytes(path)),
             )
+        }
+        EventKind::Mended(what) => {
+            let then = match *what {
+                Trouble::WATCH => ": the guard rests as before",
+                _ => "",
+            };
+            (Level::Info, format!("can {what} again{then}"))
         }
     }
 }
@@ -347,8 +355,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_that_cannot_be_watched_is_told_with_what_that_means() {
-        let event = Event {
+    fn a_cgroup_that_cannot_be_watched_is_told_with_what_that_means_and_that_it_is_again() {
+        let mut event = Event {
             at: Moment(0),
             mode: Mode::Shadow,
             kind: EventKind::Trouble(Trouble {
@@ -362,6 +370,15 @@ mod tests {
             of(&event).1,
             "could not watch for new cgroups in /sys/fs/cgroup/a: No space left on device (os error 28); without pods the guard \
              does not rest until it can, which is tried once a minute; raise fs.inotify.max_user_watches"
+        );
+        event.kind = EventKind::Mended(Trouble::WATCH);
+        let (level, said) = of(&event);
+        assert_eq!(
+            (level.label(), &*said),
+            (
+                "info",
+                "can watch for new cgroups again: the guard rests as before"
+            )
         );
     }
 }

@@ -362,16 +362,21 @@ fn where_one_cannot_be_watched_nothing_is_heard_until_it_is_tried_again() {
     assert!(tree.hear() && tree.refresh(Look::Count).expect("looked"));
     assert_eq!(paths(&tree), ["/docker", "/docker/one", "/two"]);
     assert!(tree.ear().is_none());
-    let error = tree.take_ear_failure().expect("it failed");
+    let Some(Hearing::Lost(error)) = tree.take_hearing() else {
+        panic!("it failed")
+    };
     assert_eq!(
         (error.path(), error.errno()),
         (&*fixture.path("/two"), Some(Errno::NOTDIR))
     );
-    assert!(tree.take_ear_failure().is_none(), "once");
     assert!(tree.listen().is_err() && tree.ear().is_none());
+    assert!(tree.take_hearing().is_none(), "once");
     fs::remove_file(fixture.dir.path()).expect("removed");
     fs::rename(&moved, fixture.dir.path()).expect("moved");
     tree.listen().expect("inotify");
+    assert!(matches!(tree.take_hearing(), Some(Hearing::Back)));
+    tree.listen().expect("inotify");
+    assert!(tree.take_hearing().is_none(), "once");
     // What came in between is looked for.
     assert!(tree.refresh(Look::Count).expect("looked") && !tree.hear());
     assert_eq!(watched(&tree), 4);

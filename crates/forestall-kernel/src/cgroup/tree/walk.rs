@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{Listing, Node, Tree};
+use super::{Hearing, Listing, Node, Tree};
 use crate::Error;
 use crate::cgroup::{CgroupDir, GroupFile, Identity};
 
@@ -73,7 +73,8 @@ impl Tree {
             {
                 // Without every one of them nothing is heard for certain.
                 self.ear = None;
-                self.ear_failure = Some(error);
+                self.deaf = true;
+                self.hearing = Some(Hearing::Lost(error));
             }
             let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
             if node.is_bottom(&self.bounds) {

@@ -101,6 +101,8 @@ pub(crate) enum EventKind {
     PolicyTaken,
     /// Something did not work; the guard goes on.
     Trouble(Trouble),
+    /// What this trouble was about works again.
+    Mended(&'static str),
 }
 
 /// What did not work.
@@ -114,7 +116,7 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     /// What was tried where the kernel can no longer tell of cgroups.
-    pub(crate) const WATCH: &'static str = "watch for new cgroups in";
+    pub(crate) const WATCH: &'static str = "watch for new cgroups";
 }
 
 /// Somebody who was passed over, with a name.

@@ -251,6 +251,14 @@ impl Post {
         self.send(now, &EventKind::Trouble(trouble), Name::NONE, path);
     }
 
+    /// Tells that what was tried in vain works again. Should it fail once more, that is told at once.
+    pub(crate) fn mended(&mut self, now: Moment, what: &'static str) {
+        for slot in &mut self.troubles {
+            slot.take_if(|(trouble, _)| trouble.what == what);
+        }
+        self.send(now, &EventKind::Mended(what), Name::NONE, Name::NONE);
+    }
+
     /// True if it was told, and not only done. `lost`: what came of it where it could not be handed over.
     fn act(&mut self, now: Moment, action: &Action, lost: Option<&Outcome>, names: &dyn Names) -> bool {
         let scope = group_name(action.evidence.reading.scope, names);

@@ -7,6 +7,8 @@ use forestall_decide::{
 
 use super::*;
 
+mod troubles;
+
 struct Fixed;
 
 impl Names for Fixed {
@@ -401,26 +403,6 @@ fn a_full_channel_drops_and_counts_and_never_waits() {
     assert_eq!(drain(&inbox).len(), EVENTS_MAX);
     assert_eq!(board.events_dropped(), 200 - EVENTS_MAX as u64);
     assert_eq!(board.alarms(WallKind::Kubepods, AlarmStage::Raised), 200);
-}
-
-#[test]
-fn the_same_trouble_is_told_once_a_minute_and_always_counted() {
-    let Ends {
-        mut post,
-        board,
-        inbox,
-        ..
-    } = open().expect("an eventfd");
-    let mut told = |secs: u64, errno| {
-        let path = Name::new(b"/proc/vmstat");
-        post.trouble(Moment(secs * 1_000_000), Trouble { what: "read", errno }, path);
-        drain(&inbox).len()
-    };
-    assert_eq!(
-        [told(1, 5), told(2, 5), told(3, 2), told(60, 5), told(61, 5)],
-        [1, 0, 1, 0, 1]
-    );
-    assert_eq!(board.troubles(), 5);
 }
 
 #[test]
