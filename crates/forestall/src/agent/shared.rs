@@ -51,7 +51,7 @@ pub(crate) use self::event::{Event, EventKind, Inbox, Name, Passed, Trouble, Unb
 pub(crate) use self::herald::Herald;
 pub(crate) use self::label::{ActionOutcome, AlarmStage, IgnoredKind, MODES, RUNGS, WALLS};
 pub(crate) use self::post::{Names, Post, Tick};
-pub(crate) use self::snapshot::{Row, Snapshot};
+pub(crate) use self::snapshot::{Age, Row, Snapshot};
 
 /// Events under way at once. An alarm, its action and its outcome are three; beyond this the talk thread is stuck.
 const EVENTS_MAX: usize = 128;

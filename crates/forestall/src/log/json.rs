@@ -197,6 +197,8 @@ pub(crate) struct StatusBody {
     pub(crate) available_bytes: u64,
     pub(crate) blind_bytes: u64,
     pub(crate) oom_kills: u64,
+    /// So much older than the figures above are those of the walls, but for what is left of the kernel's.
+    pub(crate) walls_age_millis: u64,
     pub(crate) walls_total: usize,
     /// The nearest ones: by median runway, then by what is left.
     pub(crate) walls: Vec<Wall>,

@@ -242,13 +242,14 @@ impl Logger {
     }
 
     /// One line a wall, for people: the machine's and the kubelet's, and of the others those that move, [`nearest`] first.
-    pub(crate) fn live(&mut self, seen: &Snapshot) {
+    /// Figures that are not of just now say how old they are.
+    pub(crate) fn live(&mut self, seen: &Snapshot, now: Moment) {
         let Style::Plain { colour } = self.style else {
             return;
         };
         let clock = time::time_of_day(SystemTime::now());
         for row in nearest(seen, WALLS_LIVE, true) {
-            let line = format!("{clock} {}", sentence::wall(&row, colour));
+            let line = format!("{clock} {}", sentence::wall(&row, seen.age(&row, now), colour));
             self.sink.push(&line);
         }
     }
@@ -270,14 +271,23 @@ impl Logger {
                 "; that was before more of {figure} was told than there can be"
             );
         }
+        // How much older the walls' figures are than the machine's.
+        let mut walls_age = Span(0);
         if let Some(row) = walls.first() {
             let (wall, left) = (row.reading.wall.label(), row.reading.distance);
+            let age = seen.age(row, seen.at.unwrap_or_default());
+            walls_age = age.rest;
             // Writing to a String cannot fail.
             let _ = match row.reading.runway.p50 {
-                Span::FOREVER => write!(message, "; nearest by what is left: {wall}, {left}"),
+                Span::FOREVER => write!(
+                    message,
+                    "; nearest by what is left{}: {wall}, {left}",
+                    sentence::before(age.left)
+                ),
                 runway => write!(
                     message,
-                    "; nearest by runway: {wall}, {} ({left} left)",
+                    "; nearest by runway{}: {wall}, {} ({left} left)",
+                    sentence::before(age.rest),
                     sentence::fine(runway)
                 ),
             };
@@ -289,6 +299,7 @@ impl Logger {
             available_bytes: seen.node.available.0,
             blind_bytes: seen.node.blind().0,
             oom_kills: seen.node.oom_kills,
+            walls_age_millis: walls_age.as_millis(),
             walls_total: seen.rows().count() + seen.rows_left_out,
             walls: walls
                 .iter()

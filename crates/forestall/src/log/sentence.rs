@@ -8,7 +8,7 @@ use forestall_decide::{
 
 use super::json::PollBody;
 use super::{Level, escape, note, words};
-use crate::agent::shared::{AlarmStage, Event, EventKind, Passed, Row, Trouble, Unbelieved};
+use crate::agent::shared::{Age, AlarmStage, Event, EventKind, Passed, Row, Trouble, Unbelieved};
 
 /// The event's gravity and sentence.
 pub(super) fn of(event: &Event) -> (Level, String) {
@@ -224,8 +224,29 @@ fn ignored(ignored: &Unbelieved, target: &str) -> String {
     }
 }
 
+/// Figures this young are those of the moment that a line begins with.
+const YOUNG: Span = Span::secs(2);
+
+/// How old the figures of a line are, where they are of more than one moment or not of just now.
+fn aged(age: Age) -> String {
+    match (age.left == age.rest, age.rest > YOUNG) {
+        (true, false) => String::new(),
+        (true, true) => format!("  {} ago", fine(age.rest)),
+        (false, _) => format!("  left {} ago, the rest {} ago", fine(age.left), fine(age.rest)),
+    }
+}
+
+/// How much older figures are than those before them in a sentence; nothing where they are not.
+pub(super) fn before(older: Span) -> String {
+    if older == Span(0) {
+        String::new()
+    } else {
+        format!(" {} before", fine(older))
+    }
+}
+
 /// One wall on one line.
-pub(super) fn wall(row: &Row<'_>, colour: bool) -> String {
+pub(super) fn wall(row: &Row<'_>, age: Age, colour: bool) -> String {
     let reading = row.reading;
     let mut line = format!(
         "{:<19} {:>9} left  +{:<11} runway {:<14} stall {:>6}",
@@ -244,6 +265,7 @@ pub(super) fn wall(row: &Row<'_>, colour: bool) -> String {
         // Writing to a String cannot fail.
         let _ = write!(line, "  by {} ({share})", known_as(row.culprit));
     }
+    line.push_str(&aged(age));
     if reading.alarmed && colour {
         format!("\x1b[31m{line}\x1b[0m")
     } else {

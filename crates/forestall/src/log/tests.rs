@@ -7,6 +7,8 @@ use forestall_decide::{
 use serde_json::Value;
 
 use super::*;
+
+mod live;
 use crate::agent::clock;
 use crate::agent::shared::{self, Names, Tick};
 
@@ -315,61 +317,6 @@ fn how_an_alarm_ended_is_told_with_its_age() {
             (&level.into(), &30_000.into(), &40_000.into())
         );
     }
-}
-
-#[test]
-fn the_live_view_shows_the_machines_walls_and_those_that_move() {
-    let mut ends = shared::open().expect("an eventfd");
-    let still = WallReading {
-        wall: WallKind::Container,
-        scope: Some(GroupId(9)),
-        runway: Runway::FOREVER,
-        confidence: Confidence::None,
-        alarmed: false,
-        stall_some_permille: 0,
-        culprit: None,
-        ..reading()
-    };
-    let kernel = WallReading {
-        wall: WallKind::Kernel,
-        scope: None,
-        ..still
-    };
-    let readings = [kernel, reading(), still];
-    ends.post.publish(
-        &Tick::plain(clock::now()),
-        &Sample::default(),
-        &Decision {
-            readings: &readings,
-            ..quiet()
-        },
-        &Fixed,
-    );
-    let mut seen = Board::empty_snapshot();
-    ends.board.read_snapshot(&mut seen);
-    let text = said(Style::Plain { colour: false }, |logger| logger.live(&seen));
-    let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 2, "{text}");
-    // The nearest first.
-    assert!(
-        lines[0].contains("kubepods") && lines[0].contains("by /kubepods/x"),
-        "{text}"
-    );
-    assert!(
-        lines[1].contains("kernel") && lines[1].contains("runway -"),
-        "{text}"
-    );
-    let status = json(&said(Style::Json, |logger| logger.status(&seen, &ends.board)));
-    assert_eq!(
-        (&status["walls_total"], &status["walls"][0]["wall"]),
-        (&3.into(), &"kubepods".into())
-    );
-    let message = status["message"].as_str().expect("text");
-    assert!(
-        message.ends_with("; nearest by runway: kubepods, 12s (96.0MiB left)"),
-        "{message}"
-    );
-    assert_eq!(said(Style::Json, |logger| logger.live(&seen)), "");
 }
 
 /// War story A's six values for /proc/meminfo of a public post; expected by hand.

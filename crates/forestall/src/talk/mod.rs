@@ -342,7 +342,7 @@ impl Talker {
             return;
         }
         if live {
-            self.setup.logger.live(&self.seen);
+            self.setup.logger.live(&self.seen, clock::now());
         } else {
             self.setup.logger.status(&self.seen, &self.setup.board);
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use forestall_decide::{
-    Bytes, Confidence, Decision, Moment, NodeSample, Runway, Sample, Target, WallKind, WallReading,
+    Bytes, Confidence, Decision, Moment, NodeSample, Runway, Sample, Span, Target, WallKind, WallReading,
 };
 
 use super::post::Names;
@@ -16,9 +16,10 @@ const NAME_BYTES_MAX: usize = 128 << 10;
 /// A copy of the last look. All its memory is reserved at start.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    /// When the machine's figures were read; `None` before the first look. The walls' forecasts may be a minute older while
-    /// every wall is far away and nothing changes.
+    /// When the machine's figures were read, and with them what is left of its own wall; `None` before the first look.
     pub(crate) at: Option<Moment>,
+    /// When all other figures of walls were: up to a minute before, while every wall is far away and nothing changes.
+    walls_at: Option<Moment>,
     /// The machine, as it was believed last.
     pub(crate) node: NodeSample,
     /// The figure, by the kernel's name, for which the last look was not believed.
@@ -36,6 +37,15 @@ struct Stored {
     culprit: Range<usize>,
 }
 
+/// How old the figures of a wall are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age {
+    /// What is left of it.
+    pub(crate) left: Span,
+    /// Its growth, runway, stall and culprit.
+    pub(crate) rest: Span,
+}
+
 /// One wall with its names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row<'a> {
@@ -51,6 +61,7 @@ impl Snapshot {
     pub(super) fn new() -> Self {
         Self {
             at: None,
+            walls_at: None,
             node: NodeSample::default(),
             impossible: None,
             rows_left_out: 0,
@@ -67,7 +78,7 @@ impl Snapshot {
         decision: &Decision<'_>,
         names: &dyn Names,
     ) {
-        self.at = Some(now);
+        (self.at, self.walls_at) = (Some(now), Some(now));
         self.take_node(&sample.node);
         self.rows.clear();
         self.names.clear();
@@ -106,7 +117,7 @@ impl Snapshot {
 
     /// Overwrites it with another one, allocating at most once.
     pub(super) fn clone_to(&self, other: &mut Self) {
-        other.at = self.at;
+        (other.at, other.walls_at) = (self.at, self.walls_at);
         other.node = self.node;
         other.impossible = self.impossible;
         other.rows_left_out = self.rows_left_out;
@@ -121,6 +132,18 @@ impl Snapshot {
             scope: self.names.get(stored.scope.clone()).unwrap_or_default(),
             culprit: self.names.get(stored.culprit.clone()).unwrap_or_default(),
         })
+    }
+
+    /// How old the figures of a wall are at `now`.
+    pub(crate) fn age(&self, row: &Row<'_>, now: Moment) -> Age {
+        let since = |at: Option<Moment>| at.map_or(Span(0), |at| now.since(at));
+        let rest = since(self.walls_at);
+        let left = if row.reading.wall == WallKind::Kernel {
+            since(self.at)
+        } else {
+            rest
+        };
+        Age { left, rest }
     }
 
     fn keep(&mut self, name: Option<&[u8]>) -> Range<usize> {
