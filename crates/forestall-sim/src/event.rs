@@ -6,8 +6,8 @@
 
 use forestall_decide::kubelet::{Bounds, Unmended};
 use forestall_decide::{
-    ActionId, AlarmVerdict, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Protection, RefusalReason,
-    Rung, Rungs, Span, WallKind, WhyNot,
+    ActionId, AlarmVerdict, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Preset, Protection,
+    RefusalReason, Rung, Rungs, Span, WallKind, WhyNot,
 };
 
 /// One fact.
@@ -249,6 +249,8 @@ pub struct Order {
     pub escalate: bool,
     /// Only where it may act it is carried out.
     pub mode: Mode,
+    /// Whose rules it goes by.
+    pub preset: Preset,
     /// What the policy has switched on.
     pub rungs: Rungs,
     /// The rule that spoke.

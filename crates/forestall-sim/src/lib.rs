@@ -44,7 +44,7 @@ mod throttle;
 mod told;
 mod world;
 
-pub use check::{Checker, Checkers, RULES, Rule, Violation};
+pub use check::{Checker, Checkers, Otherwise, RULES, Rule, Violation};
 pub use chronicle::{LeftOut, is_minor};
 pub use curve::{CurveRow, Curves, FleetRow, KINDS_MAX, NodeCurve};
 pub use error::SimError;

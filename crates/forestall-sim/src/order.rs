@@ -78,6 +78,7 @@ impl Node {
             deadline: action.deadline,
             escalate: action.escalate,
             mode: policy.mode,
+            preset: policy.preset,
             rungs: policy.rungs,
             rule: action.evidence.rule,
             share_permille: reading

@@ -2,7 +2,7 @@
 
 use forestall_decide::Moment;
 
-use crate::check::{Checkers, Violation};
+use crate::check::{Checkers, Otherwise, Violation};
 use crate::chronicle::{Chronicle, LeftOut};
 use crate::curve::{Curves, Watch};
 use crate::error::SimError;
@@ -25,6 +25,8 @@ pub struct Report {
     pub foretellings: Foretellings,
     /// Broken rules.
     pub violations: Vec<Violation>,
+    /// What a public preset did otherwise than the rules say; no rule is broken by that.
+    pub otherwise: Vec<Otherwise>,
     /// Memory over time, of the nodes that were watched.
     pub curves: Curves,
 }
@@ -90,6 +92,7 @@ impl World {
             events_left_out: LeftOut::default(),
             foretellings: Foretellings::default(),
             violations: Vec::new(),
+            otherwise: Vec::new(),
             curves: Curves::default(),
         };
         let mut watch = Watch::begin(self, &mut running, nodes);
@@ -118,6 +121,7 @@ impl World {
         (report.events, report.events_left_out) = chronicle.finish();
         let end = running.end();
         report.curves = watch.finish(&mut running, &report.tally, end);
+        report.otherwise = checkers.as_ref().map(Checkers::otherwise).unwrap_or_default();
         report.violations = checkers.map(|checkers| checkers.finish(end)).unwrap_or_default();
         Ok(report)
     }

@@ -399,3 +399,32 @@ pods:
     );
     assert!(page.contains("kubelet evicts leak-0"));
 }
+
+#[test]
+fn what_a_preset_does_by_its_own_document_is_said_and_breaks_no_rule() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // A reader holds 400 MiB of page cache, more than 15 % of memory, and nothing grows: the public rule ends it.
+    let scenario = "title: cache\nduration: 2m\nseed: 1\npolicy: { preset: war-story-a, interval: 2s }\n\
+                    nodes: [{ name: w, memory: 1Gi, kubelet: { evictionHard: 100Mi } }]\n\
+                    pods: [{ name: reader, node: 0, containers: [{ name: a, base: 50Mi, load: { reader: { file: 400Mi, \
+                    rate: 40Mi/s } } }] }]\n";
+    let path = file(dir.path(), scenario);
+    let path = path.to_str().expect("text");
+    let output = run(&[path, "--checkers"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let said = text(&output.stdout);
+    assert!(said.contains("rules checked, broken 0 times"), "{said}");
+    assert!(
+        said.contains("cache-first: the preset war-story-a does otherwise by its own document, "),
+        "{said}"
+    );
+    let output = run(&[path, "--checkers", "-o", "json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let run = &value["runs"][0];
+    assert_eq!(run["violations"], serde_json::json!([]));
+    let first = &run["preset_otherwise"][0];
+    assert_eq!(
+        (&first["preset"], &first["first"]["rule"]),
+        (&"war-story-a".into(), &"cache-first".into())
+    );
+}

@@ -120,7 +120,6 @@ pub(super) struct OnItsWay;
 impl Checker for OnItsWay {
     fn see(&mut self, event: &Event) -> Option<String> {
         let order = harmful(event).filter(|order| is_kernels(order.wall))?;
-        // The public preset that calls the kernel's own killer waits for nobody, and is not judged.
         let (truth, _) = (order.truth?, order.target.as_ref()?);
         let enough = truth.left + order.coming
             >= truth

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use forestall_decide::{
-    ActionId, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Protection, Rung, Rungs, Span, WallKind,
-    WhyNot,
+    ActionId, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Preset, Protection, Rung, Rungs, Span,
+    WallKind, WhyNot,
 };
 
 use super::Checker;
@@ -190,12 +190,8 @@ impl Checker for OneAtATime {
                 None
             }
             _ => {
-                // Whoever was killed twice goes for that and for no wall; and a public preset that only looks on says the same
-                // at every look.
+                // Whoever was killed twice goes for that and for no wall.
                 let order = harmful(event).filter(|order| !follows_kills(order))?;
-                if order.mode != Mode::Enforce && order.target.is_none() {
-                    return None;
-                }
                 let wall = (order.wall, order.scope);
                 flights.retain(|flight| event.at <= flight.until);
                 let waits = order.rule != "one-look" || order.grace > Span(0);
@@ -257,6 +253,7 @@ pub(super) fn sound() -> Order {
         deadline: Span::secs(10),
         escalate: false,
         mode: Mode::Enforce,
+        preset: Preset::Forestall,
         rungs: Rungs::all(),
         rule: "last-moment",
         share_permille: Some(990),

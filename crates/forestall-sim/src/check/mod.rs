@@ -2,8 +2,8 @@
 //!
 //! They stand apart from the world: what they hold against an order is what the world says is true, and never what the
 //! engine says. The list of rules is the table below; a rule without a checker cannot be written into it, and each brings a
-//! breach of itself, so that a checker that sees nothing is found out. They refuse to judge public presets, which keep
-//! other rules.
+//! breach of itself, so that a checker that sees nothing is found out. They refuse to hold against the engine when a public
+//! preset ends somebody, and whom: that is written in the preset's document, is told apart, and breaks nothing.
 
 mod alarm;
 mod brake;
@@ -17,9 +17,11 @@ mod tests;
 mod timing;
 mod waiting;
 
-use forestall_decide::Moment;
+use std::collections::BTreeMap;
 
-use crate::event::Event;
+use forestall_decide::{Moment, Preset};
+
+use crate::event::{Event, What};
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,35 @@ pub struct Violation {
     /// What happened.
     pub what: String,
 }
+
+/// What a public preset does otherwise than a rule says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otherwise {
+    /// Which preset.
+    pub preset: Preset,
+    /// How often.
+    pub times: u64,
+    /// The first time.
+    pub first: Violation,
+}
+
+/// Rules about when somebody ends, and who. Of these a public preset has its own. Whom nobody may touch, how small a kill is,
+/// and what is switched off, hold for it as well.
+const JUDGEMENT: [&str; 13] = [
+    "own-stalls",
+    "modesty",
+    "one-at-a-time",
+    "cache-first",
+    "last-moment",
+    "two-keys",
+    "culprit-first",
+    "hosts-own",
+    "frees-enough",
+    "on-its-way",
+    "kernels-victim",
+    "second-kill",
+    "outlives-a-kill",
+];
 
 /// Sees events, in order of time, and says which broke its rule.
 pub trait Checker {
@@ -306,6 +337,7 @@ pub const RULES: &[Rule] = &[
 pub struct Checkers {
     list: Vec<(&'static str, Box<dyn Checker>)>,
     found: Vec<Violation>,
+    otherwise: BTreeMap<&'static str, Otherwise>,
 }
 
 impl Default for Checkers {
@@ -313,6 +345,7 @@ impl Default for Checkers {
         Self {
             list: RULES.iter().map(|rule| (rule.name, (rule.checker)())).collect(),
             found: Vec::new(),
+            otherwise: BTreeMap::new(),
         }
     }
 }
@@ -321,15 +354,30 @@ impl Checkers {
     /// Shows them an event.
     pub fn see(&mut self, event: &Event) {
         for (rule, checker) in &mut self.list {
-            if let Some(what) = checker.see(event) {
-                self.found.push(Violation {
-                    at: event.at,
-                    node: event.node,
-                    rule,
-                    what,
-                });
+            let Some(what) = checker.see(event) else { continue };
+            let violation = Violation {
+                at: event.at,
+                node: event.node,
+                rule,
+                what,
+            };
+            match &event.what {
+                What::Ordered(order) if order.preset != Preset::Forestall && JUDGEMENT.contains(rule) => {
+                    let otherwise = self.otherwise.entry(rule).or_insert(Otherwise {
+                        preset: order.preset,
+                        times: 0,
+                        first: violation,
+                    });
+                    otherwise.times += 1;
+                }
+                _ => self.found.push(violation),
             }
         }
+    }
+
+    /// What a public preset did otherwise than these rules say, rule by rule.
+    pub fn otherwise(&self) -> Vec<Otherwise> {
+        self.otherwise.values().cloned().collect()
     }
 
     /// It is over; everything that was found.

@@ -84,3 +84,31 @@ fn a_leak_during_a_fault_asks_nothing_of_liveness() {
     events.extend(lasting::slept_through_a_leak());
     assert_eq!(judge(&events), Vec::<&str>::new());
 }
+
+#[test]
+fn a_preset_ends_whom_and_when_its_document_says_and_nobody_who_may_not_be_touched() {
+    for rule in RULES {
+        let mut checkers = Checkers::default();
+        for mut event in (rule.breach)() {
+            if let What::Ordered(order) = &mut event.what {
+                order.preset = Preset::WarStoryA;
+            }
+            checkers.see(&event);
+        }
+        let told: Vec<_> = checkers
+            .otherwise()
+            .iter()
+            .map(|it| (it.preset, it.times, it.first.rule))
+            .collect();
+        let broken = checkers.finish(Moment(u64::MAX));
+        if JUDGEMENT.contains(&rule.name) {
+            assert_eq!(told, [(Preset::WarStoryA, 1, rule.name)]);
+            assert_eq!(broken, []);
+        } else {
+            assert!(told.is_empty(), "{told:?}");
+            assert!(!broken.is_empty(), "{}", rule.name);
+        }
+    }
+    let known = |name: &&str| RULES.iter().any(|rule| rule.name == *name);
+    assert!(JUDGEMENT.iter().all(known));
+}

@@ -5,7 +5,7 @@ use std::io;
 
 use forestall_decide::Span;
 use forestall_decide::kubelet::Signal;
-use forestall_sim::{CurveRow, Curves, NodeCurve, World};
+use forestall_sim::{CurveRow, Curves, NodeCurve, Violation, World};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 use serde_json::{Serializer, Value};
@@ -14,6 +14,7 @@ use super::Run;
 use super::foretold;
 use super::source::Source;
 use super::timeline::sentence;
+use crate::config::choice::{self, word};
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -48,6 +49,7 @@ struct RunOut {
     deaths_without_alarm: u64,
     lead_median_micros: Option<u64>,
     violations: Vec<ViolationOut>,
+    preset_otherwise: Vec<OtherwiseOut>,
     kubelet_forecast: Value,
     events: Vec<EventOut>,
     events_left_out: u64,
@@ -103,6 +105,14 @@ struct ViolationOut {
     node: u32,
     rule: &'static str,
     what: String,
+}
+
+/// What a public preset does otherwise than a rule says, by its own document.
+#[derive(Serialize)]
+struct OtherwiseOut {
+    preset: String,
+    times: u64,
+    first: ViolationOut,
 }
 
 #[derive(Serialize)]
@@ -161,15 +171,15 @@ fn run_out(world: &World, run: &Run) -> RunOut {
         verdicts: verdicts.collect(),
         deaths_without_alarm: tally.missed,
         lead_median_micros: tally.lead_median().map(|Span(micros)| micros),
-        violations: run
+        violations: run.report.violations.iter().map(ViolationOut::new).collect(),
+        preset_otherwise: run
             .report
-            .violations
+            .otherwise
             .iter()
-            .map(|violation| ViolationOut {
-                at_micros: violation.at.0,
-                node: violation.node,
-                rule: violation.rule,
-                what: violation.what.clone(),
+            .map(|otherwise| OtherwiseOut {
+                preset: word::<choice::Preset>(otherwise.preset),
+                times: otherwise.times,
+                first: ViolationOut::new(&otherwise.first),
             })
             .collect(),
         kubelet_forecast: foretold::value(run),
@@ -187,6 +197,17 @@ fn run_out(world: &World, run: &Run) -> RunOut {
         minor_events_left_out: run.report.events_left_out.minor,
         events_left_out_from_micros: run.report.events_left_out.from.map(|at| at.0),
         curves: curves_out(world, &run.report.curves),
+    }
+}
+
+impl ViolationOut {
+    fn new(violation: &Violation) -> Self {
+        Self {
+            at_micros: violation.at.0,
+            node: violation.node,
+            rule: violation.rule,
+            what: violation.what.clone(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use forestall_sim::{RULES, Tally, World};
 use super::Run;
 use super::foretold;
 use super::source::Source;
-use super::timeline::{left_out, seconds, sentence};
+use super::timeline::{left_out, otherwise, seconds, sentence};
 use crate::log::escape;
 
 /// One row of the table: its name, and the figure of one run.
@@ -159,6 +159,9 @@ fn verdict(out: &mut String, runs: &[Run]) {
     let broken: usize = runs.iter().map(|run| run.report.violations.len()).sum();
     let _ = writeln!(out, "\n{} rules checked, broken {broken} times", RULES.len());
     for run in runs {
+        for it in &run.report.otherwise {
+            let _ = writeln!(out, "seed {}: {}", run.seed, otherwise(it));
+        }
         for violation in &run.report.violations {
             let _ = writeln!(
                 out,

@@ -1,8 +1,9 @@
 //! A fact as one line.
 
 use forestall_decide::{AlarmVerdict, Moment, Span, WallKind};
-use forestall_sim::{BrakeState, Event, LeftOut, Victim, What};
+use forestall_sim::{BrakeState, Event, LeftOut, Otherwise, Victim, What};
 
+use crate::config::choice::{self, word};
 use crate::log::escape;
 
 /// Seconds with thousandths, as in the time lines of incidents.
@@ -87,6 +88,19 @@ pub(super) fn sentence(event: &Event) -> String {
         .to_owned(),
         What::Looked(look) => format!("agent looks, again in {}", look.wake_in),
     }
+}
+
+/// What a public preset does otherwise than a rule says, as one line.
+pub(super) fn otherwise(it: &Otherwise) -> String {
+    format!(
+        "{}: the preset {} does otherwise by its own document, {} times; first at {} on node {}: {}",
+        it.first.rule,
+        word::<choice::Preset>(it.preset),
+        it.times,
+        seconds(it.first.at),
+        it.first.node,
+        escape::message(&it.first.what)
+    )
 }
 
 /// What is not told: how much, of what, and from when on; nothing where all is.

@@ -21,7 +21,7 @@ use super::Run;
 use super::foretold;
 use super::source::Source;
 use super::table::ROWS;
-use super::timeline::{left_out, seconds};
+use super::timeline::{left_out, otherwise, seconds};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -196,6 +196,11 @@ fn rules(out: &mut String, runs: &[Run]) {
             );
         }
         out.push_str("</ul>\n");
+    }
+    for run in runs {
+        for it in &run.report.otherwise {
+            let _ = writeln!(out, "<p>{}, {}.</p>", text(run.variant), text(&otherwise(it)));
+        }
     }
     out.push_str("</section>\n");
 }
