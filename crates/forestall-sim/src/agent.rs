@@ -7,12 +7,13 @@
 use forestall_decide::kubelet::{KubeletForecast, Signal};
 use forestall_decide::{
     Action, ActionId, Confidence, Decision, Engine, GroupId, Input, Mode, Moment, Outcome, OutcomeKind,
-    PodUid, Pods, Policy, Preset, RefusalReason, Rung, Sample, Span, WallKind,
+    PodUid, Pods, Policy, Preset, Rung, Sample, Span, WallKind,
 };
 
 use crate::cast::NEVER;
-use crate::event::What;
+use crate::event::{Passed, What};
 use crate::node::Node;
+use crate::refusal::Refusals;
 
 /// A clock starts at something.
 const CLOCK_START: u64 = 1_000_000_000;
@@ -44,7 +45,7 @@ pub(crate) struct Agent {
     clock_ahead_micros: i64,
     /// It has said that the kubelet will evict, and has not withdrawn it.
     foretold: bool,
-    refused: Option<(RefusalReason, WallKind)>,
+    refusals: Refusals,
     pub(crate) orders: Vec<Action>,
     pub(crate) pods: Pods,
     /// When it is told of pods next.
@@ -62,7 +63,7 @@ impl Agent {
             flights: Vec::new(),
             clock_ahead_micros: 0,
             foretold: false,
-            refused: None,
+            refusals: Refusals::default(),
             orders: Vec::new(),
             pods: Pods::default(),
             tell_at: if policy.preset == Preset::Forestall {
@@ -168,7 +169,7 @@ impl Node {
             self.take_decision(
                 &decision,
                 &agent.policy,
-                &mut agent.refused,
+                &mut agent.refusals,
                 &mut agent.orders,
                 now,
             );
@@ -232,7 +233,7 @@ impl Node {
             self.take_decision(
                 &decision,
                 &agent.policy,
-                &mut agent.refused,
+                &mut agent.refusals,
                 &mut agent.orders,
                 now,
             );
@@ -248,7 +249,7 @@ impl Node {
         &mut self,
         decision: &Decision<'_>,
         policy: &Policy,
-        refused: &mut Option<(RefusalReason, WallKind)>,
+        refusals: &mut Refusals,
         orders: &mut Vec<Action>,
         now: Moment,
     ) {
@@ -264,27 +265,20 @@ impl Node {
                 },
             );
         }
-        for refusal in decision.refusals {
-            let said = (refusal.reason, refusal.evidence.reading.wall);
-            // The same refusal at every look is one fact.
-            if *refused != Some(said) {
-                *refused = Some(said);
-                self.note(
-                    now,
-                    What::Refused {
-                        reason: said.0,
-                        wall: said.1,
-                    },
-                );
-            }
-        }
+        self.note_refusals(decision, policy, refusals, now);
         let leak_is_near = decision.readings.iter().any(|reading| {
             matches!(reading.wall, WallKind::Kernel | WallKind::Kubepods)
                 && reading.confidence == Confidence::High
                 && reading.runway.p50 <= LEAK_NEAR
         });
         for action in decision.actions {
-            let order = self.order(action, policy, leak_is_near, now);
+            let reading = &action.evidence.reading;
+            let passed = if action.rung.ends_somebody() {
+                self.passed_at(decision, policy, (reading.wall, reading.scope), now)
+            } else {
+                Passed::default()
+            };
+            let order = self.order(action, policy, leak_is_near, passed, now);
             self.note(now, What::Ordered(order));
             if policy.mode == Mode::Enforce {
                 orders.push(*action);

@@ -1,5 +1,5 @@
-//! Which facts of a run are kept where there are more than anybody reads: deaths, orders and alarms before mere reclaims and
-//! starts, whenever they come. It refuses to leave anything out without saying how much, of what, and from when on.
+//! Which facts of a run are kept where there are more than anybody reads: deaths, orders and alarms before mere reclaims,
+//! starts and refusals, whenever they come. It refuses to leave anything out without saying how much, of what, and from when on.
 
 use forestall_decide::{Moment, Rung};
 
@@ -8,7 +8,7 @@ use crate::event::{Event, What};
 /// Whether a fact gives way to others: there are many of its kind, and nobody dies of one.
 pub fn is_minor(what: &What) -> bool {
     match what {
-        What::PodStarted { .. } => true,
+        What::PodStarted { .. } | What::Refused { .. } => true,
         What::Ordered(order) => order.rung == Rung::Reclaim,
         _ => false,
     }
@@ -17,7 +17,7 @@ pub fn is_minor(what: &What) -> bool {
 /// Facts that there were beyond those kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Reclaims and starts.
+    /// Reclaims, starts and refusals.
     pub minor: u64,
     /// Whatever else.
     pub others: u64,
@@ -80,7 +80,7 @@ impl Chronicle {
         self.seen += 1;
     }
 
-    /// What is kept, in order, and what is not: reclaims and starts have the room that the others leave.
+    /// What is kept, in order, and what is not: reclaims, starts and refusals have the room that the others leave.
     pub(crate) fn finish(mut self) -> (Vec<Event>, LeftOut) {
         let room = self.keep.saturating_sub(self.others.len());
         for (_, event) in self.minor.iter().skip(room) {

@@ -39,12 +39,18 @@ pub enum What {
         /// What came back.
         freed: Bytes,
     },
-    /// The agent refused to act.
+    /// Something was due, and the agent ended nobody for it. One that goes on from look to look is one fact.
     Refused {
-        /// Why.
-        reason: RefusalReason,
+        /// Why; `None`: everybody was passed over.
+        reason: Option<RefusalReason>,
         /// At which wall.
         wall: WallKind,
+        /// Somebody explains the growth there.
+        has_culprit: bool,
+        /// How far the agent may go.
+        mode: Mode,
+        /// Who was passed over there.
+        passed_over: Passed,
     },
     /// An alarm was raised (`None`) or resolved.
     Alarm {
@@ -174,6 +180,15 @@ pub struct Victim {
     pub limited: bool,
 }
 
+/// Who was passed over at a wall where something had to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// The first few: for which rung, who, and why.
+    pub first: Vec<(Rung, Box<str>, WhyNot)>,
+    /// How many in all.
+    pub count: usize,
+}
+
 /// Who grew, in the world's eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grower {
@@ -261,6 +276,8 @@ pub struct Order {
     pub leak_is_near: bool,
     /// The pods were told no longer than a minute ago, or there are none.
     pub pods_known: bool,
+    /// Who was passed over at the wall, where this one ends somebody.
+    pub passed_over: Passed,
 }
 
 /// What an order is aimed at, as the world knows it.

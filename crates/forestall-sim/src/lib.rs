@@ -30,6 +30,7 @@ mod node;
 mod order;
 mod random;
 mod reclaim;
+mod refusal;
 mod report;
 mod rounds;
 mod sample;
@@ -48,7 +49,9 @@ pub use check::{Checker, Checkers, Otherwise, RULES, Rule, Violation};
 pub use chronicle::{LeftOut, is_minor};
 pub use curve::{CurveRow, Curves, FleetRow, KINDS_MAX, NodeCurve};
 pub use error::SimError;
-pub use event::{Aim, AimKind, BrakeState, Event, Grower, Leaving, Look, Order, Victim, WallTruth, What};
+pub use event::{
+    Aim, AimKind, BrakeState, Event, Grower, Leaving, Look, Order, Passed, Victim, WallTruth, What,
+};
 pub use fleet::fleet;
 pub use foretelling::{Came, Foretelling, Foretellings};
 pub use memory::Part;

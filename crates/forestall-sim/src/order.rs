@@ -9,7 +9,7 @@ use forestall_decide::{
 };
 
 use crate::cast::Pod;
-use crate::event::{Aim, AimKind, Leaving, Look, Order, Victim, WallTruth};
+use crate::event::{Aim, AimKind, Leaving, Look, Order, Passed, Victim, WallTruth};
 use crate::kernel::Scope;
 use crate::levels::LEVELS;
 use crate::memory::Part;
@@ -57,7 +57,14 @@ impl Node {
         }
     }
 
-    pub(crate) fn order(&self, action: &Action, policy: &Policy, leak_is_near: bool, now: Moment) -> Order {
+    pub(crate) fn order(
+        &self,
+        action: &Action,
+        policy: &Policy,
+        leak_is_near: bool,
+        passed_over: Passed,
+        now: Moment,
+    ) -> Order {
         let reading = &action.evidence.reading;
         Order {
             id: action.id,
@@ -87,6 +94,7 @@ impl Node {
                 .map(|culprit| culprit.share_permille),
             leak_is_near,
             pods_known: self.agent_knows_pods(now) || !self.has_pods(),
+            passed_over,
         }
     }
 
@@ -125,7 +133,7 @@ impl Node {
         pods.map(|pod| pod.used(&[Part::Anon, Part::Shmem], now)).sum()
     }
 
-    fn aim(&self, target: Target, policy: &Policy, now: Moment) -> Option<Aim> {
+    pub(crate) fn aim(&self, target: Target, policy: &Policy, now: Moment) -> Option<Aim> {
         match target {
             Target::Node => None,
             Target::Group(group) if group == KUBEPODS || crate::levels::is_one(Some(group)) => Some(Aim {

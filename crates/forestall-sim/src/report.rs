@@ -1,6 +1,6 @@
 //! One run from beginning to end: its figures, its notable facts, and which rules were broken.
 
-use forestall_decide::Moment;
+use forestall_decide::{Moment, RefusalReason};
 
 use crate::check::{Checkers, Otherwise, Violation};
 use crate::chronicle::{Chronicle, LeftOut};
@@ -38,7 +38,7 @@ pub struct RunOptions {
     pub checkers: bool,
     /// Every look of every kubelet is made.
     pub every_look: bool,
-    /// So many notable facts are kept, reclaims and starts only where the others leave room.
+    /// So many notable facts are kept, reclaims, starts and refusals only where the others leave room.
     pub keep: usize,
     /// How many threads share the nodes.
     pub threads: usize,
@@ -59,7 +59,9 @@ impl Default for RunOptions {
 pub fn is_notable(what: &What) -> bool {
     !matches!(
         what,
-        What::Looked(_) | What::Landed { .. } | What::Refused { .. } | What::ContainerRestarted { .. }
+        What::Looked(_) | What::Landed { .. } | What::ContainerRestarted { .. }
+        // What is waited for has been told.
+        | What::Refused { reason: Some(RefusalReason::Waiting | RefusalReason::KernelKilled), .. }
     )
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use forestall_decide::{AlarmVerdict, GroupId, Moment, Span, WallKind};
+use forestall_decide::{AlarmVerdict, GroupId, Mode, Moment, Rung, Span, WallKind};
 
 use crate::event::{Event, What};
 
@@ -20,7 +20,7 @@ pub struct Tally {
     pub kernel_kills: BTreeMap<WallKind, u64>,
     /// Containers and processes that agents killed.
     pub agent_kills: u64,
-    /// Orders of `reclaim`.
+    /// Orders of `reclaim` that were carried out.
     pub reclaims: u64,
     /// All who died and had not caused it, whoever did it.
     pub innocent: u64,
@@ -66,8 +66,9 @@ impl Tally {
     /// Counts one event.
     pub fn see(&mut self, event: &Event) {
         match &event.what {
-            What::Ordered(order) => match order.rung.label() {
-                "reclaim" => self.reclaims += 1,
+            // What is only announced saves and ends nobody.
+            What::Ordered(order) if order.mode == Mode::Enforce => match order.rung {
+                Rung::Reclaim => self.reclaims += 1,
                 _ => self.lead(event, wall(event.node, order.wall, order.scope), false),
             },
             What::Alarm {

@@ -428,3 +428,57 @@ fn what_a_preset_does_by_its_own_document_is_said_and_breaks_no_rule() {
         (&"war-story-a".into(), &"cache-first".into())
     );
 }
+
+/// A DaemonSet's pod and two others leak evenly, so that nobody explains it; there is no other node.
+const EVEN: &str = "title: even\nduration: 4m\nseed: 3\npolicy: { mode: MODE, rungs: { evict: true } }\n\
+                    nodes: [{ name: w, memory: 2000Mi, kubelet: { evictionHard: 100Mi } }]\npods:\n  \
+                    - { name: daemon, node: 0, owner: daemonset, containers: [{ name: a, load: { leak: { rate: 3Mi/s } } }] }\n  \
+                    - { name: slow, count: 2, node: 0, containers: [{ name: a, load: { leak: { rate: 3Mi/s } } }] }\n";
+
+#[test]
+fn who_was_passed_over_is_said_with_the_reason_and_what_is_only_announced_is_not_said_to_be_done() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = |mode: &str, format: &str| {
+        let path = file(dir.path(), &EVEN.replace("MODE", mode));
+        let output = run(&[path.to_str().expect("text"), "-o", format]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    let daemon = "no evict of daemon-0: its DaemonSet would bring it straight back (daemon-set)";
+    let (enforce, shadow) = (said("enforce", "text"), said("shadow", "text"));
+    for story in [&enforce, &shadow, &said("enforce", "html")] {
+        assert!(story.contains(daemon), "{story}");
+    }
+    assert!(enforce.contains("agent orders kill of slow-"), "{enforce}");
+    assert!(shadow.contains("agent would order kill of slow-"), "{shadow}");
+    assert!(!shadow.contains("agent orders"), "{shadow}");
+    assert!(shadow.contains("mode shadow: what the agent would order is announced and not done"));
+    assert!(said("shadow", "html").contains("the agent would order kill"));
+    // Whoever looks on alone raises no alarm and orders nothing, and that is said.
+    let observe = said("observe", "text");
+    assert!(
+        observe.contains("mode observe: the agent raises no alarm and orders nothing"),
+        "{observe}"
+    );
+    assert!(
+        !observe.contains("alarm: ") && !observe.contains("order kill"),
+        "{observe}"
+    );
+    let value: serde_json::Value = serde_json::from_str(&said("enforce", "json")).expect("JSON");
+    let run = &value["runs"][0];
+    assert_eq!(run["mode"], "enforce");
+    let events = run["events"].as_array().expect("a list");
+    let kill = |event: &&serde_json::Value| {
+        event["what"]
+            .as_str()
+            .is_some_and(|what| what.starts_with("agent orders kill of slow-"))
+    };
+    let kill = events.iter().find(kill).expect("a kill");
+    let daemon = serde_json::json!({ "rung": "evict", "name": "daemon-0", "why": "daemon-set" });
+    let list = kill["passed_over"].as_array().expect("a list");
+    assert!(list.contains(&daemon), "{kill}");
+    assert_eq!(kill["passed_over_count"], list.len());
+    // Somebody was due before, and nobody could be found.
+    let nobody = "agent ends nobody at kubelet-node: everybody was passed over";
+    assert_eq!(events.iter().filter(|event| event["what"] == nobody).count(), 1);
+}

@@ -8,7 +8,7 @@ use forestall_decide::{
 };
 
 use super::Checker;
-use crate::event::{Aim, AimKind, Event, Leaving, Look, Order, Victim, WallTruth, What};
+use crate::event::{Aim, AimKind, Event, Leaving, Look, Order, Passed, Victim, WallTruth, What};
 
 /// A rung that ends something. Anything that is not known to be mild counts as one.
 pub(super) fn harms(rung: Rung) -> bool {
@@ -259,6 +259,7 @@ pub(super) fn sound() -> Order {
         share_permille: Some(990),
         leak_is_near: true,
         pods_known: true,
+        passed_over: Passed::default(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The table of rules, and that each checker sees the breach of its own rule and is content without.
 
+use forestall_decide::{Mode, Rung, Span};
+
 use super::*;
 use crate::check::kill::{on, sound};
 use crate::event::What;
@@ -111,4 +113,30 @@ fn a_preset_ends_whom_and_when_its_document_says_and_nobody_who_may_not_be_touch
     }
     let known = |name: &&str| RULES.iter().any(|rule| rule.name == *name);
     assert!(JUDGEMENT.iter().all(known));
+}
+
+#[test]
+fn what_is_only_announced_is_counted_as_nobodys_deed() {
+    let counted = |mode| {
+        let mut tally = crate::Tally::default();
+        let alarm = What::Alarm {
+            wall: sound().wall,
+            scope: sound().scope,
+            verdict: None,
+            age: Span(0),
+            horizon: Span::secs(60),
+        };
+        tally.see(&on(1, alarm));
+        for rung in [Rung::Reclaim, Rung::Kill] {
+            let order = crate::Order {
+                rung,
+                mode,
+                ..sound()
+            };
+            tally.see(&on(4, What::Ordered(order)));
+        }
+        (tally.reclaims, tally.lead_median())
+    };
+    assert_eq!(counted(Mode::Enforce), (1, Some(Span::secs(3))));
+    assert_eq!(counted(Mode::Shadow), (0, None));
 }

@@ -14,6 +14,7 @@ pub(crate) mod node;
 pub(crate) mod replay;
 pub(crate) mod simulate;
 pub(crate) mod trace;
+mod why_not;
 
 /// Writes a whole answer to stdout. Flushed here, because what is left to the end of the process fails unheard.
 pub(crate) fn print(answer: &[u8]) -> anyhow::Result<()> {

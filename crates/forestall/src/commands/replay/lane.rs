@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 
 use forestall_decide::{
-    Action, ActionId, AlarmEvent, Ending, Engine, GroupId, Input, Mode, Moment, Outcome, Policy, Rung,
-    Sample, Span, Target, WallKind,
+    Action, ActionId, AlarmEvent, Ending, Engine, GroupId, Input, Mode, Moment, Outcome, PassedOver, Policy,
+    Rung, Sample, Span, Target, WallKind,
 };
 use forestall_trace::Begin;
 
 use super::foretold::Watch;
+use super::undone::{AllUndone, Passed};
 
 /// The same action decided again within this time is one decision: in shadow nothing it would have changed has changed.
-const REPEAT: Span = Span::secs(120);
+pub(super) const REPEAT: Span = Span::secs(120);
 
 /// What was decided once.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Decided {
     pub(super) rule: &'static str,
     /// It rests on figures that this policy would have seen as well.
     pub(super) sound: bool,
+    /// Who was passed over at its wall, where it ends somebody.
+    pub(super) passed: Passed,
     /// How many times it was decided, and when the last time was.
     pub(super) times: u64,
     pub(super) last: Moment,
@@ -66,6 +69,8 @@ pub(super) struct Lane {
     /// machine does.
     endings: [Vec<Ending>; 2],
     pub(super) refusals: u64,
+    /// Where something was due and nobody was ended.
+    pub(super) undone: AllUndone,
     /// Orders whose end is not known yet.
     open: Vec<(ActionId, Rung, Target)>,
     /// Whose figures the recording no longer tells truly for this policy; the machine apart.
@@ -88,6 +93,7 @@ impl Lane {
             scores: Vec::new(),
             endings: [const { Vec::new() }; 2],
             refusals: 0,
+            undone: AllUndone::default(),
             open: Vec::new(),
             touched: BTreeSet::new(),
             touched_machine: false,
@@ -101,12 +107,13 @@ impl Lane {
         self.fixed.is_none()
     }
 
-    /// The policy that runs: the one that was asked for in the recording's mode, on the recording's machine.
+    /// The policy that runs: the one that was asked for in the recording's mode, on the recording's machine. In `observe` nothing
+    /// is claimed at all, so that another policy says there what it would have done in shadow.
     fn policy(&self, recorded: &Policy) -> Policy {
         match &self.fixed {
             None => *recorded,
             Some(fixed) => Policy {
-                mode: recorded.mode,
+                mode: recorded.mode.max(Mode::Shadow),
                 fill_rate: recorded.fill_rate,
                 ..*fixed
             },
@@ -141,6 +148,7 @@ impl Lane {
         self.orders.clear();
         let decision = self.engine.step(at, Input::Sample(sample));
         self.refusals += decision.refusals.len() as u64;
+        self.undone.look(at, unix_micros, &decision);
         if let Some(forecast) = decision.kubelet {
             self.watch.look(at, unix_micros, forecast);
         }
@@ -166,7 +174,14 @@ impl Lane {
                 Target::Process(_) | Target::Node => !machine,
             };
             let sound = of_target && is_sound(action.evidence.reading.scope);
-            note(&mut self.decided, at, unix_micros, action, sound);
+            note(
+                &mut self.decided,
+                at,
+                unix_micros,
+                action,
+                sound,
+                decision.passed_over,
+            );
         }
     }
 
@@ -245,7 +260,14 @@ const fn is_kernels(wall: WallKind) -> bool {
     !matches!(wall, WallKind::KubeletNode | WallKind::KubeletAllocatable)
 }
 
-fn note(decided: &mut Vec<Decided>, at: Moment, unix_micros: u64, action: &Action, sound: bool) {
+fn note(
+    decided: &mut Vec<Decided>,
+    at: Moment,
+    unix_micros: u64,
+    action: &Action,
+    sound: bool,
+    passed_over: &[PassedOver],
+) {
     let again = decided
         .iter_mut()
         .rev()
@@ -266,6 +288,11 @@ fn note(decided: &mut Vec<Decided>, at: Moment, unix_micros: u64, action: &Actio
         scope: action.evidence.reading.scope,
         rule: action.evidence.rule,
         sound,
+        passed: if action.rung.ends_somebody() {
+            Passed::at(passed_over, &action.evidence.reading)
+        } else {
+            Passed::default()
+        },
         times: 1,
         last: at,
     });

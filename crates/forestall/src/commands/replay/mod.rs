@@ -14,6 +14,7 @@ mod play;
 mod report;
 mod several;
 mod table;
+mod undone;
 
 use std::path::PathBuf;
 

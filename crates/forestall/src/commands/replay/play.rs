@@ -1,6 +1,8 @@
 //! Every recorded input to every engine, and what happened in the recording itself.
 
-use forestall_decide::{Input, Mode, Moment, Policy, Rung, Sample, Target};
+use std::collections::BTreeMap;
+
+use forestall_decide::{GroupId, Input, Mode, Moment, Pods, Policy, Rung, Sample, Target};
 use forestall_trace::{Cause, Item, Names, Reader};
 
 use super::foretold::Watch;
@@ -19,6 +21,8 @@ pub(super) struct Played {
     /// By whom a recorded deed was done; empty in shadow.
     pub(super) deeds: u64,
     pub(super) names: Names,
+    /// Pods by their cgroups, as people call them.
+    pub(super) pods: BTreeMap<GroupId, String>,
     pub(super) node: String,
     pub(super) boot: String,
     pub(super) begins: u64,
@@ -50,6 +54,7 @@ pub(super) fn play(mut reader: Reader<'_>, policies: [Option<Policy>; 2]) -> Pla
         kubelet_evictions: 0,
         deeds: 0,
         names: Names::default(),
+        pods: BTreeMap::new(),
         node: crate::log::escape::text(&reader.origin().node),
         boot: crate::log::escape::text(&reader.origin().boot),
         begins: 0,
@@ -79,6 +84,7 @@ pub(super) fn play(mut reader: Reader<'_>, policies: [Option<Policy>; 2]) -> Pla
                 }
                 kills = Kills::default();
                 evictions = begin.pods.map(|pods| pods.kubelet_evictions);
+                begin.pods.into_iter().for_each(|pods| played.learn(pods));
                 for lane in &mut played.lanes {
                     lane.begin(&begin);
                     let restated = [
@@ -111,6 +117,7 @@ pub(super) fn play(mut reader: Reader<'_>, policies: [Option<Policy>; 2]) -> Pla
                         let before = evictions.replace(pods.kubelet_evictions);
                         let fresh = before.map_or(0, |before| pods.kubelet_evictions.saturating_sub(before));
                         played.kubelet_evictions += fresh;
+                        played.learn(pods);
                     }
                     played.take(at, recorded);
                 }
@@ -134,6 +141,15 @@ impl Played {
     /// The policy that was asked for, and the one it is compared with.
     pub(super) fn asked(&self) -> [Option<&Lane>; 2] {
         self.asked.map(|at| self.lanes.get(at))
+    }
+
+    fn learn(&mut self, pods: &Pods) {
+        for pod in &pods.list {
+            if let Some(group) = pod.group {
+                let name = || crate::log::escape::text(&[&*pod.namespace, "/", &*pod.name].concat());
+                self.pods.entry(group).or_insert_with(name);
+            }
+        }
     }
 
     fn take_sample(&mut self, at: Moment, unix_micros: u64, sample: &Sample) {

@@ -12,8 +12,10 @@ use super::compare::{Before, Change, Pair, look_back, pair};
 use super::kills::KernelKill;
 use super::lane::{Decided, Lane, Score};
 use super::play::Played;
+use super::undone::{Passed, Undone};
 use crate::commands::trace::date::write_date;
 use crate::commands::trace::words;
+use crate::commands::why_not::{self, PassedOver};
 use crate::log::{escape, words as log_words};
 
 /// The whole answer.
@@ -68,6 +70,10 @@ pub(super) struct PolicyReport {
     /// Decisions about somebody whose figures it would have changed before.
     pub(super) conditional: Counts,
     pub(super) refusals: u64,
+    /// Where something was due and nobody was ended; the same one at look after look is one.
+    pub(super) not_done: Vec<NotDone>,
+    /// At so many looks there were others.
+    pub(super) not_done_left_out: u64,
 }
 
 /// Decisions by kind; the same one decided again in shadow counts once.
@@ -100,6 +106,52 @@ pub(super) struct Side {
     pub(super) rule: &'static str,
     pub(super) sound: bool,
     times: u64,
+    /// The first few of those who were passed over at its wall.
+    pub(super) passed_over: Vec<PassedOver>,
+    /// How many were in all.
+    pub(super) passed_over_count: usize,
+}
+
+/// Something was due at a wall, and nobody was ended.
+#[derive(Debug, Serialize)]
+pub(super) struct NotDone {
+    time: String,
+    pub(super) after_micros: u64,
+    /// At how many looks, and for how long.
+    pub(super) times: u64,
+    pub(super) lasts_micros: u64,
+    pub(super) wall: &'static str,
+    scope: Option<String>,
+    pub(super) rule: Option<&'static str>,
+    /// A word of the log's; `null`: everybody was passed over.
+    reason: Option<&'static str>,
+    /// Why the culprit may not be touched, where that is the reason.
+    protection: Option<&'static str>,
+    #[serde(skip)]
+    pub(super) said: String,
+    pub(super) culprit: Option<String>,
+    pub(super) passed_over: Vec<PassedOver>,
+    pub(super) passed_over_count: usize,
+}
+
+impl NotDone {
+    fn new(played: &Played, undone: &Undone) -> Self {
+        Self {
+            time: write_date(undone.unix_micros),
+            after_micros: undone.unix_micros.saturating_sub(played.begins),
+            times: undone.times,
+            lasts_micros: undone.last_unix_micros.saturating_sub(undone.unix_micros),
+            wall: undone.wall.label(),
+            scope: undone.scope.map(|scope| group_name(&played.names, scope)),
+            rule: undone.rule,
+            reason: undone.reason.map(log_words::reason),
+            protection: undone.reason.and_then(why_not::detail),
+            said: why_not::refusal(undone.reason, undone.culprit.is_some(), played.mode),
+            culprit: undone.culprit.map(|culprit| target_name(&played.names, culprit)),
+            passed_over: passed_over(played, &undone.passed),
+            passed_over_count: undone.passed.count,
+        }
+    }
 }
 
 /// A kill of the kernel, which the recording holds.
@@ -185,8 +237,8 @@ impl Report {
                 inputs_lost: played.lost,
                 damaged_bytes: played.damaged_bytes,
             },
-            policy: PolicyReport::new(first, policy),
-            against: PolicyReport::new(second, against),
+            policy: PolicyReport::new(played, first, policy),
+            against: PolicyReport::new(played, second, against),
             actions,
             kernel_kills,
             kubelet_forecast: watch.value(played.begins),
@@ -204,7 +256,7 @@ impl Report {
 }
 
 impl PolicyReport {
-    fn new(lane: &Lane, name: String) -> Self {
+    fn new(played: &Played, lane: &Lane, name: String) -> Self {
         let (mut sound, mut conditional) = (Counts::default(), Counts::default());
         for is_sound in &lane.alarms {
             let counts = if *is_sound { &mut sound } else { &mut conditional };
@@ -225,6 +277,13 @@ impl PolicyReport {
             sound,
             conditional,
             refusals: lane.refusals,
+            not_done: lane
+                .undone
+                .list
+                .iter()
+                .map(|undone| NotDone::new(played, undone))
+                .collect(),
+            not_done_left_out: lane.undone.left_out,
         }
     }
 }
@@ -240,6 +299,8 @@ impl ActionReport {
             rule: decided.rule,
             sound: decided.sound,
             times: decided.times,
+            passed_over: passed_over(played, &decided.passed),
+            passed_over_count: decided.passed.count,
         };
         Some(Self {
             change: pair.change,
@@ -320,6 +381,12 @@ impl Summary {
 /// What has to be known to read the figures rightly.
 fn notes(played: &Played) -> Vec<String> {
     let mut notes = Vec::new();
+    if played.mode == Mode::Observe {
+        notes.push(
+            "recorded in observe: the recorded policy claimed nothing; any other says here what it would have done in shadow"
+                .to_owned(),
+        );
+    }
     if played.mode == Mode::Enforce {
         notes.push(format!(
             "recorded in enforce: {} orders of the recorded policy were carried out, and the recording holds their effect",
@@ -366,6 +433,21 @@ fn notes(played: &Played) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// By the names of pods, as far as Kubernetes told them.
+fn passed_over(played: &Played, passed: &Passed) -> Vec<PassedOver> {
+    let name = |target| match target {
+        Target::Group(id) => played.pods.get(&id).cloned(),
+        Target::Process(_) | Target::Node => None,
+    };
+    let first = passed.first.iter();
+    first
+        .map(|(rung, target, why)| {
+            let name = name(*target).unwrap_or_else(|| target_name(&played.names, *target));
+            PassedOver::new(*rung, name, *why)
+        })
+        .collect()
 }
 
 fn group_name(names: &Names, id: GroupId) -> String {

@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 
 use forestall_decide::Span;
 
+use crate::commands::why_not;
+
 use super::report::{ActionReport, Counts, KillReport, Lead, PolicyReport, Report, Side, Summary};
+
+/// So many of what was not done stand here.
+const NOT_DONE_MAX: usize = 10;
 
 /// The report as text.
 pub(super) fn render(report: &Report) -> String {
@@ -36,6 +41,7 @@ fn lines(text: &mut String, report: &Report) -> std::fmt::Result {
     for action in &report.actions {
         writeln!(text, "{}", describe_action(action))?;
         writeln!(text, "          {} {}", action.rung, action.target)?;
+        describe_passed(text, action)?;
     }
     if !report.kernel_kills.is_empty() {
         writeln!(text)?;
@@ -43,6 +49,7 @@ fn lines(text: &mut String, report: &Report) -> std::fmt::Result {
     for kill in &report.kernel_kills {
         describe_kill(text, kill)?;
     }
+    not_done(text, report)?;
     writeln!(text)?;
     summary(text, &report.summary, trace.kubelet_evictions);
     for line in &report.shadow {
@@ -75,7 +82,7 @@ pub(super) fn summary(text: &mut String, summary: &Summary, kubelet_evictions: u
     );
     let _ = writeln!(
         text,
-        "kernel   {} kills; before {} the policy ends somebody ({} against), before {} it alarms ({} against)",
+        "kernel   {} kills; before {} the policy decides to end somebody ({} against), before {} it alarms ({} against)",
         summary.kernel_kills,
         summary.kernel_kills_forestalled,
         summary.kernel_kills_forestalled_against,
@@ -144,6 +151,59 @@ fn side(side: Option<&Side>) -> String {
     )
 }
 
+/// Who was passed over for it, once where both policies passed over the same.
+fn describe_passed(text: &mut String, action: &ActionReport) -> std::fmt::Result {
+    let lines = |side: Option<&Side>| {
+        side.map_or_else(Vec::new, |side| {
+            why_not::lines(&side.passed_over, side.passed_over_count)
+        })
+    };
+    let (policy, against) = (lines(action.policy.as_ref()), lines(action.against.as_ref()));
+    if policy == against {
+        return write_lines(text, "", &policy);
+    }
+    write_lines(text, "policy: ", &policy)?;
+    write_lines(text, "against: ", &against)
+}
+
+fn write_lines(text: &mut String, before: &str, lines: &[String]) -> std::fmt::Result {
+    for line in lines {
+        writeln!(text, "          {before}{line}")?;
+    }
+    Ok(())
+}
+
+/// Where something was due and nobody was ended, once where both policies are one.
+fn not_done(text: &mut String, report: &Report) -> std::fmt::Result {
+    let (policy, against) = (&report.policy, &report.against);
+    let second = (policy.name != against.name).then_some(("against", against));
+    for (what, policy) in [Some(("policy", policy)), second].into_iter().flatten() {
+        if policy.not_done.is_empty() {
+            continue;
+        }
+        writeln!(text, "\nnot done by {what} ({}):", policy.name)?;
+        for it in policy.not_done.iter().take(NOT_DONE_MAX) {
+            let again = if it.times > 1 {
+                format!(", {} times in {}", it.times, Span(it.lasts_micros))
+            } else {
+                String::new()
+            };
+            let (at, wall) = (after(it.after_micros), it.wall);
+            writeln!(text, "{at:>10} {wall}: {}{again}", it.said)?;
+            write_lines(text, "", &why_not::lines(&it.passed_over, it.passed_over_count))?;
+        }
+        let more = policy.not_done.len().saturating_sub(NOT_DONE_MAX);
+        if more > 0 || policy.not_done_left_out > 0 {
+            writeln!(
+                text,
+                "          and {more} more; -o json has them, and {} looks with others",
+                policy.not_done_left_out
+            )?;
+        }
+    }
+    Ok(())
+}
+
 fn describe_kill(text: &mut String, kill: &KillReport) -> std::fmt::Result {
     let whose = if kill.cgroups.is_empty() {
         "of unknown cgroups".to_owned()
@@ -176,7 +236,7 @@ fn describe_lead(lead: &Lead) -> String {
     match (lead.action_micros, lead.rung, &lead.target) {
         (Some(micros), Some(rung), Some(target)) => {
             format!(
-                "{alarm}, {rung} {} before, of {target}: may have been avoided",
+                "{alarm}, {rung} decided {} before, of {target}: may have been avoided",
                 Span(micros)
             )
         }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use forestall_decide::{
-    Bytes, GroupId, GroupKind, GroupSample, Input, Limit, LimitHits, Moment, NodeSample, Policy, Qos, Rung,
-    Sample, Span, Target, WallKind,
+    Bytes, GroupId, GroupKind, GroupSample, Input, Limit, LimitHits, Mode, Moment, NodeSample, Pod,
+    PodContainer, PodUid, Pods, Policy, Qos, Rung, Rungs, Sample, Span, Standing, Target, WallKind,
 };
 use forestall_trace::{Encoder, Names, Origin, Reader};
 use serde_json::Value;
@@ -15,6 +15,7 @@ use super::kills::KernelKill;
 use super::lane::{Decided, Lane, Score};
 use super::play::play;
 use super::report::Report;
+use super::undone::Passed;
 use super::{Choice, Output, ReplayArgs, answer, table};
 use crate::config::choice::Preset;
 use crate::exit::Exit;
@@ -147,6 +148,7 @@ fn a_deed_is_about_a_kill_though_somebody_else_was_killed_in_between() {
         scope: Some(GroupId(1)),
         rule: "one-look",
         sound: true,
+        passed: Passed::default(),
         times: 1,
         last: Moment(10_000_000),
     });
@@ -237,4 +239,126 @@ fn recordings_of_several_machines_and_boots_are_each_told_as_if_alone() {
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(!said(&alone.join("0.ftr"), Output::Table).0.contains("RECORDING"));
+}
+
+/// A container without a limit takes 5 MiB in every look of a machine of 1 GiB; its pod said that it is not to be touched.
+fn leak_of_one_who_opted_out(mode: Mode) -> Vec<u8> {
+    let pods = Pods {
+        list: vec![Pod {
+            uid: PodUid(7),
+            group: Some(GroupId(3)),
+            namespace: "bakery".into(),
+            name: "till".into(),
+            standing: Standing {
+                vetoed: true,
+                ..Standing::default()
+            },
+            containers: vec![PodContainer {
+                group: GroupId(4),
+                request: Bytes(0),
+                limit: Limit::Max,
+                restarts: 0,
+            }],
+            ..Pod::default()
+        }],
+        ..Pods::default()
+    };
+    let recorded = Policy {
+        mode,
+        ..Policy::default()
+    };
+    let mut encoder = Encoder::new(Origin::default(), recorded);
+    let mut out = Vec::new();
+    encoder.open_segment(Moment(0), 1_795_255_200_000_000, &mut out);
+    encoder.input(Moment(0), Input::Pods(&pods), &mut out);
+    for look in 1..200 {
+        let held = Bytes::mebi(5 * look);
+        let group = |id, parent, kind| GroupSample {
+            id: GroupId(id),
+            parent,
+            kind,
+            leaf: matches!(kind, GroupKind::Container(_)),
+            populated: true,
+            current: held,
+            anon: held,
+            ..GroupSample::default()
+        };
+        let free = Bytes::mebi(1024) - held;
+        let sample = Sample {
+            node: NodeSample {
+                total: Bytes::mebi(1024),
+                free,
+                available: free,
+                anon: held,
+                cpus: 2,
+                ..NodeSample::default()
+            },
+            groups: vec![
+                group(1, None, GroupKind::Kubepods),
+                group(3, Some(0), GroupKind::Pod(Qos::Burstable)),
+                group(4, Some(1), GroupKind::Container(Qos::Burstable)),
+            ],
+            processes: Vec::new(),
+        };
+        encoder.input(Moment(look * LOOK), Input::Sample(&sample), &mut out);
+    }
+    out
+}
+
+fn told_of(out: &[u8]) -> (Value, String) {
+    let all = Policy {
+        rungs: Rungs::all(),
+        ..Policy::default()
+    };
+    let played = play(Reader::open(out).expect("it plays"), [Some(all), None]);
+    let names = ["all", "recorded"].map(str::to_owned);
+    let report = Report::new(&played, &names).expect("it was played for both");
+    (
+        serde_json::to_value(&report).expect("JSON"),
+        table::render(&report),
+    )
+}
+
+#[test]
+fn who_was_not_ended_is_told_with_the_reason_once_for_all_the_looks_at_which_it_stands() {
+    let (value, text) = told_of(&leak_of_one_who_opted_out(Mode::Shadow));
+    assert_eq!(value["actions"], serde_json::json!([]));
+    let kernels = |side: &str| -> Vec<Value> {
+        let list = value[side]["not_done"].as_array().expect("a list");
+        list.iter().filter(|it| it["wall"] == "kernel").cloned().collect()
+    };
+    let passed = serde_json::json!({ "rung": "evict", "name": "bakery/till", "why": "opted-out" });
+    let has_passed = |it: &Value| {
+        it["passed_over"]
+            .as_array()
+            .is_some_and(|list| list.contains(&passed))
+    };
+    assert!(kernels("policy").iter().any(has_passed), "{value}");
+    // Without the rung nobody is passed over for it, and the kill is refused all the same.
+    let [refused] = &kernels("against")[..] else {
+        panic!("{value}")
+    };
+    assert_eq!(
+        (&refused["reason"], &refused["protection"]),
+        (&"spared".into(), &"opted-out".into())
+    );
+    assert!(refused["times"].as_u64() > Some(1), "{refused}");
+    for line in [
+        "no evict of bakery/till: it is opted out (opted-out)\n",
+        "kernel: the culprit's pod may not be touched: it is opted out (opted-out), ",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn a_recording_of_one_who_only_looked_on_tells_what_another_policy_would_have_said() {
+    let (value, text) = told_of(&leak_of_one_who_opted_out(Mode::Observe));
+    assert!(value["policy"]["sound"]["alarms"].as_u64() > Some(0), "{value}");
+    assert_eq!(value["against"]["sound"]["alarms"], 0);
+    assert_eq!(value["against"]["not_done"], serde_json::json!([]));
+    assert!(
+        text.contains("recorded in observe: the recorded policy claimed nothing"),
+        "{text}"
+    );
 }

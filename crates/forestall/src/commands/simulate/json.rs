@@ -5,7 +5,7 @@ use std::io;
 
 use forestall_decide::Span;
 use forestall_decide::kubelet::Signal;
-use forestall_sim::{CurveRow, Curves, NodeCurve, Violation, World};
+use forestall_sim::{CurveRow, Curves, Event, NodeCurve, Violation, World};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 use serde_json::{Serializer, Value};
@@ -13,8 +13,10 @@ use serde_json::{Serializer, Value};
 use super::Run;
 use super::foretold;
 use super::source::Source;
-use super::timeline::sentence;
+use super::timeline::{passed_over, sentence};
+use crate::commands::why_not::PassedOver;
 use crate::config::choice::{self, word};
+use crate::log::words;
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -30,6 +32,7 @@ struct Answer<'a> {
 struct RunOut {
     seed: u64,
     variant: &'static str,
+    mode: Option<&'static str>,
     evictions: u64,
     evictions_for_cache: u64,
     agent_evictions: u64,
@@ -120,6 +123,18 @@ struct EventOut {
     at_micros: u64,
     node: u32,
     what: String,
+    /// The first few of those who were passed over, where something was due.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    passed_over: Vec<PassedOver>,
+    /// How many were in all.
+    #[serde(skip_serializing_if = "is_none")]
+    passed_over_count: usize,
+}
+
+// Serde hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The JSON, whole.
@@ -153,6 +168,7 @@ fn run_out(world: &World, run: &Run) -> RunOut {
     RunOut {
         seed: run.seed,
         variant: run.variant,
+        mode: run.mode.map(words::mode),
         evictions: tally.evictions,
         evictions_for_cache: tally.evictions_for_cache,
         agent_evictions: tally.agent_evictions,
@@ -183,16 +199,7 @@ fn run_out(world: &World, run: &Run) -> RunOut {
             })
             .collect(),
         kubelet_forecast: foretold::value(run),
-        events: run
-            .report
-            .events
-            .iter()
-            .map(|event| EventOut {
-                at_micros: event.at.0,
-                node: event.node,
-                what: sentence(event),
-            })
-            .collect(),
+        events: run.report.events.iter().map(event_out).collect(),
         events_left_out: run.report.events_left_out.all(),
         minor_events_left_out: run.report.events_left_out.minor,
         events_left_out_from_micros: run.report.events_left_out.from.map(|at| at.0),
@@ -208,6 +215,17 @@ impl ViolationOut {
             rule: violation.rule,
             what: violation.what.clone(),
         }
+    }
+}
+
+fn event_out(event: &Event) -> EventOut {
+    let (passed_over, passed_over_count) = passed_over(event);
+    EventOut {
+        at_micros: event.at.0,
+        node: event.node,
+        what: sentence(event),
+        passed_over,
+        passed_over_count,
     }
 }
 

@@ -82,6 +82,8 @@ pub(super) struct Variant {
 pub(super) struct Run {
     pub(super) seed: u64,
     pub(super) variant: &'static str,
+    /// How far its agents may go, where there are any.
+    pub(super) mode: Option<Mode>,
     pub(super) report: Report,
 }
 
@@ -132,6 +134,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
             runs.push(Run {
                 seed,
                 variant: variant.name,
+                mode: world.policy.map(|policy| policy.mode),
                 report,
             });
         }

@@ -8,7 +8,7 @@ use forestall_sim::{RULES, Tally, World};
 use super::Run;
 use super::foretold;
 use super::source::Source;
-use super::timeline::{left_out, otherwise, seconds, sentence};
+use super::timeline::{left_out, of_mode, otherwise, passed_over_lines, seconds, sentence};
 use crate::log::escape;
 
 /// One row of the table: its name, and the figure of one run.
@@ -53,7 +53,7 @@ pub(super) const ROWS: [Row; 21] = [
     ("alarms", |tally| tally.alarms.to_string()),
     ("  true", |tally| scored(tally, AlarmVerdict::True)),
     ("  false", |tally| scored(tally, AlarmVerdict::False)),
-    ("  acted upon", |tally| scored(tally, AlarmVerdict::Intervened)),
+    ("  overtaken", |tally| scored(tally, AlarmVerdict::Intervened)),
     ("deaths without alarm", |tally| tally.missed.to_string()),
     ("lead of alarms, median", |tally| duration(tally.lead_median())),
 ];
@@ -76,6 +76,11 @@ pub(super) fn render(source: &Source, world: &World, runs: &[Run], checked: bool
     out.push('\n');
     if runs.len() <= 4 {
         table(&mut out, runs);
+        for run in runs {
+            if let Some(said) = of_mode(run.mode) {
+                let _ = writeln!(out, "{}, seed {}: {said}", run.variant, run.seed);
+            }
+        }
         for run in runs {
             foretold::lines(&mut out, world, run);
         }
@@ -116,6 +121,9 @@ fn line_of_time(out: &mut String, run: &Run) {
             event.node,
             sentence(event)
         );
+        for line in passed_over_lines(event) {
+            let _ = writeln!(out, "{:>23}{line}", "");
+        }
     }
     if let Some(more) = left_out(&run.report.events_left_out) {
         let _ = writeln!(out, "{:>12}  and {more}", "");

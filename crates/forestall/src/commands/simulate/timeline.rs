@@ -1,8 +1,9 @@
 //! A fact as one line.
 
-use forestall_decide::{AlarmVerdict, Moment, Span, WallKind};
+use forestall_decide::{AlarmVerdict, Mode, Moment, Span, WallKind};
 use forestall_sim::{BrakeState, Event, LeftOut, Otherwise, Victim, What};
 
+use crate::commands::why_not::{self, PassedOver};
 use crate::config::choice::{self, word};
 use crate::log::escape;
 
@@ -49,9 +50,13 @@ pub(super) fn sentence(event: &Event) -> String {
                 .target
                 .as_ref()
                 .map_or_else(|| "the machine".to_owned(), |aim| whom(&aim.victim));
+            let orders = match order.mode {
+                Mode::Enforce => "orders",
+                Mode::Shadow | Mode::Observe => "would order",
+            };
             let again = if order.escalate { " at once" } else { "" };
             format!(
-                "agent orders {} of {target}{again} for {}: {}",
+                "agent {orders} {} of {target}{again} for {}: {}",
                 order.rung.label(),
                 order.wall.label(),
                 order.rule
@@ -60,7 +65,17 @@ pub(super) fn sentence(event: &Event) -> String {
         What::Landed {
             rung, kind, freed, ..
         } => format!("{} is over: {kind:?}, {freed}", rung.label()),
-        What::Refused { reason, wall } => format!("agent refuses to act at {}: {reason:?}", wall.label()),
+        What::Refused {
+            reason,
+            wall,
+            has_culprit,
+            mode,
+            ..
+        } => format!(
+            "agent ends nobody at {}: {}",
+            wall.label(),
+            why_not::refusal(*reason, *has_culprit, *mode)
+        ),
         What::Alarm {
             wall, verdict, age, ..
         } => alarm(*wall, *verdict, *age),
@@ -103,11 +118,38 @@ pub(super) fn otherwise(it: &Otherwise) -> String {
     )
 }
 
+/// Who was passed over at a wall where something was due, and how many in all.
+pub(super) fn passed_over(event: &Event) -> (Vec<PassedOver>, usize) {
+    let passed = match &event.what {
+        What::Ordered(order) => &order.passed_over,
+        What::Refused { passed_over, .. } => passed_over,
+        _ => return (Vec::new(), 0),
+    };
+    let first = passed.first.iter();
+    let list = first.map(|(rung, name, why)| PassedOver::new(*rung, escape::text(name), *why));
+    (list.collect(), passed.count)
+}
+
+/// The same in words.
+pub(super) fn passed_over_lines(event: &Event) -> Vec<String> {
+    let (list, count) = passed_over(event);
+    why_not::lines(&list, count)
+}
+
+/// What the agent's mode means for what is told of it; nothing where it may act.
+pub(super) const fn of_mode(mode: Option<Mode>) -> Option<&'static str> {
+    match mode {
+        None | Some(Mode::Enforce) => None,
+        Some(Mode::Shadow) => Some("mode shadow: what the agent would order is announced and not done"),
+        Some(Mode::Observe) => Some("mode observe: the agent raises no alarm and orders nothing"),
+    }
+}
+
 /// What is not told: how much, of what, and from when on; nothing where all is.
 pub(super) fn left_out(left_out: &LeftOut) -> Option<String> {
     let from = seconds(left_out.from?);
     Some(format!(
-        "{} more from {from} s on: {} reclaims and starts, {} others",
+        "{} more from {from} s on: {} reclaims, starts and refusals, {} others",
         left_out.all(),
         left_out.minor,
         left_out.others
@@ -125,6 +167,16 @@ fn place(wall: WallKind) -> &'static str {
 fn alarm(wall: WallKind, verdict: Option<AlarmVerdict>, age: Span) -> String {
     match verdict {
         None => format!("alarm: {} comes near", wall.label()),
-        Some(verdict) => format!("alarm at {} was {verdict:?} after {age}", wall.label()),
+        Some(verdict) => format!("alarm at {}, {age} old: {}", wall.label(), scored(verdict)),
+    }
+}
+
+/// What an alarm turned out to be.
+pub(super) const fn scored(verdict: AlarmVerdict) -> &'static str {
+    match verdict {
+        AlarmVerdict::True => "came true",
+        AlarmVerdict::False => "false",
+        AlarmVerdict::Intervened => "overtaken by an action or by another ending",
+        AlarmVerdict::Missed => "somebody ended without it",
     }
 }

@@ -21,7 +21,7 @@ use super::Run;
 use super::foretold;
 use super::source::Source;
 use super::table::ROWS;
-use super::timeline::{left_out, otherwise, seconds};
+use super::timeline::{left_out, of_mode, otherwise, seconds};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -140,6 +140,9 @@ fn summary(out: &mut String, runs: &[Run]) {
     }
     out.push_str("</div>\n");
     for run in runs {
+        if let Some(said) = of_mode(run.mode) {
+            let _ = writeln!(out, "<p>{}: {said}.</p>", text(run.variant));
+        }
         if let Some(said) = foretold::summary(run) {
             let _ = writeln!(
                 out,

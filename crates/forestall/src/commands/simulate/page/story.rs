@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use forestall_decide::{AlarmVerdict, GroupId, Moment, Rung, Span, WallKind};
+use forestall_decide::{AlarmVerdict, GroupId, Mode, Moment, Rung, Span, WallKind};
 use forestall_sim::{Event, What, is_minor};
 
 use super::chart::{Instant, Stripe};
 use super::markup::{html, text};
 use super::scale::{Scale, WIDTH, part, percent};
-use crate::commands::simulate::timeline::{seconds, sentence};
+use crate::commands::simulate::timeline::{passed_over_lines, seconds, sentence};
 
 /// More rows than this nobody reads.
 const ROWS_MAX: usize = 250;
@@ -31,7 +31,7 @@ pub(super) enum Kind {
     Kubelet,
     Agent,
     Itself,
-    Order(Rung),
+    Order(Rung, bool),
     Alarm,
     Pressure,
     Fault,
@@ -46,7 +46,7 @@ impl Kind {
             What::Evicting { .. } => Self::Kubelet,
             What::AgentEvicted { .. } | What::ContainerEnded { by_agent: true, .. } => Self::Agent,
             What::ContainerEnded { .. } => Self::Itself,
-            What::Ordered(order) => Self::Order(order.rung),
+            What::Ordered(order) => Self::Order(order.rung, order.mode == Mode::Enforce),
             What::Alarm { .. } => Self::Alarm,
             What::Pressure(_) => Self::Pressure,
             What::Fault { .. } => Self::Fault,
@@ -60,7 +60,7 @@ impl Kind {
             Self::Lost | Self::Kernel => "kernel",
             Self::Kubelet => "kubelet",
             Self::Agent => "agent",
-            Self::Order(_) => "order",
+            Self::Order(..) => "order",
             Self::Alarm => "alarm",
             Self::Itself | Self::Pressure | Self::Fault | Self::Other => "other",
         }
@@ -74,13 +74,13 @@ impl Kind {
             Self::Kubelet => "E",
             Self::Agent => "A",
             Self::Itself => "X",
-            Self::Order(Rung::Reclaim) => "r",
-            Self::Order(Rung::Brake) => "b",
-            Self::Order(Rung::Warn) => "w",
-            Self::Order(Rung::Grow) => "g",
-            Self::Order(Rung::Evict) => "e",
-            Self::Order(Rung::Kill) => "k",
-            Self::Order(Rung::Sysrq) => "s",
+            Self::Order(Rung::Reclaim, _) => "r",
+            Self::Order(Rung::Brake, _) => "b",
+            Self::Order(Rung::Warn, _) => "w",
+            Self::Order(Rung::Grow, _) => "g",
+            Self::Order(Rung::Evict, _) => "e",
+            Self::Order(Rung::Kill, _) => "k",
+            Self::Order(Rung::Sysrq, _) => "s",
             Self::Alarm | Self::Pressure | Self::Fault | Self::Other => "",
         }
     }
@@ -93,7 +93,8 @@ impl Kind {
             Self::Kubelet => "the kubelet evicts".to_owned(),
             Self::Agent => "the agent has ended somebody".to_owned(),
             Self::Itself => "ends by itself".to_owned(),
-            Self::Order(rung) => format!("the agent orders {}", rung.label()),
+            Self::Order(rung, true) => format!("the agent orders {}", rung.label()),
+            Self::Order(rung, false) => format!("the agent would order {}", rung.label()),
             Self::Alarm => "alarm".to_owned(),
             Self::Pressure => "the kubelet says that memory is short".to_owned(),
             Self::Fault => "fault".to_owned(),
@@ -124,7 +125,7 @@ struct Fact<'a> {
 pub(super) struct Story<'a> {
     id: String,
     facts: Vec<Fact<'a>>,
-    /// Reclaims and starts, and others, that have no row.
+    /// Reclaims, starts and refusals, and others, that have no row.
     left_out: (usize, usize),
     end: Moment,
 }
@@ -147,7 +148,7 @@ impl<'a> Story<'a> {
                 row: None,
             });
         }
-        // Reclaims and starts have the rows that the others leave.
+        // Reclaims, starts and refusals have the rows that the others leave.
         let minor = facts.iter().filter(|fact| is_minor(&fact.event.what)).count();
         let mut room_for_minor = ROWS_MAX.saturating_sub(facts.len() - minor);
         let mut told = 0;
@@ -276,7 +277,7 @@ impl<'a> Story<'a> {
             });
             self.bars(out, scale, short(wall), bars);
         }
-        self.marks(out, scale, "order", |kind| matches!(kind, Kind::Order(_)));
+        self.marks(out, scale, "order", |kind| matches!(kind, Kind::Order(..)));
         self.marks(out, scale, "death", Kind::is_death);
         let pressure = self.spans(|what| match what {
             What::Pressure(on) => Some(((), *on)),
@@ -379,7 +380,8 @@ impl<'a> Story<'a> {
         if alarms {
             out.push_str(
                 "<li><span class=\"bar alarm\">alarm</span>at a wall, from when it is raised until it is judged</li>\
-                 <li><span class=\"bar alarm unfounded\">false</span>nobody died there in its time</li>",
+                 <li><span class=\"bar alarm unfounded\">false</span>nobody died there in its time</li>\
+                 <li><span class=\"bar alarm\">overtaken</span>by an action, or by somebody's end at another wall</li>",
             );
         }
         for kind in &kinds {
@@ -413,20 +415,24 @@ impl<'a> Story<'a> {
         );
         for fact in &self.facts {
             let Some(row) = fact.row else { continue };
-            let _ = writeln!(
+            let _ = write!(
                 out,
-                "<tr id=\"{id}r{row}\"><td class=\"number\">{}</td><td class=\"{}\">{}</td></tr>",
+                "<tr id=\"{id}r{row}\"><td class=\"number\">{}</td><td class=\"{}\">{}",
                 seconds(fact.event.at),
                 fact.kind.class(),
                 html(&sentence(fact.event))
             );
+            for line in passed_over_lines(fact.event) {
+                let _ = write!(out, "<div class=\"faint\">{}</div>", html(&line));
+            }
+            out.push_str("</td></tr>\n");
         }
         out.push_str("</tbody></table></div>\n");
         if self.left_out != (0, 0) {
             let (minor, others) = self.left_out;
             let _ = writeln!(
                 out,
-                "<p class=\"faint\">Without a row: {minor} reclaims and starts, {others} others.</p>"
+                "<p class=\"faint\">Without a row: {minor} reclaims, starts and refusals, {others} others.</p>"
             );
         }
         out.push_str("</details>\n");
@@ -447,7 +453,7 @@ const fn said(verdict: AlarmVerdict) -> (&'static str, &'static str) {
     match verdict {
         AlarmVerdict::True => ("alarm", "true"),
         AlarmVerdict::False => ("alarm unfounded", "false"),
-        AlarmVerdict::Intervened => ("alarm", "acted upon"),
+        AlarmVerdict::Intervened => ("alarm", "overtaken"),
         AlarmVerdict::Missed => ("alarm", "missed"),
     }
 }
