@@ -485,4 +485,8 @@ fn the_recordings_of_real_machines_are_read_whole() {
             .expect("there are containers");
         assert!(bytes <= 24.0, "{bytes} in {name}");
     }
+    // Four boots, whose times go back from file to file.
+    let all = forestall(&["trace", "info", text(&folder), "-o", "json"]);
+    let info: Value = serde_json::from_slice(&all.stdout).expect("JSON");
+    assert_eq!((&info["recordings"], &info["files"]), (&4.into(), &4.into()));
 }

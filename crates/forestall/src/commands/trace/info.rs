@@ -28,6 +28,8 @@ struct Info {
     kernel: String,
     program: String,
     files: usize,
+    /// Of one boot of one machine each; all other figures are of all of them together, and the node is the first one's.
+    recordings: usize,
     size_bytes: u64,
     begins: Option<String>,
     ends: Option<String>,
@@ -112,6 +114,7 @@ fn count(source: &Source) -> anyhow::Result<Info> {
         kernel: escape::text(&origin.kernel),
         program: escape::text(&origin.program),
         files: source.files,
+        recordings: source.recordings()?.count(),
         size_bytes: source.size(),
         notes: source.notes.clone(),
         ..Info::default()
@@ -214,6 +217,15 @@ fn table(info: &Info) -> String {
         "size",
         format!("{} bytes in {} files", info.size_bytes, info.files),
     );
+    if info.recordings > 1 {
+        row(
+            "recordings",
+            format!(
+                "{}, each of one boot of one machine; the figures are of all together",
+                info.recordings
+            ),
+        );
+    }
     row(
         "time",
         format!(
