@@ -255,7 +255,7 @@ impl Foresight {
             // A pod that has no cgroup yet has no statistics either, and goes first.
             let working_set = group.map(crate::input::GroupSample::working_set);
             let track = followed.place.and_then(|place| known.history.at(place));
-            let fast = track.map_or(BytesPerSecond(0), |scope| scope.unreclaimable.speed_now(noise));
+            let fast = track.map_or(BytesPerSecond(0), |scope| scope.held().speed_now(noise));
             self.outlooks.push(PodOutlook {
                 pod: Candidate::of(pod, working_set),
                 low: followed.extremes.low(),

@@ -107,7 +107,7 @@ impl Search<'_> {
             let Some(found) = history.at(index) else {
                 continue;
             };
-            let track = &found.unreclaimable;
+            let track = found.held();
             let is_hosts = group.kind == GroupKind::Host;
             if group.parent.is_none() {
                 explained_at_top = explained_at_top.saturating_add(found.risen(window));
@@ -150,7 +150,7 @@ impl Search<'_> {
             }
         }
         if scope.is_none() {
-            let node = &history.node.unreclaimable;
+            let node = history.node.held();
             // What merely moved to swap in memory is counted once more by the pool that holds it.
             let pool = if sample.node.swap_is_zram {
                 history.swap_used.rise(window).0.max(0)
@@ -198,7 +198,7 @@ impl Search<'_> {
         leaves
             .filter_map(|(at, _)| {
                 let found = self.history.at(at)?;
-                let (rise, _) = found.unreclaimable.rise(WINDOWS[0]);
+                let (rise, _) = found.held().rise(WINDOWS[0]);
                 let rise = Bytes(u64::try_from(rise).unwrap_or(0));
                 let swung = rise - self.new_part(found, rise);
                 (swung > Bytes::ZERO && is_within(self.sample, at, self.scope)).then_some(swung)
@@ -211,7 +211,7 @@ impl Search<'_> {
 fn lost(history: &History, scope: Option<GroupId>, window: Span) -> Bytes {
     let rise = history
         .scope(scope)
-        .map_or(0, |scope| scope.unreclaimable.rise(window).0);
+        .map_or(0, |scope| scope.held().rise(window).0);
     Bytes(u64::try_from(rise).unwrap_or(0))
 }
 

@@ -11,6 +11,7 @@ use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
 use crate::oom::Counted;
 use crate::ring::Lapse;
 use crate::roster::Roster;
+use crate::swap::beside_swap;
 use crate::tree::is_within;
 use crate::units::{Bytes, Moment, Span};
 use crate::window::{Track, WINDOWS};
@@ -21,8 +22,10 @@ pub(crate) type Wall = (WallKind, Option<GroupId>);
 /// The history of one cgroup or of the machine. It is kept small: a step walks through all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
-    /// Memory that reclaim cannot free, swap in use included.
+    /// Memory that reclaim can give back neither as it is nor by way of swap: what comes nearer to a wall.
     pub(crate) unreclaimable: Track,
+    /// What is held of it, swap in use and what could go there included; only where there is swap, else it is the same.
+    held: Option<Box<Track>>,
     ground: Ground,
     filled: Lapse,
     stall: Lapse<Stall>,
@@ -72,6 +75,7 @@ impl Scope {
         };
         Self {
             unreclaimable: Track::default(),
+            held: None,
             ground: Ground::default(),
             filled: Lapse::within(WINDOWS[2]),
             stall: Lapse::within(WINDOWS[0]),
@@ -80,7 +84,14 @@ impl Scope {
     }
 
     /// False where its stalls cannot be: they are counted from here on.
-    fn push(&mut self, now: Moment, unreclaimable: Bytes, working_set: Bytes, stall: Option<Stall>) -> bool {
+    fn push(
+        &mut self,
+        now: Moment,
+        held: Bytes,
+        beside_swap: Option<Bytes>,
+        working_set: Bytes,
+        stall: Option<Stall>,
+    ) -> bool {
         let credible = stall.is_none_or(|stall| is_credible(self.stall.last(), now, stall));
         if !credible {
             self.stall.clear();
@@ -88,8 +99,16 @@ impl Scope {
                 shared.stall.clear();
             }
         }
-        self.unreclaimable.push(now, unreclaimable);
-        self.filled.push(now, unreclaimable);
+        // Swap that comes or goes is no growth.
+        if self.held.is_some() != beside_swap.is_some() {
+            self.unreclaimable = Track::default();
+            self.held = beside_swap.map(|_| Box::default());
+        }
+        self.unreclaimable.push(now, beside_swap.unwrap_or(held));
+        if let Some(track) = &mut self.held {
+            track.push(now, held);
+        }
+        self.filled.push(now, held);
         if let Some(stall) = stall {
             self.stall.push(now, stall);
         }
@@ -112,6 +131,11 @@ impl Scope {
         self.filled.push(look, Bytes::ZERO);
     }
 
+    /// Memory that reclaim cannot free, swap in use included: what somebody takes, wherever it comes to lie.
+    pub(crate) fn held(&self) -> &Track {
+        self.held.as_deref().unwrap_or(&self.unreclaimable)
+    }
+
     /// The kubelet's working set; where the kubelet has no wall, nothing is remembered of it.
     pub(crate) fn working_set(&self) -> Option<&Track> {
         self.shared.as_ref().map(|shared| &shared.working_set)
@@ -126,18 +150,18 @@ impl Scope {
     pub(crate) fn risen(&self, window: Span) -> i64 {
         match self.filled.ends() {
             Some((Bytes::ZERO, held, over)) if over <= window => i64::try_from(held.0).unwrap_or(i64::MAX),
-            _ => self.unreclaimable.rise(window).0,
+            _ => self.held().rise(window).0,
         }
     }
 
     /// The part of so large a rise to what it holds now that it never held before.
     pub(crate) fn new_part(&self, rise: Bytes) -> Bytes {
-        self.ground.new_part(rise, self.unreclaimable.latest())
+        self.ground.new_part(rise, self.held().latest())
     }
 
     /// What it held already when it was first seen, if it came within the window.
     pub(crate) fn came_with(&self, window: Span) -> Bytes {
-        let since = self.unreclaimable.rise(window).0;
+        let since = self.held().rise(window).0;
         Bytes(u64::try_from(self.risen(window).saturating_sub(since)).unwrap_or(0))
     }
 
@@ -153,6 +177,9 @@ impl Scope {
 
     fn restart(&mut self) {
         self.unreclaimable.restart();
+        if let Some(held) = &mut self.held {
+            held.restart();
+        }
         if let Some(shared) = &mut self.shared {
             shared.working_set.restart();
         }
@@ -232,9 +259,13 @@ impl History {
         let node = &sample.node;
         let looked = self.node.filled.last().map(|(at, _)| at).filter(|at| *at < now);
         self.keeps = false;
-        let credible = self
-            .node
-            .push(now, node.unreclaimable(), node.kubelet_working_set(), node.stall);
+        let credible = self.node.push(
+            now,
+            node.unreclaimable(),
+            beside_swap(sample, None),
+            node.kubelet_working_set(),
+            node.stall,
+        );
         if !credible {
             ignored.push(Ignored::CounterJumped(None));
         }
@@ -250,7 +281,13 @@ impl History {
                 if let (false, Some(looked)) = (scope.is_known(), looked) {
                     scope.begins_after(looked);
                 }
-                let credible = scope.push(now, group.unreclaimable(), group.working_set(), group.stall);
+                let credible = scope.push(
+                    now,
+                    group.unreclaimable(),
+                    beside_swap(sample, Some(at)),
+                    group.working_set(),
+                    group.stall,
+                );
                 if !credible || !sane {
                     ignored.push(Ignored::CounterJumped(Some(group.id)));
                 }

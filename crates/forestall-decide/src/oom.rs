@@ -313,12 +313,12 @@ impl History {
 
     /// What was left below its limit at the look before.
     fn room(&self, group: &GroupSample) -> Option<Bytes> {
-        let held = self.group(group.id)?.unreclaimable.latest();
+        let held = self.group(group.id)?.held().latest();
         group.limit.bytes().map(|limit| limit - held)
     }
 
     fn room_of_machine(&self, sample: &Sample) -> Bytes {
-        sample.node.ordinary() - self.node.unreclaimable.latest()
+        sample.node.ordinary() - self.node.held().latest()
     }
 
     fn nearest_of<'a>(
@@ -346,7 +346,7 @@ impl History {
 
     fn was_nearly_full(&self, group: &GroupSample, look: fn(&Track) -> Bytes) -> bool {
         let known = self.group(group.id).filter(|known| known.is_known());
-        let held = known.map(|known| look(&known.unreclaimable));
+        let held = known.map(|known| look(known.held()));
         let limit = group.limit.bytes();
         limit
             .zip(held)
@@ -354,7 +354,7 @@ impl History {
     }
 
     fn machine_was_nearly_full(&self, sample: &Sample) -> bool {
-        is_nearly_all(self.node.unreclaimable.after_one_more(), sample.node.ordinary())
+        is_nearly_all(self.node.held().after_one_more(), sample.node.ordinary())
     }
 }
 

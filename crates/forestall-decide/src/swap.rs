@@ -36,6 +36,24 @@ pub(crate) fn swap_room(sample: &Sample, place: Option<usize>) -> Bytes {
     }
 }
 
+/// What the group at this place (`None`: the machine) holds in memory that neither reclaim nor swap can take; nothing where there is no
+/// swap. A wall's distance shrinks by its growth, and not by that of memory which may still go to swap: that brings along the
+/// room that it takes, until swap is as good as used up.
+pub(crate) fn beside_swap(sample: &Sample, place: Option<usize>) -> Option<Bytes> {
+    let node = &sample.node;
+    if node.swap_total == Bytes::ZERO {
+        return None;
+    }
+    let resident = match place {
+        None => node.unreclaimable() - (node.swap_total - node.swap_free),
+        Some(place) => {
+            let group = sample.groups.get(place)?;
+            group.unreclaimable() - group.swap_current
+        }
+    };
+    Some(resident - swap_room(sample, place))
+}
+
 /// Anonymous memory that is not locked. `unevictable` also counts locked files, which errs on the safe side.
 fn movable(group: &GroupSample) -> Bytes {
     group.anon - group.unevictable
@@ -150,6 +168,45 @@ mod tests {
         assert_eq!(rooms(&sample), (290, 190));
         assert_eq!(swap_room(&sample, Some(1)), Bytes::mebi(190));
         assert_eq!(swap_room(&sample, Some(2)), Bytes::mebi(190));
+    }
+
+    #[test]
+    fn growth_that_may_go_to_swap_brings_nobody_nearer_until_swap_is_as_good_as_used_up() {
+        let beside = |anon, kernel, swap_free| {
+            let mut sample = node();
+            sample.node.total = Bytes::mebi(4000);
+            sample.node.anon = Bytes::mebi(anon + 100);
+            sample.node.free = Bytes::mebi(4000 - anon - 100 - kernel);
+            sample.node.swap_free = Bytes::mebi(swap_free);
+            let used = Bytes::mebi(1000 - swap_free);
+            for group in &mut sample.groups {
+                group.anon = Bytes::mebi(anon);
+                group.current = Bytes::mebi(anon + kernel);
+                group.swap_current = used;
+            }
+            let of = |place| beside_swap(&sample, place).map(|bytes| bytes.0 >> 20);
+            [of(None), of(Some(0)), of(Some(CONTAINER))]
+        };
+        let alike = |mebi| [Some(mebi); 3];
+        assert_eq!(beside(600, 50, 1000), alike(50));
+        assert_eq!(beside(800, 50, 1000), alike(50));
+        // What is kernel's stays, whatever swap there is.
+        assert_eq!(beside(600, 150, 1000), alike(150));
+        // The host's 100 MiB may go, too: 1700 of anonymous memory and 1000 of swap.
+        assert_eq!(beside(1600, 50, 1000), [Some(750), Some(650), Some(650)]);
+        assert_eq!(beside(1700, 50, 1000), [Some(850), Some(750), Some(750)]);
+        // What moved to swap is neither freed nor new.
+        assert_eq!(beside(1300, 50, 600), [Some(850), Some(750), Some(750)]);
+    }
+
+    #[test]
+    fn growth_that_may_not_go_to_swap_comes_nearer_and_without_swap_there_is_nothing_to_tell() {
+        let mut sample = node();
+        sample.groups[CONTAINER].swap_limit = Limit::Bytes(Bytes::ZERO);
+        assert_eq!(beside_swap(&sample, Some(0)), Some(Bytes::mebi(600)));
+        sample.node.swap_total = Bytes::ZERO;
+        sample.node.swap_free = Bytes::ZERO;
+        assert_eq!(beside_swap(&sample, Some(0)), None);
     }
 
     #[test]
