@@ -313,14 +313,26 @@ impl Node {
         let Some((at, index)) = self.find(group) else {
             return self.answer_id(id, Rung::Kill, OutcomeKind::Gone, Bytes::ZERO, Span(0), now);
         };
-        if self.pods[at].containers[index].state != State::Running {
-            return;
+        match self.pods[at].containers[index].state {
+            State::Running => {}
+            // Somebody else's hand was quicker: the act thread looks until it is empty.
+            State::Ending => return self.effects.push(now + EXIT, Effect::KillContainer { group, id }),
+            State::Waiting | State::Gone => return self.hear_of_nobody(id, now),
         }
         self.stop_growing(at, index, now);
         let held = self.pods[at].containers[index].memory.sum(&Part::HARD, now);
         let takes = self.exit_takes(held);
         self.effects
             .push(now + takes, Effect::ContainerEnds { group, id });
+    }
+
+    /// Whom a kill was for is gone already, and whoever ordered it hears so once.
+    fn hear_of_nobody(&mut self, id: ActionId, now: Moment) {
+        let mut flights = self.agent.iter().flat_map(|agent| &agent.flights);
+        if let Some(flight) = flights.find(|flight| flight.id == id).copied() {
+            let took = now.since(flight.ordered);
+            self.answer_id(id, Rung::Kill, OutcomeKind::Gone, Bytes::ZERO, took, now);
+        }
     }
 
     fn container_ends(&mut self, group: GroupId, id: ActionId, now: Moment) {
@@ -342,5 +354,61 @@ impl Node {
         self.end_container(at, index, now);
         let freed = held - self.pods[at].containers[index].memory.sum(&Part::HARD, now);
         self.victim_is_gone(|flight| flight.id == id, freed, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Flight;
+    use crate::{Options, Running, parse_scenario};
+
+    /// What is heard of a kill, within half a second, whose container somebody else had brought into this state.
+    fn heard(state: State) -> Vec<OutcomeKind> {
+        let scenario = parse_scenario(
+            "title: late\nduration: 1m\npolicy: { mode: enforce }\nnodes: [{ name: a, memory: 1Gi }]\npods:\n  - { name: victim, node: 0, containers: [{ name: app, base: 400Mi }] }\n",
+        );
+        let world = scenario.expect("fine").world;
+        let mut running = Running::start(&world, Options::default()).expect("a sound world");
+        while running.now() < Moment(1_000_000) {
+            running.go_on(&mut |_| ());
+        }
+        let now = running.now();
+        let node = &mut running.nodes[0];
+        node.events.clear();
+        let (group, id) = (node.pods[1].containers[0].id, ActionId(7));
+        node.pods[1].containers[0].state = state;
+        let flight = Flight {
+            id,
+            rung: Rung::Kill,
+            group: Some(group),
+            ordered: now,
+        };
+        node.agent.as_mut().expect("an agent").flights.push(flight);
+        node.effects.push(now, Effect::KillContainer { group, id });
+        if state == State::Ending {
+            node.effects.push(
+                now + Span::millis(95),
+                Effect::ContainerEnds {
+                    group,
+                    id: ActionId(6),
+                },
+            );
+        }
+        node.refresh(now);
+        node.run_until(now + Span::millis(500), &mut forestall_decide::Sample::default());
+        let landed = |event: &crate::Event| match event.what {
+            What::Landed { id: own, kind, .. } if own == id => Some(kind),
+            _ => None,
+        };
+        node.events.iter().filter_map(landed).collect()
+    }
+
+    #[test]
+    fn whoever_ordered_a_kill_hears_once_that_another_was_quicker() {
+        assert_eq!(heard(State::Running), [OutcomeKind::Done]);
+        assert_eq!(heard(State::Ending), [OutcomeKind::Gone]);
+        assert_eq!(heard(State::Waiting), [OutcomeKind::Gone]);
+        assert_eq!(heard(State::Gone), [OutcomeKind::Gone]);
     }
 }

@@ -57,6 +57,13 @@ impl Node {
         }
     }
 
+    /// What is left before the kernel's wall says how far this one is. A kubelet counts no swap: where there is some to be had, its
+    /// thresholds are met while the kernel's wall is as far as ever.
+    fn is_told_of(&self, wall: WallKind) -> bool {
+        let is_kubelets = matches!(wall, WallKind::KubeletNode | WallKind::KubeletAllocatable);
+        !is_kubelets || self.spec.swap == Bytes::ZERO
+    }
+
     pub(crate) fn order(
         &self,
         action: &Action,
@@ -74,7 +81,7 @@ impl Node {
             // Of a QoS level's wall nothing is looked at beside: it is judged by what comes of it.
             truth: self
                 .truth(reading.wall, now)
-                .filter(|_| !crate::levels::is_one(reading.scope)),
+                .filter(|_| !crate::levels::is_one(reading.scope) && self.is_told_of(reading.wall)),
             bytes: action.bytes,
             room: self.room(now),
             coming: self.coming(reading.wall, now),

@@ -88,7 +88,8 @@ impl Node {
     /// What may be written out of one container.
     fn movable(&self, at: usize, index: usize, kept: Bytes, now: Moment) -> Bytes {
         let container = &self.pods[at].containers[index];
-        if container.state != State::Running {
+        // Who was killed is written out as anybody, until it is gone.
+        if !matches!(container.state, State::Running | State::Ending) {
             return Bytes::ZERO;
         }
         let allowance = match container.swap_limit {
@@ -192,6 +193,31 @@ impl Node {
 mod tests {
     use super::*;
     use forestall_decide::kubelet::KubeletConfig;
+
+    #[test]
+    fn who_was_killed_is_written_out_as_anybody_until_its_memory_is_back() {
+        let scenario = crate::parse_scenario(
+            "title: victim\nduration: 5m\nnodes: [{ name: a, memory: 1Gi, kubernetes: false, swap: 512Mi }]\npods:\n  - { name: victim, node: 0, containers: [{ name: app, base: 400Mi }] }\n",
+        )
+        .expect("fine");
+        let mut running =
+            crate::Running::start(&scenario.world, crate::Options::default()).expect("a sound world");
+        while running.now() < Moment(1_000_000) {
+            running.go_on(&mut |_| ());
+        }
+        let (node, now) = (&mut running.nodes[0], Moment(301_000_000));
+        assert_eq!(node.swappable(Scope::Machine, now), Bytes::mebi(400));
+        node.pods[1].containers[0].state = State::Ending;
+        assert_eq!(node.swappable(Scope::Machine, now), Bytes::mebi(400));
+        assert!(node.swap_out(Scope::Machine, Bytes::mebi(100), now));
+        assert_eq!(node.kernel.swapped, Bytes::mebi(100));
+        // Of who is gone nothing is left to write out.
+        node.end_container(1, 0, now);
+        assert_eq!(
+            (node.swappable(Scope::Machine, now), node.kernel.swapped),
+            (Bytes::ZERO, Bytes::ZERO)
+        );
+    }
 
     // The first three are the kubelet's own cases (k/k `TestCalcSwapForBurstablePods`).
     #[test]

@@ -3,7 +3,7 @@
 //! What checkers are fed with by the thousand. It refuses to be fair: leaks, bursts and caches meet more often here than on
 //! any real node.
 
-use forestall_decide::kubelet::{KubeletConfig, Signal, Threshold};
+use forestall_decide::kubelet::{KubeletConfig, Signal, SwapBehavior, Threshold};
 use forestall_decide::{
     Bytes, BytesPerSecond, CRITICAL_PRIORITY, Limit, Lru, Mode, Moment, Owner, Policy, Preset, Rung, Rungs,
     Span, Standing, Victims,
@@ -60,10 +60,16 @@ pub fn swarm(seed: u64, policy: Option<Policy>) -> World {
     let mut nodes: Vec<NodeSpec> = (0..=random.below(3))
         .map(|index| node(&mut random, index))
         .collect();
-    // A stream of its own, so that all other worlds stay what they were.
+    // Streams of their own, so that all else stays what it was.
     let mut quality = Random::split(seed, 0x4849_4748);
     for node in &mut nodes {
         node.throttling_permille = one_in(&mut quality, 8).then(|| 500 + quality.below(451));
+    }
+    let mut swap = Random::split(seed, 0x5357_4150);
+    for node in &mut nodes {
+        if one_in(&mut swap, 2) {
+            give_swap(node, &mut swap);
+        }
     }
     let memory = nodes.iter().map(|node| node.memory).min().unwrap_or_default();
     let count = 3 + random.below(8);
@@ -127,6 +133,16 @@ fn node(random: &mut Random, index: u64) -> NodeSpec {
         eviction_tokens: one_in(random, 3).then(|| u32::try_from(random.below(3)).unwrap_or(0)),
         host,
         ..NodeSpec::plain(&format!("node-{index}"), memory)
+    }
+}
+
+/// A quarter of the machine's memory to twice as much. Whether pods may use it their kubelet is told, or else nobody is.
+fn give_swap(node: &mut NodeSpec, random: &mut Random) {
+    node.swap = node.memory.permille(250 + random.below(1751));
+    if let Some(kubelet) = &mut node.kubelet
+        && one_in(random, 2)
+    {
+        kubelet.swap = SwapBehavior::LimitedSwap;
     }
 }
 
