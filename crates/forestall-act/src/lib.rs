@@ -5,8 +5,8 @@
 //! where a protected process is found. It refuses to kill a cgroup that is not a container, to act by name instead of by
 //! open handle, and to wait for a victim.
 //!
-//! It is also the only crate that may use `unsafe`, and does so in two places: `process_mrelease(2)`, which has no safe
-//! wrapper, and `madvise(2)`, with `munlock(2)` and `mlock2(2)` around it, of its own code.
+//! It is also the only crate that may use `unsafe`, and does so in three places: `process_mrelease(2)` and `signal(2)`,
+//! which have no safe wrapper, and `madvise(2)`, with `munlock(2)` and `mlock2(2)` around it, of its own code.
 
 mod actor;
 mod clock;
@@ -18,6 +18,11 @@ mod code;
 mod dip;
 mod error;
 mod file;
+#[allow(
+    unsafe_code,
+    reason = "signal(2) has no safe wrapper in rustix, and to ignore a signal runs no code of ours"
+)]
+mod file_size;
 mod group;
 mod inspect;
 mod kill;
@@ -43,6 +48,7 @@ pub use actor::{ActConfig, Actor, ActorHandle, ORDERS_UNDER_WAY_MAX};
 pub use code::{ResidentCode, give_back_code, resident_code};
 pub use dip::{DipEnd, Recovered, recover_dips};
 pub use error::ActError;
+pub use file_size::ignore_file_size_signal;
 pub use limit::limit_behind;
 pub use order::{CgroupPlace, CgroupVersion, Note, Order, Place, ProcessName, ReclaimEnd, Rejected, Report};
 pub use protect::{

@@ -24,6 +24,7 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
 use anyhow::Context;
+use forestall_act::ignore_file_size_signal;
 use forestall_decide::{Mode, Policy, Rung};
 use forestall_trace::tap::Tap;
 
@@ -47,6 +48,8 @@ use crate::talk::{self, TalkSetup};
 
 /// Runs the agent until it is told to stop.
 pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
+    // A log or a recording that meets a limit on file sizes is an error of its write, and no end of the guard.
+    ignore_file_size_signal().context("cannot ignore SIGXFSZ")?;
     let settings = config::load(&args)?;
     // Another agent finds this one by it, whatever its file is called. Where it cannot be set, the file's name stands.
     let _ = rustix::thread::set_name(c"forestall");

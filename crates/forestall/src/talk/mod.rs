@@ -193,9 +193,6 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        // A recording that meets a limit on file sizes is an error of its write, and no end of the guard. The handler stays when
-        // the stream is dropped.
-        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,

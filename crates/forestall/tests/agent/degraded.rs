@@ -58,6 +58,31 @@ fn a_recorder_that_cannot_record_is_a_warning_and_a_metric() {
 }
 
 #[test]
+fn a_limit_on_file_sizes_costs_the_recording_and_nothing_else() {
+    let machine = Machine::new(PLENTY_KIB);
+    let place = machine.path("recordings");
+    let command = machine.command(&[
+        "--listen",
+        "none",
+        "--record",
+        place.to_str().expect("a path of letters"),
+    ]);
+    // A shell can lower the limit between fork and exec; the log goes through a pipe, which has no size.
+    let mut limited = Command::new("/bin/sh");
+    limited
+        .args(["-c", "ulimit -f 0 && exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
+    let mut agent = Agent::start(limited);
+    // EFBIG.
+    warns(&agent.wait_for("recorder"), "(os error 27)");
+    agent.wait_for("ready");
+    let (_, status) = agent.stop();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
 fn the_rungs_that_are_on_are_said_at_start() {
     let machine = Machine::new(PLENTY_KIB);
     let gist = ["--preset", "gist", "--listen", "none"];
