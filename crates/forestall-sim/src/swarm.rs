@@ -75,7 +75,8 @@ pub fn swarm(seed: u64, policy: Option<Policy>) -> World {
     let count = 3 + random.below(8);
     let pods = (0..count).map(|index| pod(&mut random, index, memory)).collect();
     let many = u64::try_from(nodes.len()).unwrap_or(1);
-    let faults = (0..random.below(5)).map(|_| fault(&mut random, many)).collect();
+    let mut faults: Vec<Fault> = (0..random.below(5)).map(|_| fault(&mut random, many)).collect();
+    faults.extend(clock_jumps(&mut Random::split(seed, 0x434c_4f43), many));
     World {
         title: format!("random world {seed}"),
         seed,
@@ -281,4 +282,22 @@ fn fault(random: &mut Random, nodes: u64) -> Fault {
         from: Moment(random.below(FAULTS_UNTIL)),
         lasts: Span::secs(1 + random.below(60)),
     }
+}
+
+/// In one world of three, clocks that jump to and fro, up to three times in all.
+fn clock_jumps(random: &mut Random, nodes: u64) -> Vec<Fault> {
+    let jumps = if one_in(random, 3) { 1 + random.below(3) } else { 0 };
+    let node = one_in(random, 2).then(|| u32::try_from(random.below(nodes)).unwrap_or(0));
+    let mut back = one_in(random, 2);
+    let jump = |_| {
+        back = !back;
+        let millis = i64::try_from(1 + random.below(100_000)).unwrap_or(1);
+        Fault {
+            kind: FaultKind::ClockJump(if back { -millis } else { millis }),
+            node,
+            from: Moment(random.below(FAULTS_UNTIL)),
+            lasts: Span::secs(1),
+        }
+    };
+    (0..jumps).map(jump).collect()
 }

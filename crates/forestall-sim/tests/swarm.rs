@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use forestall_decide::kubelet::SwapBehavior;
 use forestall_decide::{Bytes, Mode, Rung};
-use forestall_sim::{Checkers, Event, Options, Running, Violation, What, swarm, swarm_policy};
+use forestall_sim::{Checkers, Event, FaultKind, Options, Running, Violation, What, swarm, swarm_policy};
 
 /// Seeds with something of everything: among them are few rungs and all of them, the public preset, and an agent that only
 /// looks on. In 71 a jump and a drift once counted as two windows that agree, in 77 an innocent ended when a brake was lifted, and
@@ -79,6 +79,22 @@ fn some_machines_have_swap_up_to_twice_their_memory_and_pods_may_use_it_on_some(
     assert_eq!(kinds, all.into());
     assert!(sizes.iter().all(|size| (249..=2000).contains(size)), "{sizes:?}");
     assert!(sizes.iter().any(|size| *size < 500) && sizes.iter().any(|size| *size > 1500));
+}
+
+#[test]
+fn in_some_worlds_clocks_jump_to_and_fro_within_one_run() {
+    let to_and_fro = (0..60).filter(|seed| {
+        let jumps = swarm(*seed, None)
+            .faults
+            .into_iter()
+            .filter_map(|fault| match fault.kind {
+                FaultKind::ClockJump(millis) => Some(millis),
+                _ => None,
+            });
+        let jumps: Vec<i64> = jumps.collect();
+        jumps.len() >= 3 && jumps.iter().any(|by| *by < 0) && jumps.iter().any(|by| *by > 0)
+    });
+    assert!(to_and_fro.count() > 2);
 }
 
 #[test]
