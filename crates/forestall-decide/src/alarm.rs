@@ -161,12 +161,12 @@ const fn is_kubelets(wall: WallKind) -> bool {
     matches!(wall, WallKind::KubeletNode | WallKind::KubeletAllocatable)
 }
 
-/// Where a threshold of the kubelet's is met: what is left of its grace period, nothing for a hard one.
+/// Where a threshold of the kubelet's is met, and nothing but time is needed: how much of it, what is left of a grace period.
+/// Where growth may meet another threshold before that, the bounds differ.
 fn met(reading: &WallReading) -> Option<Span> {
-    let left = reading.runway.p50;
+    let Runway { p50, p90, .. } = reading.runway;
     let is_met = is_kubelets(reading.wall) && reading.distance == Bytes::ZERO;
-    // Where nothing grows any more a hard one has no runway at all.
-    is_met.then_some(if left == Span::FOREVER { Span(0) } else { left })
+    (is_met && p50 == p90).then_some(p50)
 }
 
 /// Who ended since the sample before.

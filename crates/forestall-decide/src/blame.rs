@@ -2,7 +2,8 @@
 //!
 //! A container that leaks against its own limit is ended there by the kernel, and comes no nearer to a wall that lies behind it:
 //! only what the others grow by reaches that. What it refuses to do: put a wall out of sight that is hardly further away than
-//! that limit, or believe a limit of several (`kubepods`, a QoS level), whose victim may be anybody.
+//! that limit, or that others, too, come nearer to; or believe a limit of several (`kubepods`, a QoS level), whose victim may be
+//! anybody.
 
 use crate::culprit::find_culprit;
 use crate::decision::{Culprit, Runway, Target, WallKind, WallReading};
@@ -13,11 +14,14 @@ use crate::kubelet::Growth;
 use crate::tree::lineage;
 use crate::units::{Bytes, BytesPerSecond, Span, wide_ratio};
 use crate::wall::{Approach, noise};
+use crate::window::{Track, WINDOWS};
 
 /// Culprits are looked for when a wall is nearer than this; until then nobody has done anything.
 const CULPRIT_WITHIN: Span = Span::secs(120);
 /// Culprits are looked for, too, when this little of a wall is left (permille).
 const CULPRIT_BAND_PERMILLE: u64 = 60;
+/// Others may have so much of a part in it (permille) for a culprit's limit to say when a wall is reached.
+const OTHERS_PERMILLE_MAX: u64 = 200;
 /// A wall is behind a limit if so much of it (permille) is left when that is reached.
 const BEHIND_PERMILLE: u64 = 40;
 
@@ -97,7 +101,8 @@ impl Stretch {
     }
 }
 
-/// What the nearest limit of the culprit's own leaves of a wall behind it; `None` where the wall is not behind one.
+/// What the nearest limit of the culprit's own leaves of a wall behind it; `None` where the wall is not behind one, or others
+/// have more than a small part in what it lost.
 fn behind(
     sample: &Sample,
     history: &History,
@@ -116,9 +121,37 @@ fn behind(
     if left <= wall.limit.bytes()?.permille(BEHIND_PERMILLE) {
         return None;
     }
-    let others = 1000_u64.saturating_sub(culprit.share_permille);
+    let others = others_permille(sample, history, wall, place, culprit.window)?;
+    if others > OTHERS_PERMILLE_MAX {
+        return None;
+    }
     let times = wide_ratio(left.permille_of(wall.distance), 1000, others);
     Some(Stretch((others > 0).then_some(times.max(1000))))
+}
+
+/// The share that others than the group at `place` have in what the wall lost, as its own keeper counts it: the most that the last
+/// second, ten, and the culprit's own window show. Who is named for what another one left behind has not grown.
+fn others_permille(
+    sample: &Sample,
+    history: &History,
+    wall: &WallReading,
+    place: usize,
+    window: Span,
+) -> Option<u64> {
+    let scope = history.scope(wall.scope)?;
+    let track = match wall.wall {
+        WallKind::KubeletNode | WallKind::KubeletAllocatable => scope.working_set()?,
+        _ => &scope.unreclaimable,
+    };
+    let grown = &history.at(place)?.unreclaimable;
+    let rise = |track: &Track, window| Bytes(u64::try_from(track.rise(window).0).unwrap_or(0));
+    let noise = noise(&sample.node);
+    let windows = [WINDOWS[0], WINDOWS[1], window];
+    let shares = windows.iter().filter_map(|window| {
+        let (lost, own) = (rise(track, *window), rise(grown, *window));
+        (lost > noise).then(|| (lost - own).permille_of(lost))
+    });
+    shares.max()
 }
 
 #[cfg(test)]

@@ -281,11 +281,7 @@ impl Engine {
         }
         self.flights.prune(now, &self.policy);
         self.repeats.prune(now);
-        let lines = Lines {
-            told: self.foresight.shadow().filter(|_| self.kubelet.is_known()),
-            assumed: self.policy.kubelet_eviction_hard,
-            now,
-        };
+        let lines = lines(&self.foresight, &self.kubelet, &self.policy, now);
         let mut approach = read_walls(sample, &self.history, lines, &mut self.readings);
         let share = self.culprit_share(now);
         name_culprits(sample, &self.history, share, &mut self.readings);
@@ -330,6 +326,11 @@ impl Engine {
         } else {
             self.wake_in = self.poll_preset(now, sample);
         }
+    }
+
+    /// The kubelet's thresholds as far as they are known.
+    pub(crate) fn lines(&self, now: Moment) -> Lines<'_> {
+        lines(&self.foresight, &self.kubelet, &self.policy, now)
     }
 
     /// Whether a sample can be concluded from at all; what is odd about it is said.
@@ -471,5 +472,13 @@ impl Engine {
                 self.order(now, sample, order, evidence);
             }
         }
+    }
+}
+
+fn lines<'a>(foresight: &'a Foresight, kubelet: &KubeletConfig, policy: &Policy, now: Moment) -> Lines<'a> {
+    Lines {
+        told: foresight.shadow().filter(|_| kubelet.is_known()),
+        assumed: policy.kubelet_eviction_hard,
+        now,
     }
 }

@@ -3,8 +3,8 @@
 //! Four rules, each two keys. `one-look`: growth at the speed of the last look reaches the wall before a kill decided at
 //! the next look could take effect. `last-moment`: two windows agree on a growth that does not slow, little of the wall
 //! is left, and half of the median runway is needed for TERM and KILL. `at-the-wall`: the distance is within what the
-//! counters swing by, and it still shrinks. `thrash`: somebody takes what little is left within the same time, and all tasks
-//! wait for memory, which stands for the windows that do not agree yet.
+//! counters swing by, and it still shrinks, as two looks have seen. `thrash`: somebody takes what little is left within the
+//! same time, and all tasks wait for memory, which stands for the windows that do not agree yet.
 //! What it refuses to do: anything at pod and container walls (the kernel would hit the same pod), and anything on pressure
 //! alone: who waits at a limit of its own, or where nobody grows, has nobody ended for it.
 
@@ -28,6 +28,9 @@ const THRASH_BAND_PERMILLE: u64 = 50;
 const THRASH_FULL_PERMILLE: u64 = 300;
 /// It is still going on where they also waited for this share of the last second (permille).
 const STILL_FULL_PERMILLE: u64 = 100;
+
+/// What one page can be: a huge one takes the place of 512 small ones that are given back a moment later (mm/khugepaged.c).
+const HUGE_PAGE: Bytes = Bytes::mebi(2);
 
 /// A kill that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +62,10 @@ pub(crate) fn is_imminent(
     };
     let reach = (time_to_effect + policy.tick_min).times(2);
     let track = &scope.unreclaimable;
+    let beyond = noise + HUGE_PAGE;
+    let speed = track.speed_now(beyond).max(track.speed_of_second(beyond));
     is_in_last_quarter(reading, size)
-        && Span::to_cover(reading.distance, track.speed_now(noise)) <= reach
+        && Span::to_cover(reading.distance, speed) <= reach
         && track.is_at_new_high()
 }
 
@@ -114,7 +119,10 @@ pub(crate) fn judge_kill(
     {
         return due("last-moment");
     }
+    // One jump may be over already.
+    let twice = scope.unreclaimable.has_risen_twice(noise(&sample.node)) || !holds(Rule::Confirmation);
     if confirmed(Confidence::Low)
+        && twice
         && reading.distance <= floor(sample, scope, size)
         && reading.runway.p50 < Span::secs(60)
         && scope.unreclaimable.is_at_new_high()

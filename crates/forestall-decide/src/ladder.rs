@@ -10,7 +10,6 @@ use crate::decision::{
 use crate::engine::Engine;
 use crate::input::{GroupId, GroupKind, Sample};
 use crate::kill::{Due, check_target, is_imminent, judge_kill, kills_at, time_to_effect};
-use crate::kubelet::Signal;
 use crate::member::stands_for_its_group;
 use crate::policy::{Mode, Policy};
 use crate::reclaim::judge_reclaim;
@@ -67,14 +66,13 @@ impl Engine {
         if !self.allows(Rung::Reclaim) || self.flights.is_reclaiming(now) {
             return;
         }
-        let signal = match reading.wall {
-            WallKind::KubeletAllocatable => Signal::AllocatableMemoryAvailable,
-            _ => Signal::MemoryAvailable,
-        };
-        let room = room_before(signal, &self.kubelet, &self.policy);
-        let Some(due) = judge_reclaim(&reading, sample, &self.flights, &self.pods, leak_is_near, room) else {
-            return;
-        };
+        let lines = self.lines(now);
+        let room = room_before(reading.wall, &self.kubelet, &self.policy);
+        let due = lines.pressing(&reading, room).and_then(|threshold| {
+            let (flights, pods) = (&self.flights, &self.pods);
+            judge_reclaim(&reading, threshold, sample, flights, pods, leak_is_near)
+        });
+        let Some(due) = due else { return };
         let evidence = Evidence {
             reading,
             time_to_effect: self.time_to_effect(sample),

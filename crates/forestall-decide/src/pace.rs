@@ -64,6 +64,9 @@ pub(crate) fn next_look(readings: &[WallReading], node: &NodeSample, policy: &Po
                 pace
             };
             sight(reading.distance, fastest).min(pace)
+        } else if reading.distance == Bytes::ZERO && reading.growth_fast == BytesPerSecond(0) {
+            // It is met and stays so: what the kubelet does now is told by no look of ours.
+            policy.tick_calm
         } else if reading.runway.p10 <= NEAR {
             // Nothing is killed here, so nothing is gained by more than the usual near rate.
             Span((reading.runway.p10.0 / LOOKS_PER_RUNWAY).max(policy.tick_near.0)).min(policy.tick_calm)

@@ -8,14 +8,18 @@
 use crate::decision::{Target, WallKind, WallReading};
 use crate::flight::Flights;
 use crate::input::{GroupId, GroupKind, GroupSample, Sample};
+use crate::kubelet::{LOOK, Signal, memory_available};
 use crate::pods::Pods;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Span};
+use crate::wall::Lines;
 
 /// How long before the kubelet's threshold its working set is lowered. As late as can be, because reclaim deactivates pages
 /// only once they outnumber the inactive ones: before that it drops cold cache and changes nothing that the kubelet sees.
 const KUBELET_AHEAD: Span = Span::secs(1);
+/// Of a soft threshold's grace period so much is left when it is cleared: two looks of the kubelet's, and half of one.
+const SOFT_AHEAD: Span = Span(LOOK.0 * 5 / 2);
 /// One order at the most, in permille of the wall; the act thread cuts it into steps of 16 MiB. A reader that takes 150 MiB/s
 /// has used up a tenth of a small node within half a second, and was asked again at every look.
 const ORDER_PERMILLE: u64 = 250;
@@ -28,39 +32,75 @@ pub(crate) struct Due {
     pub(crate) rule: &'static str,
 }
 
-/// Whether reclaim is due at this wall. `leak_is_near`: some kernel or kubepods wall is alarmed. `room`: so much is kept free before
-/// the kubelet's threshold.
+/// The kubelet's threshold that reclaim has to keep away from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Threshold {
+    /// A working set beyond this meets it.
+    pub(crate) limit: Bytes,
+    /// So much is kept free before it.
+    pub(crate) room: Bytes,
+}
+
+impl Lines<'_> {
+    /// The first of the thresholds at this wall that acts soon. A soft one is cleared no sooner than it has to be: until its grace
+    /// period ends what was taken comes back many times, and once it is not met for one look the period begins anew.
+    pub(crate) fn pressing(self, reading: &WallReading, room: Bytes) -> Option<Threshold> {
+        let signal = match reading.wall {
+            WallKind::KubeletNode => Signal::MemoryAvailable,
+            WallKind::KubeletAllocatable => Signal::AllocatableMemoryAvailable,
+            WallKind::Kernel | WallKind::Kubepods | WallKind::Pod | WallKind::Container => return None,
+        };
+        // The wall stands at the first of them all.
+        let first = self.of(signal).map(|line| line.value).max()?;
+        let soon = self.of(signal).filter(|line| line.left <= SOFT_AHEAD);
+        let value = soon.map(|line| line.value).max()?;
+        Some(Threshold {
+            limit: reading.limit.bytes()? + (first - value),
+            room,
+        })
+    }
+}
+
+/// Whether reclaim is due before this threshold of a wall. `leak_is_near`: some kernel or kubepods wall is alarmed.
 pub(crate) fn judge_reclaim(
     reading: &WallReading,
+    threshold: Threshold,
     sample: &Sample,
     flights: &Flights,
     pods: &Pods,
     leak_is_near: bool,
-    room: Bytes,
 ) -> Option<Due> {
-    let size = reading.limit.bytes()?;
-    match reading.wall {
-        WallKind::KubeletNode | WallKind::KubeletAllocatable => {
-            if leak_is_near && holds(Rule::NoHiding) {
-                return None;
-            }
-            let wanted = reading.growth_fast.over(KUBELET_AHEAD).max(room);
-            let target = richest(sample, reading.scope, flights, pods, |group| group.active_file)?;
-            if reading.distance > wanted {
-                return None;
-            }
-            // Twice the room, so that it is asked for seldom and not at every look.
-            let bytes = (wanted + wanted - reading.distance)
-                .min(target.active_file)
-                .min(size.permille(ORDER_PERMILLE));
-            (bytes > Bytes::ZERO).then_some(Due {
-                target: target.id,
-                bytes,
-                rule: "kubelet-sees-cache",
-            })
-        }
-        WallKind::Kernel | WallKind::Kubepods | WallKind::Pod | WallKind::Container => None,
+    if leak_is_near && holds(Rule::NoHiding) {
+        return None;
     }
+    let Threshold { limit, room } = threshold;
+    let (used, active_file) = match reading.scope {
+        None => {
+            let node = &sample.node;
+            (node.total - memory_available(node), node.active_file)
+        }
+        Some(id) => {
+            let group = sample.groups.iter().find(|group| group.id == id)?;
+            (group.working_set(), group.active_file)
+        }
+    };
+    let distance = limit - used;
+    let wanted = reading.growth_fast.over(KUBELET_AHEAD).max(room);
+    let beyond = used - limit;
+    // Where all of it would not do, taking it saves nobody.
+    if distance > wanted || active_file < beyond {
+        return None;
+    }
+    let target = richest(sample, reading.scope, flights, pods, |group| group.active_file)?;
+    // Twice the room, so that it is asked for seldom and not at every look.
+    let bytes = (beyond + wanted + wanted - distance)
+        .min(target.active_file)
+        .min(limit.permille(ORDER_PERMILLE));
+    (bytes > Bytes::ZERO).then_some(Due {
+        target: target.id,
+        bytes,
+        rule: "kubelet-sees-cache",
+    })
 }
 
 /// Whoever opted out, or is never touched, is left alone altogether, its cache too (rule 5). That a pod would come straight back, or

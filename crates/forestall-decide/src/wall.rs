@@ -41,7 +41,8 @@ pub(crate) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn of(self, signal: Signal) -> impl Iterator<Item = Line> + Clone + 'a {
+    /// Those of one signal.
+    pub(crate) fn of(self, signal: Signal) -> impl Iterator<Item = Line> + Clone + 'a {
         let told = self
             .told
             .into_iter()
@@ -54,9 +55,13 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// So much is kept free before a threshold of this signal: what the kubelet keeps to itself by its hard one, or what the policy
+/// So much is kept free before a threshold at this wall: what the kubelet keeps to itself by its hard one, or what the policy
 /// takes for that. A soft one lies where its operator wants to be told in time, and says nothing of how much room that takes.
-pub(crate) fn room_before(signal: Signal, kubelet: &KubeletConfig, policy: &Policy) -> Bytes {
+pub(crate) fn room_before(wall: WallKind, kubelet: &KubeletConfig, policy: &Policy) -> Bytes {
+    let signal = match wall {
+        WallKind::KubeletAllocatable => Signal::AllocatableMemoryAvailable,
+        _ => Signal::MemoryAvailable,
+    };
     let told = Some(kubelet.hard(signal)).filter(|bytes| kubelet.is_known() && *bytes > Bytes::ZERO);
     told.unwrap_or(policy.kubelet_eviction_hard)
 }
@@ -219,8 +224,8 @@ impl Bounded {
         for line in lines {
             let distance = self.available - line.value;
             let acts = |beyond, rate| match (distance, line.left) {
-                // Met, and nothing but time is needed.
-                (Bytes::ZERO, left) if left > Span(0) => left,
+                // Met: nothing but time is needed.
+                (Bytes::ZERO, left) => left,
                 (distance, left) => Span::to_cover(distance + beyond, rate) + left,
             };
             runway = Runway {

@@ -139,6 +139,17 @@ impl Track {
         speed((breath, over)).max(speed(last))
     }
 
+    /// The speed of the last second; a rise within `noise` is none.
+    pub(crate) fn speed_of_second(&self, noise: Bytes) -> BytesPerSecond {
+        let (rise, over) = self.rise(WINDOWS[0]);
+        let rise = Bytes(u64::try_from(rise).unwrap_or(0));
+        if rise > noise {
+            BytesPerSecond::from(rise, over)
+        } else {
+            BytesPerSecond(0)
+        }
+    }
+
     /// The value stands above everything seen in the last 10 s: it is growing into new ground and not swinging.
     pub(crate) fn is_at_new_high(&self) -> bool {
         self.window(1).all(|point| point.value < self.tip.value)
@@ -152,15 +163,17 @@ impl Track {
 
     /// The largest rise between two neighbouring points of the 10 s window: how much it jumps by itself.
     pub(crate) fn jump_max(&self) -> Bytes {
-        let mut last = None;
-        let mut jump = Bytes::ZERO;
-        for point in self.window(1) {
-            if let Some(last) = last {
-                jump = jump.max(point.value - last);
-            }
-            last = Some(point.value);
-        }
-        jump
+        largest_rise(self.window(1))
+    }
+
+    /// Some window shows more of a rise than one jump and noise: it was seen to grow at two looks.
+    pub(crate) fn has_risen_twice(&self, noise: Bytes) -> bool {
+        WINDOWS.iter().enumerate().any(|(at, width)| {
+            let (rise, _) = self.rise(*width);
+            let rise = Bytes(u64::try_from(rise).unwrap_or(0));
+            let jump = largest_rise(self.window(at).chain([self.tip]));
+            rise - jump > noise
+        })
     }
 
     /// End-to-end speed of the fastest window; cheap, for walls that are far away.
@@ -212,6 +225,18 @@ impl Track {
             points: count,
         })
     }
+}
+
+fn largest_rise(points: impl Iterator<Item = Point>) -> Bytes {
+    let mut last = None;
+    let mut rise = Bytes::ZERO;
+    for point in points {
+        if let Some(last) = last {
+            rise = rise.max(point.value - last);
+        }
+        last = Some(point.value);
+    }
+    rise
 }
 
 fn signed(from: Bytes, to: Bytes) -> i64 {

@@ -53,6 +53,29 @@ fn page_cache_is_taken_before_a_soft_threshold_evicts_for_it() {
 }
 
 #[test]
+fn page_cache_is_not_taken_for_a_soft_threshold_that_it_cannot_mend_or_long_before_it_acts() {
+    // 3.2 GiB of who is never evicted, and 400 MiB of cache: 896 MiB would be left without it. And 2.6 GiB, with 2 h to go.
+    for base in ["3200Mi", "2600Mi"] {
+        let grace = if base == "3200Mi" { "1m" } else { "2h" };
+        let pods = format!(
+            "  - {{ name: calm, node: 0, static: true, containers: [{{ name: a, base: {base}, request: {base} }}] }}\n  \
+             - {{ name: reader, node: 0, owner: nobody, containers: [{{ name: a, request: 500Mi, base: 100Mi, load: {{ reader: {{ file: 400Mi, \
+             rate: 64Mi/s }} }} }}] }}\n"
+        );
+        let text = soft(&pods).replace("evictionSoftGrace: 30s", &format!("evictionSoftGrace: {grace}"));
+        assert_eq!(run(&text, in_mode(Mode::Enforce)).tally.reclaims, 0, "{base}");
+    }
+}
+
+#[test]
+fn a_soft_threshold_that_is_met_makes_no_alarm_of_one_second_of_growth() {
+    let pods = "  - { name: burst, node: 0, containers: [{ name: a, request: 64Mi, load: { leak: { rate: 200Mi/s, total: 200Mi, delay: 60s } } }] }\n  \
+                - { name: calm, node: 0, static: true, containers: [{ name: a, base: 3100Mi, request: 3100Mi }] }\n";
+    let text = soft(pods).replace("evictionSoftGrace: 30s", "evictionSoftGrace: 2h");
+    assert_eq!(run(&text, in_mode(Mode::Shadow)).tally.alarms, 0);
+}
+
+#[test]
 fn an_eviction_by_a_soft_threshold_has_its_alarm() {
     // 8 MiB/s until 3,200 MiB: 796 of 4,096 MiB are left in the end, less than the 1 GiB and more than the 100 MiB.
     let text = soft(
@@ -98,4 +121,29 @@ fn who_only_observes_claims_nothing_and_is_scored_for_nothing() {
         .iter()
         .any(|event| matches!(event.what, What::Ordered(_)));
     assert!(!ordered);
+}
+
+#[test]
+fn the_limit_of_one_hides_no_wall_from_what_the_others_grow_by() {
+    // 60 MiB/s against 9.5 GiB, and a hundred that grow by 3 MiB/s each: on 64 processors that is less than a counter is off by.
+    let text = "title: many\nduration: 4m\nnodes: [{ name: w, memory: 64Gi, cpus: 64, kubelet: { evictionHard: 100Mi } }]\npods:\n  \
+                - { name: leak, node: 0, grace: 5s, containers: [{ name: a, request: 64Mi, limit: 9500Mi, base: 64Mi, load: { leak: { rate: 60Mi/s } } }] }\n  \
+                - { name: small, node: 0, count: 100, grace: 5s, containers: [{ name: a, request: 100Mi, load: { leak: { rate: 3100Ki/s } } }] }\n  \
+                - { name: calm, node: 0, containers: [{ name: a, base: 10Gi, request: 30Gi }] }\n";
+    let report = run(text, in_mode(Mode::Shadow));
+    let first = |is: &dyn Fn(&What) -> bool| {
+        report
+            .events
+            .iter()
+            .find(|event| is(&event.what))
+            .map(|event| event.at)
+    };
+    let at_machine = |wall: WallKind| wall == WallKind::Kernel;
+    let killed = first(&|what| matches!(what, What::KernelKilled { wall, .. } if at_machine(*wall)));
+    let alarmed = first(&|what| matches!(what, What::Alarm { wall, .. } if at_machine(*wall)));
+    let lead = killed.zip(alarmed).map(|(killed, alarmed)| killed.since(alarmed));
+    assert!(
+        lead.is_some_and(|lead| lead >= forestall_decide::Span::secs(50)),
+        "{lead:?}"
+    );
 }
