@@ -111,6 +111,12 @@ impl ProcessDir {
         }))
     }
 
+    /// Whether it lives in a PID namespace below that of this proc file system (`NSpid` in `status`, Linux 4.1).
+    pub(crate) fn is_nested(&self) -> Result<bool> {
+        let mut buffer = [0; file::BUFFER_BYTES];
+        file::read_into(&self.0, c"status", &mut buffer).map(names_several)
+    }
+
     /// Bytes that end with the process: anonymous memory, page tables and swap (`/proc/PID/status`). Shared memory is
     /// left out, it may outlive it. A first thread that has ended shows none of it while the others live on: one of those does.
     pub(crate) fn own_bytes(&self) -> Result<u64> {
@@ -172,19 +178,21 @@ pub(crate) fn shown_pid(proc_root: BorrowedFd<'_>) -> Result<u32> {
 /// proc belongs to another PID namespace, so that the same number may be two processes.
 pub(crate) fn own_pid(proc_root: BorrowedFd<'_>) -> Result<u32> {
     let shown = shown_pid(proc_root)?;
-    let mut buffer = [0; file::BUFFER_BYTES];
-    let own = file::open_dir(proc_root, DecInt::new(shown).as_c_str())?;
-    let status = file::read_into(&own, c"status", &mut buffer)?;
-    // One number for each namespace from proc's down to ours; two namespaces may count alike by chance.
-    let is_nested = status
-        .split(|byte| *byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"NSpid:"))
-        .is_some_and(|pids| file::parse_number(pids).is_none());
+    // Two namespaces may count alike by chance.
+    let is_nested = ProcessDir::open(proc_root, shown)?.is_nested()?;
     if shown == std::process::id() && !is_nested {
         Ok(shown)
     } else {
         Err(Errno::XDEV)
     }
+}
+
+/// Whether a `status` tells of several numbers: it has one for each namespace from proc's down to the process's own.
+fn names_several(status: &[u8]) -> bool {
+    status
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"NSpid:"))
+        .is_some_and(|pids| file::parse_number(pids).is_none())
 }
 
 /// Opens a pidfd of exactly this process; `ESRCH` when it is gone or another one has its number.

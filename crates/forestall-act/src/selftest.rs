@@ -74,7 +74,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
             "pidfd",
             "kill is impossible: without a pidfd (Linux 5.3), or outside the host's PID namespace (run it with hostPID: true, or --pid=host), a process has no number here, or a signal may reach another one of the same number",
             open_own_pidfd(test.proc_root)
-                .and_then(|_| check_everybody_has_a_number(test.proc_root, test.group.map(|(dir, _)| dir))),
+                .and_then(|_| check_everybody_has_a_number(test.proc_root, test.group)),
         ),
         right(
             "signal_other_users",

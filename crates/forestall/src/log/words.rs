@@ -88,7 +88,9 @@ pub(crate) const fn reason_sentence(reason: RefusalReason, has_culprit: bool) ->
         }
         RefusalReason::NoCulprit => "nobody explains enough of the growth",
         RefusalReason::Protected(_) => "the culprit may not be touched",
-        RefusalReason::NothingToKill => "the culprit has no process left; its memory outlives it",
+        RefusalReason::NothingToKill => {
+            "the culprit shows no process: its memory outlives them, or they are out of sight from here"
+        }
         RefusalReason::Spared(_) => "the culprit's pod may not be touched",
         RefusalReason::Impossible => "the culprit's figures cannot be true",
         RefusalReason::Waiting => "an action is under way or has just ended",
@@ -137,6 +139,13 @@ pub(crate) fn runway(runway: forestall_decide::Runway) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// On cgroup v1 a list without those of other PID namespaces looks like that of an empty cgroup.
+    #[test]
+    fn a_culprit_that_shows_no_process_is_not_said_to_have_none() {
+        let sentence = reason_sentence(RefusalReason::NothingToKill, true);
+        assert!(sentence.contains("out of sight"), "{sentence}");
+    }
 
     /// A rule that asks for no culprit has none to speak of.
     #[test]
