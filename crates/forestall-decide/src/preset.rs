@@ -1,8 +1,9 @@
 //! Rules from public documents, kept runnable as they were written, with their faults: they read one figure and act.
-//! One thing they did not write is added: a pod that may not be touched is not.
+//! Two things they did not write are added: a pod that may not be touched is not, and neither is one whose figures cannot be true.
 
 use crate::decision::Target;
 use crate::input::{GroupKind, GroupSample, Qos, Sample};
+use crate::kill::is_too_large;
 use crate::pods::Pods;
 use crate::policy::{Policy, Preset};
 use crate::rung::Rung;
@@ -49,6 +50,7 @@ pub(crate) fn judge_preset(sample: &Sample, pods: &Pods, policy: &Policy) -> Opt
 /// Low priority first: BestEffort before Burstable before Guaranteed, the largest among equals. Whoever is known to be a pod
 /// that may not be touched is no choice, however old the news of it are (rule 5).
 fn lowest_priority(sample: &Sample, pods: &Pods) -> Option<Target> {
+    let node = &sample.node;
     let rank = |kind: GroupKind| match kind {
         GroupKind::Container(Qos::BestEffort) => Some(3),
         GroupKind::Container(Qos::Burstable) => Some(2),
@@ -64,6 +66,7 @@ fn lowest_priority(sample: &Sample, pods: &Pods) -> Option<Target> {
         .iter()
         .filter(|group| group.protection.is_none() && group.populated && group.unreclaimable() > Bytes::ZERO)
         .filter(|group| rank(group.kind).is_some() && !is_spared(group))
+        .filter(|group| !is_too_large(group.current, node))
         .filter_map(|group| {
             rank(group.kind).map(|rank| (rank, group.unreclaimable(), core::cmp::Reverse(group.id)))
         })

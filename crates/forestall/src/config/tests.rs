@@ -6,6 +6,8 @@ use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Rungs, Span, Victims};
 use super::*;
 use crate::config::choice::{Mode as ModeWord, Preset as PresetWord};
 
+mod any_text;
+
 fn check(text: &str) -> Result<Settings, Invalid> {
     parse(text).and_then(|raw| Settings::check(&raw))
 }
@@ -375,4 +377,37 @@ fn files_that_are_no_configuration() {
     std::fs::write(&path, vec![b'#'; 2 << 20]).expect("a file");
     assert!(error(&at(&path)).contains("larger than 1MiB"));
     assert!(error(&at(std::path::Path::new("/dev/null"))).contains("not a regular file"));
+}
+
+#[test]
+fn no_change_of_the_example_is_a_panic_or_a_refusal_without_a_place() {
+    let example = render::example().into_bytes();
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("c.yaml");
+    let keep = |content: &[u8], read: &mut dyn FnMut(&Path)| {
+        std::fs::write(&path, content).expect("a file");
+        read(&path);
+    };
+    // A part of it is left out, told twice, or has another sign put in.
+    let mut state = 1_u64;
+    let mut pick = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(state >> 33).expect("a few bits") % below
+    };
+    for _ in 0..300 {
+        let mut text = example.clone();
+        for _ in 0..=pick(3) {
+            let at = pick(text.len());
+            let part = at..(at + pick(30)).min(text.len());
+            match pick(3) {
+                0 => drop(text.drain(part)),
+                1 => {
+                    let twice = text[part].to_vec();
+                    text.splice(at..at, twice);
+                }
+                _ => text[at] = b"\n :-{}[]\"'#&*!|>%0\xff\0"[pick(20)],
+            }
+        }
+        any_text::judge(&text, keep);
+    }
 }
