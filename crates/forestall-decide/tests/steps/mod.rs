@@ -17,7 +17,7 @@ pub(crate) fn tell(bytes: &[u8]) {
     let mut story = Story::new(bytes);
     let policy = story.policy();
     let mut engine = Engine::new(policy);
-    let (mut now, mut sample) = (Moment(1_000_000_000), story.sample());
+    let (mut now, mut sample) = (Moment(1_000_000_000), Story::sample());
     for _ in 0..STEPS_MAX {
         let Some(told) = story.next(&mut sample, &mut now) else {
             return;

@@ -68,7 +68,7 @@ impl<'a> Story<'a> {
     }
 
     /// A machine of 4 GiB with a pod of two containers in it, to begin with.
-    pub(super) fn sample(&mut self) -> Sample {
+    pub(super) fn sample() -> Sample {
         let total = Bytes::mebi(4096);
         let node = NodeSample {
             total,
@@ -410,7 +410,7 @@ impl<'a> Story<'a> {
     }
 
     fn limit(&mut self) -> Limit {
-        if self.byte() % 4 == 0 {
+        if self.byte().is_multiple_of(4) {
             Limit::Max
         } else {
             Limit::Bytes(self.bytes())

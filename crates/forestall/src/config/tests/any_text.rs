@@ -42,14 +42,12 @@ fn has_place(said: &str) -> bool {
     is_number() && is_number()
 }
 
-/// The field that a message begins with stands in the file: else it is a default that does not go with what is there.
+/// The field that a message begins with (`recorder.keep: too short`) stands in the file: else it is a default that does not go with
+/// what is there.
 fn is_written(said: &str, content: &[u8]) -> bool {
-    let field = said
-        .trim_start()
-        .split([':', ' '])
-        .next()
-        .and_then(|field| field.rsplit('.').next())
-        .unwrap_or_default();
-    let is_name = !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    is_name && String::from_utf8_lossy(content).contains(field)
+    let said = said.trim_start();
+    let (field, rest) = said.split_at(said.find([':', ' ']).unwrap_or(said.len()));
+    let is_field = rest.starts_with(':') || rest.starts_with(" (--");
+    let name = field.rsplit('.').next().unwrap_or_default();
+    is_field && !name.is_empty() && String::from_utf8_lossy(content).contains(name)
 }
