@@ -15,7 +15,8 @@ use crate::spec::{ContainerSpec, Place as Where, PodSpec};
 
 /// More than the largest cluster that is supported has (150,000), with room.
 const PODS_MAX: u64 = 200_000;
-/// With an agent on its node a pod takes some 4.2 KiB and a container 2.4 KiB (measured): together these bounds fit in 2 GiB.
+/// With an agent a node takes some 13.6 KiB, a pod 5.0 KiB and a container 2.6 KiB (measured at a tenth of the bounds): together they are
+/// 2.2 GiB, as the largest world was found to take; with checkers twice that.
 const CONTAINERS_MAX: u64 = 400_000;
 
 pub(super) fn pods(raw: &RawScenario, nodes: usize) -> Result<Vec<PodSpec>, SimError> {
