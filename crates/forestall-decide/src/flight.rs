@@ -277,6 +277,15 @@ impl Flights {
             .any(|flight| flight.rung == rung && flight.target == target && !flight.is_called_off())
     }
 
+    /// This pod was warned and has its time.
+    pub(crate) fn is_warned(&self, now: Moment, pod: Target) -> bool {
+        self.list.iter().any(|flight| {
+            let is_told = flight.heard.is_none_or(|heard| heard == OutcomeKind::Progress);
+            let has_time = now < flight.launched_at + flight.grace;
+            flight.rung == Rung::Warn && flight.target == pod && is_told && has_time
+        })
+    }
+
     pub(crate) fn is_reclaiming(&self, now: Moment) -> bool {
         self.list
             .iter()

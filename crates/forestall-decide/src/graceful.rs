@@ -356,6 +356,10 @@ impl Engine {
         if self.flights.concerns(Rung::Brake, culprit) || self.flights.is_easing(now, culprit) {
             return None;
         }
+        // What it does with its time takes memory.
+        if self.flights.is_warned(now, it.target()) && holds(Rule::WarnedFree) {
+            return None;
+        }
         let Target::Group(id) = culprit else { return None };
         let (group, size) = (find(sample, id)?, reading.limit.bytes()?);
         let order = Order {

@@ -111,6 +111,8 @@ rules! {
     BrakeRoom,
     /// Who was warned is given time.
     WarnedOnce,
+    /// And is not braked meanwhile.
+    WarnedFree,
     /// Nothing that needs to know the pods is done on old news of them.
     FreshNews,
     /// What the policy has switched off is not done.

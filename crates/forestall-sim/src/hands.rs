@@ -61,7 +61,10 @@ impl Node {
                 }
                 (Rung::Kill, Some(group)) => self.launch_kill(&action, group, now),
                 (Rung::Brake, Some(group)) => self.effects.push(now + ACT, Effect::Brake { action, group }),
-                (Rung::Warn, Some(_)) => {
+                (Rung::Warn, Some(group)) => {
+                    if let Some(at) = self.pods.iter().position(|pod| pod.group == group) {
+                        self.let_go(at, now);
+                    }
                     let heard = answer(&action, OutcomeKind::Done, Bytes::ZERO, action.grace);
                     self.effects.push(now + ACT + action.grace, Effect::Answer(heard));
                 }
@@ -129,12 +132,16 @@ impl Node {
         let victim = self.pod_victim(at, now);
         self.note(now, What::AgentEvicted { victim, tokens });
         let grace = self.pods[at].spec.grace;
-        // Whatever of ours holds it up is lifted before it is told to end.
+        self.let_go(at, now);
+        self.terminate_pod(at, grace, now);
+    }
+
+    /// Whatever of ours holds a pod up is lifted before it is told to end or to save its state.
+    fn let_go(&mut self, at: usize, now: Moment) {
         let groups: Vec<GroupId> = self.pods[at].containers.iter().map(|own| own.id).collect();
         for group in groups {
             self.lift(group, now);
         }
-        self.terminate_pod(at, grace, now);
     }
 
     /// A limit is raised in place.

@@ -11,6 +11,7 @@ mod choice;
 mod cluster;
 mod kill;
 mod lasting;
+mod letting;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -300,6 +301,12 @@ pub const RULES: &[Rule] = &[
         says: "Nobody whom a brake holds is killed while nobody takes anything.",
         checker: || Box::<brake::StoppedGrowth>::default(),
         breach: brake::killed_whom_it_holds,
+    },
+    Rule {
+        name: "let-go",
+        says: "Who was warned is not braked while it has its time, and whom a brake holds is let go before it is warned or ended.",
+        checker: || Box::<letting::LetGo>::default(),
+        breach: letting::braked_while_warned,
     },
     Rule {
         name: "terminating",

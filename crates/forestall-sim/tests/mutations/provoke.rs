@@ -340,6 +340,12 @@ pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
             leaker.warning = Some(Span::secs(2));
             (alone(&[Rung::Warn], leaker), "warned-once")
         }
+        Rule::WarnedFree => {
+            // Its warning does not fit any more, a brake does, and half of its time is left.
+            let mut leaker = quick(pod("leak", 100, leak(10 << 10)));
+            leaker.warning = Some(Span::secs(30));
+            (alone(&[Rung::Warn, Rung::Brake], leaker), "let-go")
+        }
         Rule::FreshNews => (
             lasting(
                 with_fault(
