@@ -1,7 +1,7 @@
 //! War story A's cluster, war story B's cascade, and the gist's loop.
 
 use forestall_decide::{AlarmVerdict, Bytes, BytesPerSecond, Mode, Policy, Span, WallKind};
-use forestall_sim::{Load, Part, What};
+use forestall_sim::{Load, Part, Report, What};
 
 use super::{deaths, run, run_with_curve, scenario};
 
@@ -106,6 +106,37 @@ fn an_agent_keeps_a_real_kubelet_from_evicting_for_cache_and_not_one_that_counts
     // Half of the inactive cache counts there, which costs no real node anything and is therefore left.
     let [alone, helped] = both("1.31");
     assert!(helped.0 * 2 > alone.0, "{alone:?} {helped:?}");
+}
+
+#[test]
+fn an_agent_leaves_of_war_story_a_s_evictions_those_of_who_grows() {
+    // All 48 nodes, without an agent and with ours: the figures are those that the scenario's own text gives.
+    let [alone, helped] = [None, Some(Policy::default())].map(|policy| {
+        let mut scenario = scenario("war-story-a-1.33.yaml");
+        scenario.world.policy = policy.map(|policy| Policy {
+            mode: Mode::Enforce,
+            ..policy
+        });
+        run(&scenario)
+    });
+    let counts = |report: &Report| (report.tally.evictions, report.tally.innocent);
+    let (evictions, innocent) = counts(&alone);
+    assert!(
+        evictions.abs_diff(1_490) <= 5 && innocent.abs_diff(1_150) <= 5,
+        "{evictions} evictions, {innocent} innocent"
+    );
+    let (evictions, innocent) = counts(&helped);
+    assert!(
+        evictions.abs_diff(60) <= 5 && innocent <= 3,
+        "{evictions} evictions, {innocent} innocent"
+    );
+    let deaths = deaths(&helped);
+    let growing = deaths
+        .iter()
+        .filter(|death| death.0.starts_with("batch-"))
+        .count();
+    assert_eq!(deaths.len() as u64, evictions);
+    assert!(deaths.len() - growing <= 3, "{growing} of {}", deaths.len());
 }
 
 #[test]
