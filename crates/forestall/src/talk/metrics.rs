@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use forestall_decide::{Bytes, NodeSample, Span};
+use forestall_decide::{Bytes, Mode, NodeSample, Span};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -47,6 +47,16 @@ impl Collector for Source {
             series.int(&[("version", env!("CARGO_PKG_VERSION"))], 1)
         })?;
         if seen.at.is_some() {
+            out.gauge(
+                "forestall_mode",
+                "1 for the mode the guard is in, 0 for the others",
+                |series| {
+                    for mode in MODES {
+                        series.int(&[("mode", words::mode(mode))], i64::from(self.board.is_in(mode)))?;
+                    }
+                    Ok(())
+                },
+            )?;
             // What cannot be is left out: forestall_inputs_ignored_total and the log say so.
             if seen.impossible.is_none() {
                 encode_node(&mut out, &seen.node)?;
@@ -172,7 +182,8 @@ fn encode_counters(out: &mut Page<'_, '_>, board: &Board) -> fmt::Result {
         |series| {
             for rung in RUNGS {
                 for outcome in ActionOutcome::ALL {
-                    for mode in MODES {
+                    // In observe nothing is decided.
+                    for mode in MODES.into_iter().filter(|mode| *mode > Mode::Observe) {
                         let count = board.actions(rung, outcome, mode);
                         let labels = [
                             ("rung", rung.label()),

@@ -9,6 +9,7 @@ use hyper::{Method, StatusCode};
 
 use super::*;
 use crate::agent::shared::{self, Degraded, Ends, Names, Tick};
+use crate::log::words;
 
 /// Cgroups whose names try to break out of a label.
 struct Hostile;
@@ -249,6 +250,36 @@ fn the_metrics_page_is_valid_whatever_cgroups_are_called() {
         Some(0.0),
         "series exist before anything happened"
     );
+}
+
+#[test]
+fn the_mode_is_a_series_and_nothing_counts_in_observe() {
+    let mut ends = published();
+    for is in [Mode::Enforce, Mode::Observe, Mode::Shadow] {
+        let policy = Policy {
+            mode: is,
+            ..Policy::default()
+        };
+        ends.post.policy(Moment(2_000_000), &policy);
+        let page = metrics::render(&ends.board).expect("it renders");
+        for mode in [Mode::Observe, Mode::Shadow, Mode::Enforce] {
+            let series = format!(
+                "forestall_mode{{mode=\"{}\"}} {}\n",
+                words::mode(mode),
+                i32::from(mode == is)
+            );
+            assert!(page.contains(&series), "{series}{page}");
+        }
+        let counted = |mode: &str| {
+            let of_mode = format!("mode=\"{mode}\"");
+            page.lines()
+                .any(|line| line.starts_with("forestall_actions_total{") && line.contains(&of_mode))
+        };
+        assert_eq!(
+            (counted("observe"), counted("shadow"), counted("enforce")),
+            (false, true, true)
+        );
+    }
 }
 
 #[test]

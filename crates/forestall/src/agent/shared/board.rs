@@ -120,6 +120,7 @@ pub(crate) struct Board {
     troubles: AtomicU64,
     cgroups_followed: AtomicU64,
     cgroups_left_out: AtomicU64,
+    mode: AtomicU64,
     degraded: Mutex<Vec<Degraded>>,
     recording: Mutex<Recording>,
     snapshot: Mutex<Snapshot>,
@@ -165,6 +166,7 @@ impl Board {
             troubles: AtomicU64::new(0),
             cgroups_followed: AtomicU64::new(0),
             cgroups_left_out: AtomicU64::new(0),
+            mode: AtomicU64::new(mode_index(Mode::default()) as u64),
             degraded: Mutex::new(Vec::new()),
             recording: Mutex::default(),
             snapshot: Mutex::new(Snapshot::new()),
@@ -183,6 +185,10 @@ impl Board {
     pub(super) fn count_cgroups(&self, followed: u64, left_out: u64) {
         self.cgroups_followed.store(followed, Relaxed);
         self.cgroups_left_out.store(left_out, Relaxed);
+    }
+
+    pub(super) fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode_index(mode) as u64, Relaxed);
     }
 
     pub(super) fn reacted(&self, took: Span) {
@@ -270,6 +276,11 @@ impl Board {
     /// Looks so far.
     pub(crate) fn ticks_total(&self) -> u64 {
         self.ticks.read().0.iter().sum()
+    }
+
+    /// Whether the guard is in this mode.
+    pub(crate) fn is_in(&self, mode: Mode) -> bool {
+        self.mode.load(Relaxed) == mode_index(mode) as u64
     }
 
     /// The longest time between two looks.

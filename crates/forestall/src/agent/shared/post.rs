@@ -123,6 +123,7 @@ impl Post {
     /// The policy that holds from now on. Call it before the first look and after every change.
     pub(crate) fn policy(&mut self, now: Moment, policy: &Policy) {
         (self.mode, self.preset) = (policy.mode, policy.preset);
+        self.board.set_mode(policy.mode);
         if self.copied.is_some() {
             self.send(now, &EventKind::PolicyTaken, Name::NONE, Name::NONE);
         }
@@ -219,7 +220,8 @@ impl Post {
 
     fn end(&self, now: Moment, outcome: &Outcome, note: Note, scope: Name, target: Name) {
         if let Some(ended) = ActionOutcome::of(outcome.kind) {
-            self.board.count_action(outcome.rung, ended, self.mode);
+            // Only who acts hands anything over; that it ended may be heard after the mode was changed.
+            self.board.count_action(outcome.rung, ended, Mode::Enforce);
             if ended == ActionOutcome::Done {
                 self.board.reacted(outcome.took);
             }

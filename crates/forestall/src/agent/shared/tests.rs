@@ -246,6 +246,16 @@ fn an_outcome_has_the_names_of_its_action_and_counts_at_its_end() {
     );
     assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done, Mode::Enforce), 2);
     assert_eq!(board.reactions.read().1, 80_000);
+    // Ordered while it acted, and heard of when it only looked on.
+    post.policy(
+        Moment(5),
+        &Policy {
+            mode: Mode::Observe,
+            ..Policy::default()
+        },
+    );
+    post.outcome(Moment(6), &outcome(OutcomeKind::Done), Note::None);
+    assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done, Mode::Enforce), 3);
 }
 
 /// A path for each number.
