@@ -89,7 +89,7 @@ pub(crate) const fn reason_sentence(reason: RefusalReason, has_culprit: bool) ->
         RefusalReason::NoCulprit => "nobody explains enough of the growth",
         RefusalReason::Protected(_) => "the culprit may not be touched",
         RefusalReason::NothingToKill => {
-            "the culprit shows no process: its memory outlives them, or they are out of sight from here"
+            "the culprit shows no process that a kill may end: its memory outlives them, they are out of sight from here, or it is no container"
         }
         RefusalReason::Spared(_) => "the culprit's pod may not be touched",
         RefusalReason::Impossible => "the culprit's figures cannot be true",
@@ -140,11 +140,15 @@ pub(crate) fn runway(runway: forestall_decide::Runway) -> String {
 mod tests {
     use super::*;
 
-    /// On cgroup v1 a list without those of other PID namespaces looks like that of an empty cgroup.
+    /// On cgroup v1 a list without those of other PID namespaces looks like that of an empty cgroup, and who lives right in a cgroup of
+    /// a whole class of pods is not killed as one.
     #[test]
-    fn a_culprit_that_shows_no_process_is_not_said_to_have_none() {
+    fn a_culprit_in_which_nobody_can_be_killed_is_not_said_to_be_empty() {
         let sentence = reason_sentence(RefusalReason::NothingToKill, true);
-        assert!(sentence.contains("out of sight"), "{sentence}");
+        assert!(
+            sentence.contains("out of sight") && sentence.contains("no container"),
+            "{sentence}"
+        );
     }
 
     /// A rule that asks for no culprit has none to speak of.
