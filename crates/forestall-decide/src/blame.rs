@@ -141,9 +141,9 @@ fn others_permille(
     let scope = history.scope(wall.scope)?;
     let track = match wall.wall {
         WallKind::KubeletNode | WallKind::KubeletAllocatable => scope.working_set()?,
-        _ => &scope.unreclaimable,
+        _ => scope.held(),
     };
-    let grown = &history.at(place)?.unreclaimable;
+    let grown = history.at(place)?.held();
     let rise = |track: &Track, window| Bytes(u64::try_from(track.rise(window).0).unwrap_or(0));
     let noise = noise(&sample.node);
     let windows = [WINDOWS[0], WINDOWS[1], window];
