@@ -85,8 +85,9 @@ pub(super) struct TwoKeys(Seen);
 impl Checker for TwoKeys {
     fn see(&mut self, event: &Event) -> Option<String> {
         self.0.see(event);
-        // Where all wait for memory, that is the second key; and what is left shrinks only once swap runs short.
-        let order = harmful(event).filter(|order| goes_by_growth(order) && order.rule != "thrash")?;
+        // Where all wait for memory beside somebody who grows, that is the second key: what is left shrinks only once swap runs short.
+        let waits = |order: &Order| order.rule == "thrash" && order.grower.is_some();
+        let order = harmful(event).filter(|order| goes_by_growth(order) && !waits(order))?;
         let wall = order.truth?.wall;
         let before = |ago| self.0.left_before(event.node, wall, event.at, ago);
         let (then, lately) = (before(WINDOW)?, before(YOUNG)?);
