@@ -170,7 +170,7 @@ pub enum RefusalReason {
     Protected(Protection),
     /// The culprit's pod may not be touched.
     Spared(WhyNot),
-    /// The culprit has no process left; its memory outlives it.
+    /// The culprit shows no process that may be ended: its memory outlives it, or it is out of sight, or no container.
     NothingToKill,
     /// The culprit's figures cannot be true.
     Impossible,
