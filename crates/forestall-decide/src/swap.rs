@@ -23,7 +23,16 @@ pub(crate) fn swap_room(sample: &Sample, place: Option<usize>) -> Bytes {
     let stuck = (place.unwrap_or(0)..sample.groups.len())
         .take_while(|index| is_within(sample, *index, id))
         .filter_map(|index| Some((index, sample.groups.get(index).filter(|group| group.leaf)?)))
-        .map(|(index, leaf)| movable(leaf) - allowed(sample, index))
+        .map(|(index, leaf)| {
+            // What `memory.min` keeps is kept from whoever reclaims for a limit above, and from nobody's own.
+            let kept_here = place != Some(index);
+            let free = if kept_here {
+                leaf.current - leaf.min
+            } else {
+                leaf.current
+            };
+            movable(leaf) - allowed(sample, index).min(free)
+        })
         .sum();
     let free = node.swap_free;
     let allowance = scope.map_or(free, |scope| own_allowance(scope, free));
@@ -130,6 +139,15 @@ mod tests {
         sample.groups[CONTAINER].swap_limit = Limit::Bytes(Bytes::mebi(90));
         sample.groups[CONTAINER].swap_current = Bytes::mebi(20);
         assert_eq!(rooms(&sample), (170, 70));
+    }
+
+    #[test]
+    fn what_memory_min_keeps_stays_unless_its_own_limit_is_reached() {
+        let mut sample = node();
+        sample.groups[CONTAINER].min = Bytes::mebi(450);
+        // 150 of its 600 MiB, and the host's 100.
+        assert_eq!(rooms(&sample), (250, 150));
+        assert_eq!(swap_room(&sample, Some(CONTAINER)), Bytes::mebi(600));
     }
 
     #[test]
