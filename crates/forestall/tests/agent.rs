@@ -12,7 +12,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use machine::{Agent, Machine, get, holds, readiness_after_a_look, series, until};
+use machine::{Agent, Machine, get, holds, metrics_of_a_look, readiness_after_a_look, series, until};
 use rustix::process::Signal;
 
 /// Enough for every rule to be content.
@@ -116,6 +116,33 @@ fn the_gist_is_content_at_its_threshold() {
     assert_eq!(machine.read("proc/sysrq-trigger"), "");
     let (_, status) = agent.stop();
     assert!(status.success());
+}
+
+#[test]
+fn who_asks_for_figures_gets_those_of_now() {
+    // So large that its guard, left alone, looks again in ten minutes.
+    let give = |machine: &Machine, available_kib: u64| {
+        let meminfo = format!(
+            "MemTotal: 90000000000 kB\nMemFree: {available_kib} kB\nMemAvailable: {available_kib} kB\n\
+             SwapTotal: 0 kB\nSwapFree: 0 kB\n"
+        );
+        machine.write("proc/meminfo", &meminfo);
+    };
+    let machine = Machine::new(PLENTY_KIB);
+    give(&machine, 80_000_000_000);
+    let flags = ["--interval", "10m", "--listen", "127.0.0.1:0"];
+    let mut agent = Agent::start(machine.command(&flags));
+    let address = agent.address();
+    let terabytes_available = |page: &str| {
+        series(
+            page,
+            "forestall_node_memory_bytes{view=\"kernel\",part=\"available\"}",
+        ) / 1_024_000_000_000.0
+    };
+    assert!((terabytes_available(&metrics_of_a_look(address)) - 80.0).abs() < 0.1);
+    give(&machine, 79_000_000_000);
+    // A page is kept for half a second.
+    until(|| (terabytes_available(&get(address, "/metrics")) - 79.0).abs() < 0.1);
 }
 
 #[test]

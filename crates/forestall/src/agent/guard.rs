@@ -220,6 +220,10 @@ impl Guard {
         while let Some(command) = self.commands.take() {
             match command {
                 Command::Stop => return false,
+                Command::Look => {
+                    self.sensor.set_rest(false);
+                    self.post.show_next();
+                }
                 Command::Policy(policy) => {
                     if self.engine.policy().mode == Mode::Enforce && policy.mode != Mode::Enforce {
                         self.actor.call_off();

@@ -5,7 +5,7 @@
 //! | end | held by | what it does |
 //! |---|---|---|
 //! | [`Post`] | guard | `publish` after every step, `outcome` for every answer of the act thread, `note` for troubles |
-//! | [`Commands`] | guard | `fd` for its poll(2), `take` for what the talk thread wants (a new policy, what the kubelet runs with, the end) |
+//! | [`Commands`] | guard | `fd` for its poll(2), `take` for what the talk thread wants (a new policy, what the kubelet runs with, a look, the end) |
 //! | [`Board`] | everybody (`Arc`) | counters (atomics), the last [`Snapshot`], what is degraded, the guard's health |
 //! | [`Inbox`] | talk | events in order (`take`), `bell` that becomes readable with them; `Commander` is its way back |
 //!

@@ -4,6 +4,7 @@
 //! and in the channel. A panic is caught and the thread goes on with a fresh runtime after a pause. What it refuses to
 //! do: decide anything.
 
+mod eye;
 mod kubelet;
 mod metrics;
 mod pages;
@@ -29,6 +30,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
+use self::eye::Eye;
 use self::kubelet::KUBELET_SPACING;
 use self::pages::Pages;
 use self::stance::standby_spacing;
@@ -105,8 +107,10 @@ struct Ending {
 pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
     let ending = Arc::new(Ending::default());
     let (done, ended) = mpsc::sync_channel(1);
+    let eye = Eye::new(Arc::clone(&setup.board), setup.commander.clone());
     let talker = Talker {
-        pages: Arc::new(Pages::new(Arc::clone(&setup.board))),
+        pages: Arc::new(Pages::new(Arc::clone(&setup.board), eye.clone())),
+        eye,
         seen: Board::empty_snapshot(),
         ending: Arc::clone(&ending),
         late: false,
@@ -156,6 +160,7 @@ fn supervise(mut talker: Talker) {
 struct Talker {
     setup: TalkSetup,
     pages: Arc<Pages>,
+    eye: Eye,
     seen: Snapshot,
     ending: Arc<Ending>,
     late: bool,
@@ -234,7 +239,12 @@ impl Talker {
             let unflushed = !self.setup.logger.is_flushed();
             tokio::select! {
                 ready = bell.readable() => ready?,
-                _ = regular.tick() => self.tell_regularly(live),
+                _ = regular.tick() => {
+                    if live {
+                        self.eye.open().await;
+                    }
+                    self.tell_regularly(live);
+                }
                 _ = alive.tick(), if watchdog.is_some() => self.tell_alive(),
                 () = sleep(FLUSH_PAUSE), if unflushed => {}
                 _ = kubelet.tick() => self.follow_kubelet(),

@@ -1,8 +1,8 @@
-//! What each path answers: `/metrics`, `/healthz`, `/readyz`. Everything is computed from the board; nothing is asked of
-//! the guard.
+//! What each path answers: `/metrics`, `/healthz`, `/readyz`. Everything is computed from the board; of the guard
+//! nothing is asked but a look before the figures are told.
 
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
@@ -10,6 +10,7 @@ use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
+use super::eye::Eye;
 use super::metrics;
 use crate::agent::clock;
 use crate::agent::shared::{Board, Health};
@@ -23,15 +24,24 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The pages.
 pub(super) struct Pages {
     board: Arc<Board>,
+    eye: Eye,
     metrics: Mutex<Option<(Instant, Bytes)>>,
 }
 
 impl Pages {
-    /// Of `board`.
-    pub(super) fn new(board: Arc<Board>) -> Self {
+    /// Of `board`, which the guard behind `eye` fills.
+    pub(super) fn new(board: Arc<Board>, eye: Eye) -> Self {
         Self {
             board,
+            eye,
             metrics: Mutex::new(None),
+        }
+    }
+
+    /// What has to be waited for before `path` is answered: the guard's look, where its figures are to be rendered.
+    pub(super) async fn prepare(&self, path: &str) {
+        if path == "/metrics" && self.kept().is_none() {
+            self.eye.open().await;
         }
     }
 
@@ -60,17 +70,12 @@ impl Pages {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let mut kept = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = kept
-            .as_ref()
-            .filter(|(at, _)| at.elapsed() < PAGE_AGE_MAX)
-            .map(|(_, page)| page.clone());
-        let page = match fresh {
+        let page = match self.kept() {
             Some(page) => page,
             None => match metrics::render(&self.board) {
                 Ok(page) => {
                     let page = Bytes::from(page);
-                    *kept = Some((Instant::now(), page.clone()));
+                    *self.lock() = Some((Instant::now(), page.clone()));
                     page
                 }
                 Err(_) => {
@@ -82,6 +87,17 @@ impl Pages {
             },
         };
         respond(StatusCode::OK, metrics::CONTENT_TYPE, page)
+    }
+
+    /// The last page, as long as it is young.
+    fn kept(&self) -> Option<Bytes> {
+        let kept = self.lock();
+        let (at, page) = kept.as_ref()?;
+        (at.elapsed() < PAGE_AGE_MAX).then(|| page.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Bytes)>> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Alive: the guard looked when it said it would.

@@ -59,8 +59,12 @@ pub(super) async fn serve(listener: TcpListener, pages: Arc<Pages>) {
 
 async fn converse(stream: TcpStream, pages: Arc<Pages>) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let response = pages.answer(request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response) }
+        let pages = Arc::clone(&pages);
+        async move {
+            let path = request.uri().path();
+            pages.prepare(path).await;
+            Ok::<_, Infallible>(pages.answer(request.method(), path))
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,14 +1,14 @@
 use std::collections::BTreeSet;
 
 use forestall_decide::{
-    Bytes, BytesPerSecond, Confidence, Decision, GroupId, Limit, NodeSample, ProcessId, Runway, Sample, Span,
-    WallKind, WallReading,
+    Bytes, BytesPerSecond, Confidence, Decision, GroupId, Limit, NodeSample, Preset, ProcessId, Runway,
+    Sample, Span, WallKind, WallReading,
 };
 use http_body_util::BodyExt;
 use hyper::{Method, StatusCode};
 
 use super::*;
-use crate::agent::shared::{self, Degraded, Ends, Names, Tick};
+use crate::agent::shared::{self, Command, Degraded, Ends, Names, Tick};
 use crate::log::words;
 
 /// Cgroups whose names try to break out of a label.
@@ -96,6 +96,11 @@ fn publish(ends: &mut Ends, node: &NodeSample) {
     );
 }
 
+fn pages_of(ends: &Ends) -> Pages {
+    let board = Arc::clone(&ends.board);
+    Pages::new(Arc::clone(&board), Eye::new(board, ends.commander.clone()))
+}
+
 fn get(pages: &Pages, path: &str) -> (StatusCode, String) {
     let response = pages.answer(&Method::GET, path);
     let status = response.status();
@@ -123,7 +128,7 @@ fn figures_of_the_machine_that_cannot_be_are_not_published() {
         impossible.oom_kills = 5;
         change(&mut impossible, more);
         publish(&mut ends, &impossible);
-        let pages = Pages::new(Arc::clone(&ends.board));
+        let pages = pages_of(&ends);
         let (_, text) = get(&pages, "/metrics");
         assert!(!text.contains("_memory_bytes{"), "{text}");
         assert!(!text.contains("forestall_blind_bytes{") && !text.contains("actual_usage_percent{"));
@@ -300,7 +305,7 @@ fn cgroups_that_are_left_out_are_told_when_their_number_changes() {
 #[test]
 fn before_the_first_look_there_is_nothing_to_show_and_nobody_is_ready() {
     let ends = shared::open().expect("an eventfd");
-    let pages = Pages::new(Arc::clone(&ends.board));
+    let pages = pages_of(&ends);
     assert_eq!(get(&pages, "/healthz"), (StatusCode::OK, "starting\n".to_owned()));
     assert_eq!(get(&pages, "/readyz").0, StatusCode::SERVICE_UNAVAILABLE);
     let (status, page) = get(&pages, "/metrics");
@@ -312,13 +317,40 @@ fn before_the_first_look_there_is_nothing_to_show_and_nobody_is_ready() {
 }
 
 #[test]
+fn before_figures_are_told_the_guard_is_asked_for_a_look() {
+    let mut ends = shared::open().expect("an eventfd");
+    let pages = pages_of(&ends);
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let asked = |ends: &Ends, path| {
+        runtime.block_on(pages.prepare(path));
+        ends.commands.take()
+    };
+    // The rules of others look at their own pace.
+    for (preset, look) in [(Preset::Forestall, Some(Command::Look)), (Preset::Gist, None)] {
+        let policy = Policy {
+            preset,
+            ..Policy::default()
+        };
+        ends.post.policy(clock::now(), &policy);
+        assert_eq!(asked(&ends, "/metrics"), look, "{preset:?}");
+        assert_eq!(asked(&ends, "/healthz"), None);
+    }
+    ends.post.policy(clock::now(), &Policy::default());
+    publish(&mut ends, &node());
+    assert_eq!(asked(&ends, "/metrics"), None, "it has just looked");
+}
+
+#[test]
 fn a_running_guard_is_ready_and_says_what_it_lacks() {
     let ends = published();
     ends.board.set_degraded(vec![Degraded::new(
         "reclaim",
         "memory.reclaim is \x1b[31mmissing",
     )]);
-    let pages = Pages::new(Arc::clone(&ends.board));
+    let pages = pages_of(&ends);
     assert_eq!(get(&pages, "/healthz"), (StatusCode::OK, "ok\n".to_owned()));
     let (status, page) = get(&pages, "/readyz");
     assert_eq!(status, StatusCode::OK);
@@ -345,7 +377,7 @@ fn a_guard_that_does_not_look_is_neither_healthy_nor_ready() {
     // Its last look was at the machine's boot, which is more than the margin of five seconds ago.
     ends.post
         .publish(&Tick::plain(Moment(1)), &Sample::default(), &decision, &Hostile);
-    let pages = Pages::new(Arc::clone(&ends.board));
+    let pages = pages_of(&ends);
     for path in ["/healthz", "/readyz"] {
         let (status, page) = get(&pages, path);
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -356,7 +388,7 @@ fn a_guard_that_does_not_look_is_neither_healthy_nor_ready() {
 #[test]
 fn what_is_not_there_and_what_is_not_asked_for() {
     let ends = published();
-    let pages = Pages::new(Arc::clone(&ends.board));
+    let pages = pages_of(&ends);
     assert_eq!(get(&pages, "/debug").0, StatusCode::NOT_FOUND);
     assert_eq!(
         pages.answer(&Method::POST, "/metrics").status(),

@@ -1,6 +1,6 @@
 //! Counters, the last look and the guard's health, for whoever asks.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use forestall_decide::{Bytes, Decision, Mode, Moment, NodeSample, Rung, Sample, Span, WallKind};
@@ -108,6 +108,7 @@ pub(crate) struct Board {
     tick_at: AtomicU64,
     promised: AtomicU64,
     gap_max: AtomicU64,
+    copied_at: AtomicU64,
     /// What looks took.
     pub(crate) ticks: Histogram,
     /// From order to effect of the actions that worked.
@@ -121,6 +122,7 @@ pub(crate) struct Board {
     cgroups_followed: AtomicU64,
     cgroups_left_out: AtomicU64,
     mode: AtomicU64,
+    is_askable: AtomicBool,
     degraded: Mutex<Vec<Degraded>>,
     recording: Mutex<Recording>,
     snapshot: Mutex<Snapshot>,
@@ -156,6 +158,7 @@ impl Board {
             tick_at: AtomicU64::new(0),
             promised: AtomicU64::new(0),
             gap_max: AtomicU64::new(0),
+            copied_at: AtomicU64::new(0),
             ticks: Histogram::default(),
             reactions: Histogram::default(),
             actions: zeros(),
@@ -167,6 +170,7 @@ impl Board {
             cgroups_followed: AtomicU64::new(0),
             cgroups_left_out: AtomicU64::new(0),
             mode: AtomicU64::new(mode_index(Mode::default()) as u64),
+            is_askable: AtomicBool::new(false),
             degraded: Mutex::new(Vec::new()),
             recording: Mutex::default(),
             snapshot: Mutex::new(Snapshot::new()),
@@ -189,6 +193,10 @@ impl Board {
 
     pub(super) fn set_mode(&self, mode: Mode) {
         self.mode.store(mode_index(mode) as u64, Relaxed);
+    }
+
+    pub(super) fn set_askable(&self, is_askable: bool) {
+        self.is_askable.store(is_askable, Relaxed);
     }
 
     pub(super) fn reacted(&self, took: Span) {
@@ -236,6 +244,7 @@ impl Board {
             return false;
         };
         kept.copy_from(now, sample, decision, names);
+        self.copied_at.store(now.0, Relaxed);
         true
     }
 
@@ -254,6 +263,11 @@ impl Board {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// When everything in the snapshot was read; the epoch before the first look.
+    pub(crate) fn copied_at(&self) -> Moment {
+        Moment(self.copied_at.load(Relaxed))
     }
 
     /// Copies the last look out, so that the lock is held for that long only.
@@ -281,6 +295,11 @@ impl Board {
     /// Whether the guard is in this mode.
     pub(crate) fn is_in(&self, mode: Mode) -> bool {
         self.mode.load(Relaxed) == mode_index(mode) as u64
+    }
+
+    /// Whether the guard may be asked for a look. The rules of others go by the looks they take at their own pace.
+    pub(crate) fn is_askable(&self) -> bool {
+        self.is_askable.load(Relaxed)
     }
 
     /// The longest time between two looks.

@@ -18,6 +18,8 @@ pub(crate) enum Command {
     Policy(Policy),
     /// The kubelet runs with this.
     Kubelet(Arc<KubeletConfig>),
+    /// Look at everything now: somebody wants to see it.
+    Look,
     /// Come to a clean end.
     Stop,
 }
@@ -26,6 +28,7 @@ pub(crate) enum Command {
 #[derive(Clone, Debug)]
 pub(crate) struct Commander {
     sender: SyncSender<Command>,
+    look: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     bell: Arc<Bell>,
 }
@@ -47,6 +50,12 @@ impl Commander {
         sent
     }
 
+    /// Asks for a look at everything. Asked for again before it was taken, it is the same.
+    pub(crate) fn look(&self) {
+        self.look.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
     /// Asks for the end; cannot get lost.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
@@ -58,6 +67,7 @@ impl Commander {
 #[derive(Debug)]
 pub(crate) struct Commands {
     receiver: Receiver<Command>,
+    look: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     bell: Arc<Bell>,
 }
@@ -74,6 +84,9 @@ impl Commands {
         if self.stop.load(Ordering::Acquire) {
             return Some(Command::Stop);
         }
+        if self.look.swap(false, Ordering::AcqRel) {
+            return Some(Command::Look);
+        }
         self.receiver.try_recv().ok()
     }
 }
@@ -81,12 +94,20 @@ impl Commands {
 /// Makes both ends.
 pub(super) fn open() -> io::Result<(Commander, Commands)> {
     let (sender, receiver) = mpsc::sync_channel(4);
+    let look = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
     let bell = Arc::new(Bell::new()?);
     let commander = Commander {
         sender,
+        look: Arc::clone(&look),
         stop: Arc::clone(&stop),
         bell: Arc::clone(&bell),
     };
-    Ok((commander, Commands { receiver, stop, bell }))
+    let commands = Commands {
+        receiver,
+        look,
+        stop,
+        bell,
+    };
+    Ok((commander, commands))
 }

@@ -67,6 +67,7 @@ pub(crate) struct Post {
     mode: Mode,
     preset: Preset,
     copied: Option<Moment>,
+    is_asked: bool,
     glanced: Option<Moment>,
     kernel_kills: Option<u64>,
     refused: [Option<Refused>; REMEMBERED],
@@ -107,6 +108,7 @@ impl Post {
             mode: Mode::default(),
             preset: Preset::default(),
             copied: None,
+            is_asked: false,
             glanced: None,
             kernel_kills: None,
             refused: [None; REMEMBERED],
@@ -124,6 +126,7 @@ impl Post {
     pub(crate) fn policy(&mut self, now: Moment, policy: &Policy) {
         (self.mode, self.preset) = (policy.mode, policy.preset);
         self.board.set_mode(policy.mode);
+        self.board.set_askable(policy.preset == Preset::Forestall);
         if self.copied.is_some() {
             self.send(now, &EventKind::PolicyTaken, Name::NONE, Name::NONE);
         }
@@ -174,9 +177,10 @@ impl Post {
         if self.preset == Preset::WarStoryA && sample.node.impossible().is_none() {
             self.send(now, &EventKind::Poll(sample.node), Name::NONE, Name::NONE);
         }
-        let due = self.is_copy_due(now);
-        if (due || !decision.alarms.is_empty()) && self.board.copy_snapshot(now, sample, decision, names) {
+        let due = self.is_asked || self.is_copy_due(now) || !decision.alarms.is_empty();
+        if due && self.board.copy_snapshot(now, sample, decision, names) {
             self.copied = Some(now);
+            self.is_asked = false;
         }
     }
 
@@ -195,6 +199,11 @@ impl Post {
         if self.is_copy_due(now) && self.board.refresh_snapshot(now, node, distance) {
             self.copied = Some(now);
         }
+    }
+
+    /// Somebody waits for the next look, however soon it comes.
+    pub(crate) const fn show_next(&mut self) {
+        self.is_asked = true;
     }
 
     fn is_copy_due(&self, now: Moment) -> bool {

@@ -460,6 +460,9 @@ fn commands_arrive_in_order_and_stop_cannot_get_lost() {
     };
     let sent = (0..10).filter(|_| commander.policy(policy)).count();
     assert_eq!(sent, 4);
+    commander.look();
+    commander.look();
+    assert_eq!(commands.take(), Some(Command::Look));
     assert_eq!(commands.take(), Some(Command::Policy(policy)));
     commander.stop();
     assert_eq!(commands.take(), Some(Command::Stop));
