@@ -13,6 +13,7 @@ use crate::kubelet::LOOK;
 use crate::oom::REPORT_TAKES;
 use crate::rule::{Rule, holds};
 use crate::units::{Bytes, BytesPerSecond, Limit, Moment, Span};
+use crate::victim::FRESH;
 
 /// A wall further away than this in median time raises no alarm.
 const LEAD_MAX: Span = Span::secs(60);
@@ -21,6 +22,8 @@ const HORIZON_MAX: Span = Span::secs(120);
 /// A verdict takes at least this long, so that a short runway's alarm is not judged by one breath. A wall that is as near as this
 /// needs no slow bound.
 const HORIZON_MIN: Span = Span::secs(10);
+/// News of an eviction may take so long: what Kubernetes tells is no older.
+const NEWS_TAKE: Span = FRESH;
 
 #[derive(Clone, Copy, Debug)]
 struct Alarm {
@@ -35,6 +38,10 @@ struct Alarm {
     /// Somebody ended at another wall that shares this one's memory, or nobody can say at which; whether this one would have been
     /// reached is not known.
     relieved: bool,
+    /// It rests on a threshold that is met, and on nothing but that.
+    by_rule: bool,
+    /// Since when none has been.
+    cleared_at: Option<Moment>,
     /// As its wall was seen last.
     reading: WallReading,
     /// When it was last seen to be no further away than the next look.
@@ -71,15 +78,17 @@ impl Alarm {
             Span(0)
         };
         // What grows in steps may have taken its last one at any time since the look before: the wall is so much further away.
-        let crossed = met(reading).unwrap_or(reading.runway.p90 + look.takes());
+        let crossed = met(reading).unwrap_or((reading.runway.p90 + look.takes()).min(HORIZON_MAX));
         Self {
             wall: reading.wall,
             scope: reading.scope,
             raised_at: look.now,
-            horizon: crossed.min(HORIZON_MAX).max(HORIZON_MIN) + notices,
+            horizon: crossed.max(HORIZON_MIN) + notices,
             distance: reading.distance,
             acted_at: None,
             relieved: false,
+            by_rule: met(reading).is_some(),
+            cleared_at: None,
             reading: *reading,
             stood_at: None,
             verdict: None,
@@ -117,6 +126,17 @@ impl Alarm {
         look.before.since(since) > self.horizon && look.now.since(since) > self.horizon + report
     }
 
+    /// When it began, or something was last done for it.
+    fn counts_from(&self) -> Moment {
+        self.acted_at.unwrap_or(self.raised_at)
+    }
+
+    /// What it rests on is gone: its threshold has not been met, and nothing was done, for as long as news may take.
+    fn is_moot(&self, look: Look) -> bool {
+        let cleared = self.cleared_at.filter(|_| self.by_rule);
+        cleared.is_some_and(|cleared| look.before.since(cleared.max(self.counts_from())) > NEWS_TAKE)
+    }
+
     fn event(&self, now: Moment) -> AlarmEvent {
         AlarmEvent {
             reading: self.reading,
@@ -128,7 +148,7 @@ impl Alarm {
 
     /// The verdict that is due now.
     fn judge(&self, look: Look, reached: bool) -> Option<AlarmVerdict> {
-        let is_over = self.is_over(look, self.acted_at.unwrap_or(self.raised_at));
+        let is_over = self.is_over(look, self.counts_from()) || self.is_moot(look);
         match (self.acted_at.is_some(), reached) {
             (false, true) => Some(AlarmVerdict::True),
             (true, true) if !holds(Rule::HonestScore) => Some(AlarmVerdict::True),
@@ -149,24 +169,31 @@ impl Alarm {
 }
 
 /// Both keys: near by the median and not out of sight by the slow bound, and growth that two windows agree on. Where the
-/// kubelet's threshold is met, its rule is certain and needs no growth.
+/// kubelet's threshold is met, its rule is certain and needs no growth: it acts by the end of the grace period, which is near, or may
+/// be over.
 fn is_near(reading: &WallReading) -> bool {
     let runway = reading.runway;
     let in_sight = runway.p90 <= HORIZON_MAX || runway.p50 <= HORIZON_MIN;
     let scarce = runway.p50 <= LEAD_MAX && in_sight;
-    scarce && reading.confidence == Confidence::High || met(reading).is_some_and(|left| left <= LEAD_MAX)
+    let is_met = met(reading).is_some_and(|left| left <= LEAD_MAX || may_act_now(reading));
+    scarce && reading.confidence == Confidence::High || is_met
 }
 
 const fn is_kubelets(wall: WallKind) -> bool {
     matches!(wall, WallKind::KubeletNode | WallKind::KubeletAllocatable)
 }
 
-/// Where a threshold of the kubelet's is met, and nothing but time is needed: how much of it, what is left of a grace period.
-/// Where growth may meet another threshold before that, the bounds differ.
+/// Where a threshold of the kubelet's is met, and nothing but time is needed: how much of it at the most, what is left of a grace
+/// period. Where growth may meet another threshold before that, the bounds differ.
 fn met(reading: &WallReading) -> Option<Span> {
     let Runway { p50, p90, .. } = reading.runway;
     let is_met = is_kubelets(reading.wall) && reading.distance == Bytes::ZERO;
-    (is_met && p50 == p90).then_some(p50)
+    (is_met && p50 == p90 || may_act_now(reading)).then_some(p90)
+}
+
+/// One of the kubelet's thresholds is met, and its grace period is over or, where nobody saw it begin, may be.
+pub(crate) fn may_act_now(reading: &WallReading) -> bool {
+    is_kubelets(reading.wall) && reading.distance == Bytes::ZERO && reading.runway.p10 == Span(0)
 }
 
 /// Who ended since the sample before.
@@ -197,6 +224,7 @@ impl Alarms {
             alarm.raised_at = alarm.raised_at.before(by);
             alarm.acted_at = alarm.acted_at.map(|at| at.before(by));
             alarm.stood_at = alarm.stood_at.map(|at| at.before(by));
+            alarm.cleared_at = alarm.cleared_at.map(|at| at.before(by));
         }
         if let Some(look) = &mut self.look {
             look.now = look.now.before(by);
@@ -235,6 +263,7 @@ impl Alarms {
                 if look.is_last_before(reading) {
                     alarm.stood_at = Some(now);
                 }
+                alarm.cleared_at = (reading.distance > Bytes::ZERO).then(|| alarm.cleared_at.unwrap_or(now));
                 if alarm.is_up() {
                     if acted(alarm.scope) && alarm.acted_at.is_some() {
                         alarm.acted_at = Some(now);
@@ -252,7 +281,7 @@ impl Alarms {
                     && reading.distance >= alarm.distance;
                 // One whose time is over answers for what the next look tells of yet, unless there is a claim anew by then.
                 let is_kept = alarm.speaks(now) || alarm.answers(look) && !is_near(reading);
-                if is_kept || must_not_repeat {
+                if is_kept && !alarm.is_moot(look) || must_not_repeat {
                     continue;
                 }
                 self.list.swap_remove(at);

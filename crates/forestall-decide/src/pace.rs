@@ -1,5 +1,6 @@
 //! When to look again: no later than a quarter of the time in which the fastest credible growth could reach a wall.
 
+use crate::alarm::may_act_now;
 use crate::decision::{WallKind, WallReading};
 use crate::input::NodeSample;
 use crate::policy::Policy;
@@ -64,8 +65,7 @@ pub(crate) fn next_look(readings: &[WallReading], node: &NodeSample, policy: &Po
                 pace
             };
             sight(reading.distance, fastest).min(pace)
-        } else if reading.distance == Bytes::ZERO && reading.growth_fast == BytesPerSecond(0) {
-            // It is met and stays so: what the kubelet does now is told by no look of ours.
+        } else if is_left_to_time(reading) {
             policy.tick_calm
         } else if reading.runway.p10 <= NEAR {
             // Nothing is killed here, so nothing is gained by more than the usual near rate.
@@ -86,6 +86,13 @@ pub(crate) fn next_look(readings: &[WallReading], node: &NodeSample, policy: &Po
         wake = wake.min(policy.tick_near);
     }
     wake.max(policy.tick_min).max(cost.times(cost_share))
+}
+
+/// A threshold of the kubelet's is met and stays so, or may have been met for long enough: when the kubelet acts for it now is told by
+/// no look of ours.
+fn is_left_to_time(reading: &WallReading) -> bool {
+    let stays = reading.distance == Bytes::ZERO && reading.growth_fast == BytesPerSecond(0);
+    stays || may_act_now(reading) && reading.runway.p50 > NEAR
 }
 
 #[cfg(test)]

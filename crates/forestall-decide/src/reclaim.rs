@@ -42,8 +42,9 @@ pub(crate) struct Threshold {
 }
 
 impl Lines<'_> {
-    /// The first of the thresholds at this wall that acts soon. A soft one is cleared no sooner than it has to be: until its grace
-    /// period ends what was taken comes back many times, and once it is not met for one look the period begins anew.
+    /// The first of the thresholds at this wall that may act soon. A soft one is cleared no sooner than it has to be: until its grace
+    /// period ends what was taken comes back many times, and once it is not met at one look of the kubelet's the period begins
+    /// anew. Where nobody knows how much of it is left, that is at once.
     pub(crate) fn pressing(self, reading: &WallReading, room: Bytes) -> Option<Threshold> {
         let signal = match reading.wall {
             WallKind::KubeletNode => Signal::MemoryAvailable,
@@ -52,7 +53,7 @@ impl Lines<'_> {
         };
         // The wall stands at the first of them all.
         let first = self.of(signal).map(|line| line.value).max()?;
-        let soon = self.of(signal).filter(|line| line.left <= SOFT_AHEAD);
+        let soon = self.of(signal).filter(|line| line.left.earliest <= SOFT_AHEAD);
         let value = soon.map(|line| line.value).max()?;
         Some(Threshold {
             limit: reading.limit.bytes()? + (first - value),

@@ -5,7 +5,9 @@ use crate::forecast::{Forecast, forecast};
 use crate::history::{History, Scope};
 use crate::input::{GroupId, NodeSample, Sample};
 use crate::keep::kept_below;
-use crate::kubelet::{Growth, KubeletConfig, Shadow, Signal, allocatable_available, memory_available};
+use crate::kubelet::{
+    Bounds, Growth, KubeletConfig, Shadow, Signal, allocatable_available, memory_available,
+};
 use crate::policy::Policy;
 use crate::swap::swap_room;
 use crate::units::{Bytes, Limit, Moment, Span};
@@ -27,7 +29,7 @@ pub(crate) struct Line {
     /// Below this it is met.
     pub(crate) value: Bytes,
     /// So much longer it has to be met before the kubelet acts: what is left of its grace period.
-    pub(crate) left: Span,
+    pub(crate) left: Bounds,
 }
 
 /// The kubelet's thresholds, hard and soft; none where it has none, and then there is no such wall.
@@ -49,7 +51,7 @@ impl<'a> Lines<'a> {
             .flat_map(move |shadow| shadow.lines(self.now, signal));
         let assumed = self.told.is_none().then_some(Line {
             value: self.assumed,
-            left: Span(0),
+            left: Bounds::PAST,
         });
         told.filter(|line| line.value > Bytes::ZERO).chain(assumed)
     }
@@ -223,15 +225,20 @@ impl Bounded {
         let mut runway = Runway::FOREVER;
         for line in lines {
             let distance = self.available - line.value;
-            let acts = |beyond, rate| match (distance, line.left) {
+            let acts = |beyond, rate, left| match distance {
                 // Met: nothing but time is needed.
-                (Bytes::ZERO, left) => left,
-                (distance, left) => Span::to_cover(distance + beyond, rate) + left,
+                Bytes::ZERO => left,
+                distance => Span::to_cover(distance + beyond, rate) + left,
             };
+            let Bounds {
+                earliest,
+                middle,
+                latest,
+            } = line.left;
             runway = Runway {
-                p10: runway.p10.min(acts(Bytes::ZERO, seen.growth_fast)),
-                p50: runway.p50.min(acts(Bytes::ZERO, seen.growth)),
-                p90: runway.p90.min(acts(self.noise, seen.growth_slow)),
+                p10: runway.p10.min(acts(Bytes::ZERO, seen.growth_fast, earliest)),
+                p50: runway.p50.min(acts(Bytes::ZERO, seen.growth, middle)),
+                p90: runway.p90.min(acts(self.noise, seen.growth_slow, latest)),
             };
         }
         reading.runway = runway;

@@ -1,5 +1,5 @@
-//! The shadow's bounds against the manager itself: whatever the phase of its loop, however late its looks and however old
-//! its figures of pods, it acts within the forecast and on a pod that the forecast named.
+//! The shadow's bounds against the manager itself: whatever the phase of its loop, however late its looks, however old its
+//! figures of pods, and whenever we began to look, it acts within the forecast and on a pod that the forecast named.
 
 use forestall_decide::kubelet::{
     Bounds, Candidate, Extremes, Grower, Growth, KubeletConfig, LOOK, Manager, Observation, Outlook,
@@ -99,6 +99,7 @@ proptest! {
         first in 0..10_000_u64,
         late in proptest::collection::vec(0..1000_u64, 1..5),
         ages in proptest::collection::vec(0..=20_u64, 1..7),
+        joined in 0..120_u64,
     ) {
         // Everything is up for half a minute before the threshold is near, so old figures are figures.
         let start = Moment(30_000_000);
@@ -122,7 +123,11 @@ proptest! {
 
         let rate = BytesPerSecond(pods.iter().map(|pod| pod.rate).sum());
         let growth = Growth { slow: rate, middle: rate, fast: rate };
-        let mut shadow = Shadow::new(config);
+        // One that was there from the beginning, and one that came later.
+        let mut shadows = [
+            (Moment(0), Shadow::new(config.clone())),
+            (start + Span::secs(joined), Shadow::new(config)),
+        ];
         let mut extremes = vec![Extremes::default(); pods.len()];
         let mut now = Moment(0);
         while now < when {
@@ -151,8 +156,14 @@ proptest! {
                 pods_known: true,
                 signs: Signs { present: true, heard_at: None },
             };
-            let forecast = shadow.look(now, &outlook);
-            if now >= start {
+            for (began, shadow) in &mut shadows {
+                if now < *began {
+                    continue;
+                }
+                let forecast = shadow.look(now, &outlook);
+                if now < start {
+                    continue;
+                }
                 let crossing = forecast.crossing;
                 prop_assert!(crossing.is_some(), "it acts after {:?} and nothing is in sight at {:?}", when, now);
                 if let Some(crossing) = crossing {

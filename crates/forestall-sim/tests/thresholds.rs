@@ -69,8 +69,9 @@ fn page_cache_is_not_taken_for_a_soft_threshold_that_it_cannot_mend_or_long_befo
 
 #[test]
 fn a_soft_threshold_that_is_met_makes_no_alarm_of_one_second_of_growth() {
+    // The calm one is over the threshold after 20 s, so that the agent has seen it being met.
     let pods = "  - { name: burst, node: 0, containers: [{ name: a, request: 64Mi, load: { leak: { rate: 200Mi/s, total: 200Mi, delay: 60s } } }] }\n  \
-                - { name: calm, node: 0, static: true, containers: [{ name: a, base: 3100Mi, request: 3100Mi }] }\n";
+                - { name: calm, node: 0, static: true, containers: [{ name: a, base: 3000Mi, request: 3100Mi, load: { leak: { rate: 4Mi/s, total: 100Mi } } }] }\n";
     let text = soft(pods).replace("evictionSoftGrace: 30s", "evictionSoftGrace: 2h");
     assert_eq!(run(&text, in_mode(Mode::Shadow)).tally.alarms, 0);
 }
@@ -90,6 +91,42 @@ fn an_eviction_by_a_soft_threshold_has_its_alarm() {
     );
     assert_eq!(scored(&report, AlarmVerdict::False), 0);
     assert!(scored(&report, AlarmVerdict::True) > 0);
+}
+
+/// With five minutes of grace, and an agent that is started anew 200 s into the world.
+fn restarted(pods: &str) -> String {
+    let text = soft(pods).replace("evictionSoftGrace: 30s", "evictionSoftGrace: 5m");
+    format!("{text}faults: [{{ kind: agent-restart, from: 200s, for: 1s }}]\n")
+}
+
+#[test]
+fn an_agent_that_starts_within_a_grace_period_expects_the_eviction_at_any_moment() {
+    // 896 of 4,096 MiB are left from the beginning, and 1,196 once the only one that may go is gone: about 300 s in.
+    let text = restarted(
+        "  - { name: calm, node: 0, static: true, containers: [{ name: a, base: 2900Mi, request: 2900Mi }] }\n  \
+         - { name: other, node: 0, owner: nobody, containers: [{ name: a, base: 300Mi }] }\n",
+    );
+    let report = run(&text, in_mode(Mode::Shadow));
+    assert_eq!(report.tally.evictions, 1);
+    assert_eq!(
+        (report.tally.missed, scored(&report, AlarmVerdict::Missed)),
+        (0, 0)
+    );
+    assert_eq!(scored(&report, AlarmVerdict::True), 1);
+    assert_eq!(scored(&report, AlarmVerdict::False), 0);
+}
+
+#[test]
+fn an_agent_that_starts_within_a_grace_period_takes_the_page_cache_that_would_cost_a_pod() {
+    let pods = "  - { name: reader, node: 0, containers: [{ name: a, base: 100Mi, load: { reader: { file: 2500Mi, rate: 64Mi/s } } }] }\n  \
+                - { name: calm, node: 0, containers: [{ name: a, base: 800Mi, request: 100Mi }] }\n";
+    let text = restarted(pods);
+    assert!(run(&text, None).tally.evictions_for_cache > 0);
+    let with = run(&text, in_mode(Mode::Enforce)).tally;
+    assert_eq!(
+        (with.evictions, with.agent_evictions, with.agent_kills),
+        (0, 0, 0)
+    );
 }
 
 #[test]

@@ -22,17 +22,18 @@ pub struct Bounds {
 
 impl Bounds {
     /// It is not in sight.
-    pub const NEVER: Self = Self {
-        earliest: Span::FOREVER,
-        middle: Span::FOREVER,
-        latest: Span::FOREVER,
-    };
+    pub const NEVER: Self = Self::exactly(Span::FOREVER);
     /// It has happened.
-    pub const PAST: Self = Self {
-        earliest: Span(0),
-        middle: Span(0),
-        latest: Span(0),
-    };
+    pub const PAST: Self = Self::exactly(Span(0));
+
+    /// It happens then, no sooner and no later.
+    pub(crate) const fn exactly(then: Span) -> Self {
+        Self {
+            earliest: then,
+            middle: then,
+            latest: then,
+        }
+    }
 
     /// When a counter that grows like this has covered `distance`.
     pub const fn to_cover(distance: Bytes, growth: Growth) -> Self {
@@ -142,7 +143,7 @@ pub struct Crossing {
     pub threshold: Threshold,
     /// What is left before it; nothing where it is met.
     pub distance: Bytes,
-    /// For so long it has been met by our samples.
+    /// For so long it has been met by our samples; it may have been so for longer where they do not show it being met.
     pub met_for: Option<Span>,
     /// When it is met.
     pub crosses: Bounds,

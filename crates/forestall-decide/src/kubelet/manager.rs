@@ -14,6 +14,10 @@ use crate::units::{Moment, Span};
 
 /// From the end of one look to the next (`evictionMonitoringPeriod`, k/k `pkg/kubelet/kubelet.go`).
 pub const LOOK: Span = Span::secs(10);
+/// One look takes up to so long by itself, and the next comes so much later.
+pub(super) const LOOK_TAKES_MAX: Span = Span::secs(1);
+/// From one look to the next at the most, while it waits for nobody.
+pub(super) const ROUND_MAX: Span = Span(LOOK.0 + LOOK_TAKES_MAX.0);
 /// How old a pod's figures may be at a look: cAdvisor's housekeeping every ten seconds, with up to as much again of jitter
 /// (`nextHousekeepingInterval`; less often where nothing changes). The first is read as soon as the pod's cgroup appears: a
 /// new pod is not unknown, it is known by what it used at its start.

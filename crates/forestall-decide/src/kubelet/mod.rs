@@ -9,6 +9,7 @@ mod decimal;
 mod effect;
 mod extremes;
 mod forecast;
+mod grace;
 mod manager;
 mod quantity;
 mod rank;

@@ -1,17 +1,16 @@
 //! The shadow kubelet: remembers since when each threshold is met by our own samples, and says from that and from growth
 //! what the kubelet does next ([`KubeletForecast`]).
 //!
-//! We look more often than the kubelet, so what we saw bounds what it can have seen. It refuses to guess the phase of its
-//! loop, and to break its ties.
+//! We look more often than the kubelet, so what we saw bounds what it can have seen, and what was before our first look bounds
+//! nothing. It refuses to guess the phase of its loop, and to break its ties.
 
 use super::config::{KubeletConfig, Signal, Threshold};
 use super::forecast::{Bounds, Crossing, Growth, KubeletForecast, KubeletState, Outlook, Signs};
-use super::manager::{CLEANUP_MAX, GRACE_MIN, LOOK, wait_for};
+use super::grace::Grace;
+use super::manager::{CLEANUP_MAX, GRACE_MIN, LOOK, LOOK_TAKES_MAX, ROUND_MAX, wait_for};
 use crate::units::{Bytes, Moment, Span};
 use crate::wall::Line;
 
-/// One look takes up to so long by itself, so that each comes so much later than ten seconds after the last.
-const LOOK_TAKES_MAX: Span = Span::secs(1);
 /// Silent for longer it is starved, and longer than twice that gone: on a machine whose host leaks, its log was silent for
 /// about 30 s and then for more than a minute.
 const STARVED_AFTER: Span = Span::secs(30);
@@ -19,7 +18,8 @@ const STARVED_AFTER: Span = Span::secs(30);
 #[derive(Clone, Debug)]
 pub struct Shadow {
     config: KubeletConfig,
-    met_since: Vec<Option<Moment>>,
+    /// One for each threshold of the configuration.
+    graces: Vec<Grace>,
     met_last: Option<Moment>,
     /// When it was told to have evicted, and how long it may wait for that pod from then on.
     evicted: Option<(Moment, Span)>,
@@ -30,7 +30,7 @@ impl Shadow {
     /// The shadow of a kubelet that was told this.
     pub fn new(config: KubeletConfig) -> Self {
         Self {
-            met_since: vec![None; config.thresholds.len()],
+            graces: vec![Grace::default(); config.thresholds.len()],
             config,
             met_last: None,
             evicted: None,
@@ -48,17 +48,14 @@ impl Shadow {
         &self.forecast
     }
 
-    /// The thresholds of a signal, each with what is left of its grace period by our own samples, and hence at the least.
+    /// The thresholds of a signal, each with what is left of its grace period.
     pub(crate) fn lines(&self, now: Moment, signal: Signal) -> impl Iterator<Item = Line> + Clone {
-        let thresholds = self.config.thresholds.iter().zip(&self.met_since);
+        let thresholds = self.config.thresholds.iter().zip(&self.graces);
         thresholds
             .filter(move |(threshold, _)| threshold.signal == signal)
-            .map(move |(threshold, since)| {
-                let met_for = since.map_or(Span(0), |since| now.since(since));
-                Line {
-                    value: threshold.value,
-                    left: Span(threshold.grace.0.saturating_sub(met_for.0)),
-                }
+            .map(move |(threshold, grace)| Line {
+                value: threshold.value,
+                left: grace.used(now).left(Bounds::exactly(threshold.grace)),
             })
     }
 
@@ -75,10 +72,10 @@ impl Shadow {
 
     /// Our clock went back by so much, and the kubelet's did not: it has met, waited and felt pressure for as long as before.
     pub(crate) fn set_back(&mut self, by: Span) {
-        let since = self.met_since.iter_mut().chain([&mut self.met_last]);
-        for at in since.flatten() {
-            *at = at.before(by);
+        for grace in &mut self.graces {
+            grace.set_back(by);
         }
+        self.met_last = self.met_last.map(|at| at.before(by));
         if let Some((at, _)) = &mut self.evicted {
             *at = at.before(by);
         }
@@ -103,16 +100,12 @@ impl Shadow {
             (left > Span(0)).then_some(left)
         });
         let blocked = forecast.blocked;
-        let crossings =
-            self.config
-                .thresholds
-                .iter()
-                .zip(&self.met_since)
-                .filter_map(|(threshold, since)| {
-                    let grace_max = self.config.pod_grace_max;
-                    let crossing = cross(now, threshold, *since, outlook, forecast.state, grace_max)?;
-                    Some(held_up(crossing, blocked, forecast.state))
-                });
+        let crossings = self.config.thresholds.iter().zip(&self.graces);
+        let crossings = crossings.filter_map(|(threshold, grace)| {
+            let grace_max = self.config.pod_grace_max;
+            let crossing = cross(now, threshold, *grace, outlook, forecast.state, grace_max)?;
+            Some(held_up(crossing, blocked, forecast.state))
+        });
         let ranked_for = forecast.crossing.map(|crossing| crossing.threshold);
         // The earliest by its middle; where both are not in sight at the median, by its earliest.
         forecast.crossing = crossings.min_by_key(|crossing| (crossing.acts.middle, crossing.acts.earliest));
@@ -124,21 +117,21 @@ impl Shadow {
     }
 
     fn remember(&mut self, now: Moment, outlook: &Outlook<'_>) {
-        for (threshold, since) in self.config.thresholds.iter().zip(&mut self.met_since) {
-            // A clock that went back says nothing of how long it is met.
-            let before = since.filter(|since| *since <= now);
+        for (threshold, grace) in self.config.thresholds.iter().zip(&mut self.graces) {
+            let Some(reading) = outlook.observed.of(threshold.signal) else {
+                *grace = Grace::Unseen;
+                continue;
+            };
             // It has counted in the kubelet if it was met for its grace and one whole round.
-            let counted = before.is_some_and(|since| now.since(since) > threshold.grace + LOOK);
-            let reclaim = if counted {
+            let counts = |since| now.since(since) > threshold.grace + LOOK;
+            let reclaim = if grace.met_since().is_some_and(counts) {
                 threshold.min_reclaim
             } else {
                 Bytes::ZERO
             };
-            let reading = outlook.observed.of(threshold.signal);
-            let met = reading.is_some_and(|reading| reading.available < threshold.value + reclaim);
-            *since = met.then_some(before.unwrap_or(now));
+            *grace = grace.look(now, reading.available < threshold.value + reclaim);
         }
-        if self.met_since.iter().any(Option::is_some) {
+        if self.graces.iter().any(|grace| grace.met_since().is_some()) {
             self.met_last = Some(now);
         }
         self.evicted = self.evicted.filter(|(at, _)| *at <= now);
@@ -167,14 +160,15 @@ fn growth(outlook: &Outlook<'_>, signal: Signal) -> Growth {
 fn cross(
     now: Moment,
     threshold: &Threshold,
-    since: Option<Moment>,
+    grace: Grace,
     outlook: &Outlook<'_>,
     state: KubeletState,
     pod_grace_max: Span,
 ) -> Option<Crossing> {
     let reading = outlook.observed.of(threshold.signal)?;
     let distance = reading.available - threshold.value;
-    let crosses = match since {
+    let used = grace.met_since().map(|_| grace.used(now));
+    let crosses = match used {
         Some(_) => Bounds::PAST,
         // At the threshold itself nothing is met yet.
         None => Bounds::to_cover(distance + Bytes(1), growth(outlook, threshold.signal)),
@@ -182,35 +176,23 @@ fn cross(
     if crosses.earliest == Span::FOREVER {
         return None;
     }
-    let met_for = since.map(|since| now.since(since));
-    // The first look at or after the crossing is within one round; the grace counts from that look to another. Late looks
-    // may let one round fewer suffice.
-    let round_max = LOOK + LOOK_TAKES_MAX;
-    let grace = threshold.grace;
-    let rounds = grace.0.div_ceil(LOOK.0);
-    let soonest = LOOK.times(grace.0.div_ceil(round_max.0)).max(grace);
-    let likely = LOOK.times(rounds) + Span(LOOK.0 / 2);
-    let last = round_max + round_max.times(rounds).min(grace + round_max);
-    let passed = met_for.unwrap_or(Span(0));
-    let overdue = met_for.is_some_and(|met_for| met_for > last);
+    let met_for = used.map(|used| used.least);
+    let takes = from_crossing(threshold.grace);
+    let overdue = met_for.is_some_and(|met_for| met_for > takes.latest);
     let blocked = block_max(threshold, outlook, pod_grace_max);
-    let acts = if overdue {
-        Bounds {
+    let acts = match used {
+        Some(_) if overdue => Bounds {
             earliest: Span(0),
-            middle: round_max,
+            middle: ROUND_MAX,
             // It waits for a victim, at most until that is cleaned up.
-            latest: blocked + round_max,
-        }
-    } else {
-        let after = |crossing: Span, delay: Span| match crossing {
-            Span::FOREVER => Span::FOREVER,
-            crossing => Span((crossing + delay).0.saturating_sub(passed.0)),
-        };
-        Bounds {
-            earliest: after(crosses.earliest, soonest),
-            middle: after(crosses.middle, likely),
-            latest: after(crosses.latest, last),
-        }
+            latest: blocked + ROUND_MAX,
+        },
+        Some(used) => used.left(takes),
+        None => Bounds {
+            earliest: crosses.earliest + takes.earliest,
+            middle: crosses.middle + takes.middle,
+            latest: crosses.latest + takes.latest,
+        },
     };
     Some(Crossing {
         threshold: *threshold,
@@ -221,6 +203,17 @@ fn cross(
         overdue,
         blocked_max: blocked,
     })
+}
+
+/// From the crossing to the kubelet's act. The first look at or after the crossing is within one round; the grace counts from that
+/// look to another. Late looks may let one round fewer suffice.
+fn from_crossing(grace: Span) -> Bounds {
+    let rounds = grace.0.div_ceil(LOOK.0);
+    Bounds {
+        earliest: LOOK.times(grace.0.div_ceil(ROUND_MAX.0)).max(grace),
+        middle: LOOK.times(rounds) + Span(LOOK.0 / 2),
+        latest: ROUND_MAX + ROUND_MAX.times(rounds).min(grace + ROUND_MAX),
+    }
 }
 
 /// How long the kubelet may wait for a victim of this threshold.

@@ -173,11 +173,12 @@ fn a_soft_threshold_counts_from_the_look_after_the_crossing() {
     }];
     let mut view = outlook(0, 4000, &pods);
     let mut shadow = Shadow::new(config);
+    shadow.look(at(0), &view);
     view.observed.memory = view.observed.memory.map(|reading| Reading {
         available: Bytes::mebi(700),
         ..reading
     });
-    let first = shadow.look(at(0), &view);
+    let first = shadow.look(at(1), &view);
     assert!(first.pressure, "the condition does not wait for the grace");
     let crossing = first.crossing.expect("it is met");
     // Nine looks after the one that finds it, which is up to ten seconds away; each may come a second late.
@@ -185,9 +186,9 @@ fn a_soft_threshold_counts_from_the_look_after_the_crossing() {
     // Half as long again as 40 s, and 30 s of cleaning up.
     assert_eq!(crossing.blocked_max, Span::secs(90));
     assert!(first.unmended.contains(&Unmended::BlocksHard));
-    let later = shadow.look(at(30), &view).crossing.expect("it is met");
+    let later = shadow.look(at(31), &view).crossing.expect("it is met");
     assert_eq!((secs(later.acts), later.overdue), ([60, 65, 80], false));
-    let late = shadow.look(at(111), &view).crossing.expect("it is met");
+    let late = shadow.look(at(112), &view).crossing.expect("it is met");
     assert!(late.overdue);
     assert_eq!(secs(late.acts), [0, 11, 101]);
 }
