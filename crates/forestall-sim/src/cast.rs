@@ -272,36 +272,6 @@ impl Pod {
     }
 }
 
-/// The QoS class of a pod (k/k `pkg/apis/core/v1/helper/qos`): memory alone stands for all resources here.
-pub(crate) fn qos(spec: &PodSpec) -> Qos {
-    let asks = |container: &ContainerSpec| container.request > Bytes::ZERO || container.limit != Limit::Max;
-    let even = |container: &ContainerSpec| container.limit == Limit::Bytes(container.request);
-    if !spec.containers.iter().any(asks) {
-        Qos::BestEffort
-    } else if spec.containers.iter().all(even) {
-        Qos::Guaranteed
-    } else {
-        Qos::Burstable
-    }
-}
-
-/// `oom_score_adj` of a pod's container (k/k `pkg/kubelet/qos/policy.go`).
-pub(crate) fn oom_score_adj(spec: &PodSpec, request: Bytes, capacity: Bytes) -> i32 {
-    /// Of the priority class system-node-critical.
-    const NODE_CRITICAL: i32 = 2_000_001_000;
-    if spec.priority >= NODE_CRITICAL {
-        return -997;
-    }
-    match qos(spec) {
-        Qos::Guaranteed => -997,
-        Qos::BestEffort => 1000,
-        Qos::Burstable => {
-            let share = i32::try_from(request.permille_of(capacity)).unwrap_or(1000);
-            (1000 - share).clamp(3, 999)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,17 +285,5 @@ mod tests {
             .collect();
         assert_eq!(waits, [1, 10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(container.back_off(Moment(700_000_000)), FIRST_RESTART);
-    }
-
-    #[test]
-    fn scores_follow_class_and_request() {
-        let mut spec = PodSpec::plain("p", vec![ContainerSpec::plain("app")]);
-        let node = Bytes::mebi(1000);
-        assert_eq!(oom_score_adj(&spec, Bytes::ZERO, node), 1000);
-        spec.containers[0].request = Bytes::mebi(250);
-        assert_eq!(oom_score_adj(&spec, Bytes::mebi(250), node), 750);
-        assert_eq!(oom_score_adj(&spec, Bytes::mebi(1), node), 999);
-        spec.containers[0].limit = Limit::Bytes(Bytes::mebi(250));
-        assert_eq!(oom_score_adj(&spec, Bytes::mebi(250), node), -997);
     }
 }

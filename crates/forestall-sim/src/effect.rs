@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use forestall_decide::{Action, ActionId, Bytes, GroupId, Moment, Outcome, OutcomeKind, Owner, Rung, Span};
 
-use crate::cast::{Container, Hits, NEVER, Pod, State, oom_score_adj, qos};
+use crate::cast::{Container, Hits, NEVER, Pod, State};
 use crate::event::What;
 use crate::fault;
 use crate::memory::Part;
 use crate::node::{HOST, Leaver, Node};
+use crate::resources::{oom_score_adj, qos};
 use crate::spec::PodSpec;
 
 /// The end of a process takes this, and for each gibibyte that it held this again (measured on kernel 6.1: tens of
@@ -120,7 +121,7 @@ impl Node {
 
     /// A pod starts here.
     pub(crate) fn admit(&mut self, kind: usize, spec: Arc<PodSpec>, name: Box<str>, now: Moment) {
-        let request = spec.containers.iter().map(|container| container.request).sum();
+        let request = spec.requested();
         let node = Arc::clone(&self.spec);
         let critical = spec.is_static || spec.priority >= forestall_decide::CRITICAL_PRIORITY;
         let containers = spec

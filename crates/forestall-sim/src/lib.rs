@@ -32,6 +32,7 @@ mod random;
 mod reclaim;
 mod refusal;
 mod report;
+mod resources;
 mod rounds;
 mod sample;
 mod scenario;

@@ -118,7 +118,7 @@ impl Node {
                 own.swap_current = container.swapped;
                 own.swap_limit = container.swap_limit;
                 own.min = self.container_min(pod, index);
-                own.limit = container.limit;
+                own.limit = pod.spec.limit_written(container.limit);
                 own.oom_kills = container.oom_kills;
                 own.limit_hits = of_leaf(container);
                 own.protection = self.protection(at, index);

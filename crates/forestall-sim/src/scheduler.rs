@@ -97,7 +97,7 @@ impl Running {
     /// The scheduler's choice: room for the request, no memory pressure, and then the least requested share.
     fn find_place(&self, pod: &Waiting) -> Option<usize> {
         let spec = &self.specs[pod.kind];
-        let request: Bytes = spec.containers.iter().map(|container| container.request).sum();
+        let request = spec.requested();
         if let Some(node) = pod.node {
             return Some(node as usize);
         }

@@ -117,6 +117,8 @@ pub struct PodSpec {
     pub grace: Span,
     /// How long it takes to end after TERM.
     pub term: Span,
+    /// Its own memory request (`spec.resources`), as it is written: with a limit alone Kubernetes fills one in.
+    pub request: Option<Bytes>,
     /// Its own memory limit.
     pub limit: Limit,
     /// Its containers.
@@ -315,6 +317,7 @@ impl PodSpec {
             preferred: Standing::default(),
             grace: Span::secs(30),
             term: Span::secs(1),
+            request: None,
             limit: Limit::Max,
             containers,
         }

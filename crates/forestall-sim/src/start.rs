@@ -9,7 +9,7 @@ use forestall_decide::kubelet::LOOK;
 use forestall_decide::{Bytes, Limit, Moment, Owner};
 
 use crate::agent::Agent;
-use crate::cast::{Hits, NEVER, Pod, qos};
+use crate::cast::{Hits, NEVER, Pod};
 use crate::effect::{Effect, Effects};
 use crate::fault::Faults;
 use crate::kernel::Kernel;
@@ -18,6 +18,7 @@ use crate::levels::Levels;
 use crate::memory::Memory;
 use crate::node::{HOST, Node};
 use crate::random::Random;
+use crate::resources::qos;
 use crate::spec::{NodeSpec, PodSpec, World};
 use crate::world::Options;
 

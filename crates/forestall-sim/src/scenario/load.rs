@@ -46,14 +46,15 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
     Ok(specs)
 }
 
-/// What a container requests: the API server refuses more than its limit.
+/// What a container requests: the API server refuses more than its limit, and fills that in where only a limit is given.
 fn request(raw: &RawContainer) -> Result<Bytes, SimError> {
     match (&raw.request, &raw.limit) {
         (Some(request), Some(limit)) if request.value.0 > limit.value.0 => Err(at(
             Place::of(request),
             "the request is above the limit, which Kubernetes refuses; lower it, or raise the limit",
         )),
-        (request, _) => Ok(request.as_ref().map_or(Bytes::ZERO, |request| request.value.0)),
+        (Some(typed), _) | (None, Some(typed)) => Ok(typed.value.0),
+        (None, None) => Ok(Bytes::ZERO),
     }
 }
 

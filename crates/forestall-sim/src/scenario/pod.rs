@@ -132,7 +132,7 @@ fn pod(raw: &RawPod, nodes: usize) -> Result<PodSpec, SimError> {
             "a warning takes time to be of use, such as 5s; leave it out for none",
         ));
     }
-    Ok(PodSpec {
+    let spec = PodSpec {
         namespace: raw
             .namespace
             .clone()
@@ -162,7 +162,42 @@ fn pod(raw: &RawPod, nodes: usize) -> Result<PodSpec, SimError> {
         preference: raw.preference.map_or(0, plain::inner),
         grace: raw.grace.map_or(Span::secs(30), inner),
         term: raw.term.map_or(Span::secs(1), inner),
+        request: raw.request.as_ref().map(|request| request.value.0),
         limit: limit(raw.limit.as_ref())?,
         ..PodSpec::plain(&raw.name.value, containers)
-    })
+    };
+    refuse_what_kubernetes_does(raw, &spec)?;
+    Ok(spec)
+}
+
+/// What a pod has of its own bounds its containers (k/k `pkg/apis/core/validation`, `validatePodResourceConsistency`).
+fn refuse_what_kubernetes_does(raw: &RawPod, spec: &PodSpec) -> Result<(), SimError> {
+    if let Some(request) = &raw.request
+        && request.value.0 < spec.requested_by_containers()
+    {
+        return Err(at(
+            Place::of(request),
+            "the containers request more than this together, which Kubernetes refuses; make it more",
+        ));
+    }
+    let Some(limit) = &raw.limit else {
+        return Ok(());
+    };
+    if spec.requested() > limit.value.0 {
+        return Err(at(
+            Place::of(limit),
+            "the pod requests more than this, by itself or by its containers, which Kubernetes refuses; raise the limit",
+        ));
+    }
+    for container in &raw.containers.value {
+        if let Some(own) = &container.limit
+            && own.value.0 > limit.value.0
+        {
+            return Err(at(
+                Place::of(own),
+                "the limit is above the pod's own, which Kubernetes refuses; lower it, or raise the pod's",
+            ));
+        }
+    }
+    Ok(())
 }

@@ -156,6 +156,7 @@ pub(super) struct RawPod {
     pub(super) preference: Option<Plain<i32>>,
     pub(super) grace: Time,
     pub(super) term: Time,
+    pub(super) request: Option<Spanned<Typed<Bytes>>>,
     pub(super) limit: Option<Spanned<Typed<Bytes>>>,
     pub(super) containers: Spanned<Vec<RawContainer>>,
 }

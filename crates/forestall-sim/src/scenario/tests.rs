@@ -256,6 +256,20 @@ fn what_is_wrong_is_refused_at_its_place() {
         ),
         ("request: 64Mi", "limit: 0", "14:16", "leave it out for no limit"),
         ("node: 0", "limit: 0", "11:12", "leave it out for no limit"),
+        ("node: 0", "node: 0\n    request: 63Mi", "12:14", "make it more"),
+        ("node: 0", "node: 0\n    limit: 63Mi", "12:12", "raise the limit"),
+        (
+            "node: 0",
+            "node: 0\n    request: 65Mi\n    limit: 64Mi",
+            "13:12",
+            "raise the limit",
+        ),
+        (
+            "node: 0\n    containers:\n      - name: app\n        request: 64Mi",
+            "node: 0\n    limit: 64Mi\n    containers:\n      - name: app\n        request: 1Mi\n        limit: 65Mi",
+            "16:16",
+            "above the pod's own",
+        ),
         (
             "request: 64Mi",
             "request: 65Mi\n        limit: 64Mi",
@@ -333,6 +347,22 @@ fn what_is_just_enough_is_taken() {
     assert_eq!(world.nodes[0].cpus, 1);
     assert_eq!(world.nodes[0].kernel, Bytes::mebi(2000));
     assert_eq!(world.pods[0].containers[0].request, Bytes::mebi(64));
+}
+
+#[test]
+fn a_container_with_a_limit_alone_requests_it_and_a_pod_may_ask_for_itself() {
+    let text = FINE
+        .replace("request: 64Mi", "limit: 64Mi")
+        .replace("node: 0", "node: 0\n    request: 64Mi\n    limit: 128Mi");
+    let pod = &parse_scenario(&text).expect("fine").world.pods[0];
+    assert_eq!(pod.containers[0].request, Bytes::mebi(64));
+    assert_eq!(
+        (pod.request, pod.limit),
+        (
+            Some(Bytes::mebi(64)),
+            forestall_decide::Limit::Bytes(Bytes::mebi(128))
+        )
+    );
 }
 
 #[test]

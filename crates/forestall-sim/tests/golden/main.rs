@@ -62,7 +62,7 @@ fn every_scenario_says_what_it_reproduces_and_what_does_not_hold() {
             count += 1;
         }
     }
-    assert_eq!(count, 18);
+    assert_eq!(count, 19);
 }
 
 /// The run with the curves of its first node.

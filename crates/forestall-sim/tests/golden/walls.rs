@@ -63,6 +63,25 @@ fn the_kubelets_share_of_swap_decides_who_dies_later() {
 }
 
 #[test]
+fn what_a_pod_requests_itself_keeps_it_from_eviction_and_its_limit_alone_is_a_request() {
+    let report = run(&scenario("pod-level.yaml"));
+    let deaths = deaths(&report);
+    let on = |name: &str| {
+        let own = deaths.iter().filter(|(victim, ..)| victim.starts_with(name));
+        own.cloned().collect::<Vec<_>>()
+    };
+    // 8192 − 500 − 2000 − 600 MiB at 20 MiB/s: 254.6 s, and up to ten until the kubelet looks.
+    let small = on("small");
+    assert!(
+        small.len() == 1 && (254..=264).contains(&small[0].2),
+        "{deaths:?}"
+    );
+    assert!(on("database").is_empty() && on("filler").is_empty(), "{deaths:?}");
+    // (512 − 300) MiB at 4 MiB/s; of 312 and 200 MiB with one score the larger dies.
+    assert_eq!(on("shop")[0], ("shop-0/app".to_owned(), Some(WallKind::Pod), 53));
+}
+
+#[test]
 fn huge_pages_are_nobodys_memory_and_the_machine_is_full_earlier() {
     let killed = |hugepages: &str| {
         let text = format!(
