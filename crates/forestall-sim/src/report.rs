@@ -1,6 +1,6 @@
 //! One run from beginning to end: its figures, its notable facts, and which rules were broken.
 
-use forestall_decide::{Moment, RefusalReason};
+use forestall_decide::{Mode, Moment, RefusalReason};
 
 use crate::check::{Checkers, Otherwise, Violation};
 use crate::chronicle::{Chronicle, LeftOut};
@@ -102,9 +102,14 @@ impl World {
         let is_watched = |node: u32| nodes.is_empty() || nodes.contains(&node);
         loop {
             let goes_on = running.go_on(&mut |event| {
-                report.tally.see(event);
                 let spec = self.nodes.get(event.node as usize);
-                if self.policy.is_some() && spec.is_some_and(|spec| spec.agent) {
+                let policy = self.policy.filter(|_| spec.is_some_and(|spec| spec.agent));
+                if policy.is_some_and(|policy| policy.mode != Mode::Observe) {
+                    report.tally.see(event);
+                } else {
+                    report.tally.see_unclaimed(event);
+                }
+                if policy.is_some() {
                     report.foretellings.see(event);
                 }
                 if let Some(checkers) = &mut checkers {

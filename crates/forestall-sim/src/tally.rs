@@ -42,13 +42,14 @@ pub struct Tally {
     pub alarms: u64,
     /// Verdicts.
     pub verdicts: BTreeMap<AlarmVerdict, u64>,
-    /// Deaths at walls that had no alarm.
+    /// Deaths at walls that had no alarm, where somebody claims to foretell them.
     pub missed: u64,
     /// How long before a death at a wall its alarm was raised.
     pub leads: Vec<Span>,
     /// How many died on each node that somebody died on.
     pub by_node: BTreeMap<u32, u64>,
     spoken: BTreeMap<Wall, Spoken>,
+    claimed: bool,
 }
 
 /// A wall: its node, its kind, and the pod or container whose own limit it is.
@@ -63,8 +64,18 @@ struct Spoken {
 }
 
 impl Tally {
-    /// Counts one event.
+    /// Counts one event of a node on which somebody claims to foretell deaths.
     pub fn see(&mut self, event: &Event) {
+        self.claimed = true;
+        self.count(event, true);
+    }
+
+    /// Counts one event of a node on which nobody does: it has no agent, or one that only observes. Who dies there was not missed.
+    pub fn see_unclaimed(&mut self, event: &Event) {
+        self.count(event, false);
+    }
+
+    fn count(&mut self, event: &Event, claims: bool) {
         match &event.what {
             // What is only announced saves and ends nobody.
             What::Ordered(order) if order.mode == Mode::Enforce => match order.rung {
@@ -86,7 +97,7 @@ impl Tally {
             } => {
                 *self.kernel_kills.entry(*kind).or_default() += 1;
                 self.death(event, victim.innocent);
-                self.lead(event, wall(event.node, *kind, *scope), true);
+                self.lead(event, wall(event.node, *kind, *scope), claims);
             }
             What::Evicting {
                 wall: kind,
@@ -97,7 +108,7 @@ impl Tally {
                 self.evictions_for_cache += u64::from(*for_cache);
                 // Whoever is evicted for cache has done nothing, either.
                 self.death(event, victim.innocent);
-                self.lead(event, wall(event.node, *kind, None), true);
+                self.lead(event, wall(event.node, *kind, None), claims);
             }
             What::AgentEvicted { victim, .. } => {
                 self.agent_evictions += 1;
@@ -147,12 +158,18 @@ impl Tally {
         *here += 1;
     }
 
-    fn lead(&mut self, event: &Event, wall: Wall, unprevented: bool) {
+    /// How long before this there was an alarm; one that should have been there is missed.
+    fn lead(&mut self, event: &Event, wall: Wall, claimed: bool) {
         let speaks = |spoken: &&Spoken| spoken.until.is_none_or(|until| event.at <= until);
         match self.spoken.get(&wall).filter(speaks) {
             Some(spoken) => self.leads.push(event.at.since(spoken.raised)),
-            None => self.missed += u64::from(unprevented),
+            None => self.missed += u64::from(claimed),
         }
+    }
+
+    /// Deaths at walls that had no alarm; `None` where nobody claims to foretell any.
+    pub fn deaths_without_alarm(&self) -> Option<u64> {
+        self.claimed.then_some(self.missed)
     }
 
     /// From the first death to the last.
@@ -185,4 +202,29 @@ impl Tally {
 fn wall(node: u32, kind: WallKind, scope: Option<GroupId>) -> Wall {
     let own = matches!(kind, WallKind::Pod | WallKind::Container);
     (node, kind, scope.filter(|_| own))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{RunOptions, parse_scenario};
+
+    #[test]
+    fn who_dies_where_nobody_claims_to_foretell_it_was_not_missed() {
+        let missed = |policy: &str, agent: bool| {
+            let world = parse_scenario(&format!(
+                "title: at once\nduration: 1m\n{policy}nodes: [{{ name: a, memory: 1Gi, agent: {agent} }}]\npods:\n  - {{ name: p, node: 0, containers: [{{ name: app, limit: 100Mi, base: 200Mi }}] }}\n"
+            ))
+            .expect("fine")
+            .world;
+            let report = world.run(RunOptions::default(), &mut |_| ());
+            let tally = report.expect("a sound world").tally;
+            // At its start and after 1, 10 and 20 s more.
+            assert_eq!(tally.kernel_kills_all(), 4);
+            tally.deaths_without_alarm()
+        };
+        assert_eq!(missed("policy: { mode: shadow }\n", true), Some(4));
+        assert_eq!(missed("policy: { mode: shadow }\n", false), None);
+        assert_eq!(missed("policy: { mode: observe }\n", true), None);
+        assert_eq!(missed("", true), None);
+    }
 }

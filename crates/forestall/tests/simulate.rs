@@ -464,6 +464,15 @@ fn who_was_passed_over_is_said_with_the_reason_and_what_is_only_announced_is_not
         !observe.contains("alarm: ") && !observe.contains("order kill"),
         "{observe}"
     );
+    // Nor did it miss anybody.
+    let missed = |story: &str| {
+        let row = story
+            .lines()
+            .find(|line| line.starts_with("deaths without alarm"));
+        row.map(|row| row.split_whitespace().last().map(str::to_owned))
+    };
+    assert_eq!(missed(&observe), Some(Some("-".to_owned())));
+    assert_eq!(missed(&shadow), Some(Some("0".to_owned())));
     let value: serde_json::Value = serde_json::from_str(&said("enforce", "json")).expect("JSON");
     let run = &value["runs"][0];
     assert_eq!(run["mode"], "enforce");

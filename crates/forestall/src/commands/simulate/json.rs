@@ -49,7 +49,8 @@ struct RunOut {
     last_death_micros: Option<u64>,
     alarms: u64,
     verdicts: BTreeMap<String, u64>,
-    deaths_without_alarm: u64,
+    /// Nothing where nobody claims to foretell any.
+    deaths_without_alarm: Option<u64>,
     lead_median_micros: Option<u64>,
     violations: Vec<ViolationOut>,
     preset_otherwise: Vec<OtherwiseOut>,
@@ -185,7 +186,7 @@ fn run_out(world: &World, run: &Run) -> RunOut {
         last_death_micros: tally.last_death.map(|at| at.0),
         alarms: tally.alarms,
         verdicts: verdicts.collect(),
-        deaths_without_alarm: tally.missed,
+        deaths_without_alarm: tally.deaths_without_alarm(),
         lead_median_micros: tally.lead_median().map(|Span(micros)| micros),
         violations: run.report.violations.iter().map(ViolationOut::new).collect(),
         preset_otherwise: run

@@ -54,7 +54,10 @@ pub(super) const ROWS: [Row; 21] = [
     ("  true", |tally| scored(tally, AlarmVerdict::True)),
     ("  false", |tally| scored(tally, AlarmVerdict::False)),
     ("  overtaken", |tally| scored(tally, AlarmVerdict::Intervened)),
-    ("deaths without alarm", |tally| tally.missed.to_string()),
+    ("deaths without alarm", |tally| {
+        let missed = tally.deaths_without_alarm();
+        missed.map_or_else(|| "-".to_owned(), |missed| missed.to_string())
+    }),
     ("lead of alarms, median", |tally| duration(tally.lead_median())),
 ];
 
