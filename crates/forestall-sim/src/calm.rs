@@ -38,7 +38,9 @@ impl Node {
                         | Effect::Answer(_)
                 )
         });
+        // What one process of several held is filled again faster than its load's peak allows for.
         settled
+            && !self.spec.kills_one_process
             && self.pods.iter().all(|pod| pod.terminating.is_none())
             && self
                 .agent

@@ -264,7 +264,9 @@ impl Node {
             self.note(now, What::NodeLost);
             return;
         };
-        let victim = self.victim(at, index, now);
+        let process = self.process_to_lose(at, index, now);
+        let mut victim = self.victim(at, index, now);
+        victim.held = victim.held.min(process.unwrap_or(victim.held));
         self.kernel.oom_kills += 1;
         self.kernel.pods_oom_kills += u64::from(at != HOST);
         self.count_kill_of_level(at);
@@ -283,7 +285,10 @@ impl Node {
             grower,
         };
         self.note(now, killed);
-        self.end_container(at, index, now);
+        match process {
+            Some(size) => self.lose_process(at, index, size, now),
+            None => self.end_container(at, index, now),
+        }
     }
 
     /// The kernel counts the limit that led to a kill where it is, and in those above (`memcg_memory_event`,

@@ -28,6 +28,7 @@ mod load;
 mod memory;
 mod node;
 mod order;
+mod process;
 mod random;
 mod reclaim;
 mod refusal;

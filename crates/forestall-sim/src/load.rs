@@ -109,6 +109,35 @@ impl Running {
         Turn::Next(self.until)
     }
 
+    /// The kernel ended one of several processes that held so much: it is filled anew. Says how much longer that takes where it is
+    /// the present phase's part to do so.
+    pub(crate) fn lose_process(&mut self, memory: &mut Memory, size: Bytes) -> Option<Span> {
+        let anon = memory.take(Part::Anon, size);
+        let kernel = memory.take(Part::Kernel, size - anon);
+        match self.load {
+            Load::Leak {
+                part,
+                rate,
+                total: Some(_),
+                delay,
+            } => {
+                let lost = if part == Part::Kernel { kernel } else { anon };
+                let leaking = u8::from(delay > Span(0));
+                if self.phase < leaking || rate.0 == 0 || lost == Bytes::ZERO || part == Part::Shmem {
+                    return None;
+                }
+                self.phase = leaking;
+                memory.set_slope(part, signed(rate));
+                Some(takes(lost, rate))
+            }
+            Load::Steps { .. } | Load::Heap { .. } => {
+                self.held = self.held - anon;
+                None
+            }
+            _ => None,
+        }
+    }
+
     fn note(&mut self, turn: Turn) -> Turn {
         if let Turn::Next(until) = turn {
             self.until = until;

@@ -55,6 +55,8 @@ pub struct NodeSpec {
     /// The kubelet's `memoryReservationPolicy` is `TieredReservation`: what guaranteed pods request is their `memory.min`, and what
     /// burstable ones do their `memory.low`.
     pub reserves_requests: bool,
+    /// The kubelet's `singleProcessOOMKill`: the kernel ends one process of a container and not all of them.
+    pub kills_one_process: bool,
     /// How much swap there is, on a disk; nothing: there is none.
     pub swap: Bytes,
     /// Memory of the kernel itself from the start: in no cgroup, seen by no kubelet.
@@ -368,6 +370,7 @@ impl NodeSpec {
             throttling_permille: None,
             qos_reserved_permille: None,
             reserves_requests: false,
+            kills_one_process: false,
             swap: Bytes::ZERO,
             kernel: Bytes::ZERO,
             agent: true,

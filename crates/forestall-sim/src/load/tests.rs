@@ -144,3 +144,60 @@ fn what_was_taken_from_a_reader_is_read_again() {
     assert_eq!(memory.bytes(Part::Active, Moment(62_000_000)).0 / MIB, 90);
     assert_eq!(running.refaulted, Bytes::mebi(30));
 }
+
+#[test]
+fn what_one_process_held_is_filled_anew() {
+    let leak = |total| Load::Leak {
+        part: Part::Anon,
+        rate: BytesPerSecond(2 * MIB),
+        total,
+        delay: Span(0),
+    };
+    let lost = |load, phase_ends: bool| {
+        let mut running = Running::new(load, Bytes::mebi(10), Lru::Classic);
+        let mut memory = Memory::default();
+        running.start(&mut memory, Moment(0));
+        let now = Moment(if phase_ends { 20_000_000 } else { 5_000_000 });
+        memory.rebase(now);
+        if phase_ends {
+            running.turn(&mut memory, now);
+        }
+        let longer = running.lose_process(&mut memory, Bytes::mebi(8));
+        (
+            longer,
+            memory.bytes(Part::Anon, now).0 / MIB,
+            memory.slope(Part::Anon) > 0,
+        )
+    };
+    // 8 MiB at 2 MiB/s: while it grows, and again after it had grown to its total.
+    assert_eq!(
+        lost(leak(Some(Bytes::mebi(40))), false),
+        (Some(Span::secs(4)), 12, true)
+    );
+    assert_eq!(
+        lost(leak(Some(Bytes::mebi(40))), true),
+        (Some(Span::secs(4)), 42, true)
+    );
+    assert_eq!(lost(leak(None), false), (None, 12, true));
+    // A heap that has 30 MiB beside its base at most: two of its blocks are collected anew.
+    let heap = Load::Heap {
+        step: Bytes::mebi(10),
+        interval: Span::secs(5),
+        freed_permille: 0,
+        plateau: Bytes::mebi(30),
+    };
+    let mut running = Running::new(heap, Bytes::mebi(10), Lru::Classic);
+    let mut memory = Memory::default();
+    let mut held = Vec::new();
+    running.start(&mut memory, Moment(0));
+    for secs in [5, 10, 15, 20, 25] {
+        let now = Moment(secs * 1_000_000);
+        memory.rebase(now);
+        if secs == 15 {
+            running.lose_process(&mut memory, Bytes::mebi(20));
+        }
+        running.turn(&mut memory, now);
+        held.push(mebi(&memory, Part::Anon, secs));
+    }
+    assert_eq!(held, [20, 30, 20, 30, 30]);
+}

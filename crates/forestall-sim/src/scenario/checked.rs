@@ -227,6 +227,7 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
         throttling_permille: throttling(typed)?,
         qos_reserved_permille: reserved(typed)?,
         reserves_requests: typed.memory_reservation_policy == Some(RawReservation::TieredReservation),
+        kills_one_process: typed.single_process_oom_kill.is_some_and(plain::inner),
         swap: raw.swap.map(inner).unwrap_or_default(),
         kernel: size(raw.kernel.as_ref()),
         agent: raw.agent.is_none_or(plain::inner),

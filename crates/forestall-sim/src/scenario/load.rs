@@ -15,6 +15,8 @@ use crate::spec::{ContainerSpec, Load};
 
 /// Nothing happens more often than this: a world is not simulated page by page.
 pub(super) const INTERVAL_MIN: Span = Span::millis(1);
+/// Nor is anything smaller killed by itself.
+const PROCESS_MIN: Bytes = Bytes::mebi(1);
 
 /// The containers of a pod, or the processes of a host, whose names must differ so that they can be followed.
 pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, SimError> {
@@ -35,6 +37,7 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
                 .is_some_and(plain::inner)
                 .then_some(forestall_decide::Protection::NodeAgent),
             base: one.base.map(inner).unwrap_or_default(),
+            largest_process: largest_process(one)?,
             load,
             restarts: one.restarts.is_none_or(plain::inner),
             volume: one.volume.is_some_and(plain::inner),
@@ -44,6 +47,17 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
     }
     refuse_circles(raw, &specs)?;
     Ok(specs)
+}
+
+/// A kill that takes one process alone is simulated for itself, so they must not be too small.
+fn largest_process(raw: &RawContainer) -> Result<Option<Bytes>, SimError> {
+    match &raw.largest_process {
+        Some(typed) if typed.value.0 < PROCESS_MIN => Err(at(
+            Place::of(typed),
+            "no process is smaller than 1Mi here; make it larger, or leave it out where one process holds everything",
+        )),
+        typed => Ok(typed.as_ref().map(|typed| typed.value.0)),
+    }
 }
 
 /// What a container requests: the API server refuses more than its limit, and fills that in where only a limit is given.

@@ -131,6 +131,8 @@ pub(super) struct RawKubelet {
     pub(super) swap_behavior: Option<RawSwap>,
     pub(super) memory_reservation_policy: Option<RawReservation>,
     pub(super) qos_reserved: Option<Spanned<Typed<Permille>>>,
+    #[serde(rename = "singleProcessOOMKill")]
+    pub(super) single_process_oom_kill: Option<Plain<bool>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -175,6 +177,7 @@ pub(super) struct RawContainer {
     pub(super) request: Option<Spanned<Typed<Bytes>>>,
     pub(super) limit: Option<Spanned<Typed<Bytes>>>,
     pub(super) base: Size,
+    pub(super) largest_process: Option<Spanned<Typed<Bytes>>>,
     pub(super) volume: Option<Plain<bool>>,
     pub(super) restarts: Option<Plain<bool>>,
     pub(super) oom_score_adj: Option<Plain<i32>>,
