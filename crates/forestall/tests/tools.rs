@@ -459,7 +459,7 @@ fn nonsense_is_refused_before_anything_is_allocated() {
         &["-f", "1.5"][..],
         &["-m", "0"],
         &["-p", "0"],
-        &["--cap", "200%"],
+        &["--cap", "75"],
         &["--rate", "0"],
         &["--cap-exit", "3"],
     ] {

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// One mebibyte.
 pub(crate) const MEBI: u64 = 1 << 20;
 
+/// The least rate that can be meant: at a page a second a block takes four minutes.
+const RATE_MIN: u64 = 4096;
+
 /// Parts of a million.
 const MILLION: u64 = 1_000_000;
 
@@ -115,15 +118,29 @@ impl Cap {
     }
 }
 
-/// Reads `75%` or `20Gi`.
+/// Reads `75%` or `20Gi`. No block fits below a cap of less than a mebibyte: whoever asks for one has left out the unit.
 pub(crate) fn parse_cap(text: &str) -> Result<Cap, String> {
-    match text.strip_suffix('%') {
-        Some(percent) => match percent.parse() {
-            Ok(percent) if (1..=100).contains(&percent) => Ok(Cap::Percent(percent)),
-            _ => Err(format!("{text:?} is no percentage from 1% to 100%")),
-        },
-        None => crate::commands::node::amount::parse_quantity(text).map(Cap::Bytes),
+    let Some(percent) = text.strip_suffix('%') else {
+        let bytes = crate::commands::node::amount::parse_quantity(text)?;
+        return if bytes < MEBI {
+            Err(format!(
+                "{text:?} is {}, and the smallest block is 1MiB; write 75% for a share of the visible memory, or an amount \
+                 such as 75Mi",
+                count(bytes)
+            ))
+        } else {
+            Ok(Cap::Bytes(bytes))
+        };
+    };
+    match percent.parse() {
+        Ok(percent) if (1..=100).contains(&percent) => Ok(Cap::Percent(percent)),
+        _ => Err(format!("{text:?} is no percentage from 1% to 100%")),
     }
+}
+
+fn count(bytes: u64) -> String {
+    let plural = if bytes == 1 { "" } else { "s" };
+    format!("{bytes} byte{plural}")
 }
 
 /// Reads `10MiB/s`.
@@ -131,6 +148,10 @@ pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
     let amount = text.strip_suffix("/s").unwrap_or(text);
     match crate::commands::node::amount::parse_quantity(amount) {
         Ok(0) => Err(format!("{text:?} would never allocate anything; -e sets a pause")),
+        Ok(rate) if rate < RATE_MIN => Err(format!(
+            "{text:?} is {} a second; write a rate such as 10MiB/s",
+            count(rate)
+        )),
         Ok(rate) => Ok(rate),
         Err(_) => Err(format!("{text:?} is no rate; write one such as 10MiB/s")),
     }
@@ -231,6 +252,30 @@ mod tests {
         for bad in ["0%", "101%", "%", "x", "-1%"] {
             assert!(parse_cap(bad).is_err(), "{bad}");
         }
+    }
+
+    /// In Kubernetes' quantities a bare number is bytes, and `m` a thousandth.
+    #[test]
+    fn a_unit_that_was_left_out_is_asked_for() {
+        for (bad, taken) in [
+            ("75", "75 bytes"),
+            ("1300", "1300 bytes"),
+            ("75m", "1 byte,"),
+            ("0", "0 bytes"),
+        ] {
+            let error = parse_cap(bad).expect_err(bad);
+            assert!(
+                error.contains(taken) && error.contains("75%") && error.contains("75Mi"),
+                "{error}"
+            );
+        }
+        assert_eq!(parse_cap("1Mi"), Ok(Cap::Bytes(MEBI)));
+        assert_eq!(parse_cap("1048576"), Ok(Cap::Bytes(MEBI)));
+        for (bad, taken) in [("10", "10 bytes a second"), ("10m/s", "1 byte a second")] {
+            let error = parse_rate(bad).expect_err(bad);
+            assert!(error.contains(taken) && error.contains("10MiB/s"), "{error}");
+        }
+        assert_eq!(parse_rate("4Ki/s"), Ok(4096));
     }
 
     #[test]
