@@ -51,6 +51,9 @@ enum TraceCommand {
         /// Up to here, likewise
         #[arg(long, value_name = "WHEN", value_parser = source::parse_when)]
         to: Option<When>,
+        /// Which recording, where there are several (of other machines, or other boots): their numbers are those of `replay`
+        #[arg(long, value_name = "NUMBER")]
+        recording: Option<usize>,
         /// Where to write it; a file that exists is refused
         #[arg(short = 'o', long, value_name = "FILE")]
         output: PathBuf,
@@ -59,6 +62,9 @@ enum TraceCommand {
     Anonymise {
         /// A trace, or a directory with the segments of a recorder
         path: PathBuf,
+        /// Which recording, where there are several (of other machines, or other boots): their numbers are those of `replay`
+        #[arg(long, value_name = "NUMBER")]
+        recording: Option<usize>,
         /// Where to write it; a file that exists is refused
         #[arg(short = 'o', long, value_name = "FILE")]
         output: PathBuf,
@@ -83,6 +89,7 @@ pub(crate) fn run(args: &TraceArgs) -> anyhow::Result<Exit> {
             path,
             from,
             to,
+            recording,
             output,
         } => rewrite::run(
             path,
@@ -90,15 +97,21 @@ pub(crate) fn run(args: &TraceArgs) -> anyhow::Result<Exit> {
             &Rewrite {
                 from: *from,
                 to: *to,
+                recording: *recording,
                 anonymous: false,
             },
         ),
-        TraceCommand::Anonymise { path, output } => rewrite::run(
+        TraceCommand::Anonymise {
+            path,
+            recording,
+            output,
+        } => rewrite::run(
             path,
             output,
             &Rewrite {
                 from: None,
                 to: None,
+                recording: *recording,
                 anonymous: true,
             },
         ),

@@ -1,7 +1,8 @@
 //! `forestall trace cut` and `anonymise`: a trace made from another one, input by input.
 //!
 //! The figures and their moments are copied as they are. Where the original has a gap, so has the copy; a cut begins with
-//! what was known at its first input, like the recording of an agent that was started then.
+//! what was known at its first input, like the recording of an agent that was started then. It refuses to make one trace of several
+//! recordings: which one is meant has to be said.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -24,6 +25,8 @@ use crate::log::escape;
 pub(super) struct Rewrite {
     pub(super) from: Option<When>,
     pub(super) to: Option<When>,
+    /// Which of several recordings, from 1 on.
+    pub(super) recording: Option<usize>,
     pub(super) anonymous: bool,
 }
 
@@ -78,7 +81,7 @@ struct Copier {
 
 /// Writes the copy.
 pub(super) fn run(path: &Path, output: &Path, rewrite: &Rewrite) -> anyhow::Result<Exit> {
-    let source = Source::load(path)?;
+    let source = Source::load(path)?.choose(path, rewrite.recording)?;
     let shown = escape::text(&output.display().to_string());
     let file = OpenOptions::new()
         .write(true)

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use forestall_decide::Span;
-use forestall_trace::{Reader, Recording};
+use forestall_trace::{Item, Reader, Recording};
 
 use crate::config::quantity;
 use crate::input::{self, Wanted};
 use crate::log::escape;
 
-use super::date::parse_date;
+use super::date::{parse_date, write_date};
 
 /// How the files of a recorder end.
 pub(crate) const EXTENSION: &str = "ftr";
@@ -21,6 +21,9 @@ const TRACE: Wanted = Wanted {
     bytes_max: 4 << 30,
     may_flow: false,
 };
+
+/// So many recordings are named in one message.
+const NAMED_MAX: usize = 8;
 
 /// A trace in memory.
 #[derive(Debug)]
@@ -87,6 +90,60 @@ impl Source {
     pub(crate) fn recordings(&self) -> anyhow::Result<impl Iterator<Item = Cow<'_, [u8]>>> {
         let all = Recording::all(&self.bytes)?.into_iter();
         Ok(all.map(|recording| recording.of(&self.bytes)))
+    }
+
+    /// The recording with this number, from 1 on in the order in which `replay` tells them; without a number the only one there is.
+    /// Inputs of several machines behind one another are nobody's story, and have no beginning that a time could be counted from.
+    pub(crate) fn choose(self, path: &Path, number: Option<usize>) -> anyhow::Result<Self> {
+        let all = Recording::all(&self.bytes)?;
+        let chosen = match (number, &all[..]) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(number), all) => number.checked_sub(1).and_then(|nth| all.get(nth)),
+        };
+        match (chosen, all.len()) {
+            (Some(_), 1) => Ok(self),
+            (Some(recording), _) => Ok(Self {
+                bytes: recording.of(&self.bytes).into_owned(),
+                ..self
+            }),
+            (None, count) => {
+                let lacks = number.map_or_else(String::new, |number| format!(" and no number {number}"));
+                bail!(
+                    "{}: holds {count} recordings{lacks}, each of one boot of one machine; choose one with --recording: {}",
+                    path.display(),
+                    self.name(&all)?
+                )
+            }
+        }
+    }
+
+    /// Each with its number, its node and when it was made.
+    fn name(&self, all: &[Recording]) -> anyhow::Result<String> {
+        let mut named = Vec::new();
+        for (number, recording) in (1..).zip(all).take(NAMED_MAX) {
+            let bytes = recording.of(&self.bytes);
+            let (mut reader, mut begins, mut ends) = (Reader::open(&bytes)?, None, None);
+            while reader.advance() {
+                let at = match reader.item() {
+                    Some(Item::Begin(begin)) => begin.at,
+                    Some(Item::Input(at, _)) => at,
+                    _ => continue,
+                };
+                let unix = reader.unix_micros(at);
+                begins = begins.or(Some(unix));
+                ends = Some(unix);
+            }
+            let when = begins.zip(ends).map_or_else(
+                || "nothing".to_owned(),
+                |(begins, ends)| format!("{} to {}", write_date(begins), write_date(ends)),
+            );
+            named.push(format!("{number} of {} ({when})", escape::text(&recording.origin.node)));
+        }
+        if all.len() > NAMED_MAX {
+            named.push(format!("and {} more", all.len() - NAMED_MAX));
+        }
+        Ok(named.join(", "))
     }
 
     /// How many bytes.
