@@ -12,6 +12,7 @@ use forestall_act::{
     unshield_from_oom_killer,
 };
 use forestall_decide::{Policy, Preset, Rung, Rungs};
+use rustix::io::Errno;
 
 use super::seat::{Holder, Seat};
 
@@ -29,6 +30,9 @@ pub(crate) const fn has_hand(rung: Rung) -> bool {
     }
 }
 
+/// A cgroup's open directory, and of which version its files are.
+pub(crate) type OpenGroup = (Arc<OwnedFd>, CgroupVersion);
+
 /// The ground of one machine.
 #[derive(Debug)]
 pub(crate) struct Ground {
@@ -36,7 +40,7 @@ pub(crate) struct Ground {
     state_dir: PathBuf,
     proc_dir: OwnedFd,
     /// The cgroup at which the rights are tried.
-    group: Option<(Arc<OwnedFd>, CgroupVersion)>,
+    group: Option<OpenGroup>,
     swaps: bool,
     /// Reclaim on cgroup v1 by `memory.force_empty`.
     force_empty: bool,
@@ -56,7 +60,7 @@ impl Ground {
     pub(crate) fn new(
         root: &Path,
         proc_dir: OwnedFd,
-        group: Option<(Arc<OwnedFd>, CgroupVersion)>,
+        group: Option<OpenGroup>,
         swaps: bool,
         force_empty: bool,
         nice: i32,
@@ -112,6 +116,28 @@ impl Ground {
     /// Every right, as tried last.
     pub(crate) fn rights(&self) -> &[Right] {
         &self.rights
+    }
+
+    /// Tries the rights again where the answer may be another by now: at `kubepods` once there is one, and for as long as a pod has to
+    /// prove what is asked. True if one of them is another.
+    pub(crate) fn look_again(&mut self, kubepods: Option<OpenGroup>) -> bool {
+        let is_known = |new: &OpenGroup| self.group.as_ref().is_some_and(|old| Arc::ptr_eq(&old.0, &new.0));
+        let new = kubepods.filter(|new| !is_known(new));
+        if new.is_none() && !self.waits_for_a_pod() {
+            return false;
+        }
+        self.group = new.or(self.group.take());
+        let before = std::mem::take(&mut self.rights);
+        self.try_rights();
+        self.rights != before
+    }
+
+    /// Whether the first pod may show that a right is there. On cgroup v1 it takes a process of one to prove to a node that is a
+    /// container itself (kind) that everybody is seen; in a pod without hostPID there is no such proof, and the wait is for ever.
+    pub(crate) fn waits_for_a_pod(&self) -> bool {
+        let is_v1 = matches!(self.group, Some((_, CgroupVersion::V1)));
+        let is_unproven = |right: &Right| right.name == "pidfd" && right.errno == Some(Errno::XDEV);
+        is_v1 && self.rights.iter().any(is_unproven)
     }
 
     /// Gets ready to act, or says who does. Answers what is worth a line in the log. Doing it again changes nothing.
@@ -207,6 +233,12 @@ impl Ground {
     }
 
     fn lacks_for_kill(&self) -> Option<&'static str> {
+        if self.waits_for_a_pod() {
+            return Some(
+                "no pod has shown yet that processes can be named for certain (cgroup v1, in a PID namespace): it is tried again; \
+                 without hostPID: true, or --pid=host, it stays so",
+            );
+        }
         if !self.works("pidfd") {
             return Some(
                 "no process can be named for certain: not in the host's PID namespace (hostPID: true, or --pid=host), or before Linux 5.3",
@@ -309,4 +341,4 @@ fn recover(state_dir: &Path) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

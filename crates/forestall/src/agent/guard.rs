@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use forestall_act::{ActorHandle, Rejected};
 use forestall_decide::{
-    Action, Bytes, Engine, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset, Span, next_glance,
+    Action, Bytes, Engine, GroupId, GroupKind, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset,
+    Span, next_glance,
 };
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::Hearing;
@@ -18,7 +19,7 @@ use rustix::io::Errno;
 
 use super::calm::{calm_distance, has_limits_outside_kubepods, is_far_from_walls, suspects_host};
 use super::clock::now;
-use super::place::{SensorNames, place_order};
+use super::place::{SensorNames, act_version, place_order};
 use super::shared::{Command, Commands, Name, Post, Tick, Trouble};
 use super::trigger::Triggers;
 
@@ -66,20 +67,7 @@ enum WokenBy {
 
 /// Runs until told to stop.
 pub(crate) fn run(setup: GuardSetup) {
-    let mut guard = Guard {
-        engine: Engine::new(setup.policy),
-        sensor: setup.sensor,
-        actor: setup.actor,
-        triggers: setup.triggers,
-        tap: setup.tap,
-        post: setup.post,
-        commands: setup.commands,
-        wake_at: now(),
-        listen_at: now(),
-        lost: Vec::with_capacity(LOST_USUAL),
-        calm: None,
-    };
-    guard.post.policy(now(), &setup.policy);
+    let mut guard = Guard::new(setup);
     while guard.round() {}
 }
 
@@ -99,9 +87,33 @@ struct Guard {
     lost: Vec<Outcome>,
     /// What was left of the machine's own wall when the engine was asked last; `None` where it has to be asked each time.
     calm: Option<Bytes>,
+    /// How many cgroups were followed when the pods' own was looked for.
+    followed: usize,
+    /// The pods' own cgroup that was handed over.
+    kubepods: Option<GroupId>,
 }
 
 impl Guard {
+    fn new(setup: GuardSetup) -> Self {
+        let mut guard = Self {
+            engine: Engine::new(setup.policy),
+            sensor: setup.sensor,
+            actor: setup.actor,
+            triggers: setup.triggers,
+            tap: setup.tap,
+            post: setup.post,
+            commands: setup.commands,
+            wake_at: now(),
+            listen_at: now(),
+            lost: Vec::with_capacity(LOST_USUAL),
+            calm: None,
+            followed: 0,
+            kubepods: None,
+        };
+        guard.post.policy(now(), &setup.policy);
+        guard
+    }
+
     /// One round; false at the end.
     fn round(&mut self) -> bool {
         let woken_by = self.wait();
@@ -281,6 +293,7 @@ impl Guard {
         let failures = self.sensor.failures();
         self.sensor.sample(at, late);
         self.decide(at);
+        self.tell_kubepods();
         if self.sensor.failures() > failures
             && let Some(error) = self.sensor.take_failure()
         {
@@ -291,6 +304,26 @@ impl Guard {
             Some(Hearing::Back) => self.post.mended(at, Trouble::WATCH),
             None => {}
         }
+    }
+
+    /// Hands over where the pods live: there it shows what may be done to them. Looked for where cgroups have come or gone.
+    fn tell_kubepods(&mut self) {
+        let roster = self.sensor.roster();
+        let followed = roster.len();
+        if followed == self.followed {
+            return;
+        }
+        let groups = &self.sensor.last().groups;
+        let kubepods = groups.iter().find(|group| group.kind == GroupKind::Kubepods);
+        if let Some(member) = kubepods.and_then(|group| roster.find(group.id))
+            && self.kubepods != Some(member.id)
+        {
+            if !self.post.kubepods((member.handle, act_version(member.version))) {
+                return;
+            }
+            self.kubepods = Some(member.id);
+        }
+        self.followed = followed;
     }
 
     fn tell(&mut self, at: Moment, what: &'static str, error: &KernelError) {
@@ -378,76 +411,4 @@ const fn errno_of(why: Rejected) -> Errno {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use forestall_decide::{
-        ActionId, BytesPerSecond, Confidence, Evidence, GroupId, Limit, Rung, Runway, Target, WallKind,
-        WallReading,
-    };
-
-    use super::*;
-
-    pub(in super::super) fn own_wall() -> WallReading {
-        WallReading {
-            wall: WallKind::Kernel,
-            scope: None,
-            limit: Limit::Bytes(Bytes::mebi(8_192)),
-            distance: Bytes::mebi(4_096),
-            growth: BytesPerSecond(0),
-            growth_fast: BytesPerSecond(0),
-            runway: Runway::FOREVER,
-            stall_some_permille: 0,
-            stall_full_permille: 0,
-            confidence: Confidence::None,
-            culprit: None,
-            alarmed: false,
-        }
-    }
-
-    #[test]
-    fn every_order_that_cannot_be_handed_over_has_an_outcome() {
-        let orders = |count: usize| -> Vec<Action> {
-            let one = |id| Action {
-                id: ActionId(id),
-                rung: Rung::Kill,
-                target: Target::Group(GroupId(id)),
-                bytes: Bytes::mebi(1),
-                grace: Span(0),
-                deadline: Span::secs(1),
-                escalate: false,
-                evidence: Evidence {
-                    reading: own_wall(),
-                    time_to_effect: Span(0),
-                    rule: "test",
-                },
-            };
-            (1..).take(count).map(one).collect()
-        };
-        let mut lost = Vec::with_capacity(LOST_USUAL);
-        // As many as there is room for in the queues of the act threads, and more; every tenth is gone, every third is taken.
-        for count in [5, 40, LOST_USUAL, 200] {
-            lost.clear();
-            let mut taken = 0;
-            hand_over(&orders(count), &mut lost, |action| match action.id.0 {
-                id if id % 3 == 0 => {
-                    taken += 1;
-                    Some(Ok(()))
-                }
-                id if id % 10 == 0 => None,
-                _ => Some(Err(Rejected::Busy)),
-            });
-            assert_eq!(lost.len() + taken, count, "of {count}");
-            for outcome in &lost {
-                let kind = match outcome.action.0 % 10 {
-                    0 => OutcomeKind::Gone,
-                    // EAGAIN, asm-generic/errno-base.h.
-                    _ => OutcomeKind::Failed(11),
-                };
-                assert_eq!((outcome.kind, outcome.rung), (kind, Rung::Kill));
-            }
-            lost.dedup_by_key(|outcome| outcome.action);
-            assert_eq!(lost.len() + taken, count, "each once");
-            // A decision of the usual size takes no memory.
-            assert!(count > LOST_USUAL || lost.capacity() == LOST_USUAL);
-        }
-    }
-}
+pub(super) mod tests;

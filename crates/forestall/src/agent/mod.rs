@@ -30,7 +30,9 @@ use forestall_trace::tap::Tap;
 
 pub(crate) use self::args::AgentArgs;
 pub(crate) use self::banner::say_degraded;
-pub(crate) use self::ground::{Ground, NO_HAND, has_hand};
+#[cfg(test)]
+pub(crate) use self::ground::tests::{node_before_its_first_pod, start_a_pod};
+pub(crate) use self::ground::{Ground, NO_HAND, OpenGroup, has_hand};
 use self::guard::GuardSetup;
 pub(crate) use self::kubelet::{KubeletNews, KubeletWatch};
 use self::neighbours::find_neighbours;

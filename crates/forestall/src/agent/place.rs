@@ -32,17 +32,21 @@ fn find_home(id: ProcessId, sensor: &Sensor) -> Option<CgroupPlace> {
 fn find_place(id: GroupId, sensor: &Sensor) -> Option<CgroupPlace> {
     let member = sensor.roster().find(id)?;
     let kind = sensor.last().groups.iter().find(|group| group.id == id)?.kind;
-    let version = match member.version {
-        Version::V1 => CgroupVersion::V1,
-        Version::V2 => CgroupVersion::V2,
-    };
     Some(CgroupPlace {
         dir: member.handle,
         id,
         kind,
         path: member.location,
-        version,
+        version: act_version(member.version),
     })
+}
+
+/// The version as the act threads know it.
+pub(super) const fn act_version(version: Version) -> CgroupVersion {
+    match version {
+        Version::V1 => CgroupVersion::V1,
+        Version::V2 => CgroupVersion::V2,
+    }
 }
 
 /// The names the sensor knows things by.

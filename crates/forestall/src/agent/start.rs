@@ -6,11 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use forestall_act::{
-    ActConfig, Actor, ActorHandle, CgroupVersion, ResidentCode, give_back_code, lock_memory,
-};
+use forestall_act::{ActConfig, Actor, ActorHandle, ResidentCode, give_back_code, lock_memory};
 use forestall_decide::{Bytes, GroupKind, Mode, Policy, Preset, Rung, Span};
-use forestall_kernel::cgroup::Version;
 use forestall_sense::{Capabilities, Member, SenseConfig, Sensor};
 use rustix::fs::{Mode as FileMode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,6 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::clock::now;
 use super::fill::measure_fill_rate;
 use super::ground::Ground;
+use super::place::act_version;
 use super::seat::Holder;
 use super::trigger::Triggers;
 use crate::config::{Settings, checked};
@@ -177,13 +175,6 @@ fn find_kubepods(sensor: &Sensor) -> Vec<Member<'_>> {
     groups
         .filter_map(|group| sensor.roster().find(group.id))
         .collect()
-}
-
-const fn act_version(version: Version) -> CgroupVersion {
-    match version {
-        Version::V1 => CgroupVersion::V1,
-        Version::V2 => CgroupVersion::V2,
-    }
 }
 
 /// Every followed cgroup takes descriptors; the soft limit of 1,024 is for programs that use select(2).

@@ -33,7 +33,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use self::eye::Eye;
 use self::kubelet::KUBELET_SPACING;
 use self::pages::Pages;
-use self::stance::standby_spacing;
+use self::stance::{RIGHTS_SPACING, standby_spacing};
 use self::supervise::{BACKOFF_MAX, keep_going};
 use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, Snapshot};
 use crate::agent::{AgentArgs, Ground, Holder, KubeletNews, KubeletWatch, clock, say_left_out};
@@ -115,6 +115,7 @@ pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
         ending: Arc::clone(&ending),
         late: false,
         left_out: LeftOut::default(),
+        is_untold: false,
         setup,
     };
     thread::Builder::new()
@@ -165,6 +166,8 @@ struct Talker {
     ending: Arc<Ending>,
     late: bool,
     left_out: LeftOut,
+    /// The guard has not taken what the rights are now.
+    is_untold: bool,
 }
 
 /// What was told of the cgroups that are left out, and when.
@@ -227,6 +230,8 @@ impl Talker {
         self.tell_ready();
         let mut standby = interval(standby_spacing());
         standby.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rights = interval(RIGHTS_SPACING);
+        rights.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut kubelet = interval(KUBELET_SPACING);
         kubelet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stops = 0_u32;
@@ -249,6 +254,7 @@ impl Talker {
                 () = sleep(FLUSH_PAUSE), if unflushed => {}
                 _ = kubelet.tick() => self.follow_kubelet(),
                 _ = standby.tick(), if self.setup.holder.is_some() => self.try_to_take_over(),
+                _ = rights.tick(), if self.waits_for_rights() => self.try_rights_again(),
                 _ = signals.hup.recv() => self.reload(),
                 _ = signals.term.recv() => stops += 1,
                 _ = signals.int.recv() => stops += 1,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use forestall_decide::{Mode, Policy};
+use forestall_decide::{Mode, Policy, Rung};
 
 use super::Talker;
 use crate::agent;
@@ -15,7 +15,39 @@ pub(super) fn standby_spacing() -> Duration {
     Duration::from_millis(800 + u64::from(std::process::id() % 16) * 10)
 }
 
+/// Between two tries of what the first pod may prove. They cost next to nothing as long as there is none.
+pub(super) const RIGHTS_SPACING: Duration = Duration::from_secs(2);
+
 impl Talker {
+    /// Whether a right may come by itself, or one that came could not be told to the guard.
+    pub(super) fn waits_for_rights(&self) -> bool {
+        self.is_untold || self.setup.ground.waits_for_a_pod()
+    }
+
+    /// The first pod may have shown that a right is there.
+    pub(super) fn try_rights_again(&mut self) {
+        let kubepods = self.setup.board.kubepods();
+        if !self.setup.ground.look_again(kubepods) && !self.is_untold {
+            return;
+        }
+        let (wanted, before) = (self.setup.settings.policy, self.setup.granted.rungs);
+        self.is_untold = !self.follow(&wanted);
+        if self.is_untold {
+            self.setup.granted.rungs = before;
+            return;
+        }
+        let granted = self.setup.granted.rungs;
+        for rung in Rung::ALL {
+            if wanted.rungs.has(rung) && granted.has(rung) && !before.has(rung) {
+                let message = format!(
+                    "{} can be used from now on: its right was tried again",
+                    rung.label()
+                );
+                self.setup.logger.say(Level::Info, "rights", &message);
+            }
+        }
+    }
+
     /// Has the guard follow `wanted` as far as it can be followed here. False where the guard has not taken the policies
     /// before this one.
     pub(super) fn follow(&mut self, wanted: &Policy) -> bool {
@@ -23,13 +55,14 @@ impl Talker {
         let mut policy = *wanted;
         let mut holder = None;
         let mut notes = Vec::new();
+        setup.ground.look_again(setup.board.kubepods());
         if wanted.mode == Mode::Enforce {
             match setup.ground.enter() {
                 Ok(said) => notes = said,
                 Err(by) => (holder, policy.mode) = (Some(by), Mode::Shadow),
             }
         }
-        // The rights may be others than at start: entering has tried them anew.
+        // The rights may be others than at start: they have been tried anew.
         let grants = setup.ground.grants(&setup.granted);
         setup.granted = Policy {
             rungs: grants.rungs,
@@ -85,3 +118,6 @@ impl Talker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,3 +154,67 @@ fn who_acts_is_the_only_one_who_puts_back_dips() {
     assert!(dips.join(inode.to_string()).exists());
     watches.leave();
 }
+
+/// A process as proc shows it to an agent in this PID namespace: its numbers from there down to its own (proc_pid_status(5)).
+fn process(root: &Path, pid: u32, numbers: &str) {
+    let place = root.join("proc").join(pid.to_string());
+    std::fs::create_dir_all(place.join("ns")).expect("directories");
+    let status = format!("Name:\ta\nNSpid:\t{numbers}\nCapEff:\tffffffffffffffff\n");
+    std::fs::write(place.join("status"), status).expect("a file");
+    let stat = std::fs::read("/proc/self/stat").expect("the own one");
+    std::fs::write(place.join("stat"), stat).expect("a file");
+}
+
+/// The own process, in a namespace that is not the machine's first: on a node that is a container itself (kind), or in a pod.
+fn live_in_a_namespace(root: &Path) {
+    let pid = std::process::id();
+    process(root, pid, &pid.to_string());
+    let link = |name: &str, at: PathBuf| std::os::unix::fs::symlink(name, at).expect("a link");
+    link(&pid.to_string(), root.join("proc/self"));
+    link("pid:[4026532281]", root.join("proc/self/ns/pid"));
+}
+
+fn why_no_kill(ground: &Ground) -> Option<String> {
+    let (_, degraded) = ground.cut(&Policy::default());
+    let mut kill = degraded.into_iter().filter(|(rung, _)| *rung == Rung::Kill);
+    kill.next().map(|(_, why)| why)
+}
+
+/// A node that is a container itself (kind), on cgroup v1, on which no pod runs yet.
+pub(crate) fn node_before_its_first_pod() -> (tempfile::TempDir, Ground) {
+    let (root, group) = machine(&["cgroup.procs"]);
+    live_in_a_namespace(root.path());
+    let ground = ground(root.path(), Some((group, CgroupVersion::V1)), false);
+    (root, ground)
+}
+
+/// A process of a pod, the first of a namespace of its own, below `root/group`.
+pub(crate) fn start_a_pod(root: &Path) {
+    process(root, 80, "80\t1");
+    std::fs::write(root.join("group/cgroup.procs"), "80\n").expect("a file");
+}
+
+#[test]
+fn what_takes_a_pod_to_prove_is_tried_again_until_there_is_one() {
+    let (root, mut ground) = node_before_its_first_pod();
+    let why = why_no_kill(&ground).expect("nobody has proven anything");
+    assert!(why.contains("tried again") && why.contains("hostPID"), "{why}");
+    assert!(ground.waits_for_a_pod() && !ground.look_again(None));
+    start_a_pod(root.path());
+    assert!(ground.look_again(None));
+    assert_eq!(why_no_kill(&ground), None);
+    assert!(!ground.waits_for_a_pod() && !ground.look_again(None));
+}
+
+#[test]
+fn the_rights_are_tried_where_the_pods_live_once_they_do() {
+    let (root, mut ground) = node_before_its_first_pod();
+    let (pods, kubepods) = machine(&["cgroup.procs"]);
+    let kubepods = || Some((Arc::clone(&kubepods), CgroupVersion::V1));
+    start_a_pod(pods.path());
+    process(root.path(), 80, "80\t1");
+    assert!(!ground.look_again(None), "no pod lives there");
+    assert!(ground.look_again(kubepods()));
+    assert_eq!(why_no_kill(&ground), None);
+    assert!(!ground.look_again(kubepods()));
+}

@@ -8,6 +8,7 @@ use forestall_decide::{Bytes, Decision, Mode, Moment, NodeSample, Rung, Sample, 
 use super::label::{ActionOutcome, AlarmStage, IgnoredKind, MODES, RUNGS, WALLS, mode_index};
 use super::post::Names;
 use super::snapshot::Snapshot;
+use crate::agent::OpenGroup;
 
 /// Upper bounds of the time histograms, in microseconds: from a quiet look to a kill that took its whole grace.
 pub(crate) const BUCKET_BOUNDS: [u64; 12] = [
@@ -126,6 +127,7 @@ pub(crate) struct Board {
     degraded: Mutex<Vec<Degraded>>,
     recording: Mutex<Recording>,
     snapshot: Mutex<Snapshot>,
+    kubepods: Mutex<Option<OpenGroup>>,
 }
 
 fn zeros<const N: usize>() -> [AtomicU64; N] {
@@ -174,7 +176,22 @@ impl Board {
             degraded: Mutex::new(Vec::new()),
             recording: Mutex::default(),
             snapshot: Mutex::new(Snapshot::new()),
+            kubepods: Mutex::default(),
         }
+    }
+
+    /// False when somebody is just reading it.
+    pub(super) fn set_kubepods(&self, group: OpenGroup) -> bool {
+        let Ok(mut kept) = self.kubepods.try_lock() else {
+            return false;
+        };
+        *kept = Some(group);
+        true
+    }
+
+    /// Where the pods live; `None` while there is no such cgroup.
+    pub(crate) fn kubepods(&self) -> Option<OpenGroup> {
+        lock(&self.kubepods).clone()
     }
 
     pub(super) fn tick(&self, now: Moment, took: Span, wake_in: Span) {

@@ -14,6 +14,7 @@ use super::event::{Bell, Event, EventKind, Name, Trouble};
 use super::label::{ActionOutcome, AlarmStage, IgnoredKind};
 use super::reasons::{Lists, PassedKey};
 use super::snapshot::name_of;
+use crate::agent::OpenGroup;
 
 /// A scrape comes every few seconds and the live view once a second: more copies than this serve nobody.
 const SNAPSHOT_SPACING: Span = Span::millis(200);
@@ -199,6 +200,11 @@ impl Post {
         if self.is_copy_due(now) && self.board.refresh_snapshot(now, node, distance) {
             self.copied = Some(now);
         }
+    }
+
+    /// Hands over where the pods live; false when somebody is just reading that.
+    pub(crate) fn kubepods(&self, group: OpenGroup) -> bool {
+        self.board.set_kubepods(group)
     }
 
     /// Somebody waits for the next look, however soon it comes.
