@@ -4,12 +4,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use forestall_decide::{Bytes, Mode, NodeSample, Span};
+use forestall_decide::{Bytes, NodeSample, Span};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::agent::has_hand;
 use crate::agent::shared::{
     ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Histogram, IgnoredKind, MODES, RUNGS, Row, Snapshot,
     WALLS,
@@ -178,20 +179,20 @@ fn encode_walls(out: &mut Page<'_, '_>, seen: &Snapshot) -> fmt::Result {
 fn encode_counters(out: &mut Page<'_, '_>, board: &Board) -> fmt::Result {
     out.counter(
         "forestall_actions",
-        "Actions by how they ended; not-tried: decided in a mode that does not act",
+        "Actions by how they ended; not-tried: decided in shadow, which does not act",
         |series| {
-            for rung in RUNGS {
-                for outcome in ActionOutcome::ALL {
-                    // In observe nothing is decided.
-                    for mode in MODES.into_iter().filter(|mode| *mode > Mode::Observe) {
-                        let count = board.actions(rung, outcome, mode);
-                        let labels = [
-                            ("rung", rung.label()),
-                            ("outcome", outcome.label()),
-                            ("mode", words::mode(mode)),
-                        ];
-                        series.count(&labels, count)?;
-                    }
+            // Only what can come to count: a rung without a hand is in no policy of an agent.
+            for rung in RUNGS.into_iter().filter(|rung| has_hand(*rung)) {
+                for outcome in ActionOutcome::ALL
+                    .into_iter()
+                    .filter(|outcome| outcome.is_of(rung))
+                {
+                    let labels = [
+                        ("rung", rung.label()),
+                        ("outcome", outcome.label()),
+                        ("mode", words::mode(outcome.mode())),
+                    ];
+                    series.count(&labels, board.actions(rung, outcome))?;
                 }
             }
             Ok(())

@@ -258,7 +258,7 @@ fn the_metrics_page_is_valid_whatever_cgroups_are_called() {
 }
 
 #[test]
-fn the_mode_is_a_series_and_nothing_counts_in_observe() {
+fn the_mode_is_a_series_and_of_actions_those_that_can_come_to_count() {
     let mut ends = published();
     for is in [Mode::Enforce, Mode::Observe, Mode::Shadow] {
         let policy = Policy {
@@ -275,15 +275,25 @@ fn the_mode_is_a_series_and_nothing_counts_in_observe() {
             );
             assert!(page.contains(&series), "{series}{page}");
         }
-        let counted = |mode: &str| {
-            let of_mode = format!("mode=\"{mode}\"");
-            page.lines()
-                .any(|line| line.starts_with("forestall_actions_total{") && line.contains(&of_mode))
+        // By hand: the rungs that the act threads have a hand for, and how each of them can end.
+        let acted = ["done", "no-effect", "gone", "vetoed", "failed"];
+        let mut expected = Vec::new();
+        for (rung, ends) in [
+            ("reclaim", &acted[..]),
+            ("kill", &acted),
+            ("sysrq", &["done", "no-effect", "failed"]),
+        ] {
+            expected.extend(ends.iter().map(|end| (rung, *end, "enforce")));
+            expected.push((rung, "not-tried", "shadow"));
+        }
+        let series = |(rung, outcome, mode)| {
+            format!("forestall_actions_total{{rung=\"{rung}\",outcome=\"{outcome}\",mode=\"{mode}\"}} 0")
         };
-        assert_eq!(
-            (counted("observe"), counted("shadow"), counted("enforce")),
-            (false, true, true)
-        );
+        let expected: BTreeSet<String> = expected.into_iter().map(series).collect();
+        let lines = page
+            .lines()
+            .filter(|line| line.starts_with("forestall_actions_total{"));
+        assert_eq!(lines.map(str::to_owned).collect::<BTreeSet<_>>(), expected);
     }
 }
 

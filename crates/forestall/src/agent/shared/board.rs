@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use forestall_decide::{Bytes, Decision, Mode, Moment, NodeSample, Rung, Sample, Span, WallKind};
 
-use super::label::{ActionOutcome, AlarmStage, IgnoredKind, MODES, RUNGS, WALLS, mode_index};
+use super::label::{ActionOutcome, AlarmStage, IgnoredKind, RUNGS, WALLS, mode_index};
 use super::post::Names;
 use super::snapshot::Snapshot;
 use crate::agent::OpenGroup;
@@ -114,7 +114,7 @@ pub(crate) struct Board {
     pub(crate) ticks: Histogram,
     /// From order to effect of the actions that worked.
     pub(crate) reactions: Histogram,
-    actions: [AtomicU64; RUNGS.len() * ActionOutcome::ALL.len() * MODES.len()],
+    actions: [AtomicU64; RUNGS.len() * ActionOutcome::ALL.len()],
     alarms: [AtomicU64; WALLS.len() * AlarmStage::ALL.len()],
     refusals: [AtomicU64; WALLS.len()],
     ignored: [AtomicU64; IgnoredKind::ALL.len()],
@@ -139,8 +139,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn action_at(rung: Rung, outcome: ActionOutcome, mode: Mode) -> usize {
-    (rung as usize * ActionOutcome::ALL.len() + outcome as usize) * MODES.len() + mode_index(mode)
+const fn action_at(rung: Rung, outcome: ActionOutcome) -> usize {
+    rung as usize * ActionOutcome::ALL.len() + outcome as usize
 }
 
 fn read(counters: &[AtomicU64], at: usize) -> u64 {
@@ -220,8 +220,8 @@ impl Board {
         self.reactions.add(took);
     }
 
-    pub(super) fn count_action(&self, rung: Rung, outcome: ActionOutcome, mode: Mode) {
-        count(&self.actions, action_at(rung, outcome, mode));
+    pub(super) fn count_action(&self, rung: Rung, outcome: ActionOutcome) {
+        count(&self.actions, action_at(rung, outcome));
     }
 
     pub(super) fn count_alarm(&self, wall: WallKind, stage: AlarmStage) {
@@ -324,23 +324,21 @@ impl Board {
         Span(self.gap_max.load(Relaxed))
     }
 
-    /// Actions that ended this way in this mode.
-    pub(crate) fn actions(&self, rung: Rung, outcome: ActionOutcome, mode: Mode) -> u64 {
-        read(&self.actions, action_at(rung, outcome, mode))
+    /// Actions that ended this way, in the mode in which they do.
+    pub(crate) fn actions(&self, rung: Rung, outcome: ActionOutcome) -> u64 {
+        read(&self.actions, action_at(rung, outcome))
     }
 
     /// What the last line of the log tells.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for rung in RUNGS {
-            for mode in MODES {
-                for outcome in ActionOutcome::ALL {
-                    let count = self.actions(rung, outcome, mode);
-                    if outcome == ActionOutcome::NotTried {
-                        tally.actions_not_tried += count;
-                    } else {
-                        tally.actions += count;
-                    }
+            for outcome in ActionOutcome::ALL {
+                let count = self.actions(rung, outcome);
+                if outcome == ActionOutcome::NotTried {
+                    tally.actions_not_tried += count;
+                } else {
+                    tally.actions += count;
                 }
             }
         }

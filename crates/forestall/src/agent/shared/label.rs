@@ -46,6 +46,27 @@ impl ActionOutcome {
         }
     }
 
+    /// The one mode in which actions end so: what is only announced is not tried, and whatever else becomes of one was ordered in
+    /// `enforce`, although it may be heard of after the mode was changed.
+    pub(crate) const fn mode(self) -> Mode {
+        match self {
+            Self::NotTried => Mode::Shadow,
+            Self::Done | Self::NoEffect | Self::Gone | Self::Vetoed | Self::Blocked | Self::Failed => {
+                Mode::Enforce
+            }
+        }
+    }
+
+    /// Whether an action of this rung can end so. The kernel's own killer is given no target that could be gone or protected, and
+    /// only the API server blocks anything.
+    pub(crate) const fn is_of(self, rung: Rung) -> bool {
+        match self {
+            Self::Gone | Self::Vetoed => !matches!(rung, Rung::Sysrq),
+            Self::Blocked => matches!(rung, Rung::Grow | Rung::Evict),
+            Self::Done | Self::NoEffect | Self::Failed | Self::NotTried => true,
+        }
+    }
+
     /// The word used in logs and metrics.
     pub(crate) const fn label(self) -> &'static str {
         match self {

@@ -235,8 +235,7 @@ impl Post {
 
     fn end(&self, now: Moment, outcome: &Outcome, note: Note, scope: Name, target: Name) {
         if let Some(ended) = ActionOutcome::of(outcome.kind) {
-            // Only who acts hands anything over; that it ended may be heard after the mode was changed.
-            self.board.count_action(outcome.rung, ended, Mode::Enforce);
+            self.board.count_action(outcome.rung, ended);
             if ended == ActionOutcome::Done {
                 self.board.reacted(outcome.took);
             }
@@ -284,8 +283,7 @@ impl Post {
             if self.is_repeated(now, action) {
                 return false;
             }
-            self.board
-                .count_action(action.rung, ActionOutcome::NotTried, self.mode);
+            self.board.count_action(action.rung, ActionOutcome::NotTried);
         }
         self.send(now, &EventKind::Action(*action), scope, target);
         if let Some(outcome) = lost {

@@ -228,7 +228,7 @@ fn an_outcome_has_the_names_of_its_action_and_counts_at_its_end() {
         took: Span(40_000),
     };
     post.outcome(Moment(2), &outcome(OutcomeKind::Progress), Note::None);
-    assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done, Mode::Enforce), 0);
+    assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done), 0);
     post.outcome(Moment(3), &outcome(OutcomeKind::Done), Note::None);
     post.outcome(Moment(4), &outcome(OutcomeKind::Done), Note::None);
     let targets: Vec<Vec<u8>> = drain(&inbox)
@@ -244,7 +244,7 @@ fn an_outcome_has_the_names_of_its_action_and_counts_at_its_end() {
             b"".to_vec()
         ]
     );
-    assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done, Mode::Enforce), 2);
+    assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done), 2);
     assert_eq!(board.reactions.read().1, 80_000);
     // Ordered while it acted, and heard of when it only looked on.
     post.policy(
@@ -255,7 +255,7 @@ fn an_outcome_has_the_names_of_its_action_and_counts_at_its_end() {
         },
     );
     post.outcome(Moment(6), &outcome(OutcomeKind::Done), Note::None);
-    assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done, Mode::Enforce), 3);
+    assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done), 3);
 }
 
 /// A path for each number.
@@ -345,10 +345,7 @@ fn in_shadow_an_action_counts_when_it_is_decided() {
         },
         &Fixed,
     );
-    assert_eq!(
-        board.actions(Rung::Kill, ActionOutcome::NotTried, Mode::Shadow),
-        1
-    );
+    assert_eq!(board.actions(Rung::Kill, ActionOutcome::NotTried), 1);
 }
 
 #[test]
@@ -379,10 +376,7 @@ fn in_shadow_the_same_action_is_one_decision_for_a_minute() {
         decide(61, Rung::Kill),
     ];
     assert_eq!(told, [1, 0, 1, 1]);
-    assert_eq!(
-        board.actions(Rung::Kill, ActionOutcome::NotTried, Mode::Shadow),
-        2
-    );
+    assert_eq!(board.actions(Rung::Kill, ActionOutcome::NotTried), 2);
 }
 
 #[test]
