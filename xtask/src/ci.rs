@@ -9,13 +9,18 @@ use anyhow::{Result, bail};
 use crate::steps::Steps;
 use crate::{budget, shell, tools};
 
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask ci
+
+  formatting, lints, dependencies, documentation, the arm64 check and budgets";
+
 /// The other processor that nodes have; it must compile, and is not run here.
 const ARM_TARGET: &str = "aarch64-unknown-linux-musl";
 
 /// Runs every check.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     if !arguments.is_empty() {
-        bail!("usage: cargo xtask ci");
+        bail!("{USAGE}");
     }
     let mut steps = Steps::default();
     steps.step("format", || {

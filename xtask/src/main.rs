@@ -41,26 +41,87 @@ fn main() -> ExitCode {
     }
 }
 
+/// A chore.
+struct Chore {
+    name: &'static str,
+    /// What `--help` prints, whatever else stands beside it; `None`: the chore reads that itself.
+    usage: Option<&'static str>,
+    run: fn(&[String]) -> anyhow::Result<ExitCode>,
+}
+
+impl Chore {
+    const fn new(
+        name: &'static str,
+        usage: &'static str,
+        run: fn(&[String]) -> anyhow::Result<ExitCode>,
+    ) -> Self {
+        let usage = Some(usage);
+        Self { name, usage, run }
+    }
+}
+
+/// All of them.
+const CHORES: [Chore; 8] = [
+    Chore::new("test", test::USAGE, test::run),
+    Chore::new("ci", ci::USAGE, ci::run),
+    Chore {
+        name: "lab",
+        // It takes words that are the agent's.
+        usage: None,
+        run: |rest| lab::run(rest.to_vec()),
+    },
+    Chore::new("calibrate", calibrate::USAGE, calibrate::run),
+    Chore::new("oracle", oracle::USAGE, oracle::run),
+    Chore::new("replay", replay::USAGE, replay::run),
+    Chore::new("soak", soak::USAGE, soak::run),
+    Chore::new("bench", bench::USAGE, bench::run),
+];
+
 fn run_chore(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let chore = arguments
-        .split_first()
-        .map(|(chore, rest)| (chore.as_str(), rest));
-    match chore {
-        Some(("test", rest)) => test::run(rest),
-        Some(("ci", rest)) => ci::run(rest),
-        Some(("lab", rest)) => lab::run(rest.to_vec()),
-        Some(("oracle", rest)) => oracle::run(rest),
-        Some(("bench", rest)) => bench::run(rest),
-        Some(("calibrate", rest)) => calibrate::run(rest),
-        Some(("replay", rest)) => replay::run(rest),
-        Some(("soak", rest)) => soak::run(rest),
-        Some(("help" | "--help" | "-h", _)) => {
-            println!("{USAGE}");
+    let (name, rest) = match arguments.split_first() {
+        Some((name, rest)) => (name.as_str(), rest),
+        None => ("", arguments),
+    };
+    let asks = |word: &str| matches!(word, "--help" | "-h");
+    if asks(name) || name == "help" {
+        println!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(chore) = CHORES.iter().find(|chore| chore.name == name) else {
+        eprintln!("{USAGE}");
+        return Ok(ExitCode::from(2));
+    };
+    match chore.usage.filter(|_| rest.iter().any(|word| asks(word))) {
+        Some(usage) => {
+            println!("{usage}");
             Ok(ExitCode::SUCCESS)
         }
-        _ => {
-            eprintln!("{USAGE}");
-            Ok(ExitCode::from(2))
+        None => (chore.run)(rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chore_is_named_and_says_how_it_is_called() {
+        for chore in &CHORES {
+            let line = format!("\n  {} ", chore.name);
+            assert!(USAGE.contains(&line), "{}", chore.name);
+            if let Some(usage) = chore.usage {
+                let called = format!("usage: cargo xtask {}", chore.name);
+                assert!(usage.starts_with(&called), "{usage}");
+            }
+            for word in ["--help", "-h"] {
+                let asked = run_chore(&[chore.name.to_owned(), word.to_owned()]);
+                assert_eq!(
+                    asked.expect(chore.name),
+                    ExitCode::SUCCESS,
+                    "{} {word}",
+                    chore.name
+                );
+            }
         }
     }
 }

@@ -31,7 +31,12 @@ const RECORDED_SEED: u64 = 1;
 /// So many differences are shown of each kind.
 const SHOWN: usize = 5;
 
-const USAGE: &str = "usage: cargo xtask oracle [--cases COUNT] [--seed SEED] [--record]";
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask oracle [OPTION…]
+
+  --cases COUNT  so many random cases of each kind (default 10000)
+  --seed SEED    of this seed (default 2)
+  --record       instead keep 500 cases of each kind for cargo test";
 
 struct Options {
     cases: usize,

@@ -15,10 +15,16 @@ const FORMATS: [&str; 2] = ["table", "json"];
 const PODS: &str = "110";
 const SECONDS: &str = "86400";
 
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask replay
+
+  every trace of traces/ under every policy, from a debug build and twice from a release build: the answers have to be the same,
+  byte for byte; then how long a made-up day of a full node takes";
+
 /// Runs it; fails where two answers differ.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
-    if let Some(unknown) = arguments.first() {
-        bail!("{unknown}: `cargo xtask replay` takes no arguments");
+    if !arguments.is_empty() {
+        bail!("{USAGE}");
     }
     let debug = build(&["-p", "forestall"], "debug", "forestall")?;
     let release = build(&["-p", "forestall", "--release"], "release", "forestall")?;

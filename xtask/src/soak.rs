@@ -11,7 +11,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell::{cargo, output, program};
 
-const USAGE: &str = "usage: cargo xtask soak [--seeds N] [--from SEED]";
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask soak [OPTION…]
+
+  --seeds N    so many random worlds (default 1000)
+  --from SEED  from this seed on (default: a fresh one)";
 /// So many worlds where nothing else is said.
 const SEEDS: u64 = 1000;
 
@@ -24,10 +28,7 @@ struct Range {
 
 /// Runs them.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
-    let Some(range) = parse(arguments)? else {
-        println!("{USAGE}");
-        return Ok(ExitCode::SUCCESS);
-    };
+    let range = parse(arguments)?;
     let commit = commit();
     println!("{} seeds from {} at commit {commit}", range.count, range.from);
     let status = worlds(range)
@@ -60,8 +61,8 @@ fn worlds(range: Range) -> Command {
     command
 }
 
-/// What is asked for; nothing if help is.
-fn parse(arguments: &[String]) -> Result<Option<Range>> {
+/// What is asked for.
+fn parse(arguments: &[String]) -> Result<Range> {
     let mut range = Range {
         from: fresh_seed(),
         count: SEEDS,
@@ -71,17 +72,16 @@ fn parse(arguments: &[String]) -> Result<Option<Range>> {
         let into = match word.as_str() {
             "--seeds" => &mut range.count,
             "--from" => &mut range.from,
-            "--help" | "-h" => return Ok(None),
-            other => bail!("unknown argument {other:?}; {USAGE}"),
+            other => bail!("unknown argument {other:?}\n{USAGE}"),
         };
         let value = rest
             .next()
-            .with_context(|| format!("{word} needs a number; {USAGE}"))?;
+            .with_context(|| format!("{word} needs a number\n{USAGE}"))?;
         *into = value
             .parse()
-            .with_context(|| format!("{word} {value:?} is no number; {USAGE}"))?;
+            .with_context(|| format!("{word} {value:?} is no number\n{USAGE}"))?;
     }
-    Ok(Some(range))
+    Ok(range)
 }
 
 /// Where nobody has been before: a number from the operating system's own randomness, short enough to be copied by hand.
@@ -111,11 +111,10 @@ mod tests {
     #[test]
     fn a_range_is_what_was_asked_for_and_a_thousand_fresh_ones_else() {
         let range = parse(&words("--seeds 5 --from 105")).expect("sound");
-        assert_eq!(range, Some(Range { from: 105, count: 5 }));
+        assert_eq!(range, Range { from: 105, count: 5 });
         let (one, other) = (parse(&[]).expect("sound"), parse(&[]).expect("sound"));
-        assert_eq!(one.map(|range| range.count), Some(1000));
+        assert_eq!(one.count, 1000);
         assert_ne!(one, other, "fresh each time");
-        assert_eq!(parse(&words("--help")).expect("sound"), None);
     }
 
     #[test]

@@ -7,12 +7,18 @@ use anyhow::{Result, bail};
 use crate::steps::Steps;
 use crate::{lab, shell};
 
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask test [--all]
+
+  every test of the workspace, then the lab's smoke run: one kernel, four scenarios
+  --all  every kernel and scenario of the lab instead";
+
 /// Runs the tests; `--all` runs every kernel and scenario of the lab instead of the smoke run.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let all = match arguments {
         [] => false,
         [flag] if flag == "--all" => true,
-        _ => bail!("usage: cargo xtask test [--all]"),
+        _ => bail!("{USAGE}"),
     };
     let mut steps = Steps::default();
     run_steps(&mut steps, all);

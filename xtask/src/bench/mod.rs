@@ -28,6 +28,13 @@ mod thrash;
 use report::Report;
 use rows::{Measurement, Wanted};
 
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask bench [--write | --only ROW,…]
+
+  what forestall costs beside its peers and the floor, measured on this machine
+  --write     also keep the figures in docs/benchmarks
+  --only ROW  only these rows; a name that is none is answered with all of them";
+
 /// What a daemon does once, at its start, is not part of what it costs.
 const SETTLE: Duration = Duration::from_secs(3);
 

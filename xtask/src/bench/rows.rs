@@ -63,7 +63,7 @@ impl Wanted {
                     let names = arguments.next().map(String::as_str).unwrap_or_default();
                     wanted.only = Some(names.split(',').map(row_named).collect::<Result<_>>()?);
                 }
-                _ => bail!("usage: cargo xtask bench [--write | --only ROW,…]"),
+                _ => bail!("{}", super::USAGE),
             }
         }
         if wanted.write && wanted.only.is_some() {

@@ -39,7 +39,7 @@ const NOT_MEASURING: [&str; 8] = [
     "--agent-args",
 ];
 
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 usage: cargo xtask calibrate [OPTION…]
 
   --measure [LAB-OPTION…]  first run the lab's scenarios (all, or those named) with a counted clock and without help, and
@@ -51,7 +51,6 @@ usage: cargo xtask calibrate [OPTION…]
 /// What was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Asked {
-    help: bool,
     write: bool,
     from: Vec<(PathBuf, Clock)>,
     /// The lab's own options.
@@ -65,7 +64,6 @@ impl Asked {
         let mut rest = arguments.iter();
         while let Some(word) = rest.next() {
             match (word.as_str(), &mut asked.measure) {
-                ("--help" | "-h", _) => asked.help = true,
                 ("--write", _) => asked.write = true,
                 (word, Some(_)) if NOT_MEASURING.contains(&word) => {
                     bail!(
@@ -92,15 +90,10 @@ impl Asked {
 /// Judges; success means that the error in the middle is small enough.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let Asked {
-        help,
         write,
         mut from,
         measure: lab_options,
     } = Asked::parse(arguments)?;
-    if help {
-        println!("{USAGE}");
-        return Ok(ExitCode::SUCCESS);
-    }
     if let Some(options) = lab_options {
         from.push((measure(options)?, Clock::Counted));
     }
