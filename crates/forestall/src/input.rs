@@ -38,6 +38,8 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) struct Unreadable {
     path: PathBuf,
+    /// Line and column, where it is about one place in it.
+    place: Option<(usize, usize)>,
     why: String,
     kind: ErrorKind,
 }
@@ -57,10 +59,14 @@ impl Unreadable {
 impl fmt::Display for Unreadable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.as_os_str() == STDIN {
-            write!(out, "stdin: {}", self.why)
+            out.write_str("stdin")?;
         } else {
-            write!(out, "{}: {}", self.path.display(), self.why)
+            write!(out, "{}", self.path.display())?;
         }
+        if let Some((line, column)) = self.place {
+            write!(out, ":{line}:{column}")?;
+        }
+        write!(out, ": {}", self.why)
     }
 }
 
@@ -70,6 +76,7 @@ impl std::error::Error for Unreadable {}
 pub(crate) fn read(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Unreadable> {
     read_within(path, wanted, PATIENCE).map_err(|failure| Unreadable {
         path: path.to_owned(),
+        place: None,
         kind: failure.kind(),
         why: match failure {
             Failure::System(error) => format!("cannot read the {}: {error}", wanted.what),
@@ -78,17 +85,17 @@ pub(crate) fn read(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Unreadable> 
     })
 }
 
-/// The same as text.
+/// The same as text; a column is a letter, as the parser of YAML counts them.
 pub(crate) fn read_text(path: &Path, wanted: &Wanted) -> Result<String, Unreadable> {
     String::from_utf8(read(path, wanted)?).map_err(|error| {
-        let valid = error
-            .as_bytes()
-            .get(..error.utf8_error().valid_up_to())
-            .unwrap_or_default();
-        let line = valid.split(|byte| *byte == b'\n').count();
+        let valid = error.as_bytes().get(..error.utf8_error().valid_up_to());
+        let valid = String::from_utf8_lossy(valid.unwrap_or_default());
+        let line = valid.split('\n').count();
+        let column = valid.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
         Unreadable {
             path: path.to_owned(),
-            why: format!("line {line} is not UTF-8; save the file as UTF-8"),
+            place: Some((line, column)),
+            why: "is not UTF-8; save the file as UTF-8".to_owned(),
             kind: ErrorKind::InvalidData,
         }
     })

@@ -373,7 +373,7 @@ fn files_that_are_no_configuration() {
     assert!(error(&at(dir.path())).contains("is a directory"));
     assert!(error(&at(&dir.path().join("none"))).contains("No such file"));
     std::fs::write(&path, b"mode: shadow\nroot: \xff\n").expect("a file");
-    assert!(error(&at(&path)).contains("line 2 is not UTF-8"));
+    assert!(error(&at(&path)).contains("f:2:7: is not UTF-8"));
     std::fs::write(&path, vec![b'#'; 2 << 20]).expect("a file");
     assert!(error(&at(&path)).contains("larger than 1MiB"));
     assert!(error(&at(std::path::Path::new("/dev/null"))).contains("not a regular file"));

@@ -139,13 +139,19 @@ fn what_is_too_large_is_some_other_file() {
 }
 
 #[test]
-fn text_that_is_none_is_told_with_its_line() {
+fn text_that_is_none_is_told_with_its_place() {
     let dir = TempDir::new().expect("a directory");
     let path = dir.path().join("file");
-    std::fs::write(&path, b"salt\npepper\n\xff").expect("a file");
-    let said = read_text(&path, &FILE).expect_err("no UTF-8").to_string();
-    assert!(
-        said.ends_with("file: line 3 is not UTF-8; save the file as UTF-8"),
-        "{said}"
-    );
+    // The letters before it count, and not their bytes: "fenouil à " has ten of them.
+    let cases: [(&[u8], &str); 3] = [
+        (b"salt\npepper\n\xff", "3:1"),
+        (b"salt\r\nfenouil \xc3\xa0 \xe9\n", "2:11"),
+        (b"\xffsalt", "1:1"),
+    ];
+    for (content, place) in cases {
+        std::fs::write(&path, content).expect("a file");
+        let said = read_text(&path, &FILE).expect_err("no UTF-8").to_string();
+        let expected = format!("{}:{place}: is not UTF-8; save the file as UTF-8", path.display());
+        assert_eq!(said, expected);
+    }
 }
