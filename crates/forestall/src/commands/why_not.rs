@@ -69,10 +69,7 @@ pub(crate) fn refusal(reason: Option<RefusalReason>, has_culprit: bool, mode: Mo
     let Some(reason) = reason else {
         return "everybody was passed over".to_owned();
     };
-    if reason == RefusalReason::Waiting && mode != Mode::Enforce {
-        return "an action that was announced is waited for, as if it were under way".to_owned();
-    }
-    let said = words::reason_sentence(reason, has_culprit);
+    let said = words::reason_sentence(reason, has_culprit, mode);
     match reason {
         RefusalReason::Protected(why) => format!("{said} ({})", words::protection(why)),
         RefusalReason::Spared(why) => format!("{said}: {} ({})", because(why), words::why_not(why)),

@@ -53,7 +53,7 @@ pub(super) fn of(event: &Event) -> (Level, String) {
         }
         EventKind::Refusal(refusal) => {
             let has_culprit = refusal.evidence.reading.culprit.is_some();
-            let said = words::reason_sentence(refusal.reason, has_culprit);
+            let said = words::reason_sentence(refusal.reason, has_culprit, event.mode);
             let why = match refusal.reason {
                 RefusalReason::Protected(protection) => format!("{said} ({})", words::protection(protection)),
                 RefusalReason::Spared(why) => format!("{said} ({})", words::why_not(why)),

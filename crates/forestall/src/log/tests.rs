@@ -205,6 +205,41 @@ fn an_action_and_a_refusal_say_why() {
 }
 
 #[test]
+fn only_where_it_is_done_an_action_is_said_to_be_under_way() {
+    let refusals = [Refusal {
+        reason: RefusalReason::Waiting,
+        evidence: evidence(),
+    }];
+    for (mode, expected) in [
+        (
+            Mode::Shadow,
+            "nothing done, an action that was announced is waited for",
+        ),
+        (
+            Mode::Enforce,
+            "nothing done, an action is under way or has just ended",
+        ),
+    ] {
+        let policy = forestall_decide::Policy {
+            mode,
+            ..forestall_decide::Policy::default()
+        };
+        let mut ends = shared::open().expect("an eventfd");
+        ends.post.policy(clock::now(), &policy);
+        let decision = Decision {
+            refusals: &refusals,
+            ..quiet()
+        };
+        let tick = Tick::plain(clock::now());
+        ends.post.publish(&tick, &Sample::default(), &decision, &Fixed);
+        let event = ends.inbox.take().expect("the refusal");
+        let line = said(Style::Json, |logger| logger.event(&event, clock::now()));
+        let message = json(&line)["message"].to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn an_outcome_that_a_limit_is_behind_names_the_limit() {
     let mut ends = shared::open().expect("an eventfd");
     let outcome = Outcome {

@@ -71,9 +71,12 @@ pub(crate) const fn why_not(why: WhyNot) -> &'static str {
 }
 
 /// The reason as half a sentence. A rule that asks for no culprit (a preset, `victims: priority`) refuses for the same reasons
-/// without one.
-pub(crate) const fn reason_sentence(reason: RefusalReason, has_culprit: bool) -> &'static str {
+/// without one; what is only announced is never under way.
+pub(crate) const fn reason_sentence(reason: RefusalReason, has_culprit: bool, mode: Mode) -> &'static str {
     match reason {
+        RefusalReason::Waiting if !matches!(mode, Mode::Enforce) => {
+            "an action that was announced is waited for, as if it were under way"
+        }
         RefusalReason::NothingToKill if !has_culprit => {
             "no culprit is known, and no pod that might be chosen instead"
         }
@@ -144,7 +147,7 @@ mod tests {
     /// a whole class of pods is not killed as one.
     #[test]
     fn a_culprit_in_which_nobody_can_be_killed_is_not_said_to_be_empty() {
-        let sentence = reason_sentence(RefusalReason::NothingToKill, true);
+        let sentence = reason_sentence(RefusalReason::NothingToKill, true, Mode::Enforce);
         assert!(
             sentence.contains("out of sight") && sentence.contains("no container"),
             "{sentence}"
@@ -161,8 +164,9 @@ mod tests {
             RefusalReason::Impossible,
         ];
         for reason in reasons {
-            assert!(reason_sentence(reason, true).starts_with("the culprit"));
-            assert!(reason_sentence(reason, false).starts_with("no culprit is known"));
+            let said = |has_culprit| reason_sentence(reason, has_culprit, Mode::Enforce);
+            assert!(said(true).starts_with("the culprit"));
+            assert!(said(false).starts_with("no culprit is known"));
         }
     }
 
