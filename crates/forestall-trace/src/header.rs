@@ -6,7 +6,7 @@ use crate::frame::{self, kind};
 use crate::record::{Writer, read_fields};
 
 /// How every trace begins. The first byte is no text, the last ones show a transfer that changed line ends.
-pub(crate) const MAGIC: [u8; 8] = *b"\x89FTR\r\n\x1a\n";
+pub const MAGIC: [u8; 8] = *b"\x89FTR\r\n\x1a\n";
 
 /// A version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -31,7 +31,7 @@ mod varint;
 
 pub use encoder::Encoder;
 pub use error::Error;
-pub use header::{Origin, VERSION, Version};
+pub use header::{MAGIC, Origin, VERSION, Version};
 pub use item::{Begin, Cause, Item};
 pub use names::Names;
 pub use reader::Reader;

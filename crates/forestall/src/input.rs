@@ -30,6 +30,8 @@ pub(crate) struct Wanted {
     pub(crate) what: &'static str,
     /// One that is larger is some other file.
     pub(crate) bytes_max: u64,
+    /// How such a file begins: of one that begins otherwise no more is read than shows it. Empty where it may begin in any way.
+    pub(crate) mark: &'static [u8],
     /// A pipe will do: it is read once and never again.
     pub(crate) may_flow: bool,
 }
@@ -107,6 +109,7 @@ pub(crate) fn read_system(path: &Path) -> io::Result<Vec<u8>> {
     let wanted = Wanted {
         what: "file of a machine",
         bytes_max: SYSTEM_BYTES_MAX,
+        mark: b"",
         may_flow: false,
     };
     read_within(path, &wanted, PATIENCE).map_err(|failure| match failure {
@@ -167,7 +170,7 @@ fn read_within(path: &Path, wanted: &Wanted, patience: Duration) -> Result<Vec<u
 }
 
 fn read_open(
-    file: File,
+    mut file: File,
     wanted: &Wanted,
     patience: Duration,
     is_nonblocking: bool,
@@ -178,7 +181,12 @@ fn read_open(
     }
     let mut bytes = Vec::new();
     if kind.is_file() {
-        file.take(wanted.bytes_max + 1).read_to_end(&mut bytes)?;
+        let mark_bytes = wanted.mark.len() as u64;
+        file.by_ref().take(mark_bytes).read_to_end(&mut bytes)?;
+        if bytes == wanted.mark {
+            file.take(wanted.bytes_max + 1 - mark_bytes)
+                .read_to_end(&mut bytes)?;
+        }
     } else {
         drain(file, wanted, patience, is_nonblocking, &mut bytes)?;
     }

@@ -32,6 +32,7 @@ use crate::input::{self, Wanted};
 const CONFIGURATION: Wanted = Wanted {
     what: "configuration",
     bytes_max: 1 << 20,
+    mark: b"",
     may_flow: false,
 };
 

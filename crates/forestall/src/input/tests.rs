@@ -9,6 +9,7 @@ use super::*;
 const TEXT: Wanted = Wanted {
     what: "recipe",
     bytes_max: 1 << 20,
+    mark: b"",
     may_flow: true,
 };
 const FILE: Wanted = Wanted {
@@ -110,6 +111,25 @@ fn a_pipe_is_read_to_its_end_and_nobody_waits_for_a_writer_that_is_not_there() {
         read(Path::new(&name), &TEXT).map(|bytes| bytes.len())
     });
     assert_eq!(long.expect("all of it"), 500_000);
+}
+
+#[test]
+fn of_what_begins_otherwise_no_more_is_read_than_shows_it() {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().join("file");
+    let marked = Wanted {
+        mark: b"salt",
+        ..FILE
+    };
+    for (content, read_of_it) in [
+        (&b"salt, pepper"[..], &b"salt, pepper"[..]),
+        (b"sugar, pepper", b"suga"),
+        (b"sa", b"sa"),
+        (b"", b""),
+    ] {
+        std::fs::write(&path, content).expect("a file");
+        assert_eq!(read(&path, &marked).expect("a file"), read_of_it);
+    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ const DROP_INS_DEPTH_MAX: u32 = 8;
 const CONFIGURATION: Wanted = Wanted {
     what: "kubelet's configuration",
     bytes_max: 1 << 20,
+    mark: b"",
     may_flow: false,
 };
 

@@ -13,6 +13,7 @@ use crate::input::{self, Wanted};
 const SCENARIO: Wanted = Wanted {
     what: "scenario",
     bytes_max: 4 << 20,
+    mark: b"",
     may_flow: true,
 };
 /// The word for random worlds.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use forestall_decide::Span;
-use forestall_trace::{Item, Reader, Recording};
+use forestall_decide::{Bytes, Span};
+use forestall_trace::{Item, MAGIC, Reader, Recording};
 
 use crate::config::quantity;
 use crate::input::{self, Wanted};
@@ -19,6 +19,7 @@ pub(crate) const EXTENSION: &str = "ftr";
 const TRACE: Wanted = Wanted {
     what: "trace",
     bytes_max: 4 << 30,
+    mark: &MAGIC,
     may_flow: false,
 };
 
@@ -38,10 +39,14 @@ pub(crate) struct Source {
 impl Source {
     /// Reads a file, or every segment of a directory.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        Self::load_within(path, &TRACE)
+    }
+
+    fn load_within(path: &Path, wanted: &Wanted) -> anyhow::Result<Self> {
         let shown = path.display().to_string();
         let about = std::fs::metadata(path).with_context(|| format!("{shown}: cannot be read"))?;
         if !about.is_dir() {
-            let bytes = input::read(path, &TRACE)?;
+            let bytes = input::read(path, wanted)?;
             Reader::open(&bytes).with_context(|| shown)?;
             return Ok(Self {
                 bytes,
@@ -55,22 +60,20 @@ impl Source {
             notes: Vec::new(),
         };
         for segment in segments(path)? {
-            // The segment that was being begun when the machine failed, or one that the recorder has taken away since: the
-            // others are sound.
-            let left_out = match input::read(&segment, &TRACE) {
-                Err(error) => error.to_string(),
-                Ok(bytes) => match Reader::open(&bytes) {
-                    Ok(_) => {
-                        source.files += 1;
-                        source.bytes.extend_from_slice(&bytes);
-                        continue;
-                    }
-                    Err(error) => format!("{}: {error}", segment.display()),
-                },
-            };
-            source
-                .notes
-                .push(format!("{}; it is left out", escape::message(&left_out)));
+            match read_segment(&segment, wanted) {
+                Ok(bytes) if source.size() + bytes.len() as u64 > wanted.bytes_max => bail!(
+                    "{shown}: the traces in it are more than {} together; give each machine a directory of its own, or leave out \
+                     what is too old",
+                    quantity::write_size(Bytes(wanted.bytes_max))
+                ),
+                Ok(bytes) => {
+                    source.files += 1;
+                    source.bytes.extend_from_slice(&bytes);
+                }
+                Err(why) => source
+                    .notes
+                    .push(format!("{}; it is left out", escape::message(&why))),
+            }
         }
         if source.files == 0 {
             if let Some(note) = source.notes.first() {
@@ -138,7 +141,10 @@ impl Source {
                 || "nothing".to_owned(),
                 |(begins, ends)| format!("{} to {}", write_date(begins), write_date(ends)),
             );
-            named.push(format!("{number} of {} ({when})", escape::text(&recording.origin.node)));
+            named.push(format!(
+                "{number} of {} ({when})",
+                escape::text(&recording.origin.node)
+            ));
         }
         if all.len() > NAMED_MAX {
             named.push(format!("and {} more", all.len() - NAMED_MAX));
@@ -150,6 +156,14 @@ impl Source {
     pub(crate) fn size(&self) -> u64 {
         self.bytes.len() as u64
     }
+}
+
+/// One segment, or why it is left out: it was being begun when the machine failed, or the recorder has taken it away since. The
+/// others are sound.
+fn read_segment(segment: &Path, wanted: &Wanted) -> Result<Vec<u8>, String> {
+    let bytes = input::read(segment, wanted).map_err(|error| error.to_string())?;
+    Reader::open(&bytes).map_err(|error| format!("{}: {error}", segment.display()))?;
+    Ok(bytes)
 }
 
 /// The segments of a directory. Their names sort as they were written.
@@ -203,6 +217,23 @@ pub(crate) fn parse_when(text: &str) -> Result<When, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_of_traces_is_kept_in_memory_up_to_a_bound() {
+        let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces/lab-leak-container.ftr");
+        let size = std::fs::metadata(&trace).expect("it is kept there").len();
+        let place = tempfile::TempDir::new().expect("a directory");
+        for name in ["1.ftr", "2.ftr"] {
+            std::fs::copy(&trace, place.path().join(name)).expect("a copy");
+        }
+        let load = |bytes_max| Source::load_within(place.path(), &Wanted { bytes_max, ..TRACE });
+        assert_eq!(load(2 * size).expect("just so").files, 2);
+        let refused = load(2 * size - 1).expect_err("too much").to_string();
+        assert!(
+            refused.contains("more than") && refused.contains("together"),
+            "{refused}"
+        );
+    }
 
     #[test]
     fn a_place_is_a_time_since_the_beginning_or_a_date() {
