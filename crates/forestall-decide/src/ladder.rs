@@ -289,6 +289,7 @@ impl Engine {
             return false;
         }
         self.flights.escalate(flight.id);
+        self.note_intervention(now, sample, flight.target, &evidence.reading);
         self.actions.push(Action {
             id: flight.id,
             rung: flight.rung,
@@ -319,12 +320,17 @@ impl Engine {
         }
         let pod = pod_of(sample, order.target);
         self.flights.launch(now, &action, pod, &self.policy);
-        if self.policy.mode == Mode::Enforce {
-            let covered = |scope| covers(sample, order.target, scope);
-            self.alarms
-                .intervene(now, &evidence.reading, covered, &mut self.alarm_events);
-        }
+        self.note_intervention(now, sample, order.target, &evidence.reading);
         self.actions.push(action);
+    }
+
+    /// Something is done because of this reading: whatever alarm it is about, and every other that it helps, was acted upon.
+    fn note_intervention(&mut self, now: Moment, sample: &Sample, target: Target, reading: &WallReading) {
+        if self.policy.mode == Mode::Enforce {
+            let covered = |scope| covers(sample, target, scope);
+            self.alarms
+                .intervene(now, reading, covered, &mut self.alarm_events);
+        }
     }
 
     /// From the decision to kill to the end of the growth.

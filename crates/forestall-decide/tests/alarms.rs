@@ -4,8 +4,8 @@
 mod world;
 
 use forestall_decide::{
-    AlarmEvent, AlarmVerdict, Bytes, Engine, GroupId, Input, Limit, Mode, Moment, Policy, Rung, Rungs, Span,
-    WallKind,
+    AlarmEvent, AlarmVerdict, Bytes, Engine, GroupId, Input, Limit, Mode, Moment, Policy, Protection, Rung,
+    Rungs, Span, WallKind,
 };
 use world::{MIB, World};
 
@@ -359,6 +359,42 @@ fn what_a_look_tells_of_may_have_come_right_after_the_look_before() {
         1,
         "{:?}",
         world.verdicts
+    );
+}
+
+#[test]
+fn an_alarm_for_which_an_older_kill_is_hurried_was_acted_upon() {
+    let mut world = stepping();
+    let mut engine = Engine::new(Policy {
+        mode: Mode::Enforce,
+        rungs: Rungs::of(&[Rung::Kill]),
+        effect_deadline: Span::secs(60),
+        ..Policy::default()
+    });
+    world.of(1).protection = Some(Protection::OptedOut);
+    world.of(2).rate = 100 * MIB;
+    while world.ordered.is_empty() {
+        world.run(&mut engine, Span(1), |_| ());
+    }
+    let (_, order) = world.ordered.remove(0);
+    assert!(order.rung == Rung::Kill && order.grace > Span(0), "{order:?}");
+    // Its cgroup goes, and nobody says what became of it. The alarm's time is over when the other one comes near the wall.
+    world.containers.retain(|one| one.id == GroupId(1));
+    world.of(1).rate = 80 * MIB;
+    world.run(&mut engine, Span::secs(60), |world| {
+        if world.ordered.iter().any(|(_, action)| action.escalate) {
+            world.of(1).rate = 0;
+        }
+    });
+    let hurried: Vec<_> = world.ordered.iter().map(|(_, action)| action.escalate).collect();
+    assert_eq!((hurried, world.kernel_kills), (vec![true], 0));
+    let raised = world.verdicts.iter().filter(|event| event.verdict.is_none());
+    let raised = raised.filter(|event| event.reading.wall == WallKind::Kubepods);
+    assert_eq!(raised.count(), 2);
+    world.run(&mut engine, Span::secs(60), |_| ());
+    assert_eq!(
+        verdicts(&world, WallKind::Kubepods),
+        [AlarmVerdict::Intervened; 2]
     );
 }
 
