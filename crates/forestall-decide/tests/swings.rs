@@ -1,8 +1,8 @@
-//! Who is to blame beside a job that takes memory and gives it back by turns.
+//! Who is to blame beside a job that takes memory and gives it back by turns, or one that has just taken all it wants.
 
 mod world;
 
-use forestall_decide::{GroupId, Span, Target};
+use forestall_decide::{GroupId, Input, Span, Target, WallKind};
 use world::{MIB, World, enforcing};
 
 fn leaker(id: u64) -> Target {
@@ -56,6 +56,30 @@ fn a_job_beside_nobody_that_grows_is_ended_when_it_comes_back_for_more_than_ther
         }
     });
     assert_eq!((world.killed(), world.kernel_kills), (vec![leaker(2)], 0));
+}
+
+#[test]
+fn who_has_all_it_wants_is_not_named_for_the_drift_beside_it() {
+    let mut world = World::new(2048, 1500);
+    world.container(1, 200);
+    world.container(2, 100).rate = MIB / 2;
+    let mut engine = enforcing();
+    let begun = world.now;
+    world.run(&mut engine, Span::secs(30), |_| ());
+    // 1,000 MiB within five seconds, and then no more.
+    world.run(&mut engine, Span::secs(10), |world| {
+        let takes = world.of(1).anon < 1200 * MIB;
+        world.of(1).rate = if takes { 200 * MIB } else { 0 };
+    });
+    assert!(world.now.since(begun) < Span::secs(41) && world.of(1).rate == 0);
+    // In ten seconds the other one took 5 MiB of a thousand, in one less than counters are off by; in the minute the first took all.
+    let sample = world.sample();
+    let decision = engine.step(world.now, Input::Sample(&sample));
+    let wall = decision.readings.iter();
+    let mut wall = wall.filter(|reading| reading.wall == WallKind::Kubepods);
+    let culprit = wall.next().expect("it has a limit").culprit;
+    assert_eq!(culprit, None);
+    assert_eq!(world.ordered, []);
 }
 
 /// A leak gives half of what it has back whenever it comes to its next top, which is higher every time. Close to the end
