@@ -234,9 +234,10 @@ impl Flights {
             .any(|flight| eases(flight.rung) && flight.target == target && !flight.is_over(now))
     }
 
-    /// Brakes that were ordered a moment ago and of which nothing has been heard yet.
+    /// Brakes that were ordered a moment ago and of which nothing has been heard yet. What was only announced is waited for as well:
+    /// shadow says what would be done.
     pub(crate) fn brakes_to_come(&self, now: Moment) -> impl Iterator<Item = &Flight> {
-        self.in_the_air(now).filter(move |flight| {
+        self.list.iter().filter(move |flight| {
             flight.rung == Rung::Brake
                 && flight.heard.is_none()
                 && now.since(flight.launched_at) <= BRAKES_WITHIN

@@ -9,9 +9,9 @@ fn container(id: u64) -> Target {
     Target::Group(GroupId(id))
 }
 
-fn engine() -> Engine {
+fn engine(mode: Mode) -> Engine {
     Engine::new(Policy {
-        mode: Mode::Enforce,
+        mode,
         rungs: Rungs::of(&[Rung::Brake, Rung::Kill]),
         ..Policy::default()
     })
@@ -34,12 +34,27 @@ fn braked(left: u64) -> World {
 fn who_has_just_been_braked_is_not_killed_for_its_growth_before() {
     // It begins so near the wall that brake and kill are due at the same look.
     let mut world = braked(174);
-    let mut engine = engine();
+    let mut engine = engine(Mode::Enforce);
     world.run(&mut engine, Span::secs(30), |_| ());
     world.of(2).rate = 25 * MIB;
     world.run(&mut engine, Span::secs(30), |_| ());
     let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
     assert_eq!((rungs, world.kernel_kills), (vec![Rung::Brake], 0));
+}
+
+#[test]
+fn a_brake_that_is_only_announced_is_given_the_time_of_one_that_is_put_on() {
+    let mut world = braked(174);
+    let mut engine = engine(Mode::Shadow);
+    world.run(&mut engine, Span::secs(30), |_| ());
+    world.of(2).rate = 25 * MIB;
+    world.run(&mut engine, Span::secs(30), |_| ());
+    let [(braked_at, brake), (killed_at, kill)] = world.ordered[..] else {
+        panic!("{:?}", world.ordered)
+    };
+    assert_eq!([brake.rung, kill.rung], [Rung::Brake, Rung::Kill]);
+    // What it comes to shows within a second, and more than that is left.
+    assert!(killed_at.since(braked_at) > Span::secs(1), "{kill:?}");
 }
 
 #[test]
@@ -52,7 +67,7 @@ fn when_a_brake_is_lifted_nobody_ends_for_what_others_did_meanwhile() {
         world.pod(id);
     }
     world.of(2).rate = 40 * MIB;
-    world.run(&mut engine(), Span::secs(36), |_| ());
+    world.run(&mut engine(Mode::Enforce), Span::secs(36), |_| ());
     let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
     assert_eq!(rungs, [Rung::Brake, Rung::Kill]);
     assert_eq!(world.killed(), [container(2)]);
