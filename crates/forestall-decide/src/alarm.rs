@@ -14,6 +14,7 @@ use crate::oom::REPORT_TAKES;
 use crate::rule::{Rule, holds};
 use crate::units::{Bytes, BytesPerSecond, Limit, Moment, Span};
 use crate::victim::FRESH;
+use crate::wall::signal_of;
 
 /// A wall further away than this in median time raises no alarm.
 const LEAD_MAX: Span = Span::secs(60);
@@ -180,7 +181,7 @@ fn is_near(reading: &WallReading) -> bool {
 }
 
 const fn is_kubelets(wall: WallKind) -> bool {
-    matches!(wall, WallKind::KubeletNode | WallKind::KubeletAllocatable)
+    signal_of(wall).is_some()
 }
 
 /// Where a threshold of the kubelet's is met, and nothing but time is needed: how much of it at the most, what is left of a grace

@@ -10,6 +10,7 @@ use crate::decision::{
 use crate::engine::Engine;
 use crate::forecast::forecast;
 use crate::input::{GroupId, GroupSample, Sample};
+use crate::kubelet::Signal;
 use crate::ladder::Order;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
@@ -257,7 +258,7 @@ impl Engine {
         }
         if in_sight(takes.times(4)) {
             // As much room again as the kubelet keeps for itself.
-            let needed = room_before(WallKind::KubeletNode, &self.kubelet, &self.policy);
+            let needed = room_before(Signal::MemoryAvailable, &self.kubelet, &self.policy);
             self.evict_first(now, sample, reading, needed, "the-kubelets-choice");
         }
     }

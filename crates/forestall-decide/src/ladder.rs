@@ -18,7 +18,7 @@ use crate::rung::Rung;
 use crate::tree::{is_within, lineage};
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::{candidate, may_touch, on_its_way, rank};
-use crate::wall::{noise, room_before};
+use crate::wall::{noise, room_before, signal_of};
 
 /// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
 const LEAK_NEAR: Span = Span::secs(60);
@@ -66,11 +66,14 @@ impl Engine {
         if !self.allows(Rung::Reclaim) || self.flights.is_reclaiming(now) {
             return;
         }
-        let lines = self.lines(now);
-        let room = room_before(reading.wall, &self.kubelet, &self.policy);
-        let due = lines.pressing(&reading, room).and_then(|threshold| {
+        let Some(signal) = signal_of(reading.wall) else {
+            return;
+        };
+        let room = room_before(signal, &self.kubelet, &self.policy);
+        let brink = self.lines(now).pressing(signal, &reading, room);
+        let due = brink.and_then(|brink| {
             let (flights, pods) = (&self.flights, &self.pods);
-            judge_reclaim(&reading, threshold, sample, flights, pods, leak_is_near)
+            judge_reclaim(&reading, brink, sample, flights, pods, leak_is_near)
         });
         let Some(due) = due else { return };
         let evidence = Evidence {

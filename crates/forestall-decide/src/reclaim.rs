@@ -5,7 +5,7 @@
 //! already, and the kernel takes it by itself before it kills. What it refuses to do: hide a leak from the kubelet while
 //! a kernel or kubepods wall comes near, or touch a cgroup that is protected or was told to be left alone.
 
-use crate::decision::{Target, WallKind, WallReading};
+use crate::decision::{Target, WallReading};
 use crate::flight::Flights;
 use crate::input::{GroupId, GroupKind, GroupSample, Sample};
 use crate::kubelet::{LOOK, Signal, memory_available};
@@ -32,40 +32,35 @@ pub(crate) struct Due {
     pub(crate) rule: &'static str,
 }
 
-/// The kubelet's threshold that reclaim has to keep away from.
+/// What reclaim has to keep a working set away from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Threshold {
-    /// A working set beyond this meets it.
+pub(crate) struct Brink {
+    /// Beyond this it meets a threshold of the kubelet's.
     pub(crate) limit: Bytes,
     /// So much is kept free before it.
     pub(crate) room: Bytes,
 }
 
 impl Lines<'_> {
-    /// The first of the thresholds at this wall that may act soon. A soft one is cleared no sooner than it has to be: until its grace
+    /// The first of the thresholds of this signal, at its wall, that may act soon. A soft one is cleared no sooner than it has to be: until its grace
     /// period ends what was taken comes back many times, and once it is not met at one look of the kubelet's the period begins
     /// anew. Where nobody knows how much of it is left, that is at once.
-    pub(crate) fn pressing(self, reading: &WallReading, room: Bytes) -> Option<Threshold> {
-        let signal = match reading.wall {
-            WallKind::KubeletNode => Signal::MemoryAvailable,
-            WallKind::KubeletAllocatable => Signal::AllocatableMemoryAvailable,
-            WallKind::Kernel | WallKind::Kubepods | WallKind::Pod | WallKind::Container => return None,
-        };
+    pub(crate) fn pressing(self, signal: Signal, reading: &WallReading, room: Bytes) -> Option<Brink> {
         // The wall stands at the first of them all.
         let first = self.of(signal).map(|line| line.value).max()?;
         let soon = self.of(signal).filter(|line| line.left.earliest <= SOFT_AHEAD);
         let value = soon.map(|line| line.value).max()?;
-        Some(Threshold {
+        Some(Brink {
             limit: reading.limit.bytes()? + (first - value),
             room,
         })
     }
 }
 
-/// Whether reclaim is due before this threshold of a wall. `leak_is_near`: some kernel or kubepods wall is alarmed.
+/// Whether reclaim is due before this brink at a wall. `leak_is_near`: some kernel or kubepods wall is alarmed.
 pub(crate) fn judge_reclaim(
     reading: &WallReading,
-    threshold: Threshold,
+    brink: Brink,
     sample: &Sample,
     flights: &Flights,
     pods: &Pods,
@@ -74,7 +69,7 @@ pub(crate) fn judge_reclaim(
     if leak_is_near && holds(Rule::NoHiding) {
         return None;
     }
-    let Threshold { limit, room } = threshold;
+    let Brink { limit, room } = brink;
     let (used, active_file) = match reading.scope {
         None => {
             let node = &sample.node;

@@ -57,13 +57,18 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// So much is kept free before a threshold at this wall: what the kubelet keeps to itself by its hard one, or what the policy
+/// The signal whose thresholds a wall of the kubelet's stands for.
+pub(crate) const fn signal_of(wall: WallKind) -> Option<Signal> {
+    match wall {
+        WallKind::KubeletNode => Some(Signal::MemoryAvailable),
+        WallKind::KubeletAllocatable => Some(Signal::AllocatableMemoryAvailable),
+        WallKind::Kernel | WallKind::Kubepods | WallKind::Pod | WallKind::Container => None,
+    }
+}
+
+/// So much is kept free before a threshold of this signal: what the kubelet keeps to itself by its hard one, or what the policy
 /// takes for that. A soft one lies where its operator wants to be told in time, and says nothing of how much room that takes.
-pub(crate) fn room_before(wall: WallKind, kubelet: &KubeletConfig, policy: &Policy) -> Bytes {
-    let signal = match wall {
-        WallKind::KubeletAllocatable => Signal::AllocatableMemoryAvailable,
-        _ => Signal::MemoryAvailable,
-    };
+pub(crate) fn room_before(signal: Signal, kubelet: &KubeletConfig, policy: &Policy) -> Bytes {
     let told = Some(kubelet.hard(signal)).filter(|bytes| kubelet.is_known() && *bytes > Bytes::ZERO);
     told.unwrap_or(policy.kubelet_eviction_hard)
 }
