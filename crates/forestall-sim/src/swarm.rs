@@ -73,7 +73,14 @@ pub fn swarm(seed: u64, policy: Option<Policy>) -> World {
     }
     let memory = nodes.iter().map(|node| node.memory).min().unwrap_or_default();
     let count = 3 + random.below(8);
-    let pods = (0..count).map(|index| pod(&mut random, index, memory)).collect();
+    let mut pods: Vec<PodSpec> = (0..count).map(|index| pod(&mut random, index, memory)).collect();
+    let mut own = Random::split(seed, 0x4f57_4e52);
+    for node in &mut nodes {
+        node.kills_one_process = one_in(&mut own, 6);
+    }
+    for pod in &mut pods {
+        ask_for_itself(pod, &mut own, memory);
+    }
     let many = u64::try_from(nodes.len()).unwrap_or(1);
     let mut faults: Vec<Fault> = (0..random.below(5)).map(|_| fault(&mut random, many)).collect();
     faults.extend(clock_jumps(&mut Random::split(seed, 0x434c_4f43), many));
@@ -263,6 +270,19 @@ fn pod(random: &mut Random, index: u64, memory: Bytes) -> PodSpec {
         },
         term: Span::millis(random.below(8000)),
         ..PodSpec::plain(&format!("pod{index}"), containers)
+    }
+}
+
+/// One pod in four requests memory at its own level, and one container in three has several processes.
+fn ask_for_itself(pod: &mut PodSpec, random: &mut Random, memory: Bytes) {
+    if one_in(random, 4) {
+        let request = pod.requested_by_containers() + memory.permille(random.below(150));
+        pod.request = Some(request.min(pod.limit.bytes().unwrap_or(request)));
+    }
+    for container in &mut pod.containers {
+        if one_in(random, 3) {
+            container.largest_process = Some(memory.permille(5 + random.below(200)));
+        }
     }
 }
 

@@ -82,6 +82,28 @@ fn some_machines_have_swap_up_to_twice_their_memory_and_pods_may_use_it_on_some(
 }
 
 #[test]
+fn some_pods_ask_for_themselves_and_on_some_nodes_a_kill_takes_one_process() {
+    let worlds: Vec<_> = (0..60).map(|seed| swarm(seed, None)).collect();
+    let pods = || worlds.iter().flat_map(|world| &world.pods);
+    let asking = pods().filter_map(|pod| Some((pod.request?, pod.limit.bytes())));
+    let asking: Vec<_> = asking.collect();
+    assert!(
+        asking
+            .iter()
+            .all(|(request, limit)| limit.is_none_or(|limit| *request <= limit))
+    );
+    assert!(asking.len() > pods().count() / 8 && asking.len() < pods().count() / 2);
+    let alone = |world: &&forestall_sim::World| {
+        let pool = world.pods.iter().flat_map(|pod| &pod.containers);
+        world.nodes.iter().any(|node| node.kills_one_process)
+            && pool
+                .into_iter()
+                .any(|container| container.largest_process.is_some())
+    };
+    assert!(worlds.iter().filter(alone).count() > 10);
+}
+
+#[test]
 fn in_some_worlds_clocks_jump_to_and_fro_within_one_run() {
     let to_and_fro = (0..60).filter(|seed| {
         let jumps = swarm(*seed, None)
