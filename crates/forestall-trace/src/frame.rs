@@ -63,6 +63,15 @@ pub(crate) fn read(bytes: &[u8], chain: u32) -> Option<Frame<'_>> {
     })
 }
 
+/// How much content the frame at the beginning of `bytes` claims to have, all of which has to be looked at to see that it does not
+/// hold what was written; 0 where its head says so.
+pub(crate) fn claimed(bytes: &[u8]) -> usize {
+    let mut cursor = Cursor::new(bytes);
+    let count = cursor.byte().and_then(|_| cursor.count());
+    let count = count.filter(|count| *count <= CONTENT_BYTES_MAX);
+    count.and_then(|count| cursor.bytes(count)).map_or(0, <[u8]>::len)
+}
+
 fn checksum(chain: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(chain);
     hasher.update(bytes);

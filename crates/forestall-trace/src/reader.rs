@@ -13,6 +13,10 @@ use crate::state::Key;
 use crate::varint::Cursor;
 use crate::{kubelet, outcome, pods, policy};
 
+/// So much is checked in vain at the most. Where damage is, each place that claims to be a frame costs as much as it claims, and a
+/// file that was made for it could have every few bytes of it claim megabytes.
+const VAIN_BYTES_MAX: u64 = 4 << 30;
+
 /// Reads a trace, one segment after the other.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -36,6 +40,8 @@ pub struct Reader<'a> {
     cause: Cause,
     /// Why the last one did.
     began: Cause,
+    /// Bytes that may still be checked in vain.
+    vain_bytes_left: u64,
 }
 
 /// What was found.
@@ -76,6 +82,7 @@ impl<'a> Reader<'a> {
             counted: None,
             cause: Cause::Opening,
             began: Cause::Opening,
+            vain_bytes_left: VAIN_BYTES_MAX,
         })
     }
 
@@ -301,11 +308,7 @@ impl<'a> Reader<'a> {
     fn pass_over(&mut self, offset: usize) -> Found {
         self.synced = false;
         self.counted = None;
-        let sound = (offset + 1..self.bytes.len()).find(|at| {
-            self.bytes
-                .get(*at..)
-                .is_some_and(|rest| frame::is_key(rest) || Head::read(rest).is_ok())
-        });
+        let sound = self.find_sound(offset);
         self.offset = sound.unwrap_or(self.bytes.len());
         let bytes = self.offset - offset;
         if sound.is_some() {
@@ -313,5 +316,65 @@ impl<'a> Reader<'a> {
         } else {
             Found::Torn { offset, bytes }
         }
+    }
+
+    /// The next key or head behind `offset`, where something stands that was checked in vain; `None` also where nothing more may be
+    /// checked in vain.
+    fn find_sound(&mut self, offset: usize) -> Option<usize> {
+        let mut vain = self.bytes.get(offset..)?;
+        loop {
+            self.vain_bytes_left = self.vain_bytes_left.checked_sub(cost(vain))?;
+            let next = vain.get(1..)?;
+            let skipped = next
+                .windows(MARK.len())
+                .position(|bytes| bytes == MARK || bytes == MAGIC)?;
+            vain = next.get(skipped..)?;
+            if frame::is_key(vain) || Head::read(vain).is_ok() {
+                return Some(self.bytes.len() - vain.len());
+            }
+        }
+    }
+}
+
+/// What it costs to find out that no sound frame stands at the beginning of `bytes`: as much as it claims to have.
+fn cost(bytes: &[u8]) -> u64 {
+    let head = bytes.strip_prefix(&MAGIC).and_then(|rest| rest.get(2..));
+    let frame = head.or_else(|| bytes.strip_prefix(&MARK)).unwrap_or(bytes);
+    frame::claimed(frame) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::Encoder;
+
+    /// A segment of one input, behind another one whose content is damaged and four places that claim to be a key of 100 bytes.
+    #[test]
+    fn what_claims_to_be_sound_is_not_checked_without_end() {
+        let segment = |run| {
+            let origin = Origin {
+                run,
+                ..Origin::default()
+            };
+            let mut encoder = Encoder::new(origin, Policy::default());
+            let mut out = Vec::new();
+            encoder.open_segment(Moment(0), 0, &mut out);
+            encoder.input(Moment(1), Input::Policy(&Policy::default()), &mut out);
+            out
+        };
+        let claim = [&MARK[..], &[kind::KEY, 100]].concat();
+        let bytes = [segment(1), claim.repeat(4), segment(2)].concat();
+        let read = |vain_bytes_left| {
+            let mut reader = Reader::open(&bytes).expect("a trace");
+            reader.vain_bytes_left = vain_bytes_left;
+            let mut inputs = 0;
+            while let Some(item) = reader.read() {
+                inputs += u32::from(matches!(item, Item::Input(..)));
+            }
+            inputs
+        };
+        // The first claim is found at its place, and the three others behind it.
+        assert_eq!((read(400), read(399)), (2, 1));
+        assert_eq!(read(VAIN_BYTES_MAX), 2);
     }
 }

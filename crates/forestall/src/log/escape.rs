@@ -1,7 +1,13 @@
 //! Names from outside (process names, cgroup names, paths, messages) on their way to a terminal or a log: printable
 //! ASCII stays, everything else is written out, so that no name can move a cursor, forge a line or hide itself.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+
+/// Letters of a message: nobody reads more, and a value that is quoted in it may be as large as its file.
+const MESSAGE_MAX: usize = 4096;
+/// What stands for those in the middle that are left out.
+const LEFT_OUT: &str = " … ";
 
 /// Escapes bytes: printable ASCII but the backslash stays as it is; valid UTF-8 letters stay too; the rest is `\xNN`.
 pub(crate) fn bytes(raw: &[u8]) -> String {
@@ -24,8 +30,10 @@ pub(crate) fn text(raw: &str) -> String {
 }
 
 /// Escapes a whole message, which may quote something from outside. A backslash stays one: what a message quotes has often been
-/// escaped by whoever quoted it (a parser, `{:?}`), and twice escaped nobody reads it.
+/// escaped by whoever quoted it (a parser, `{:?}`), and twice escaped nobody reads it. Of a long one the middle is left out: what it is
+/// about stands at its beginning, and what to do at its end.
 pub(crate) fn message(raw: &str) -> String {
+    let raw = shorten(raw);
     let mut out = String::with_capacity(raw.len());
     for (place, part) in raw.split('\\').enumerate() {
         if place > 0 {
@@ -34,6 +42,17 @@ pub(crate) fn message(raw: &str) -> String {
         push_text(&mut out, part);
     }
     out
+}
+
+fn shorten(raw: &str) -> Cow<'_, str> {
+    let count = raw.chars().count();
+    if count <= MESSAGE_MAX {
+        return raw.into();
+    }
+    let half = (MESSAGE_MAX - LEFT_OUT.len()) / 2;
+    let begins = raw.chars().take(half);
+    let ends = raw.chars().skip(count - half);
+    begins.chain(LEFT_OUT.chars()).chain(ends).collect()
 }
 
 fn push_text(out: &mut String, raw: &str) {
@@ -71,6 +90,24 @@ mod tests {
         assert_eq!(bytes("größe\u{202e}x\u{85}".as_bytes()), "größe\\u{202e}x\\u{85}");
         assert_eq!(text("line\u{2028}"), "line\\u{2028}");
         assert_eq!(message("a\x1b[2J\n\u{202e}"), "a\\x1b[2J\\x0a\\u{202e}");
+    }
+
+    #[test]
+    fn of_a_long_message_the_beginning_and_the_end_are_read() {
+        let quoted = |size| {
+            format!(
+                "a.yaml:3:9: {:?} is no address; write 127.0.0.1:9479",
+                "é".repeat(size)
+            )
+        };
+        assert_eq!(message(&quoted(4000)), quoted(4000));
+        let said = message(&quoted(900_000));
+        assert!(
+            said.starts_with("a.yaml:3:9: \"é") && said.ends_with("write 127.0.0.1:9479"),
+            "{said}"
+        );
+        assert!(said.contains("é … é") && said.chars().count() <= 4096, "{said}");
+        assert_eq!(message(&said), said);
     }
 
     #[test]
