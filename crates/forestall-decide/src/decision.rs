@@ -226,6 +226,8 @@ pub enum WhyNot {
     ApiAway,
     /// The pod has not asked for it.
     NotAsked,
+    /// Its limit is as high already as the pod wants it.
+    AtItsMost,
     /// The node has no room for it.
     NoRoom,
     /// No cgroup of it is known.

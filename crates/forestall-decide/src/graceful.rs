@@ -409,13 +409,17 @@ impl Engine {
             return None;
         }
         let limit = reading.limit.bytes()?;
-        let added = limit.permille(GROWTH_PERMILLE);
         let of_node = |other: &&WallReading| matches!(other.wall, WallKind::Kernel | WallKind::Kubepods);
         let mut walls = self.readings.iter().filter(of_node);
         let pass = |why| Some(Step::PassOver(reading.pass_over(Rung::Grow, target, why)));
-        if !it.pod.asks.growth && holds(Rule::GrowthAsked) {
-            return pass(WhyNot::NotAsked);
+        let most = match it.pod.asks.growth {
+            None if holds(Rule::GrowthAsked) => return pass(WhyNot::NotAsked),
+            asked => asked.unwrap_or(Bytes(u64::MAX)),
+        };
+        if limit >= most {
+            return pass(WhyNot::AtItsMost);
         }
+        let added = limit.permille(GROWTH_PERMILLE).min(most - limit);
         if !self.pods.cluster.api && holds(Rule::ApiAway) {
             return pass(WhyNot::ApiAway);
         }

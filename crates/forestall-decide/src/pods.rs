@@ -145,8 +145,8 @@ pub struct Asks {
     pub final_eviction: bool,
     /// It wants to be warned first, and needs so long to save its state.
     pub warning: Option<Span>,
-    /// Its limit may be raised in place.
-    pub growth: bool,
+    /// The limits of its containers may be raised in place, up to this; one that is there already, or above, may not.
+    pub growth: Option<Bytes>,
     /// Sooner (positive) or later (negative) than others.
     pub preference: i32,
 }

@@ -365,27 +365,30 @@ fn a_brake_comes_before_anything_that_ends_somebody() {
 
 #[test]
 fn a_limit_grows_where_it_is_asked_for_and_the_node_has_room() {
-    for (asks, quiet_mebi, expected) in [
-        (true, 1_000, None),
-        (false, 1_000, Some(WhyNot::NotAsked)),
-        (true, 11_000, Some(WhyNot::NoRoom)),
+    for (most_mebi, quiet_mebi, expected) in [
+        (Some(2_000), 1_000, Ok(750)),
+        (Some(700), 1_000, Ok(700)),
+        (Some(600), 1_000, Err(WhyNot::AtItsMost)),
+        (Some(500), 1_000, Err(WhyNot::AtItsMost)),
+        (None, 1_000, Err(WhyNot::NotAsked)),
+        (Some(2_000), 11_000, Err(WhyNot::NoRoom)),
     ] {
         let mut world = World::new(16_384, 12_000);
         world.container(1, quiet_mebi);
         let leaker = world.container(2, 300);
         (leaker.rate, leaker.limit) = (4 * MIB, Limit::Bytes(Bytes::mebi(600)));
         world.pod(1);
-        world.pod(2).asks.growth = asks;
+        world.pod(2).asks.growth = most_mebi.map(Bytes::mebi);
         world.run(&mut engine(&[Rung::Grow, Rung::Kill]), Span::secs(73), |_| ());
         match expected {
-            None => {
+            Ok(mebi) => {
                 let (_, growth) = world.ordered.first().expect("grown");
                 assert_eq!(
                     (growth.rung, growth.target, growth.bytes),
-                    (Rung::Grow, container(2), Bytes::mebi(750))
+                    (Rung::Grow, container(2), Bytes::mebi(mebi))
                 );
             }
-            Some(why) => {
+            Err(why) => {
                 assert!(world.ordered.is_empty(), "{why:?}");
                 assert!(
                     world

@@ -76,7 +76,7 @@ prop_compose! {
         uid in any::<u128>(), group in proptest::option::of(0_u64..12), priority in any::<i32>(), request in bytes(),
         owner in prop_oneof![1 => Just(Owner::Nobody), 1 => Just(Owner::DaemonSet), 3 => Just(Owner::Controller)],
         grace in any::<u32>(), going in proptest::option::of(any::<u32>()), vetoed in any::<bool>(), weight in any::<i32>(),
-        warning in proptest::option::of(any::<u32>()), growth in any::<bool>(),
+        warning in proptest::option::of(any::<u32>()), growth in proptest::option::of(bytes()),
     ) -> Pod {
         let mut pod = Pod {
             uid: PodUid(uid), group: group.map(GroupId), priority, request, owner, grace: Span(u64::from(grace)),

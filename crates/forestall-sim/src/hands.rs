@@ -149,12 +149,13 @@ impl Node {
         let Some((at, index)) = self.find(group) else {
             return self.answer(answer(action, OutcomeKind::Gone, Bytes::ZERO, RESIZE), now);
         };
-        // The pod says how far its limit may be raised.
-        let bytes = self.pods[at]
-            .spec
-            .grow_max
-            .map_or(action.bytes, |max| action.bytes.min(max));
-        self.change(at, index, now, |container| container.limit = Limit::Bytes(bytes));
+        // The pod says how far its limits may be raised, and one that is higher is not lowered.
+        let most = self.pods[at].spec.grow_max.unwrap_or(action.bytes);
+        self.change(at, index, now, |container| {
+            if let Limit::Bytes(limit) = container.limit {
+                container.limit = Limit::Bytes(action.bytes.min(most).max(limit));
+            }
+        });
         self.tell_soon(now);
         self.answer(answer(action, OutcomeKind::Done, Bytes::ZERO, RESIZE), now);
     }

@@ -3,8 +3,8 @@
 //! It refuses to be up to date: a change is told a moment later, and nothing at all while the API server is away.
 
 use forestall_decide::{
-    Asks, Bytes, Cluster, Elsewhere, Input, Limit, Moment, Origin, Pod, PodContainer, PodUid, Pods, Span,
-    Standing, weigh,
+    Asks, Bytes, Cluster, Elsewhere, Input, Moment, Origin, Pod, PodContainer, PodUid, Pods, Span, Standing,
+    weigh,
 };
 
 use crate::cast::{self, State};
@@ -124,16 +124,11 @@ impl Node {
 /// What a pod's annotations would say.
 fn asks(pod: &cast::Pod) -> Asks {
     let spec = &pod.spec;
-    let may_grow = |max: Bytes| {
-        pod.containers
-            .iter()
-            .any(|container| matches!(container.limit, Limit::Bytes(limit) if limit < max))
-    };
     Asks {
         opted_out: spec.opted_out,
         final_eviction: spec.final_eviction,
         warning: spec.warning,
-        growth: spec.grow_max.is_some_and(may_grow),
+        growth: spec.grow_max,
         preference: spec.preference,
     }
 }

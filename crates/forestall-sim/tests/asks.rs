@@ -60,6 +60,23 @@ fn who_asks_to_grow_is_raised_up_to_its_word_and_no_further() {
 }
 
 #[test]
+fn a_container_above_the_pods_word_is_neither_asked_to_grow_nor_cut() {
+    let beside =
+        "\n      - { name: big, request: 1Gi, limit: 2Gi, base: 1500Mi, load: { leak: { rate: 1Mi/s } } }\n";
+    let asking = OWN_LIMIT
+        .replace("    node: 0\n", "    node: 0\n    grow: 1200Mi\n")
+        .replace("duration: 5m", "duration: 10m")
+        .replace(", load: { leak: { rate: 2Mi/s } } }\n", &format!(" }}{beside}"));
+    let report = run(&asking);
+    assert!(orders(&report, Rung::Grow).is_empty());
+    // 548 MiB at 1 MiB/s.
+    assert_eq!(
+        first_kill(&report),
+        Some((WallKind::Container, 548, Bytes::mebi(2048)))
+    );
+}
+
+#[test]
 fn who_asks_for_a_warning_has_it_in_time() {
     let asking = OWN_LIMIT.replace("    node: 0\n", "    node: 0\n    beforeOom: 8s\n");
     let report = run(&asking);

@@ -104,8 +104,10 @@ fn write_asks(asks: Asks, writer: &mut Writer<'_>) {
     if let Some(warning) = warning {
         writer.number(3, warning.0);
     }
-    writer.switch(4, growth);
     writer.signed(5, i64::from(preference));
+    if let Some(growth) = growth {
+        writer.number(6, growth.0);
+    }
 }
 
 fn write_container(container: PodContainer, writer: &mut Writer<'_>) {
@@ -203,8 +205,10 @@ fn read_asks(bytes: &[u8]) -> Option<Asks> {
             1 => asks.opted_out = value.switch()?,
             2 => asks.final_eviction = value.switch()?,
             3 => asks.warning = Some(Span(value.number()?)),
-            4 => asks.growth = value.switch()?,
+            // Recordings from before there was a bound say only that there is a wish.
+            4 if value.switch()? => asks.growth = Some(Bytes(u64::MAX)),
             5 => asks.preference = signed(value)?,
+            6 => asks.growth = Some(Bytes(value.number()?)),
             _ => {}
         }
         Some(())

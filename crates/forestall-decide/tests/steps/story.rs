@@ -309,7 +309,7 @@ impl<'a> Story<'a> {
                 opted_out: bits >> 4 == 7,
                 final_eviction: self.bit(),
                 warning: self.bit().then(|| self.span()),
-                growth: self.bit(),
+                growth: self.bit().then(|| self.bytes()),
                 preference: i32::from(self.byte()) - 128,
             },
             standing: Standing {

@@ -180,7 +180,7 @@ pub(crate) fn pod(uid: u128, priority: i32, on: bool, count: u32) -> Pod {
             opted_out: on,
             final_eviction: !on,
             warning: on.then_some(Span(7)),
-            growth: on,
+            growth: on.then_some(Bytes(11)),
             preference: priority,
         },
         containers: vec![PodContainer {

@@ -103,6 +103,7 @@ const fn because(why: WhyNot) -> &'static str {
         WhyNot::NowhereToGo => "no other node has room for it",
         WhyNot::ApiAway => "the API server does not answer",
         WhyNot::NotAsked => "it has not asked for that",
+        WhyNot::AtItsMost => "its limit is as high already as it wants it",
         WhyNot::NoRoom => "the node has no room for that",
         WhyNot::Unseen => "no cgroup of it is known",
     }

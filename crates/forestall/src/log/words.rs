@@ -65,6 +65,7 @@ pub(crate) const fn why_not(why: WhyNot) -> &'static str {
         WhyNot::NowhereToGo => "nowhere-to-go",
         WhyNot::ApiAway => "api-away",
         WhyNot::NotAsked => "not-asked",
+        WhyNot::AtItsMost => "at-its-most",
         WhyNot::NoRoom => "no-room",
         WhyNot::Unseen => "unseen",
     }

@@ -224,7 +224,7 @@ fn pod(pod: &Pod) -> Value {
         "opted_out": pod.asks.opted_out,
         "final_eviction": pod.asks.final_eviction,
         "warning_micros": pod.asks.warning.map(|Span(micros)| micros),
-        "growth": pod.asks.growth,
+        "growth_bytes": pod.asks.growth.map(|most| most.0),
         "preference": pod.asks.preference,
         "vetoed": pod.standing.vetoed,
         "weight": pod.standing.weight,
