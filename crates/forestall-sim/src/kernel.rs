@@ -260,9 +260,7 @@ impl Node {
             .filter_map(|(at, index)| Some((self.badness(at, index, size, now)?, at, index)))
             .max_by_key(|(points, at, index)| (*points, core::cmp::Reverse((*at, *index))));
         let Some((_, at, index)) = victim else {
-            self.lost = true;
-            self.note(now, What::NodeLost);
-            return;
+            return self.find_nobody(scope, size, now);
         };
         let process = self.process_to_lose(at, index, now);
         let mut victim = self.victim(at, index, now);
@@ -288,6 +286,32 @@ impl Node {
         match process {
             Some(size) => self.lose_process(at, index, size, now),
             None => self.end_container(at, index, now),
+        }
+    }
+
+    /// There is nobody to kill. Without memory for all the kernel panics (mm/oom_kill.c, `out_of_memory`); at a cgroup's limit only
+    /// the charge fails that would have gone beyond it (mm/memcontrol.c, `try_charge_memcg`), and whoever asked stands still there.
+    fn find_nobody(&mut self, scope: Scope, limit: Bytes, now: Moment) {
+        const PAGE: Bytes = Bytes(4096);
+        if scope == Scope::Machine {
+            self.lost = true;
+            self.note(now, What::NodeLost);
+            return;
+        }
+        let places = self.places(scope);
+        let held: Bytes = places
+            .iter()
+            .map(|(at, index)| self.pods[*at].containers[*index].memory.sum(&Part::ALL, now))
+            .sum();
+        // One page less, so that a line which stands still touches the limit no more.
+        let mut over = held - (limit - PAGE);
+        for (at, index) in places {
+            self.change(at, index, now, |container| {
+                container.memory.freeze();
+                for part in Part::ALL {
+                    over = over - container.memory.take(part, over);
+                }
+            });
         }
     }
 

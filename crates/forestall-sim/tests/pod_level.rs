@@ -35,6 +35,36 @@ fn the_scheduler_counts_what_a_pod_requests_itself() {
     assert!(waits("limit: 925Mi"));
 }
 
+fn killed(report: &Report) -> Vec<String> {
+    let killed = |event: &forestall_sim::Event| match &event.what {
+        What::KernelKilled { victim, .. } => Some(victim.name.to_string()),
+        What::NodeLost => Some("the node".to_owned()),
+        _ => None,
+    };
+    report.events.iter().filter_map(killed).collect()
+}
+
+// mm/memcontrol.c, try_charge_memcg: without anybody to kill the charge fails. What lies in the volume stays, and whoever fills it is
+// killed at each start: at 10 s, and after 1, 10, 20, 40 and 80 s from then on.
+#[test]
+fn a_volume_that_fills_its_pods_limit_costs_nobody_else_and_no_node() {
+    let pods = "  - { name: calm, node: 0, containers: [{ name: app, base: 300Mi }] }\n  \
+         - { name: full, node: 0, limit: 400Mi, containers: [{ name: app, volume: true, load: { leak: { of: shmem, rate: 40Mi/s } } }] }\n";
+    let report = run(&scenario("memory: 4Gi", pods), false);
+    assert_eq!(killed(&report), ["full-0/app"; 6]);
+}
+
+// The same at the limit of `kubepods`: it is nobody's but theirs who ask for more there.
+#[test]
+fn a_volume_that_fills_kubepods_loses_no_node() {
+    let pods = "  - { name: full, node: 0, containers: [{ name: app, volume: true, load: { leak: { of: shmem, rate: 400Mi/s } } }] }\n  \
+         - { name: calm, node: 0, containers: [{ name: app, base: 300Mi }] }\n";
+    let node = "memory: 4Gi, kubelet: { kubeReserved: 512Mi, evictionHard: 1Mi }";
+    let killed = killed(&run(&scenario(node, pods), false));
+    assert!(!killed.contains(&"the node".to_owned()), "{killed:?}");
+    assert!(killed.contains(&"full-0/app".to_owned()), "{killed:?}");
+}
+
 // mm/oom_kill.c, oom_badness: what is held, and oom_score_adj in thousandths of the machine. `large` has 400 + 1000 − 500 of 1000,
 // `small` 50 + 1000; without the request it is 1400.
 #[test]
