@@ -239,7 +239,7 @@ impl Node {
 
     fn exit_takes(&self, held: Bytes) -> Span {
         let gibi = Span(EXIT_PER_GIBI.0.saturating_mul(held.0 >> 20) / 1024);
-        EXIT + gibi + self.faults.slow_victim
+        EXIT + gibi + self.faults.slow_victim()
     }
 
     /// A pod is told to end and has so long to do it. The first word counts.
@@ -304,6 +304,7 @@ impl Node {
                 stays: pod.spec.owner == Owner::DaemonSet,
             });
         }
+        self.tell_soon(now);
         self.kubelet_saw_end(pod.id, now);
         let ours =
             |flight: &crate::agent::Flight| flight.rung == Rung::Evict && flight.group == Some(pod.group);
@@ -403,6 +404,24 @@ mod tests {
             _ => None,
         };
         node.events.iter().filter_map(landed).collect()
+    }
+
+    #[test]
+    fn the_agent_is_told_at_once_that_a_pod_is_gone() {
+        let scenario = parse_scenario(
+            "title: gone\nduration: 1m\npolicy: {}\nnodes: [{ name: a, memory: 1Gi }]\npods:\n  - { name: one, node: 0, containers: [{ name: app, base: 400Mi }] }\n",
+        );
+        let world = scenario.expect("fine").world;
+        let mut running = Running::start(&world, Options::default()).expect("a sound world");
+        let node = &mut running.nodes[0];
+        let mut sample = forestall_decide::Sample::default();
+        node.run_until(Moment(5_000_000), &mut sample);
+        let told = |node: &Node| node.agent.as_ref().map(|agent| agent.pods.list.len());
+        assert_eq!(told(node), Some(1));
+        node.terminate_pod(1, Span::secs(1), Moment(5_000_000));
+        node.refresh(Moment(5_000_000));
+        node.run_until(Moment(7_000_000), &mut sample);
+        assert_eq!(told(node), Some(0));
     }
 
     #[test]

@@ -18,7 +18,15 @@ pub(crate) struct Faults {
     pub(crate) samples_lost: u32,
     pub(crate) pdb_zero: u32,
     pub(crate) kubelet_away: u32,
-    pub(crate) slow_victim: Span,
+    /// How long victims take, one for each that is on.
+    pub(crate) slow_victims: Vec<Span>,
+}
+
+impl Faults {
+    /// How much longer a victim takes: by the longest of those that are on.
+    pub(crate) fn slow_victim(&self) -> Span {
+        self.slow_victims.iter().copied().max().unwrap_or(Span(0))
+    }
 }
 
 impl FaultKind {
@@ -57,11 +65,15 @@ pub(crate) fn turn(node: &mut Node, index: usize, begins: bool, now: Moment) {
         FaultKind::PdbZero => count(&mut faults.pdb_zero, begins),
         FaultKind::KubeletAway => count(&mut faults.kubelet_away, begins),
         FaultKind::SlowVictim(takes) => {
-            faults.slow_victim = if begins { takes } else { Span(0) };
+            if begins {
+                faults.slow_victims.push(takes);
+            } else if let Some(one) = faults.slow_victims.iter().position(|other| *other == takes) {
+                faults.slow_victims.swap_remove(one);
+            }
         }
         FaultKind::AgentRestart => {
             count(&mut faults.agent_away, begins);
-            if !begins {
+            if !begins && node.faults.agent_away == 0 {
                 node.agent_starts(now);
             }
         }
@@ -70,5 +82,46 @@ pub(crate) fn turn(node: &mut Node, index: usize, begins: bool, now: Moment) {
                 agent.jump_clock(millis);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forestall_decide::ActionId;
+
+    use super::*;
+    use crate::{Options, Running, parse_scenario};
+
+    /// A minute with these faults, looked at in the middle of each second.
+    fn each_second<R>(faults: &str, look: impl Fn(&Node) -> R) -> Vec<R> {
+        let scenario = parse_scenario(&format!(
+            "title: faults\nduration: 1m\npolicy: {{}}\nnodes: [{{ name: a, memory: 1Gi }}]\nfaults:\n{faults}"
+        ));
+        let world = scenario.expect("fine").world;
+        let mut running = Running::start(&world, Options::default()).expect("a sound world");
+        let node = &mut running.nodes[0];
+        let look = |second: u64| {
+            let until = Moment(second * 1_000_000 + 500_000);
+            node.run_until(until, &mut forestall_decide::Sample::default());
+            look(node)
+        };
+        (0..12).map(look).collect()
+    }
+
+    #[test]
+    fn the_end_of_one_slow_victim_does_not_end_another() {
+        let two = "  - { kind: slow-victim, takes: 20s, from: 1s, for: 8s }\n  - { kind: slow-victim, takes: 3s, from: 3s, for: 2s }\n  - { kind: slow-victim, takes: 9s, from: 8s, for: 3s }\n";
+        let takes = each_second(two, |node| node.faults.slow_victim().as_millis() / 1000);
+        assert_eq!(takes, [0, 20, 20, 20, 20, 20, 20, 20, 20, 9, 9, 0]);
+    }
+
+    #[test]
+    fn an_agent_that_two_faults_hold_starts_when_both_are_over() {
+        let two = "  - { kind: agent-restart, from: 1s, for: 8s }\n  - { kind: agent-restart, from: 3s, for: 2s }\n";
+        let lives = each_second(two, |node| {
+            node.agent.as_ref().map(|agent| agent.stamp(ActionId(0)).0 >> 32)
+        });
+        let lives: Vec<u64> = lives.into_iter().flatten().collect();
+        assert_eq!(lives, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1]);
     }
 }

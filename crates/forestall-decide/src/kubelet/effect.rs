@@ -88,9 +88,13 @@ impl KubeletForecast {
 
     /// The growing pod is not among the victims; or it is, and others are too.
     fn misses_grower(&self, outlook: &Outlook<'_>) -> (bool, bool) {
+        // Whom it hits nobody can tell without knowing the pods.
         let Grower::Pod(grower) = outlook.grower else {
             return (false, false);
         };
+        if !outlook.pods_known {
+            return (false, false);
+        }
         let among = self.victims.iter().any(|victim| victim.uid == grower);
         (!among, among && self.victims.len() > 1)
     }

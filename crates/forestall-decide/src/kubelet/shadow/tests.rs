@@ -234,6 +234,10 @@ fn old_figures_make_more_than_one_victim_possible() {
     view.grower = Grower::Pod(PodUid(4));
     let forecast = shadow.look(at(1), &view);
     assert!(forecast.unmended.contains(&Unmended::NotTheGrower));
+    (view.pods, view.pods_known) = (&[], false);
+    let forecast = shadow.look(at(2), &view);
+    assert!(forecast.unmended.contains(&Unmended::VictimUnknown));
+    assert!(!forecast.unmended.contains(&Unmended::NotTheGrower));
 }
 
 #[test]

@@ -80,12 +80,12 @@ pub(super) fn sentence(event: &Event) -> String {
             wall, verdict, age, ..
         } => alarm(*wall, *verdict, *age),
         What::Foretold { wall, victims, .. } => {
-            let whom = victims.iter().map(|name| escape::text(name)).collect::<Vec<_>>();
-            format!(
-                "shadow kubelet: an eviction comes near at {} of {}",
-                wall.label(),
-                whom.join(" or ")
-            )
+            let names = victims.iter().map(|name| escape::text(name)).collect::<Vec<_>>();
+            let whom = match &names[..] {
+                [] => ", and nobody knows of whom".to_owned(),
+                names => format!(" of {}", names.join(" or ")),
+            };
+            format!("shadow kubelet: an eviction comes near at {}{whom}", wall.label())
         }
         What::PodStarted { pod } => format!("{} starts", escape::text(pod)),
         What::PodEnded { pod } => format!("{} is gone", escape::text(pod)),
