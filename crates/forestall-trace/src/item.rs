@@ -39,6 +39,8 @@ pub enum Item<'a> {
 pub struct Begin<'a> {
     /// Why a fresh one.
     pub cause: Cause,
+    /// How many inputs of this run are missing before it, where that can be told.
+    pub missing: Option<u64>,
     /// The moment of the last input before.
     pub at: Moment,
     /// The policy in force.

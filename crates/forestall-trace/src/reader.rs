@@ -36,6 +36,10 @@ pub struct Reader<'a> {
     synced: bool,
     /// How many inputs of the run were read without a gap.
     counted: Option<u64>,
+    /// How many there were before the gap.
+    before_gap: Option<u64>,
+    /// How many of the run are missing before the last engine that began.
+    missing: Option<u64>,
     /// Why the next engine begins afresh, if one has to.
     cause: Cause,
     /// Why the last one did.
@@ -80,6 +84,8 @@ impl<'a> Reader<'a> {
             key: Key::default(),
             synced: false,
             counted: None,
+            before_gap: None,
+            missing: None,
             cause: Cause::Opening,
             began: Cause::Opening,
             vain_bytes_left: VAIN_BYTES_MAX,
@@ -168,6 +174,7 @@ impl<'a> Reader<'a> {
     fn begin(&self) -> Begin<'_> {
         Begin {
             cause: self.began,
+            missing: self.missing,
             at: self.key.at,
             policy: &self.key.policy,
             kubelet: self.key.kubelet.as_ref(),
@@ -202,7 +209,7 @@ impl<'a> Reader<'a> {
         let (head, size, chain) = Head::read(rest).ok()?;
         if head.origin.run != self.head.origin.run {
             self.cause = Cause::Run;
-            self.counted = None;
+            (self.counted, self.before_gap) = (None, None);
         }
         self.began_at = self.offset;
         self.offset += size;
@@ -216,6 +223,7 @@ impl<'a> Reader<'a> {
     fn take_key(&mut self, content: &[u8]) -> Option<Found> {
         let key = Key::read(content)?;
         let follows = self.counted == Some(key.inputs);
+        let before = self.counted.or(self.before_gap.take());
         self.counted = Some(key.inputs);
         self.samples.clear();
         self.sample.groups.clear();
@@ -227,6 +235,8 @@ impl<'a> Reader<'a> {
             self.key.clock = key.clock;
             return Some(Found::Nothing);
         }
+        self.missing =
+            before.and_then(|before| key.inputs.checked_sub(before).filter(|missing| *missing > 0));
         self.key = key;
         self.began = core::mem::replace(&mut self.cause, Cause::Gap);
         Some(Found::Begin)
@@ -307,7 +317,7 @@ impl<'a> Reader<'a> {
     /// Goes to the next place from which reading can go on, or to the end.
     fn pass_over(&mut self, offset: usize) -> Found {
         self.synced = false;
-        self.counted = None;
+        self.before_gap = self.counted.take().or(self.before_gap);
         let sound = self.find_sound(offset);
         self.offset = sound.unwrap_or(self.bytes.len());
         let bytes = self.offset - offset;

@@ -429,6 +429,12 @@ fn damage_is_said_and_what_is_no_trace_is_refused() {
     // Stale or partial.
     assert_eq!(output.status.code(), Some(4));
     assert!(String::from_utf8_lossy(&output.stdout).contains("damaged bytes were passed over"));
+    let copy = directory.path().join("copy.ftr");
+    let output = forestall(&["trace", "anonymise", text(&damaged), "-o", text(&copy)]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("damaged bytes could not be copied"));
+    let info = json(&["trace", "info", text(&copy), "-o", "json"]);
+    assert!(info["inputs_lost"].as_u64() > Some(0), "{info}");
     // The major number is its ninth byte.
     bytes[8] = 9;
     std::fs::write(&damaged, &bytes).expect("a file");

@@ -74,9 +74,20 @@ struct Copier {
     pseudonyms: Option<Pseudonyms>,
     groups: BTreeSet<GroupId>,
     processes: BTreeSet<ProcessId>,
-    inputs: u64,
-    lost: u64,
+    /// Bytes were passed over before the next input.
+    damage: u64,
+    counts: Counts,
     out: Vec<u8>,
+}
+
+/// What was copied, and what could not be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    inputs: u64,
+    /// Inputs of a newer program.
+    unknown: u64,
+    /// Bytes that do not hold what was written, among what is copied.
+    damaged: u64,
 }
 
 /// Writes the copy.
@@ -95,7 +106,7 @@ pub(super) fn run(path: &Path, output: &Path, rewrite: &Rewrite) -> anyhow::Resu
             anyhow::Error::from(error).context(format!("{shown}: cannot be created{advice}"))
         })?;
     let mut file = BufWriter::new(file);
-    let (inputs, lost) = copy(&source, rewrite, &mut file)
+    let counts = copy(&source, rewrite, &mut file)
         .and_then(|counted| {
             file.flush().and_then(|()| file.get_ref().sync_all())?;
             Ok(counted)
@@ -111,20 +122,31 @@ pub(super) fn run(path: &Path, output: &Path, rewrite: &Rewrite) -> anyhow::Resu
                 error
             }
         })?;
-    let missing = if lost > 0 {
-        format!("; {lost} of a newer program could not be copied")
+    let missing = if counts.unknown > 0 {
+        format!("; {} of a newer program could not be copied", counts.unknown)
     } else {
         String::new()
     };
-    super::super::print(format!("{inputs} inputs written to {shown}{missing}\n").as_bytes())?;
-    Ok(if lost == 0 && source.notes.is_empty() {
-        Exit::Clean
-    } else {
-        Exit::Stale
-    })
+    super::super::print(format!("{} inputs written to {shown}{missing}\n", counts.inputs).as_bytes())?;
+    if counts.damaged > 0 {
+        // Nothing is left to tell it to if stderr is gone as well.
+        let _ = writeln!(
+            std::io::stderr(),
+            "forestall: {}: {} damaged bytes could not be copied; the copy says where inputs are lost",
+            escape::text(&path.display().to_string()),
+            counts.damaged
+        );
+    }
+    Ok(
+        if counts.unknown == 0 && counts.damaged == 0 && source.notes.is_empty() {
+            Exit::Clean
+        } else {
+            Exit::Stale
+        },
+    )
 }
 
-fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Result<(u64, u64)> {
+fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Result<Counts> {
     let mut reader = source.reader()?;
     let mut copier = Copier::default();
     if rewrite.anonymous {
@@ -137,7 +159,7 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
             Item::Begin(begin) => {
                 let begins = *begins.get_or_insert(reader.unix_micros(begin.at));
                 rewrite.check_order(begins)?;
-                copier.encoder = None;
+                copier.break_off(begin.missing.unwrap_or(1));
                 copier.known = Known {
                     began: Some(begin.at),
                     policy: *begin.policy,
@@ -151,7 +173,7 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
                 ends = ends.max(Some(unix));
                 let early = rewrite.from.is_some_and(|from| from.is_after(unix, begins));
                 if early {
-                    copier.known.began = None;
+                    (copier.known.began, copier.damage) = (None, 0);
                 } else if rewrite.to.is_none_or(|to| to.is_after(unix, begins)) {
                     copier.input(&reader, at, recorded);
                 } else {
@@ -166,19 +188,23 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
                     encoder.lost(count, &mut copier.out);
                 }
             }
-            Item::Unknown(_) => copier.lost += 1,
-            Item::Damaged { .. } | Item::Torn { .. } => copier.encoder = None,
+            Item::Unknown(_) => copier.counts.unknown += 1,
+            Item::Damaged { bytes, .. } => copier.damage += bytes as u64,
+            Item::Torn { bytes, .. } => {
+                copier.damage += bytes as u64;
+                copier.break_off(1);
+            }
         }
         file.write_all(&copier.out)?;
         copier.out.clear();
     }
-    if copier.inputs == 0 {
+    if copier.counts.inputs == 0 {
         let Some((begins, ends)) = begins.zip(ends) else {
             bail!("the trace holds no input");
         };
         bail!("{}", rewrite.why_nothing(begins, ends));
     }
-    Ok((copier.inputs, copier.lost))
+    Ok(copier.counts)
 }
 
 /// Everybody whom the trace knows.
@@ -214,7 +240,18 @@ impl Copier {
             }
             _ => encoder.input(at, recorded, &mut self.out),
         }
-        self.inputs += 1;
+        self.counts.inputs += 1;
+        self.counts.damaged += core::mem::take(&mut self.damage);
+    }
+
+    /// Here the copy stops being one story. Where that is for damage, and amid what is copied, it says that so many inputs are lost.
+    fn break_off(&mut self, lost: u64) {
+        if let Some(mut encoder) = self.encoder.take()
+            && self.damage > 0
+        {
+            encoder.lost(lost, &mut self.out);
+            self.counts.damaged += core::mem::take(&mut self.damage);
+        }
     }
 
     /// The copy of this run is whole.
