@@ -16,9 +16,25 @@ const SCORED_BY: Span = Span::secs(180);
 
 type Wall = (u32, WallKind, Option<GroupId>);
 
-/// Alarms that are up.
+/// Alarms that are up, and whose nodes' samples are lost, by how many faults: who sees nothing scores nothing.
 #[derive(Default)]
-pub(super) struct ScoredOnce(BTreeMap<Wall, Moment>);
+pub(super) struct ScoredOnce(BTreeMap<Wall, Moment>, BTreeMap<u32, u32>);
+
+impl ScoredOnce {
+    /// The alarms of this node have time again.
+    fn start_anew(&mut self, node: u32, at: Moment) {
+        let alarms = self.0.iter_mut().filter(|((other, ..), _)| *other == node);
+        alarms.for_each(|(_, since)| *since = at);
+    }
+
+    /// Those that should have a verdict by then and have none.
+    fn forgotten(&self, end: Moment) -> impl Iterator<Item = (&Wall, &Moment)> {
+        let sees = |node: &u32| self.1.get(node).is_none_or(|faults| *faults == 0);
+        let late = move |raised: Moment| end.since(raised) > SCORED_BY;
+        let alarms = self.0.iter();
+        alarms.filter(move |((node, ..), raised)| late(**raised) && sees(node))
+    }
+}
 
 impl Checker for ScoredOnce {
     fn see(&mut self, event: &Event) -> Option<String> {
@@ -30,6 +46,19 @@ impl Checker for ScoredOnce {
             }
             | What::NodeLost => {
                 self.0.retain(|(node, _, _), _| *node != event.node);
+                None
+            }
+            What::Fault {
+                name: "samples-lost",
+                begins,
+            } => {
+                let faults = self.1.entry(event.node).or_default();
+                *faults = if *begins {
+                    *faults + 1
+                } else {
+                    faults.saturating_sub(1)
+                };
+                self.start_anew(event.node, event.at);
                 None
             }
             What::Alarm {
@@ -51,8 +80,7 @@ impl Checker for ScoredOnce {
                 }
             }
             What::Ordered(_) | What::Landed { .. } => {
-                let alarms = self.0.iter_mut().filter(|((node, ..), _)| *node == event.node);
-                alarms.for_each(|(_, since)| *since = event.at);
+                self.start_anew(event.node, event.at);
                 None
             }
             _ => None,
@@ -60,16 +88,8 @@ impl Checker for ScoredOnce {
     }
 
     fn finish(&mut self, end: Moment) -> Option<String> {
-        let forgotten = self
-            .0
-            .iter()
-            .filter(|(_, raised)| end.since(**raised) > SCORED_BY)
-            .count();
-        let first = self
-            .0
-            .iter()
-            .find(|(_, raised)| end.since(**raised) > SCORED_BY)?;
-        let ((node, wall, _), raised) = first;
+        let forgotten = self.forgotten(end).count();
+        let ((node, wall, _), raised) = self.forgotten(end).next()?;
         Some(format!(
             "{forgotten} alarms have no verdict; the first is of node {node} at {}, raised at {} s",
             wall.label(),
@@ -258,6 +278,25 @@ pub(super) fn missed_in_silence() -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_sees_nothing_scores_nothing() {
+        let forgets = |lost: &[(u64, bool)]| {
+            let mut checker = ScoredOnce::default();
+            assert!(checker.see(&on(1, alarm(None))).is_none());
+            for (secs, begins) in lost {
+                let name = "samples-lost";
+                let begins = *begins;
+                assert!(checker.see(&on(*secs, What::Fault { name, begins })).is_none());
+            }
+            checker.finish(Moment(300_000_000)).is_some()
+        };
+        assert!(forgets(&[]));
+        assert!(!forgets(&[(10, true)]));
+        assert!(!forgets(&[(10, true), (200, false)]));
+        assert!(forgets(&[(10, true), (100, false)]));
+        assert!(!forgets(&[(10, true), (20, true), (100, false)]));
+    }
 
     #[test]
     fn an_alarm_may_answer_for_longer_by_what_passed_while_the_clock_jumped() {

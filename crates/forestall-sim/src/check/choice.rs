@@ -1,6 +1,6 @@
 //! Rules about who ends, and whether anybody has to: the culprit, somebody who frees enough, nobody while enough is on its way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forestall_decide::{ActionId, Bytes, GroupId, Mode, Moment, OutcomeKind, Rung, Span, WallKind};
 
@@ -8,6 +8,7 @@ use super::Checker;
 use super::kill::{aimed, follows_kills, harmful, held_back_permille, name, on, ordered, sound};
 use super::lasting::victim;
 use super::seen::Seen;
+use super::timing::calm_look;
 use crate::event::{AimKind, BrakeState, Event, Grower, Leaving, Order, What};
 
 /// Who has grown alone for so long is the culprit in everybody's eyes.
@@ -142,23 +143,34 @@ impl Checker for OnItsWay {
 
 /// When the kernel killed last, by node.
 #[derive(Default)]
-pub(super) struct KernelsVictim(BTreeMap<u32, Moment>);
+pub(super) struct KernelsVictim {
+    killed: BTreeMap<u32, Moment>,
+    /// Whoever looks for the first time finds a count, and knows of none that was added to it.
+    looked: BTreeSet<u32>,
+}
 
 impl Checker for KernelsVictim {
     fn see(&mut self, event: &Event) -> Option<String> {
         match &event.what {
             // Whoever has a limit of its own may have been hit there, as far as an agent can tell.
-            What::KernelKilled { wall, victim, .. } if is_kernels(*wall) && !victim.limited => {
-                self.0.insert(event.node, event.at);
+            What::KernelKilled { wall, victim, .. }
+                if is_kernels(*wall) && !victim.limited && self.looked.contains(&event.node) =>
+            {
+                self.killed.insert(event.node, event.at);
+                None
+            }
+            What::Looked(_) => {
+                self.looked.insert(event.node);
                 None
             }
             What::Fault { .. } => {
-                self.0.remove(&event.node);
+                self.killed.remove(&event.node);
+                self.looked.remove(&event.node);
                 None
             }
             _ => {
                 let order = harmful(event).filter(|order| order.rung == Rung::Kill)?;
-                let since = event.at.since(*self.0.get(&event.node)?);
+                let since = event.at.since(*self.killed.get(&event.node)?);
                 (since <= WAITED).then(|| {
                     format!(
                         "{} {} ms after a kill by the kernel",
@@ -289,7 +301,23 @@ pub(super) fn killed_after_the_kernel() -> Vec<Event> {
         grower: None,
     };
     // It had been seen to miss that one, so that no other rule is broken.
-    vec![on(1, killed), on(2, What::Ordered(sound()))]
+    vec![
+        on(0, What::Looked(calm_look(500))),
+        on(1, killed),
+        on(2, What::Ordered(sound())),
+    ]
+}
+
+#[cfg(test)]
+#[test]
+fn of_a_kill_before_its_first_look_nobody_knows() {
+    let breaks = |events: &[Event]| {
+        let mut checker = KernelsVictim::default();
+        events.iter().any(|event| checker.see(event).is_some())
+    };
+    let events = killed_after_the_kernel();
+    assert!(breaks(&events));
+    assert!(!breaks(&events[1..]));
 }
 
 pub(super) fn killed_for_what_outlives_it() -> Vec<Event> {
