@@ -1,5 +1,7 @@
 //! What the kubelet was told: capacity, reservations and thresholds, percentages already turned into bytes.
 
+use std::fmt;
+
 use crate::units::{Bytes, Span};
 
 /// The kubelet's configuration as far as memory is concerned (`kubelet.config.k8s.io/v1beta1`).
@@ -103,7 +105,62 @@ impl Default for KubeletConfig {
     }
 }
 
+/// Figures with which a kubelet refuses to start (`validateNodeAllocatable`, k/k `pkg/kubelet/cm/node_container_manager_linux.go`; it
+/// counts no huge pages).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// More is reserved than there is.
+    Reservations {
+        /// Both together.
+        reserved: Bytes,
+        /// Of so much.
+        capacity: Bytes,
+    },
+    /// The hard threshold on the machine is above what the reservations leave.
+    Threshold {
+        /// The threshold.
+        hard: Bytes,
+        /// What they leave.
+        left: Bytes,
+    },
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reservations { reserved, capacity } => write!(
+                out,
+                "reservations of {} bytes exceed the capacity of {} bytes: reserve less, or give the capacity of the node \
+                 that they are meant for",
+                reserved.0, capacity.0
+            ),
+            Self::Threshold { hard, left } => write!(
+                out,
+                "eviction-hard of {} bytes exceeds the {} bytes that the reservations leave: a kubelet refuses to start \
+                 with such figures; lower the threshold or the reservations",
+                hard.0, left.0
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Misfit {}
+
 impl KubeletConfig {
+    /// Whether a kubelet starts with it; the error says what it refuses.
+    pub fn validate(&self) -> Result<(), Misfit> {
+        let capacity = self.capacity;
+        let reserved = Bytes(self.kube_reserved.0.saturating_add(self.system_reserved.0));
+        if reserved > capacity {
+            return Err(Misfit::Reservations { reserved, capacity });
+        }
+        let (hard, left) = (self.hard(Signal::MemoryAvailable), capacity - reserved);
+        if hard > left {
+            return Err(Misfit::Threshold { hard, left });
+        }
+        Ok(())
+    }
+
     /// The limit of `kubepods`: capacity less both reservations where pods are enforced, else the capacity
     /// (`enforceNodeAllocatableCgroups` and `getNodeAllocatableAbsoluteImpl`, k/k
     /// `pkg/kubelet/cm/node_container_manager_linux.go`). Huge pages stay in it, though no pod can have them as memory: on a

@@ -20,7 +20,7 @@ mod signal;
 mod thresholds;
 mod value;
 
-pub use config::{ConfigSource, KubeletConfig, Signal, SwapBehavior, Threshold};
+pub use config::{ConfigSource, KubeletConfig, Misfit, Signal, SwapBehavior, Threshold};
 pub use extremes::Extremes;
 pub use forecast::{
     Bounds, Crossing, Grower, Growth, KubeletForecast, KubeletState, Outlook, PodOutlook, PossibleVictim,

@@ -214,13 +214,20 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
         ));
     }
     refuse_too_little_left(raw, typed, memory)?;
+    let kubernetes = raw.kubernetes.is_none_or(plain::inner);
+    if kubernetes {
+        let place = typed.eviction_hard.as_ref().map_or(place, Place::of);
+        kubelet
+            .validate()
+            .map_err(|misfit| at(place, &misfit.to_string()))?;
+    }
     Ok(NodeSpec {
         cpus: cpus(raw)?,
         lru: match raw.lru {
             None | Some(RawLru::Classic) => Lru::Classic,
             Some(RawLru::MultiGen) => Lru::MultiGen,
         },
-        kubelet: raw.kubernetes.is_none_or(plain::inner).then_some(kubelet),
+        kubelet: kubernetes.then_some(kubelet),
         accounting: typed.cache_counted.map_or(Accounting::Kubelet, |counted| {
             Accounting::CachePermille(counted.0.0)
         }),
@@ -231,6 +238,7 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
         swap: raw.swap.map(inner).unwrap_or_default(),
         kernel: size(raw.kernel.as_ref()),
         agent: raw.agent.is_none_or(plain::inner),
+        eviction_tokens: raw.eviction_tokens.map(plain::inner),
         host: containers(&raw.host)?,
         ..NodeSpec::plain(&raw.name.value, memory)
     })
@@ -308,7 +316,7 @@ fn kubelet(raw: &RawKubelet, capacity: Bytes, place: Place) -> Result<KubeletCon
         ..defaults
     };
     let texts = ThresholdTexts {
-        hard: Some(raw.eviction_hard.as_ref().map_or("100Mi", |hard| &hard.0.0)),
+        hard: Some(raw.eviction_hard.as_ref().map_or("100Mi", |hard| &hard.value.0.0)),
         soft: raw.eviction_soft.as_ref().map(|soft| &*soft.value.0.0),
         soft_grace: raw.eviction_soft_grace.map(inner),
         min_reclaim: raw.minimum_reclaim.as_ref().map(|reclaim| &*reclaim.0.0),

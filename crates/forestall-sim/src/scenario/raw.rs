@@ -105,6 +105,7 @@ pub(super) struct RawNode {
     pub(super) swap: Size,
     pub(super) kernel: Option<Spanned<Typed<Bytes>>>,
     pub(super) agent: Option<Plain<bool>>,
+    pub(super) eviction_tokens: Option<Plain<u32>>,
     /// Absent: the kubelet's own defaults.
     pub(super) kubelet: Option<RawKubelet>,
     /// `false`: no kubelet at all.
@@ -119,7 +120,7 @@ pub(super) struct RawKubelet {
     pub(super) kube_reserved: Size,
     pub(super) system_reserved: Size,
     pub(super) hugepages: Option<Spanned<Typed<Bytes>>>,
-    pub(super) eviction_hard: Option<Typed<ThresholdText>>,
+    pub(super) eviction_hard: Option<Spanned<Typed<ThresholdText>>>,
     pub(super) eviction_soft: Option<Spanned<Typed<ThresholdText>>>,
     pub(super) eviction_soft_grace: Time,
     pub(super) eviction_max_pod_grace: Time,

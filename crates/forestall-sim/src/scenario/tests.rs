@@ -319,6 +319,13 @@ fn what_is_wrong_is_refused_at_its_place() {
             "8:21",
             "write one of NoSwap, LimitedSwap",
         ),
+        // 4,096 − 512 = 3,584.
+        (
+            "evictionHard: 5%",
+            "evictionHard: 3585Mi",
+            "8:21",
+            "refuses to start",
+        ),
         (
             "leak: { rate: 4Mi/s, total: 1Gi }",
             "[leak]",
@@ -457,6 +464,13 @@ fn anchors_are_fine_as_long_as_little_comes_out_of_them() {
         .take(2)
         .all(|number| number.parse::<u64>().is_ok());
     assert!(place && error.contains("too much"), "{error}");
+}
+
+#[test]
+fn a_node_may_have_a_budget_of_evictions() {
+    let text = FINE.replace("memory: 4Gi", "memory: 4Gi\n    evictionTokens: 2");
+    let world = parse_scenario(&text).expect("fine").world;
+    assert_eq!(world.nodes[0].eviction_tokens, Some(2));
 }
 
 #[test]

@@ -4,8 +4,7 @@
 //! not fit are refused, because a kubelet would not start with them. From its code: `kubepods` is limited to capacity less
 //! reservations, **without** the eviction threshold and the huge pages (`getNodeAllocatableAbsoluteImpl`,
 //! `pkg/kubelet/cm/node_container_manager_linux.go`); allocatable is that less the hard threshold and the huge pages
-//! (`MachineInfo`, `pkg/kubelet/nodestatus/setters.go`). What it refuses to start with counts no huge pages either
-//! (`validateNodeAllocatable`).
+//! (`MachineInfo`, `pkg/kubelet/nodestatus/setters.go`).
 
 use forestall_decide::Limit;
 use forestall_decide::kubelet::{KubeletConfig, Signal};
@@ -41,13 +40,8 @@ impl Division {
     /// figures do not fit, and what to do.
     pub(crate) fn of(config: &KubeletConfig, kernel: Option<Limit>) -> Result<Self, String> {
         let capacity = config.capacity.0;
-        let reserved = config.kube_reserved.0.saturating_add(config.system_reserved.0);
-        let left = capacity.checked_sub(reserved).ok_or_else(|| {
-            format!(
-                "reservations of {reserved} bytes exceed the capacity of {capacity} bytes: reserve less, or give the \
-                 capacity of the node that they are meant for"
-            )
-        })?;
+        config.validate().map_err(|misfit| misfit.to_string())?;
+        let left = (config.capacity - config.kube_reserved - config.system_reserved).0;
         if config.hugepages.0 > capacity {
             return Err(format!(
                 "huge pages of {} bytes exceed the capacity of {capacity} bytes, of which they are a part: give both of \
@@ -56,12 +50,6 @@ impl Division {
             ));
         }
         let hard = config.hard(Signal::MemoryAvailable).0;
-        if hard > left {
-            return Err(format!(
-                "eviction-hard of {hard} bytes exceeds the {left} bytes that the reservations leave: a kubelet refuses \
-                 to start with such figures; lower the threshold or the reservations"
-            ));
-        }
         Ok(Self {
             capacity_bytes: capacity,
             kube_reserved_bytes: config.kube_reserved.0,
