@@ -78,7 +78,7 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
         faults: raw
             .faults
             .iter()
-            .map(|one| fault(one, nodes.len()))
+            .map(|one| fault(one, nodes.len(), raw.duration.value.0))
             .collect::<Result<_, _>>()?,
         nodes,
         policy: raw.policy.as_ref().map(policy).transpose()?,
@@ -332,7 +332,7 @@ fn kubelet(raw: &RawKubelet, capacity: Bytes, place: Place) -> Result<KubeletCon
     Ok(config)
 }
 
-fn fault(raw: &RawFault, nodes: usize) -> Result<Fault, SimError> {
+fn fault(raw: &RawFault, nodes: usize, duration: Span) -> Result<Fault, SimError> {
     let place = Place::of(&raw.kind);
     let kind = match (raw.kind.value, raw.by, raw.takes) {
         (RawFaultKind::ClockJump, Some(by), None) => FaultKind::ClockJump(by.0.0),
@@ -353,6 +353,12 @@ fn fault(raw: &RawFault, nodes: usize) -> Result<Fault, SimError> {
         (RawFaultKind::PdbZero, ..) => FaultKind::PdbZero,
         (RawFaultKind::KubeletAway, ..) => FaultKind::KubeletAway,
     };
+    if raw.from.0 >= duration {
+        return Err(at(
+            place,
+            "the fault begins when the run is over; let `from` be less than `duration`",
+        ));
+    }
     // A node's clock does not go below nothing: it would stand still instead of having jumped.
     if let FaultKind::ClockJump(millis) = kind
         && millis < 0

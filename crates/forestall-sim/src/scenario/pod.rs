@@ -33,6 +33,12 @@ pub(super) fn pods(raw: &RawScenario, nodes: usize) -> Result<Vec<PodSpec>, SimE
     let (mut copies, mut held) = (0_u64, 0_u64);
     for one in &raw.pods {
         let mut spec = pod(one, nodes)?;
+        if spec.start >= Moment(0) + raw.duration.value.0 {
+            return Err(at(
+                Place::of(&one.name),
+                "the pod starts when the run is over; let `start` be less than `duration`",
+            ));
+        }
         unique(
             (spec.namespace.clone(), spec.name.clone()),
             &mut names,

@@ -319,6 +319,13 @@ fn what_is_wrong_is_refused_at_its_place() {
             "8:21",
             "write one of NoSwap, LimitedSwap",
         ),
+        ("from: 1m", "from: 10m", "21:11", "when the run is over"),
+        (
+            "node: 0",
+            "node: 0\n    start: 10m",
+            "10:11",
+            "when the run is over",
+        ),
         // 4,096 − 512 = 3,584.
         (
             "evictionHard: 5%",
@@ -467,13 +474,6 @@ fn anchors_are_fine_as_long_as_little_comes_out_of_them() {
 }
 
 #[test]
-fn a_node_may_have_a_budget_of_evictions() {
-    let text = FINE.replace("memory: 4Gi", "memory: 4Gi\n    evictionTokens: 2");
-    let world = parse_scenario(&text).expect("fine").world;
-    assert_eq!(world.nodes[0].eviction_tokens, Some(2));
-}
-
-#[test]
 fn a_pod_says_what_its_annotations_would() {
     let asking = FINE
         .replace(
@@ -482,12 +482,14 @@ fn a_pod_says_what_its_annotations_would() {
              labels: { tier: batch }\n    priorityClass: low\n",
         )
         .replace("request: 64Mi", "limit: 1Gi")
+        .replace("memory: 4Gi", "memory: 4Gi\n    evictionTokens: 2")
         .replace(
             "title: two pods\n",
             "title: two pods\npolicy:\n  preferences:\n    - { labels: { tier: batch }, weight: 10 }\n    \
              - { priorityClasses: [high], never: true }\n    - { namespaces: [default], weight: -3 }\n",
         );
     let scenario = parse_scenario(&asking).expect("fine");
+    assert_eq!(scenario.world.nodes[0].eviction_tokens, Some(2));
     let pod = &scenario.world.pods[0];
     assert_eq!(pod.warning, Some(Span::secs(5)));
     assert_eq!(pod.grow_max, Some(Bytes::mebi(2048)));
