@@ -1,6 +1,7 @@
 //! The answer for programs. Fields may be added; none changes its meaning within a version.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 
 use forestall_decide::Span;
@@ -153,7 +154,23 @@ pub(super) fn render(source: &Source, world: &World, runs: &[Run]) -> anyhow::Re
     let mut writer = Serializer::with_formatter(&mut bytes, Shallow::default());
     answer.serialize(&mut writer)?;
     bytes.push(b'\n');
-    Ok(String::from_utf8(bytes)?)
+    Ok(spell_out(&String::from_utf8(bytes)?))
+}
+
+/// JSON with every letter that turns text around, or is not seen, spelled out: a name from outside must not look like another one. Such
+/// letters stand in strings alone, where they may be written so.
+fn spell_out(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if matches!(letter, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    out
 }
 
 fn run_out(world: &World, run: &Run) -> RunOut {
@@ -357,5 +374,18 @@ impl Formatter for Shallow {
 
     fn end_object_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
         either!(self, self.is_pretty(), end_object_value(out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_turns_text_around_is_spelled_out_and_reads_back_the_same() {
+        let name = "größe \u{202e}gpj\u{2066}\u{85}\u{200b}🦀";
+        let json = spell_out(&serde_json::to_string(name).expect("JSON"));
+        assert_eq!(json, "\"größe \\u202egpj\\u2066\\u0085\\u200b🦀\"");
+        assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), name);
     }
 }
