@@ -82,6 +82,28 @@ fn find(search: Search<'_>, share_permille_min: u64, swings: &mut bool) -> Optio
     None
 }
 
+/// Fills `growers` with those who share in a growth that nobody alone explains, in the first window that shows any: whoever has a part
+/// in it, or, of so many that nobody has one, half of what the first has. New ground goes before what somebody takes back.
+pub(crate) fn find_growers(search: Search<'_>, growers: &mut Vec<(Target, Bytes)>) {
+    for (only_new, window) in [true, false]
+        .into_iter()
+        .flat_map(|new| ORDER.map(|window| (new, window)))
+    {
+        growers.clear();
+        let growth = Search { only_new, ..search }.each_grower(window, |grower| {
+            growers.push((grower.target, grower.grown));
+        });
+        let first = growers.iter().map(|(_, grown)| *grown).max();
+        let first = first.unwrap_or(Bytes::ZERO);
+        growers.retain(|(_, grown)| {
+            growth.is_explained_by(*grown) || grown.permille_of(first) >= OF_FIRST_PERMILLE
+        });
+        if !growers.is_empty() {
+            return;
+        }
+    }
+}
+
 /// Whom the one that was found stands for: who left the memory behind, or one process of the host's.
 fn name(search: Search<'_>, found: Culprit) -> Culprit {
     let Search {

@@ -212,6 +212,8 @@ pub enum WhyNot {
     GraceTooLong,
     /// It would not give back enough.
     FreesTooLittle,
+    /// It does not grow, and would be started again with what it holds.
+    ComesBack,
     /// Others come before it.
     OthersFirst,
     /// It was tried lately, or is being tried.

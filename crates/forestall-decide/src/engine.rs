@@ -68,6 +68,7 @@ pub struct Engine {
     pub(crate) passed_over: Vec<PassedOver>,
     ignored: Vec<Ignored>,
     pub(crate) ranked: Vec<Ranked>,
+    pub(crate) growers: Vec<(Target, Bytes)>,
 }
 
 impl Engine {
@@ -105,6 +106,7 @@ impl Engine {
             passed_over: Vec::new(),
             ignored: Vec::new(),
             ranked: Vec::new(),
+            growers: Vec::new(),
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) struct Scope {
     held: Option<Box<Track>>,
     ground: Ground,
     filled: Lapse,
+    start: Start,
     stall: Lapse<Stall>,
     /// Only for what the kubelet has a wall at, or may have to end somebody in.
     shared: Option<Box<Shared>>,
@@ -38,6 +39,24 @@ pub(crate) struct Scope {
 struct Shared {
     working_set: Track,
     stall: Lapse<Stall>,
+}
+
+/// What somebody takes as soon as it is started: the most that it held within half a minute of when it was seen first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Start {
+    seen_at: Option<Moment>,
+    held: Bytes,
+}
+
+impl Start {
+    const TAKES: Span = Span::secs(30);
+
+    fn push(&mut self, now: Moment, held: Bytes) {
+        let since = *self.seen_at.get_or_insert(now);
+        if now.since(since) <= Self::TAKES {
+            self.held = self.held.max(held);
+        }
+    }
 }
 
 /// Whether tasks can have waited for so long since the last look. The kernel brings its totals up to date every two seconds
@@ -78,6 +97,7 @@ impl Scope {
             held: None,
             ground: Ground::default(),
             filled: Lapse::within(WINDOWS[2]),
+            start: Start::default(),
             stall: Lapse::within(WINDOWS[0]),
             shared: is_shared.then(|| Box::new(shared())),
         }
@@ -109,6 +129,7 @@ impl Scope {
             track.push(now, held);
         }
         self.filled.push(now, held);
+        self.start.push(now, held);
         if let Some(stall) = stall {
             self.stall.push(now, stall);
         }
@@ -144,6 +165,11 @@ impl Scope {
     /// What it was filled with within the last minute: all it holds, if it came within that.
     pub(crate) fn filled(&self) -> Bytes {
         self.filled.ends().map_or(Bytes::ZERO, |(from, to, _)| to - from)
+    }
+
+    /// What it began with, and would have again soon after it was ended and started anew.
+    pub(crate) const fn began_with(&self) -> Bytes {
+        self.start.held
     }
 
     /// How much it rose in the window: all it holds, if it came within that.
@@ -276,7 +302,7 @@ impl History {
                 continue;
             };
             let is_own = is_own && self.fresh_kills(at, group) == 0;
-            let sane = self.count(now, sample, at, group);
+            let sane = self.count(at, group);
             if let Some(scope) = self.groups.get_mut(slot) {
                 if let (false, Some(looked)) = (scope.is_known(), looked) {
                     scope.begins_after(looked);
@@ -347,6 +373,14 @@ impl History {
 
     pub(crate) fn process(&self, id: ProcessId) -> Option<&Track> {
         self.processes.get(&id).map(|known| &known.track)
+    }
+
+    /// The clock went back by so much: nobody starts anew by that.
+    pub(crate) fn set_back(&mut self, by: Span) {
+        self.set_back_counted(by);
+        for scope in &mut self.groups {
+            scope.start.seen_at = scope.start.seen_at.map(|at| at.before(by));
+        }
     }
 
     /// After a kill that worked, growth before it says nothing about growth after it.

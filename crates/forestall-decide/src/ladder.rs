@@ -4,10 +4,13 @@
 //! it refuses to do: two endings at once while the runway can wait, an ending on one signal, and anything harsher because
 //! something milder was refused: against a budget or without a token it is still the wall alone that makes a kill due.
 
+use crate::culprit::find_growers;
 use crate::decision::{
     Action, Confidence, Culprit, Evidence, RefusalReason, Target, WallKind, WallReading, WhyNot,
 };
 use crate::engine::Engine;
+use crate::growth::Search;
+use crate::history::Scope;
 use crate::input::{GroupId, GroupKind, Sample};
 use crate::kill::{Due, check_target, is_imminent, judge_kill, kills_at, time_to_effect};
 use crate::member::stands_for_its_group;
@@ -219,10 +222,25 @@ impl Engine {
         }
     }
 
-    /// The kubelet's order, or the operator's, among those that free enough; the container of it that holds most.
+    /// The kubelet's order, or the operator's, among those that free enough; the container of it that holds most. Who does not grow
+    /// frees what it took since its start: with the rest it is started again.
     fn rank_for_kill(&mut self, sample: &Sample, reading: &WallReading) -> Option<Target> {
         let size = reading.limit.bytes()?;
         let needed = size.permille(ROOM_PERMILLE) - reading.distance;
+        let search = Search {
+            sample,
+            history: &self.history,
+            scope: reading.scope,
+            noise: noise(&sample.node),
+            only_new: true,
+        };
+        find_growers(search, &mut self.growers);
+        let growers = &self.growers;
+        let began_with = |id| {
+            let scope = self.history.group(id);
+            scope.map_or(Bytes::ZERO, Scope::began_with)
+        };
+        let grows = |id| growers.iter().any(|(target, _)| *target == Target::Group(id));
         rank(
             sample,
             &self.history.roster,
@@ -237,7 +255,7 @@ impl Engine {
             .iter()
             .filter_map(|ranked| candidate(sample, &self.history.roster, &self.pods, ranked.place))
         {
-            let container = it.largest_container(sample);
+            let container = it.largest_container(sample, grows);
             // A container that a pod claims which may not be touched is left, whosever it is.
             let owner = container.and_then(|group| self.pods.owning(sample, Target::Group(group.id)));
             let is_free = owner.map_or(Ok(()), |owner| may_touch(&owner));
@@ -246,6 +264,13 @@ impl Engine {
                 (Ok(()), None) => WhyNot::Unseen,
                 (Ok(()), Some(group)) if group.anon < needed && holds(Rule::FreesEnough) => {
                     WhyNot::FreesTooLittle
+                }
+                (Ok(()), Some(group))
+                    if !grows(group.id)
+                        && group.anon - began_with(group.id) < needed
+                        && holds(Rule::FreesEnough) =>
+                {
+                    WhyNot::ComesBack
                 }
                 (Ok(()), Some(_)) if chosen.is_some() => WhyNot::OthersFirst,
                 (Ok(()), Some(group)) => {

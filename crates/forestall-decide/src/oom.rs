@@ -87,11 +87,36 @@ pub(crate) struct Counted {
     kills: Option<u64>,
     hits: LimitHits,
     /// When its own limit was met last.
-    own_at: Option<Moment>,
+    own: Met,
     /// When that of somebody below it was, who is not followed or gone.
-    below_at: Option<Moment>,
+    below: Met,
     /// The container of this pod that stood near its own limit.
     pressed: Option<GroupId>,
+}
+
+/// When a limit was met last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Met {
+    at: Option<Moment>,
+    /// Kills were explained by it, which were all that it led to: those that are told of later were somewhere else.
+    is_used: bool,
+}
+
+impl Met {
+    fn look(&mut self, now: Moment, is_met: bool) {
+        if core::mem::take(&mut self.is_used) {
+            self.at = None;
+        }
+        if is_met {
+            self.at = Some(now);
+        }
+    }
+
+    /// It was a moment ago.
+    fn is_recent(self, now: Moment) -> bool {
+        self.at
+            .is_some_and(|at| now >= at && now.since(at) <= REPORT_TAKES)
+    }
 }
 
 /// How much more often limits were met than at the look before.
@@ -104,6 +129,10 @@ struct Risen {
 impl History {
     fn counted(&self, at: usize) -> Option<&Counted> {
         self.counted.get(self.roster.slot(at)?)
+    }
+
+    fn counted_mut(&mut self, at: usize) -> Option<&mut Counted> {
+        self.counted.get_mut(self.roster.slot(at)?)
     }
 
     /// The kernel's kills since the sample before in the group at this place.
@@ -140,28 +169,47 @@ impl History {
         theirs.fold(rest, u64::saturating_sub)
     }
 
-    /// Takes over what the kernel has counted of a group; to be asked of parents before their children. False where it went
-    /// back.
-    pub(crate) fn count(&mut self, now: Moment, sample: &Sample, at: usize, group: &GroupSample) -> bool {
-        let own = self.risen(at, group).own > 0;
-        let below = self.risen_below(sample, at, group) > 0;
-        let slot = self.roster.slot(at);
-        let Some(counted) = slot.and_then(|slot| self.counted.get_mut(slot)) else {
+    /// Takes over how many kills the kernel has counted of a group. False where that went back.
+    pub(crate) fn count(&mut self, at: usize, group: &GroupSample) -> bool {
+        let Some(counted) = self.counted_mut(at) else {
             return true;
         };
         let sane = counted.kills.is_none_or(|before| group.oom_kills >= before);
         counted.kills = Some(group.oom_kills);
-        counted.hits = group.limit_hits;
-        counted.own_at = if own { Some(now) } else { counted.own_at };
-        counted.below_at = if below { Some(now) } else { counted.below_at };
         sane
     }
 
+    /// Takes over how often limits were met; to be asked of parents before their children.
+    fn meet_limits(&mut self, now: Moment, sample: &Sample, at: usize, group: &GroupSample) {
+        let own = self.risen(at, group).own > 0;
+        let below = self.risen_below(sample, at, group) > 0;
+        if let Some(counted) = self.counted_mut(at) {
+            counted.hits = group.limit_hits;
+            counted.own.look(now, own);
+            counted.below.look(now, below);
+        }
+    }
+
+    /// A limit that was met has explained the kills of the group at this place, and no later ones.
+    fn use_up(&mut self, now: Moment, sample: &Sample, at: usize) {
+        if self.is_hit_below(now, at) {
+            if let Some(counted) = self.counted_mut(at) {
+                counted.below.is_used = true;
+            }
+            return;
+        }
+        let hit = lineage(sample, at).find(|above| self.is_hit(now, above));
+        if let Some(counted) = hit.and_then(|hit| self.counted_mut(self.roster.place(hit.id)?)) {
+            counted.own.is_used = true;
+        }
+    }
+
     /// The clock went back by so much: a limit that was met is not met anew when it has come so far again.
-    pub(crate) fn set_back(&mut self, by: Span) {
+    pub(crate) fn set_back_counted(&mut self, by: Span) {
         for counted in &mut self.counted {
-            counted.own_at = counted.own_at.map(|at| at.before(by));
-            counted.below_at = counted.below_at.map(|at| at.before(by));
+            for met in [&mut counted.own, &mut counted.below] {
+                met.at = met.at.map(|at| at.before(by));
+            }
         }
     }
 
@@ -179,10 +227,11 @@ impl History {
         }
     }
 
-    /// The kills that cgroups tell of, and puts their walls into `reached`. To be asked before the sample is taken in.
-    pub(crate) fn place_kills(&self, now: Moment, sample: &Sample, reached: &mut Vec<Wall>) -> Explained {
+    /// The kills that cgroups tell of, and puts their walls into `reached`. To be asked once, before the sample is taken in.
+    pub(crate) fn place_kills(&mut self, now: Moment, sample: &Sample, reached: &mut Vec<Wall>) -> Explained {
         let mut explained = Explained::default();
         for (at, group) in sample.groups.iter().enumerate() {
+            self.meet_limits(now, sample, at, group);
             let fresh = self.fresh_kills(at, group);
             if fresh == 0 {
                 continue;
@@ -193,6 +242,7 @@ impl History {
             let here = seen.fold(fresh, u64::saturating_sub);
             if here > 0 {
                 explained.add(self.place_of(now, sample, at, group), here, reached);
+                self.use_up(now, sample, at);
             }
         }
         explained
@@ -208,12 +258,7 @@ impl History {
     }
 
     fn place_by_ooms(&self, now: Moment, sample: &Sample, at: usize, group: &GroupSample) -> Place {
-        let below = self.risen_below(sample, at, group) > 0;
-        if below
-            || self
-                .counted(at)
-                .is_some_and(|counted| is_recent(counted.below_at, now))
-        {
+        if self.is_hit_below(now, at) {
             return Place::Own(match group.kind {
                 _ if group.leaf => None,
                 GroupKind::Pod(_) => Some(self.gone_of(at).unwrap_or((WallKind::Container, Some(group.id)))),
@@ -258,7 +303,7 @@ impl History {
     }
 
     /// Where those were killed of whom the machine tells alone. Puts the walls into `reached`; false where it cannot be known.
-    pub(crate) fn place_rest(&self, now: Moment, sample: &Sample, reached: &mut Vec<Wall>) -> bool {
+    pub(crate) fn place_rest(&mut self, now: Moment, sample: &Sample, reached: &mut Vec<Wall>) -> bool {
         let mut groups = sample.groups.iter();
         if groups.any(|group| matches!(group.limit_hits, LimitHits::Failures(_))) {
             return self.place_rest_by_failures(now, sample, reached);
@@ -274,7 +319,7 @@ impl History {
 
     /// On v1 a cgroup that is gone took its count along. Whoever's limit was met and nearly full is who it was, or a container that
     /// was near its own and is gone; where these are several, nobody knows.
-    fn place_rest_by_failures(&self, now: Moment, sample: &Sample, reached: &mut Vec<Wall>) -> bool {
+    fn place_rest_by_failures(&mut self, now: Moment, sample: &Sample, reached: &mut Vec<Wall>) -> bool {
         let gone = self
             .roster
             .pods
@@ -288,7 +333,13 @@ impl History {
         let candidates = gone.chain(full).filter(|wall| !reached.contains(wall));
         let mut candidates = candidates.collect::<Vec<_>>().into_iter();
         match (candidates.next(), candidates.next()) {
-            (Some(wall), None) => reached.push(wall),
+            (Some(wall), None) => {
+                reached.push(wall);
+                let place = wall.1.and_then(|id| self.roster.place(id));
+                if let Some(counted) = place.and_then(|at| self.counted_mut(at)) {
+                    counted.own.is_used = true;
+                }
+            }
             (None, _) if self.machine_was_nearly_full(sample) => reached.push((WallKind::Kernel, None)),
             _ => {}
         }
@@ -304,11 +355,14 @@ impl History {
 
     /// Its own limit was met a moment ago.
     fn is_hit(&self, now: Moment, group: &GroupSample) -> bool {
-        let Some(at) = self.roster.place(group.id) else {
-            return false;
-        };
-        let before = self.counted(at).and_then(|counted| counted.own_at);
-        self.risen(at, group).own > 0 || is_recent(before, now)
+        let counted = self.roster.place(group.id).and_then(|at| self.counted(at));
+        counted.is_some_and(|counted| counted.own.is_recent(now))
+    }
+
+    /// That of somebody below it was, who is not followed or gone.
+    fn is_hit_below(&self, now: Moment, at: usize) -> bool {
+        self.counted(at)
+            .is_some_and(|counted| counted.below.is_recent(now))
     }
 
     /// What was left below its limit at the look before.
@@ -367,10 +421,6 @@ fn is_nearly_all(held: Bytes, limit: Bytes) -> bool {
 /// Nearer by half.
 fn is_nearer(room: Bytes, other: Bytes) -> bool {
     room + room <= other
-}
-
-fn is_recent(at: Option<Moment>, now: Moment) -> bool {
-    at.is_some_and(|at| now >= at && now.since(at) <= REPORT_TAKES)
 }
 
 const fn is_own(group: &GroupSample) -> bool {

@@ -42,12 +42,16 @@ impl<'a> Candidate<'a> {
         self.group.anon + self.group.shmem
     }
 
-    /// The container that a kill would end: the one that holds most.
-    pub(crate) fn largest_container(&self, sample: &'a Sample) -> Option<&'a GroupSample> {
+    /// The container that a kill would end: of those who `grow`, or else of all, the one that holds most.
+    pub(crate) fn largest_container(
+        &self,
+        sample: &'a Sample,
+        grows: impl Fn(GroupId) -> bool,
+    ) -> Option<&'a GroupSample> {
         children(sample, self.index)
             .filter(|group| group.leaf && group.populated)
             .filter(|group| group.protection.is_none() || !holds(Rule::Protected))
-            .max_by_key(|group| (group.unreclaimable(), Reverse(group.id)))
+            .max_by_key(|group| (grows(group.id), group.unreclaimable(), Reverse(group.id)))
     }
 
     /// Smaller goes first. The kubelet's comparator (k/k `pkg/kubelet/eviction/helpers.go`, `rankMemoryPressure`), behind

@@ -396,13 +396,13 @@ fn a_pod_that_is_first_seen_with_its_memory_does_not_shield_a_leak() {
 #[test]
 fn where_nobody_explains_it_the_lowest_priority_that_frees_enough_goes_if_the_policy_says_so() {
     for is_known in [true, false] {
-        // Three that grow alike. What pod 5 holds would end in vain.
+        // Four that grow alike. What pod 5 holds would end in vain.
         let mut world = World::new(4096, 2000);
         for (id, mebi, rate, priority) in [
             (1, 600, 6, 0),
             (2, 600, 6, 0),
             (3, 600, 6, 0),
-            (4, 20, 0, -5),
+            (4, 20, 6, -5),
             (5, 1, 0, -9),
         ] {
             world.container(id, mebi).rate = rate * MIB;

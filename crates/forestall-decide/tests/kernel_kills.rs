@@ -143,6 +143,36 @@ fn so_is_one_whose_pod_is_gone_too() {
     told.is_missed_at(WallKind::Container, Some(KUBEPODS));
 }
 
+// The limit was met once. A second later the machine is full, and the kernel picks another one of the same pod.
+#[test]
+fn a_limit_that_was_met_explains_the_kill_that_it_led_to_and_no_later_one() {
+    let first = |sample: &mut Sample, is_there: bool| {
+        kill(sample, &[POD, KUBEPODS]);
+        for id in [POD, KUBEPODS] {
+            group(sample, id).limit_hits = LimitHits::Ooms { own: 0, within: 1 };
+        }
+        if is_there {
+            kill(sample, &[LEAF]);
+            sample.node.oom_kills -= 1;
+            group(sample, LEAF).limit_hits = LimitHits::Ooms { own: 1, within: 1 };
+        } else {
+            remove(sample, LEAF);
+        }
+    };
+    for is_there in [true, false] {
+        let mut scene = Scene::new(Kernel::V2, 10, mebi(300));
+        let scope = if is_there { LEAF } else { POD };
+        let told = scene.look(|sample| first(sample, is_there));
+        told.is_missed_at(WallKind::Container, Some(scope));
+        let told = scene.look(|sample| {
+            first(sample, is_there);
+            let who = if is_there { vec![LEAF] } else { vec![] };
+            kill(sample, &[&[POD, KUBEPODS][..], &who].concat());
+        });
+        told.is_missed_at(WallKind::Kernel, None);
+    }
+}
+
 #[test]
 fn a_pods_own_limit_is_told_from_that_of_a_container_that_is_gone() {
     let mut scene = Scene::new(Kernel::V2, 10, Limit::Max);

@@ -51,6 +51,17 @@ pub(crate) fn calm(mebi: u64) -> PodSpec {
     pod("calm", mebi, Load::Steady)
 }
 
+/// Began with next to nothing, took so much at once when it had been there for 40 s, and holds still: its end gives that back.
+pub(crate) fn grown(mebi: u64) -> PodSpec {
+    let load = Load::Leak {
+        part: Part::Anon,
+        rate: BytesPerSecond(100 * MIB),
+        total: Some(Bytes::mebi(mebi)),
+        delay: Span::secs(40),
+    };
+    pod("grown", 0, load)
+}
+
 /// Reads so much again and again.
 pub(crate) fn reader(file_mebi: u64, rate_mebi: u64) -> PodSpec {
     let load = Load::Reader {

@@ -4,8 +4,8 @@ use forestall_decide::{Bytes, BytesPerSecond, CRITICAL_PRIORITY, Moment, Owner, 
 use forestall_sim::{ContainerSpec, FaultKind, Load, Part, PodSpec, World};
 
 use crate::make::{
-    EVICT, KILL, MIB, alone, calm, lasting, leak, limited, pod, quick, reader, with_fault, with_healed,
-    with_kubelet, world,
+    EVICT, KILL, MIB, alone, calm, grown, lasting, leak, limited, pod, quick, reader, with_fault,
+    with_healed, with_kubelet, world,
 };
 
 /// A world in which the rule is needed, and the checker that says so.
@@ -101,11 +101,14 @@ pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
                     part: Part::Shmem,
                     rate: BytesPerSecond(30 * MIB),
                     total: None,
-                    delay: Span(0),
+                    delay: Span::secs(80),
                 },
             );
             filler.containers[0].volume = true;
-            (lasting(alone(EVICT, filler), 200), "outlives-a-kill")
+            (
+                lasting(world(EVICT, vec![filler, grown(300)]), 300),
+                "outlives-a-kill",
+            )
         }
         Rule::OneAtATime => {
             let pods = vec![
@@ -223,16 +226,15 @@ pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
             "last-moment",
         ),
         Rule::CulpritFirst => {
-            let mut pods = vec![pod("leak", 100, leak(8 << 10)), calm(300)];
+            let mut pods = vec![pod("leak", 100, leak(4 << 10)), grown(300)];
             pods[1].priority = -10;
-            (world(KILL, pods), "culprit-first")
+            (lasting(world(KILL, pods), 200), "culprit-first")
         }
         Rule::HostsOwn => {
-            let mut world = world(KILL, vec![calm(300), calm(200)]);
-            world.pods[1].name = "other".into();
+            let mut world = lasting(world(KILL, vec![grown(300), calm(200)]), 200);
             world.nodes[0].host = ["a", "b", "c", "d"]
                 .map(|name| ContainerSpec {
-                    load: leak(2 << 10),
+                    load: leak(1 << 10),
                     ..ContainerSpec::plain(name)
                 })
                 .into();

@@ -58,6 +58,7 @@ pub(crate) const fn why_not(why: WhyNot) -> &'static str {
         WhyNot::Terminating => "terminating",
         WhyNot::GraceTooLong => "grace-too-long",
         WhyNot::FreesTooLittle => "frees-too-little",
+        WhyNot::ComesBack => "comes-back",
         WhyNot::OthersFirst => "others-first",
         WhyNot::Tried => "tried",
         WhyNot::Blocked => "blocked",
