@@ -20,6 +20,8 @@ const BLOCKED: Span = Span::secs(10);
 const WARNED: Span = Span::secs(600);
 /// A brake is on, or known to have failed, within this.
 const BRAKES_WITHIN: Span = Span::secs(1);
+/// Who was braked is known to for so long.
+const BRAKED: Span = Span::secs(300);
 /// In shadow the same action is not announced again before this: nothing it would have changed has changed.
 const SHADOW_REPEAT: Span = Span::secs(60);
 /// We called it off ourselves, since the mode left enforce: `ECANCELED` (asm-generic/errno.h).
@@ -82,6 +84,8 @@ pub(crate) struct Flights {
     list: Vec<Flight>,
     /// When each eviction was ordered, unless it was refused: what is told of the budget is older than a flight may be.
     evictions: Vec<(ActionId, Moment)>,
+    /// Who was braked, and when.
+    braked: Vec<(Target, Moment)>,
     last_id: u64,
     /// The slowest answer to an order seen lately: part of every time to effect.
     answer: Span,
@@ -103,6 +107,10 @@ impl Flights {
                 .iter()
                 .position(|flight| !flight.rung.ends_somebody() || flight.is_over(now));
             self.list.remove(over.unwrap_or(0));
+        }
+        if action.rung == Rung::Brake {
+            self.braked.retain(|(target, _)| *target != action.target);
+            self.braked.push((action.target, now));
         }
         if action.rung == Rung::Evict {
             self.evictions.push((action.id, now));
@@ -195,11 +203,13 @@ impl Flights {
     pub(crate) fn forget(&mut self) {
         self.list.clear();
         self.evictions.clear();
+        self.braked.clear();
     }
 
     /// Drops what is over and quiet.
     pub(crate) fn prune(&mut self, now: Moment, policy: &Policy) {
         self.evictions.retain(|(_, at)| now.since(*at) <= FRESH);
+        self.braked.retain(|(_, at)| now.since(*at) <= BRAKED);
         self.list.retain(|flight| match flight.quiet_until {
             Some(until) => now < until,
             None if flight.is_called_off() => now <= flight.judged_at,
@@ -276,6 +286,11 @@ impl Flights {
         self.list
             .iter()
             .any(|flight| flight.rung == rung && flight.target == target && !flight.is_called_off())
+    }
+
+    /// It was braked in the last minutes, and what it grew by then was seen.
+    pub(crate) fn was_braked(&self, target: Target) -> bool {
+        self.braked.iter().any(|(braked, _)| *braked == target)
     }
 
     /// This pod was warned and has its time.

@@ -1,11 +1,12 @@
 //! The rungs between reclaim and kill, which need to know the pods: `brake`, `warn`, `grow` and `evict`.
 //!
-//! They are aimed at the culprit's pod; where nobody is the culprit, and at the kubelet's walls when the culprit cannot be
-//! evicted, at those whom the kubelet would choose, so that they go with their grace period instead of the kubelet's one
-//! second. What they refuse to do: end a pod while page cache alone would do, or while enough is on its way already.
+//! They are aimed at the culprit's pod; where nobody is the culprit, at those whom the kubelet would choose, so that they go with
+//! their grace period instead of the kubelet's one second. What they refuse to do: end a pod while page cache alone would do, or
+//! while enough is on its way already; take another one's pod for a culprit who may not be evicted, or is none of the pods; take what
+//! a pod needs to start for a leak.
 
 use crate::decision::{
-    Confidence, Evidence, PassedOver, RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
+    Confidence, Culprit, Evidence, PassedOver, RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
 };
 use crate::engine::Engine;
 use crate::forecast::forecast;
@@ -22,6 +23,12 @@ use crate::wall::{noise, room_before};
 const BRAKE_MAX: Span = Span::secs(30);
 /// A braked container may hold so much more than it does (permille of the wall): it must be able to go on.
 const BRAKE_ROOM_PERMILLE: u64 = 5;
+/// What has been seen of a growth is what the last minute shows.
+const SEEN: Span = Span::secs(60);
+/// Nobody is evicted for growth to come that is more than so many times what has been seen.
+const EVICT_FOR: u64 = 2;
+/// Nor braked, which harms less.
+const BRAKE_FOR: u64 = 3;
 /// A limit is raised by this share (permille).
 const GROWTH_PERMILLE: u64 = 250;
 /// So much of a wall (permille) has to be left once an eviction for its sake is over.
@@ -76,7 +83,7 @@ impl Engine {
             WallKind::Kernel | WallKind::Kubepods => {
                 match reading.culprit.filter(|_| holds(Rule::CulpritFirst)) {
                     Some(culprit) => {
-                        let step = self.ease_or_evict(now, sample, reading, culprit.target, kill_is_due);
+                        let step = self.ease_or_evict(now, sample, reading, culprit, kill_is_due);
                         self.take(now, sample, step);
                     }
                     None => self.evict_ranked(now, sample, reading, kill_is_due),
@@ -150,22 +157,28 @@ impl Engine {
         now: Moment,
         sample: &Sample,
         reading: &WallReading,
-        culprit: Target,
+        culprit: Culprit,
         kill_is_due: bool,
     ) -> Option<Step> {
-        let it = self.pods.owning(sample, culprit)?;
+        let it = self.pods.owning(sample, culprit.target)?;
         let evict = it.pod.grace + self.effects.p90(Rung::Evict);
         let warn = self.warning_takes(&it);
         let brake = self.effects.p90(Rung::Brake);
         let instead = kill_is_due && self.allows(Rung::Evict);
         let is_due = self.is_due(Rung::Evict, reading, evict, self.ahead(&it, evict))
-            && self.is_sure_of(sample, reading, culprit);
-        if instead || is_due {
+            && self.is_sure_of(sample, reading, culprit.target)
+            && self.lasts(reading.distance, culprit, EVICT_FOR);
+        if is_due && !instead && self.flights.is_warned(now, it.target()) && holds(Rule::WarnedFree) {
+            // It was promised its time, and as long as no kill is due there is some.
+            None
+        } else if instead || is_due {
             Some(self.judge_evict(now, sample, reading, &it, "last-moment"))
         } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, (warn + evict).times(2)) {
             self.judge_warn(reading, &it)
-        } else if self.is_due(Rung::Brake, reading, brake, (brake + warn + evict).times(2)) {
-            self.judge_brake(now, sample, reading, &it, culprit)
+        } else if self.is_due(Rung::Brake, reading, brake, (brake + warn + evict).times(2))
+            && self.lasts(reading.distance, culprit, BRAKE_FOR)
+        {
+            self.judge_brake(now, sample, reading, &it, culprit.target)
         } else {
             None
         }
@@ -180,6 +193,20 @@ impl Engine {
             seen.confidence
         });
         own.is_none_or(|own| own >= Confidence::High) || !holds(Rule::Confirmation)
+    }
+
+    /// The culprit's part of what is left is no more than so many times the growth of it that has been seen: what a pod takes to
+    /// start says nothing about the next minute. Who was braked has grown as long before, and whoever only starts does not go on
+    /// when it is let go.
+    fn lasts(&self, left: Bytes, culprit: Culprit, times: u64) -> bool {
+        let Target::Group(id) = culprit.target else {
+            return true;
+        };
+        let seen = self.history.group(id).map_or(0, |own| own.held().rise(SEEN).0);
+        let seen = u64::try_from(seen).unwrap_or(0).saturating_mul(times);
+        seen >= left.permille(culprit.share_permille.min(1000)).0
+            || self.flights.was_braked(culprit.target)
+            || !holds(Rule::Lasting)
     }
 
     /// How long before the wall an eviction that takes so much begins: at twice that, and later where its pod matters more than most
@@ -244,22 +271,25 @@ impl Engine {
             let comes = by_kernel.growth_fast.over(span) >= reading.distance || !holds(Rule::CacheFirst);
             reading.runway.p50 <= span && comes
         };
-        let culprit = by_kernel
-            .culprit
-            .and_then(|culprit| self.pods.owning(sample, culprit.target));
-        if let Some(it) = culprit {
-            if !in_sight(self.ahead(&it, it.pod.grace + takes)) {
-                return;
+        match by_kernel.culprit.filter(|_| holds(Rule::CulpritFirst)) {
+            Some(culprit) => {
+                // Where it is none of the pods, or may not be evicted, the kubelet has its way: nobody else goes for it sooner than that.
+                let Some(it) = self.pods.owning(sample, culprit.target) else {
+                    return;
+                };
+                let is_due = in_sight(self.ahead(&it, it.pod.grace + takes))
+                    && self.lasts(reading.distance, culprit, EVICT_FOR);
+                if is_due && (!self.flights.is_warned(now, it.target()) || !holds(Rule::WarnedFree)) {
+                    let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet");
+                    self.take(now, sample, Some(step));
+                }
             }
-            let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet");
-            if self.take(now, sample, Some(step)) {
-                return;
+            None if in_sight(takes.times(4)) => {
+                // As much room again as the kubelet keeps for itself.
+                let needed = room_before(Signal::MemoryAvailable, &self.kubelet, &self.policy);
+                self.evict_first(now, sample, reading, needed, "the-kubelets-choice");
             }
-        }
-        if in_sight(takes.times(4)) {
-            // As much room again as the kubelet keeps for itself.
-            let needed = room_before(Signal::MemoryAvailable, &self.kubelet, &self.policy);
-            self.evict_first(now, sample, reading, needed, "the-kubelets-choice");
+            None => {}
         }
     }
 

@@ -77,6 +77,8 @@ rules! {
     Confirmation,
     /// Nobody ends before the last moment that fits.
     LastMoment,
+    /// No pod is evicted or braked for much more growth than has been seen.
+    Lasting,
     /// The culprit goes first.
     CulpritFirst,
     /// No pod ends for growth that comes mostly from outside the pods.
@@ -111,7 +113,7 @@ rules! {
     BrakeRoom,
     /// Who was warned is given time.
     WarnedOnce,
-    /// And is not braked meanwhile.
+    /// And is neither braked nor evicted meanwhile.
     WarnedFree,
     /// Nothing that needs to know the pods is done on old news of them.
     FreshNews,

@@ -61,13 +61,13 @@ fn a_brake_that_is_only_announced_is_given_the_time_of_one_that_is_put_on() {
 fn when_a_brake_is_lifted_nobody_ends_for_what_others_did_meanwhile() {
     // Three neighbours of whom none explains half go on while the one that leaks stands still. When it is let go, what they
     // did is not yet reason enough for a kill, and what it does has just begun.
-    let mut world = braked(1_340);
+    let mut world = braked(1_700);
     for id in 4..=6 {
         world.container(id, 20).rate = 10 * MIB;
         world.pod(id);
     }
     world.of(2).rate = 40 * MIB;
-    world.run(&mut engine(Mode::Enforce), Span::secs(36), |_| ());
+    world.run(&mut engine(Mode::Enforce), Span::secs(42), |_| ());
     let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
     assert_eq!(rungs, [Rung::Brake, Rung::Kill]);
     assert_eq!(world.killed(), [container(2)]);

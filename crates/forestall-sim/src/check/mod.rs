@@ -50,12 +50,13 @@ pub struct Otherwise {
 
 /// Rules about when somebody ends, and who. Of these a public preset has its own. Whom nobody may touch, how small a kill is,
 /// and what is switched off, hold for it as well.
-const JUDGEMENT: [&str; 13] = [
+const JUDGEMENT: [&str; 14] = [
     "own-stalls",
     "modesty",
     "one-at-a-time",
     "cache-first",
     "last-moment",
+    "lasting",
     "two-keys",
     "culprit-first",
     "hosts-own",
@@ -217,6 +218,12 @@ pub const RULES: &[Rule] = &[
         says: "Nobody ends before it is about time.",
         checker: || Box::<timing::LastMoment>::default(),
         breach: timing::killed_early,
+    },
+    Rule {
+        name: "lasting",
+        says: "No pod is evicted or braked for much more growth than there was.",
+        checker: || Box::new(timing::Lasting),
+        breach: timing::evicted_at_its_start,
     },
     Rule {
         name: "two-keys",

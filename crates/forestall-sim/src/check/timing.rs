@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use forestall_decide::{Bytes, Moment, Rung, Span, WallKind};
 
 use super::Checker;
-use super::kill::{follows_kills, harmful, held_back_permille, name, on, ordered, sound};
+use super::kill::{follows_kills, harmful, held_back_permille, name, on, order, ordered, sound};
 use super::seen::Seen;
 use crate::event::{BrakeState, Event, Grower, Look, Order, WallTruth, What};
 
@@ -74,6 +74,32 @@ impl Checker for LastMoment {
                 order.rung.label(),
                 name(order),
                 runway.as_millis() / 1000
+            )
+        })
+    }
+}
+
+/// Growth to come may be so many times what there was, with something for the looks in between.
+const BELIEVED: u64 = 4;
+
+pub(super) struct Lasting;
+
+impl Checker for Lasting {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        let by_growth = |order: &&Order| goes_by_growth(order) && !order.escalate;
+        let order = order(event).filter(by_growth)?;
+        let its_own = |grower: &Grower| order.target.as_ref().is_some_and(|aim| aim.pod == grower.pod);
+        let grower = order.grower.filter(its_own)?;
+        let eases = matches!(order.rung, Rung::Evict | Rung::Brake);
+        let to_come = Span::to_cover(order.truth?.left, forestall_decide::BytesPerSecond(grower.rate));
+        let long = to_come > grower.growing_for.times(BELIEVED) + KNOWN_FOR;
+        (eases && long).then(|| {
+            format!(
+                "{} of {} with {} s to go, after {} s of growth",
+                order.rung.label(),
+                name(order),
+                to_come.as_millis() / 1000,
+                grower.growing_for.as_millis() / 1000
             )
         })
     }
@@ -197,17 +223,27 @@ pub(super) fn killed_on_one_signal() -> Vec<Event> {
     )
 }
 
-pub(super) fn evicted_too_late() -> Vec<Event> {
+fn evicted_beside(rate: u64, growing_for: Span) -> Vec<Event> {
     vec![ordered(|order| {
         order.rung = Rung::Evict;
         order.grace = Span::secs(30);
         order.grower = Some(Grower {
             group: forestall_decide::GroupId(5),
             pod: forestall_decide::GroupId(4),
-            rate: 2 << 20,
-            growing_for: Span::secs(60),
+            rate,
+            growing_for,
             protected: false,
             guarded: true,
         });
     })]
+}
+
+/// With ten seconds to go.
+pub(super) fn evicted_too_late() -> Vec<Event> {
+    evicted_beside(2 << 20, Span::secs(60))
+}
+
+/// With eighty.
+pub(super) fn evicted_at_its_start() -> Vec<Event> {
+    evicted_beside(256 << 10, Span::secs(2))
 }

@@ -218,13 +218,23 @@ pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
                 total: Some(Bytes::mebi(40)),
                 delay: Span::secs(70),
             };
-            let pods = vec![quick(pod("burst", 100, burst)), calm(600)];
-            (lasting(world(&[Rung::Evict], pods), 80), "two-keys")
+            let pods = vec![pod("burst", 100, burst), calm(786)];
+            (lasting(world(KILL, pods), 80), "two-keys")
         }
         Rule::LastMoment => (
             alone(&[Rung::Evict], quick(pod("leak", 100, leak(2 << 10)))),
             "last-moment",
         ),
+        Rule::Lasting => {
+            let starts = Load::Leak {
+                part: Part::Anon,
+                rate: BytesPerSecond(12 * MIB),
+                total: Some(Bytes::mebi(100)),
+                delay: Span::secs(30),
+            };
+            let pods = vec![calm(300), pod("starts", 10, starts)];
+            (world(&[Rung::Evict], pods), "lasting")
+        }
         Rule::CulpritFirst => {
             let mut pods = vec![pod("leak", 100, leak(4 << 10)), grown(300)];
             pods[1].priority = -10;
