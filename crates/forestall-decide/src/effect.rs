@@ -1,9 +1,10 @@
-//! How long a rung takes from the order to its effect: measured, and a cautious guess until enough of it was seen.
+//! How long something takes, by what was measured lately: a rung from the order to its effect, with a cautious guess until enough of
+//! it was seen, and the guard from the moment for which it asked to be woken to what it knows then.
 
 use crate::rung::Rung;
 use crate::units::Span;
 
-/// So many of a rung's last times are kept.
+/// So many of the last times are kept.
 const KEPT: usize = 16;
 /// From so many on they are believed; their ninth in ten stands for the p90.
 const ENOUGH: usize = 4;
@@ -20,10 +21,39 @@ const fn assumed(rung: Rung) -> Span {
     }
 }
 
+/// The last times that something took.
 #[derive(Clone, Copy, Debug, Default)]
-struct Times {
+pub(crate) struct Times {
     kept: [Span; KEPT],
     seen: usize,
+}
+
+impl Times {
+    pub(crate) fn note(&mut self, took: Span) {
+        self.kept[self.seen % KEPT] = took;
+        self.seen = self.seen.wrapping_add(1).max(1);
+    }
+
+    fn count(&self) -> usize {
+        self.seen.min(KEPT)
+    }
+
+    fn slowest(&self) -> Span {
+        self.kept[..self.count()]
+            .iter()
+            .max()
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The smallest that at least nine in ten do not exceed (nearest rank); of sixteen, one may be slower. Nothing while there is none.
+    pub(crate) fn p90(&self) -> Span {
+        let count = self.count();
+        let mut sorted = self.kept;
+        sorted[..count].sort_unstable();
+        let rank = (count * 9).div_ceil(10);
+        sorted[rank.saturating_sub(1)]
+    }
 }
 
 /// The times of all rungs.
@@ -36,26 +66,18 @@ impl Effects {
     /// An action of this rung showed its effect after `took`, the pod's own time not counted.
     pub(crate) fn note(&mut self, rung: Rung, took: Span) {
         if let Some(times) = self.times.get_mut(rung as usize) {
-            times.kept[times.seen % KEPT] = took;
-            times.seen = times.seen.wrapping_add(1).max(1);
+            times.note(took);
         }
     }
 
     /// Nine in ten are quicker.
     pub(crate) fn p90(&self, rung: Rung) -> Span {
-        let Some(times) = self.times.get(rung as usize) else {
-            return assumed(rung);
-        };
-        let count = times.seen.min(KEPT);
-        if count < ENOUGH {
+        match self.times.get(rung as usize) {
+            Some(times) if times.count() >= ENOUGH => times.p90(),
             // Slower than assumed is believed at once.
-            let slowest = times.kept.iter().take(count).max().copied().unwrap_or_default();
-            return assumed(rung).max(slowest);
+            Some(times) => assumed(rung).max(times.slowest()),
+            None => assumed(rung),
         }
-        let mut sorted = times.kept;
-        sorted[..count].sort_unstable();
-        // Nearest rank: the smallest that at least nine in ten do not exceed.
-        sorted[(count * 9).div_ceil(10) - 1]
     }
 }
 
@@ -86,5 +108,18 @@ mod tests {
             effects.note(Rung::Grow, Span::secs(secs));
         }
         assert_eq!(effects.p90(Rung::Grow), Span::secs(25));
+    }
+
+    #[test]
+    fn one_hiccup_in_sixteen_is_none_and_two_are() {
+        let mut late = Times::default();
+        assert_eq!(late.p90(), Span(0));
+        for _ in 0..15 {
+            late.note(Span::millis(2));
+        }
+        late.note(Span::secs(1));
+        assert_eq!(late.p90(), Span::millis(2));
+        late.note(Span::millis(900));
+        assert_eq!(late.p90(), Span::millis(900));
     }
 }

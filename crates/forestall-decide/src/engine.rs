@@ -6,7 +6,7 @@ use crate::decision::{
     Action, AlarmEvent, Decision, Ending, Evidence, Ignored, PassedOver, Refusal, RefusalReason, Target,
     WallKind, WallReading,
 };
-use crate::effect::Effects;
+use crate::effect::{Effects, Times};
 use crate::flight::{Flight, Flights};
 use crate::foresight::{Foresight, Known};
 use crate::history::{History, Wall};
@@ -25,9 +25,6 @@ use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
 use crate::victim::Ranked;
 use crate::wall::{Lines, read_walls};
-
-/// How late the guard woke is judged by the median of so many looks: one hiccup is no starvation.
-const LATE_KEPT: usize = 5;
 
 /// Decides. Holds all state there is between two inputs; two engines fed alike answer alike.
 #[derive(Debug)]
@@ -57,8 +54,9 @@ pub struct Engine {
     pub(crate) last_eased_at: Option<Moment>,
     polled_at: Option<Moment>,
     looked_at: Option<Moment>,
-    pub(crate) late: [Span; LATE_KEPT],
-    looks: usize,
+    late: Times,
+    /// How long it may take until the guard knows: to wake, and to look. One hiccup is no starvation, and a second one is.
+    pub(crate) lateness: Span,
     wake_in: Span,
     pub(crate) readings: Vec<WallReading>,
     pub(crate) alarm_events: Vec<AlarmEvent>,
@@ -96,8 +94,8 @@ impl Engine {
             last_eased_at: None,
             polled_at: None,
             looked_at: None,
-            late: [Span(0); LATE_KEPT],
-            looks: 0,
+            late: Times::default(),
+            lateness: Span(0),
             readings: Vec::new(),
             alarm_events: Vec::new(),
             endings: Vec::new(),
@@ -261,8 +259,8 @@ impl Engine {
         if !self.is_believed(now, sample) {
             return;
         }
-        self.late[self.looks % LATE_KEPT] = sample.node.wake_late;
-        self.looks = self.looks.wrapping_add(1);
+        self.late.note(sample.node.wake_late + sample.node.sample_cost);
+        self.lateness = self.late.p90();
         self.looked_at = Some(now);
         self.reached.clear();
         self.history.align(sample);

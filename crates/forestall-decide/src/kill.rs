@@ -41,9 +41,10 @@ pub(crate) struct Due {
     pub(crate) time_to_effect: Span,
 }
 
-/// From the decision to the moment the victim stops growing: how late we wake, what a look costs, what acting takes.
+/// From the decision to the moment the victim stops growing: how late we wake and what a look costs (`late`: of the last ones), and
+/// what acting takes.
 pub(crate) fn time_to_effect(sample: &Sample, late: Span, answer: Span) -> Span {
-    late + sample.node.sample_cost + answer.max(ANSWER_MIN)
+    late.max(sample.node.sample_cost) + answer.max(ANSWER_MIN)
 }
 
 /// The growth, at its present speed, reaches the wall before a decision at the next look could take effect.

@@ -363,10 +363,7 @@ impl Engine {
 
     /// From the decision to kill to the end of the growth.
     pub(crate) fn time_to_effect(&self, sample: &Sample) -> Span {
-        let mut late = self.late;
-        late.sort_unstable();
-        let median = late.get(late.len() / 2).copied().unwrap_or_default();
-        time_to_effect(sample, median, self.flights.answer())
+        time_to_effect(sample, self.lateness, self.flights.answer())
     }
 
     /// Reclaim has to be done before the wall is reached, so that the act crate may weigh its price against its hurry.
