@@ -214,6 +214,8 @@ pub enum WhyNot {
     FreesTooLittle,
     /// It does not grow, and would be started again with what it holds.
     ComesBack,
+    /// It keeps within its request, and nobody is about to be killed.
+    WithinRequest,
     /// Others come before it.
     OthersFirst,
     /// It was tried lately, or is being tried.

@@ -3,7 +3,7 @@
 //! They are aimed at the culprit's pod; where nobody is the culprit, at those whom the kubelet would choose, so that they go with
 //! their grace period instead of the kubelet's one second. What they refuse to do: end a pod while page cache alone would do, or
 //! while enough is on its way already; take another one's pod for a culprit who may not be evicted, or is none of the pods; take what
-//! a pod needs to start for a leak.
+//! a pod needs to start for a leak, or, unless a kill is due, anything from who keeps within its request.
 
 use crate::decision::{
     Confidence, Culprit, Evidence, PassedOver, RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
@@ -29,12 +29,8 @@ const SEEN: Span = Span::secs(60);
 const EVICT_FOR: u64 = 2;
 /// Nor braked, which harms less.
 const BRAKE_FOR: u64 = 3;
-/// A limit is raised by this share (permille).
-const GROWTH_PERMILLE: u64 = 250;
 /// So much of a wall (permille) has to be left once an eviction for its sake is over.
 const ROOM_PERMILLE: u64 = 80;
-/// The node must have so many times that growth left at each of its own walls.
-const GROWTH_ROOM: u64 = 4;
 
 impl WallReading {
     /// Notes that somebody was passed over at this wall.
@@ -51,7 +47,7 @@ impl WallReading {
 
 /// What one rung comes to at one wall.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(crate) enum Step {
     Do(Order, Evidence),
     PassOver(PassedOver),
     Refuse(RefusalReason, Evidence),
@@ -126,7 +122,7 @@ impl Engine {
                 runway: Runway::FOREVER,
                 ..kill.evidence.reading
             };
-            let step = self.judge_evict(now, sample, &reading, &it, rule);
+            let step = self.judge_evict(now, sample, &reading, &it, rule, true);
             self.take(now, sample, Some(step));
         }
     }
@@ -172,13 +168,13 @@ impl Engine {
             // It was promised its time, and as long as no kill is due there is some.
             None
         } else if instead || is_due {
-            Some(self.judge_evict(now, sample, reading, &it, "last-moment"))
+            Some(self.judge_evict(now, sample, reading, &it, "last-moment", kill_is_due))
         } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, (warn + evict).times(2)) {
             self.judge_warn(reading, &it)
         } else if self.is_due(Rung::Brake, reading, brake, (brake + warn + evict).times(2))
             && self.lasts(reading.distance, culprit, BRAKE_FOR)
         {
-            self.judge_brake(now, sample, reading, &it, culprit.target)
+            self.judge_brake(now, sample, reading, &it, culprit.target, kill_is_due)
         } else {
             None
         }
@@ -221,7 +217,7 @@ impl Engine {
 
     /// A rung is due when the median runway is no longer than `ahead`, in general twice what it takes and what those after it take;
     /// and it must fit.
-    fn is_due(&self, rung: Rung, reading: &WallReading, takes: Span, ahead: Span) -> bool {
+    pub(crate) fn is_due(&self, rung: Rung, reading: &WallReading, takes: Span, ahead: Span) -> bool {
         self.allows(rung)
             && is_sure_enough(rung, reading)
             && (reading.runway.p50 <= ahead || !holds(Rule::LastMoment))
@@ -229,7 +225,7 @@ impl Engine {
     }
 
     /// What a warning takes; nothing where the pod has not asked for one.
-    fn warning_takes(&self, it: &Candidate<'_>) -> Span {
+    pub(crate) fn warning_takes(&self, it: &Candidate<'_>) -> Span {
         let unasked = (!holds(Rule::WarningAsked)).then_some(Span::secs(1));
         let asked = it.pod.asks.warning.or(unasked);
         asked.map_or(Span(0), |asked| asked + self.effects.p90(Rung::Warn))
@@ -246,7 +242,7 @@ impl Engine {
             return;
         };
         let needed = size.permille(ROOM_PERMILLE) - reading.distance;
-        self.evict_first(now, sample, reading, needed, "nobody-explains-it");
+        self.evict_first(now, sample, reading, needed, "nobody-explains-it", kill_is_due);
     }
 
     /// The kubelet is about to evict, and cache alone would not content it.
@@ -280,14 +276,14 @@ impl Engine {
                 let is_due = in_sight(self.ahead(&it, it.pod.grace + takes))
                     && self.lasts(reading.distance, culprit, EVICT_FOR);
                 if is_due && (!self.flights.is_warned(now, it.target()) || !holds(Rule::WarnedFree)) {
-                    let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet");
+                    let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet", false);
                     self.take(now, sample, Some(step));
                 }
             }
             None if in_sight(takes.times(4)) => {
                 // As much room again as the kubelet keeps for itself.
                 let needed = room_before(Signal::MemoryAvailable, &self.kubelet, &self.policy);
-                self.evict_first(now, sample, reading, needed, "the-kubelets-choice");
+                self.evict_first(now, sample, reading, needed, "the-kubelets-choice", false);
             }
             None => {}
         }
@@ -301,6 +297,7 @@ impl Engine {
         reading: &WallReading,
         needed: Bytes,
         rule: &'static str,
+        kill_is_due: bool,
     ) {
         rank(
             sample,
@@ -322,13 +319,14 @@ impl Engine {
                     } else if it.freed_by_eviction() < needed && holds(Rule::FreesEnough) {
                         pass(WhyNot::FreesTooLittle)
                     } else {
-                        self.judge_evict(now, sample, reading, &it, rule)
+                        self.judge_evict(now, sample, reading, &it, rule, kill_is_due)
                     }
                 });
             done |= self.take(now, sample, step);
         }
     }
 
+    /// `instead`: of a kill, or after one.
     fn judge_evict(
         &self,
         now: Moment,
@@ -336,6 +334,7 @@ impl Engine {
         reading: &WallReading,
         it: &Candidate<'_>,
         rule: &'static str,
+        instead: bool,
     ) -> Step {
         let effect = self.effects.p90(Rung::Evict);
         let evidence = Evidence {
@@ -349,6 +348,9 @@ impl Engine {
         if let Err(why) = may_evict(it, &self.pods, &self.flights, reading.runway.p10, effect) {
             return Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why));
         }
+        if !instead && it.has_room_within_request(reading.distance) {
+            return Step::PassOver(reading.pass_over(Rung::Evict, it.target(), WhyNot::WithinRequest));
+        }
         let order = Order {
             rung: Rung::Evict,
             target: it.target(),
@@ -358,7 +360,7 @@ impl Engine {
         Step::Do(order, evidence)
     }
 
-    fn judge_warn(&self, reading: &WallReading, it: &Candidate<'_>) -> Option<Step> {
+    pub(crate) fn judge_warn(&self, reading: &WallReading, it: &Candidate<'_>) -> Option<Step> {
         if self.flights.concerns(Rung::Warn, it.target()) && holds(Rule::WarnedOnce) {
             return None;
         }
@@ -383,7 +385,15 @@ impl Engine {
         reading: &WallReading,
         it: &Candidate<'_>,
         culprit: Target,
+        kill_is_due: bool,
     ) -> Option<Step> {
+        if !kill_is_due && it.has_room_within_request(reading.distance) {
+            return Some(Step::PassOver(reading.pass_over(
+                Rung::Brake,
+                culprit,
+                WhyNot::WithinRequest,
+            )));
+        }
         if self.flights.concerns(Rung::Brake, culprit) || self.flights.is_easing(now, culprit) {
             return None;
         }
@@ -414,65 +424,10 @@ impl Engine {
         };
         Some(touch(reading, it, order, evidence))
     }
-
-    /// At a pod's or container's own limit: more room if it asks for it and the node has it; else a warning.
-    fn help(&self, sample: &Sample, reading: &WallReading, scope: GroupId) -> Option<Step> {
-        let helps = [Rung::Grow, Rung::Warn];
-        if !helps.iter().any(|rung| self.allows(*rung)) {
-            return None;
-        }
-        let it = self.pods.owning(sample, Target::Group(scope))?;
-        let grow = self.effects.p90(Rung::Grow);
-        let warn = self.warning_takes(&it);
-        if self.is_due(Rung::Grow, reading, grow, grow.times(2)) {
-            self.judge_grow(reading, &it, scope)
-        } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, (warn + grow).times(2)) {
-            self.judge_warn(reading, &it)
-        } else {
-            None
-        }
-    }
-
-    fn judge_grow(&self, reading: &WallReading, it: &Candidate<'_>, scope: GroupId) -> Option<Step> {
-        let target = Target::Group(scope);
-        if self.flights.concerns(Rung::Grow, target) {
-            return None;
-        }
-        let limit = reading.limit.bytes()?;
-        let of_node = |other: &&WallReading| matches!(other.wall, WallKind::Kernel | WallKind::Kubepods);
-        let mut walls = self.readings.iter().filter(of_node);
-        let pass = |why| Some(Step::PassOver(reading.pass_over(Rung::Grow, target, why)));
-        let most = match it.pod.asks.growth {
-            None if holds(Rule::GrowthAsked) => return pass(WhyNot::NotAsked),
-            asked => asked.unwrap_or(Bytes(u64::MAX)),
-        };
-        if limit >= most {
-            return pass(WhyNot::AtItsMost);
-        }
-        let added = limit.permille(GROWTH_PERMILLE).min(most - limit);
-        if !self.pods.cluster.api && holds(Rule::ApiAway) {
-            return pass(WhyNot::ApiAway);
-        }
-        if walls.any(|wall| wall.distance.0 / GROWTH_ROOM < added.0) && holds(Rule::RoomToGrow) {
-            return pass(WhyNot::NoRoom);
-        }
-        let order = Order {
-            rung: Rung::Grow,
-            target,
-            bytes: limit + added,
-            grace: Span(0),
-        };
-        let evidence = Evidence {
-            reading: *reading,
-            time_to_effect: self.effects.p90(Rung::Grow),
-            rule: "grow-in-place",
-        };
-        Some(touch(reading, it, order, evidence))
-    }
 }
 
 /// The order, if the pod may be touched at all.
-fn touch(reading: &WallReading, it: &Candidate<'_>, order: Order, evidence: Evidence) -> Step {
+pub(crate) fn touch(reading: &WallReading, it: &Candidate<'_>, order: Order, evidence: Evidence) -> Step {
     match may_touch(it) {
         Ok(()) => Step::Do(order, evidence),
         Err(why) => Step::PassOver(reading.pass_over(order.rung, order.target, why)),

@@ -28,6 +28,7 @@ mod member;
 mod node_agent;
 mod oom;
 mod orphan;
+mod own_limit;
 mod pace;
 mod pods;
 mod policy;

@@ -42,6 +42,17 @@ impl<'a> Candidate<'a> {
         self.group.anon + self.group.shmem
     }
 
+    /// What it holds is what Kubernetes has promised it, as the kubelet counts both.
+    fn is_within_request(&self) -> bool {
+        self.group.working_set() <= self.pod.request
+    }
+
+    /// Whether the wall is beyond what Kubernetes has promised it: it keeps within its request, and growing up to that leads no further
+    /// than there.
+    pub(crate) fn has_room_within_request(&self, distance: Bytes) -> bool {
+        self.is_within_request() && self.pod.request - self.group.working_set() <= distance
+    }
+
     /// The container that a kill would end: of those who `grow`, or else of all, the one that holds most.
     pub(crate) fn largest_container(
         &self,
@@ -58,7 +69,7 @@ impl<'a> Candidate<'a> {
     /// what the operator prefers.
     fn order(&self, victims: Victims) -> Order {
         let used = self.group.working_set();
-        let within = i64::from(used <= self.pod.request);
+        let within = i64::from(self.is_within_request());
         let excess = signed(used).saturating_sub(signed(self.pod.request));
         let priority = i64::from(self.pod.priority);
         let weight = Reverse(self.pod.standing.weight);

@@ -114,6 +114,49 @@ fn a_pod_goes_only_where_what_it_holds_has_room() {
     }
 }
 
+/// One that grows by 20 MiB/s to what it needs, where 3,500 MiB are left, with this request. Whom it came to, and what was left then.
+fn grows_beside_its_request(request_mebi: u64, needs_mebi: u64) -> (World, Vec<(Rung, Bytes)>) {
+    let mut world = World::leaking(20);
+    world.brakes_hold = true;
+    world.pods.list[1].request = Bytes::mebi(request_mebi);
+    world.pods.list[1].grace = Span::secs(5);
+    let rungs = [Rung::Brake, Rung::Evict, Rung::Kill];
+    world.run(&mut engine(&rungs), Span::secs(300), |world| {
+        if world.containers.iter().any(|it| it.id == GroupId(2)) && world.of(2).anon >= needs_mebi * MIB {
+            world.of(2).rate = 0;
+        }
+    });
+    assert_eq!(world.kernel_kills, 0);
+    let ordered = world.ordered.iter();
+    let ordered = ordered.map(|(_, action)| (action.rung, action.evidence.reading.distance));
+    let ordered = ordered.collect();
+    (world, ordered)
+}
+
+// It stops at 3,800 MiB, with 200 left: nothing that Kubernetes has not promised it.
+#[test]
+fn who_grows_within_its_request_is_neither_braked_nor_evicted_where_that_is_no_further_than_the_wall() {
+    let (world, ordered) = grows_beside_its_request(3_900, 3_800);
+    assert_eq!(ordered, []);
+    for rung in [Rung::Brake, Rung::Evict] {
+        let within = |it: &forestall_decide::PassedOver| (it.rung, it.why) == (rung, WhyNot::WithinRequest);
+        assert!(world.passed_over.iter().any(within), "{rung:?}");
+    }
+}
+
+// With 3,400 MiB requested 600 are left when it is beyond that; of 5,000 it takes no more than there are.
+#[test]
+fn who_leaks_beyond_its_request_or_has_a_larger_one_than_there_is_room_for_is_stopped_in_time() {
+    let (world, ordered) = grows_beside_its_request(3_400, u64::MAX / MIB);
+    assert!(world.targets_of(Rung::Evict).contains(&pod(2)), "{ordered:?}");
+    assert!(
+        ordered.iter().all(|(_, left)| *left <= Bytes::mebi(600)),
+        "{ordered:?}"
+    );
+    let (world, ordered) = grows_beside_its_request(5_000, u64::MAX / MIB);
+    assert_eq!(world.targets_of(Rung::Evict), [pod(2)], "{ordered:?}");
+}
+
 #[test]
 fn whoever_came_and_stands_still_is_not_killed_for_one_who_grows_on() {
     let mut world = World::new(4_096, 4_096);

@@ -59,6 +59,7 @@ pub(crate) const fn why_not(why: WhyNot) -> &'static str {
         WhyNot::GraceTooLong => "grace-too-long",
         WhyNot::FreesTooLittle => "frees-too-little",
         WhyNot::ComesBack => "comes-back",
+        WhyNot::WithinRequest => "within-request",
         WhyNot::OthersFirst => "others-first",
         WhyNot::Tried => "tried",
         WhyNot::Blocked => "blocked",
