@@ -4,7 +4,7 @@ use crate::decision::{Action, ActionId, Evidence, Target};
 use crate::input::{GroupId, Outcome, OutcomeKind};
 use crate::policy::{Mode, Policy};
 use crate::rung::Rung;
-use crate::units::{Moment, Span};
+use crate::units::{Bytes, Moment, Span};
 use crate::victim::FRESH;
 
 /// How many actions may be known at once; more than a ladder ever has in flight.
@@ -20,7 +20,7 @@ const BLOCKED: Span = Span::secs(10);
 const WARNED: Span = Span::secs(600);
 /// A brake is on, or known to have failed, within this.
 const BRAKES_WITHIN: Span = Span::secs(1);
-/// Who was braked is known to for so long.
+/// What somebody grew by before a brake counts for so long after it.
 const BRAKED: Span = Span::secs(300);
 /// In shadow the same action is not announced again before this: nothing it would have changed has changed.
 const SHADOW_REPEAT: Span = Span::secs(60);
@@ -84,8 +84,8 @@ pub(crate) struct Flights {
     list: Vec<Flight>,
     /// When each eviction was ordered, unless it was refused: what is told of the budget is older than a flight may be.
     evictions: Vec<(ActionId, Moment)>,
-    /// Who was braked, and when.
-    braked: Vec<(Target, Moment)>,
+    /// Who was braked, when, and what it held before the growth that it was braked for.
+    braked: Vec<(Target, Moment, Bytes)>,
     last_id: u64,
     /// The slowest answer to an order seen lately: part of every time to effect.
     answer: Span,
@@ -107,10 +107,6 @@ impl Flights {
                 .iter()
                 .position(|flight| !flight.rung.ends_somebody() || flight.is_over(now));
             self.list.remove(over.unwrap_or(0));
-        }
-        if action.rung == Rung::Brake {
-            self.braked.retain(|(target, _)| *target != action.target);
-            self.braked.push((action.target, now));
         }
         if action.rung == Rung::Evict {
             self.evictions.push((action.id, now));
@@ -209,7 +205,7 @@ impl Flights {
     /// Drops what is over and quiet.
     pub(crate) fn prune(&mut self, now: Moment, policy: &Policy) {
         self.evictions.retain(|(_, at)| now.since(*at) <= FRESH);
-        self.braked.retain(|(_, at)| now.since(*at) <= BRAKED);
+        self.braked.retain(|(_, at, _)| now.since(*at) <= BRAKED);
         self.list.retain(|flight| match flight.quiet_until {
             Some(until) => now < until,
             None if flight.is_called_off() => now <= flight.judged_at,
@@ -288,9 +284,23 @@ impl Flights {
             .any(|flight| flight.rung == rung && flight.target == target && !flight.is_called_off())
     }
 
-    /// It was braked in the last minutes, and what it grew by then was seen.
-    pub(crate) fn was_braked(&self, target: Target) -> bool {
-        self.braked.iter().any(|(braked, _)| *braked == target)
+    /// Takes note of a brake of whom so much was held before the growth that it is for. Of one that goes on where the last brake let
+    /// it go, all growth counts that was seen before that one.
+    pub(crate) fn note_brake(&mut self, now: Moment, target: Target, held_before: Bytes) {
+        let known = self
+            .braked
+            .iter()
+            .any(|(braked, _, before)| *braked == target && *before <= held_before);
+        if !known {
+            self.braked.retain(|(braked, _, _)| *braked != target);
+            self.braked.push((target, now, held_before));
+        }
+    }
+
+    /// What it has grown by since before it was braked in the last minutes, with what it holds now. Nothing where it was not.
+    pub(crate) fn grown_since_before_brake(&self, target: Target, held: Bytes) -> Bytes {
+        let before = self.braked.iter().find(|(braked, _, _)| *braked == target);
+        before.map_or(Bytes::ZERO, |(_, _, before)| held - *before)
     }
 
     /// This pod was warned and has its time.

@@ -23,8 +23,6 @@ use crate::wall::{noise, room_before};
 const BRAKE_MAX: Span = Span::secs(30);
 /// A braked container may hold so much more than it does (permille of the wall): it must be able to go on.
 const BRAKE_ROOM_PERMILLE: u64 = 5;
-/// What has been seen of a growth is what the last minute shows.
-const SEEN: Span = Span::secs(60);
 /// Nobody is evicted for growth to come that is more than so many times what has been seen.
 const EVICT_FOR: u64 = 2;
 /// Nor braked, which harms less.
@@ -192,16 +190,17 @@ impl Engine {
     }
 
     /// The culprit's part of what is left is no more than so many times the growth of it that has been seen: what a pod takes to
-    /// start says nothing about the next minute. Who was braked has grown as long before, and whoever only starts does not go on
-    /// when it is let go.
+    /// start says nothing about the next minute. Of who was braked, all counts that it has come to since before that.
     fn lasts(&self, left: Bytes, culprit: Culprit, times: u64) -> bool {
         let Target::Group(id) = culprit.target else {
             return true;
         };
-        let seen = self.history.group(id).map_or(0, |own| own.held().rise(SEEN).0);
-        let seen = u64::try_from(seen).unwrap_or(0).saturating_mul(times);
-        seen >= left.permille(culprit.share_permille.min(1000)).0
-            || self.flights.was_braked(culprit.target)
+        let seen = self.history.group(id).map_or(Bytes::ZERO, |own| {
+            let held = own.held().latest();
+            let braked = self.flights.grown_since_before_brake(culprit.target, held);
+            braked.max(held - own.held_before())
+        });
+        seen.0.saturating_mul(times) >= left.permille(culprit.share_permille.min(1000)).0
             || !holds(Rule::Lasting)
     }
 

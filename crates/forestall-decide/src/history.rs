@@ -167,6 +167,13 @@ impl Scope {
         self.filled.ends().map_or(Bytes::ZERO, |(from, to, _)| to - from)
     }
 
+    /// What it held before the growth of it that has been seen, which is that of the last minute.
+    pub(crate) fn held_before(&self) -> Bytes {
+        let held = self.held();
+        let seen = u64::try_from(held.rise(WINDOWS[2]).0).unwrap_or(0);
+        held.latest() - Bytes(seen)
+    }
+
     /// What it began with, and would have again soon after it was ended and started anew.
     pub(crate) const fn began_with(&self) -> Bytes {
         self.start.held

@@ -348,6 +348,10 @@ impl Engine {
         }
         let pod = pod_of(sample, order.target);
         self.flights.launch(now, &action, pod, &self.policy);
+        if let (Rung::Brake, Target::Group(id)) = (order.rung, order.target) {
+            let before = self.history.group(id).map_or(Bytes::ZERO, Scope::held_before);
+            self.flights.note_brake(now, order.target, before);
+        }
         self.note_intervention(now, sample, order.target, &evidence.reading);
         self.actions.push(action);
     }

@@ -72,3 +72,28 @@ fn when_a_brake_is_lifted_nobody_ends_for_what_others_did_meanwhile() {
     assert_eq!(rungs, [Rung::Brake, Rung::Kill]);
     assert_eq!(world.killed(), [container(2)]);
 }
+
+#[test]
+fn who_gave_back_all_that_it_was_braked_for_is_not_braked_for_a_new_start() {
+    let mut world = braked(1_700);
+    let mut engine = engine(Mode::Enforce);
+    world.of(2).rate = 40 * MIB;
+    let brakes = |world: &World| world.ordered.len();
+    while brakes(&world) == 0 {
+        world.run(&mut engine, Span::millis(100), |_| ());
+    }
+    // It is let go after half a minute, and its turn is over.
+    world.run(&mut engine, Span::secs(1), |_| ());
+    while world.of(2).rate == 0 {
+        world.run(&mut engine, Span::millis(100), |_| ());
+    }
+    (world.of(2).rate, world.of(2).anon) = (0, 500 * MIB);
+    world.run(&mut engine, Span::secs(60), |_| ());
+    assert_eq!(brakes(&world), 1);
+    // Of 1,700 MiB its next turn takes 80 a second: after four seconds four times that are still left, after six less than three times.
+    world.of(2).rate = 80 * MIB;
+    world.run(&mut engine, Span::secs(4), |_| ());
+    assert_eq!(brakes(&world), 1);
+    world.run(&mut engine, Span::secs(2), |_| ());
+    assert_eq!(brakes(&world), 2);
+}
