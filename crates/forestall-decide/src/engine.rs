@@ -215,6 +215,10 @@ impl Engine {
             ..*outcome
         };
         if let Some(flight) = self.flights.land(now, outcome, &self.policy) {
+            if flight.rung == Rung::Reclaim {
+                // The second in which stalls may still be ours begins with its end (rule 3).
+                self.last_eased_at = Some(now);
+            }
             if self.breaks_growth(&flight, outcome.kind) {
                 self.history.restart_growth();
             }
