@@ -8,6 +8,7 @@ use std::sync::Arc;
 use forestall_decide::{Bytes, GroupId, Limit, Lru, Moment, Owner, Protection, Qos, Span};
 
 use crate::load::{Running, Turn};
+use crate::lows::Lows;
 use crate::memory::{Memory, Part};
 use crate::random::Random;
 use crate::spec::{ContainerSpec, Load, PodSpec};
@@ -41,6 +42,9 @@ pub(crate) struct Container {
     pub(crate) memory: Memory,
     /// Its lines before the last change, for those who look at old samples.
     pub(crate) earlier: Memory,
+    /// The least that it held lately, and what it held at its last change.
+    lows: Lows,
+    changed: (Moment, Bytes),
     /// What of its anonymous memory lies in swap, and in none of its lines.
     pub(crate) swapped: Bytes,
     /// Its `memory.swap.max`.
@@ -86,6 +90,8 @@ impl Container {
             name: spec.name.clone(),
             memory: Memory::default(),
             earlier: Memory::default(),
+            lows: Lows::default(),
+            changed: (Moment(0), Bytes::ZERO),
             swapped: Bytes::ZERO,
             swap_limit: Limit::Max,
             running: Running::new(load, base, lru),
@@ -149,6 +155,32 @@ impl Container {
         } else {
             (&self.earlier, now.max(self.earlier.at))
         }
+    }
+
+    /// What reclaim cannot free, wherever it lies.
+    fn held(&self, now: Moment) -> Bytes {
+        self.memory.sum(&Part::HARD, now) + self.swapped
+    }
+
+    /// Its lines are about to change.
+    pub(crate) fn note_end_of_line(&mut self, now: Moment) {
+        let held = self.held(now);
+        self.lows.note(self.changed, (now, held));
+    }
+
+    /// They have. What it holds when it starts it has not grown by.
+    pub(crate) fn note_new_line(&mut self, now: Moment) {
+        self.changed = (now, self.held(now));
+        if self.started == now {
+            self.lows = Lows::default();
+        }
+    }
+
+    /// What it has come to hold in the last minutes beyond the least that it held.
+    pub(crate) fn grown(&self, now: Moment) -> Bytes {
+        let (held, mut lows) = (self.held(now), self.lows);
+        lows.note(self.changed, (now, held));
+        held - lows.least(now).unwrap_or(held)
     }
 
     /// What ends with it: all but what lies in a volume. Its cache goes along, which a kernel would keep a little longer.

@@ -200,6 +200,8 @@ pub struct Grower {
     pub rate: u64,
     /// How long ago it began to grow as it does now.
     pub growing_for: Span,
+    /// What it holds beyond the least that it held in the last minutes, since its start at the longest.
+    pub grown: Bytes,
     /// Nobody may touch it.
     pub protected: bool,
     /// An agent that may act runs on this node.
@@ -215,6 +217,16 @@ pub struct WallTruth {
     pub size: Bytes,
     /// What is left before it, cache counted as left.
     pub left: Bytes,
+    /// What of that the kernel holds back in what it tells (`MemAvailable`): its higher watermarks, and some page cache. For the sake of
+    /// a wall of the kubelet's: what lies beyond that one.
+    pub held_back: Bytes,
+}
+
+impl WallTruth {
+    /// What an agent can know to be left.
+    pub fn told(&self) -> Bytes {
+        self.left - self.held_back
+    }
 }
 
 /// One look of the agent.
@@ -255,7 +267,7 @@ pub struct Order {
     /// Nearly all growth is outside the pods, and nobody's growth has changed for so long.
     pub host_leaks_for: Option<Span>,
     /// The target, if there is such a thing.
-    pub target: Option<Aim>,
+    pub target: Option<Box<Aim>>,
     /// Time between TERM and KILL.
     pub grace: Span,
     /// How long until it is judged.
@@ -291,6 +303,8 @@ pub struct Aim {
     pub pod: GroupId,
     /// Why its pod may not be touched, as far as the agent was told.
     pub spared: Option<WhyNot>,
+    /// How fast what reclaim cannot free grows in it, bytes a second.
+    pub rate: u64,
     /// Its own limit.
     pub limit: Limit,
     /// It asked to be warned.

@@ -384,6 +384,7 @@ impl Node {
             pod: self.pods[at].group,
             rate: own,
             growing_for: now.since(container.running.since()),
+            grown: container.grown(now),
             protected: self.protection(at, index).is_some()
                 || self.spared(&self.pods[at]).is_some()
                 || at == HOST,
@@ -404,7 +405,7 @@ impl Node {
 }
 
 /// How fast what reclaim cannot free grows in a container, bytes a second.
-fn rate(container: &crate::cast::Container) -> u64 {
+pub(crate) fn rate(container: &crate::cast::Container) -> u64 {
     let slope: i64 = Part::HARD.iter().map(|part| container.memory.slope(*part)).sum();
     u64::try_from(slope).unwrap_or(0)
 }

@@ -25,6 +25,7 @@ mod kernel;
 mod kubelet;
 mod levels;
 mod load;
+mod lows;
 mod memory;
 mod node;
 mod order;

@@ -189,6 +189,7 @@ impl Node {
         if now > container.memory.at {
             container.earlier = container.memory;
         }
+        container.note_end_of_line(now);
         container.memory.rebase(now);
         sum.rebase(now);
         sum.subtract(&container.memory);
@@ -198,6 +199,7 @@ impl Node {
         container.put_away();
         self.kernel.swapped = (self.kernel.swapped + container.swapped) - swapped;
         let stood = container.rethrottle(now);
+        container.note_new_line(now);
         sum.add(&container.memory);
         container.high_contact = container.high_contact(now, crate::kernel::plenty);
         container.contact = container

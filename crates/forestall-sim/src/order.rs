@@ -3,6 +3,7 @@
 //! Of Kubernetes it counts what the agent was told, since nobody can keep a rule about what he does not know. It refuses to
 //! judge; checkers do.
 
+use forestall_decide::kubelet::Signal;
 use forestall_decide::{
     Action, Bytes, CRITICAL_PRIORITY, Elsewhere, Moment, Owner, Policy, Preset, Rung, Sample, Span, Target,
     WallKind, WhyNot,
@@ -40,6 +41,7 @@ impl Node {
                     size,
                     left: (size - hard - self.kept_cache(Scope::Machine, now) - self.kernel.watermark_min)
                         + self.swappable(Scope::Machine, now),
+                    held_back: self.held_back(now),
                 })
             }
             WallKind::Kubepods | WallKind::KubeletAllocatable => {
@@ -51,10 +53,29 @@ impl Node {
                     wall: WallKind::Kubepods,
                     size,
                     left,
+                    held_back: Bytes::ZERO,
                 })
             }
             WallKind::Pod | WallKind::Container => None,
         }
+    }
+
+    /// The same where it is looked at for this wall's sake, which may be one of the kubelet's.
+    fn truth_for(&self, wall: WallKind, now: Moment) -> Option<WallTruth> {
+        let truth = self.truth(wall, now)?;
+        let signal = match wall {
+            WallKind::KubeletNode => Signal::MemoryAvailable,
+            WallKind::KubeletAllocatable => Signal::AllocatableMemoryAvailable,
+            _ => return Some(truth),
+        };
+        let thresholds = self.spec.kubelet.iter().flat_map(|kubelet| &kubelet.thresholds);
+        let own = thresholds.filter(|threshold| threshold.signal == signal);
+        let before = own.map(|threshold| threshold.value).max().unwrap_or_default();
+        let left = self.signal_available(signal, now).unwrap_or_default() - before;
+        Some(WallTruth {
+            held_back: truth.held_back.max(truth.left - left),
+            ..truth
+        })
     }
 
     /// What is left before the kernel's wall says how far this one is. A kubelet counts no swap: where there is some to be had, its
@@ -80,14 +101,14 @@ impl Node {
             scope: reading.scope,
             // Of a QoS level's wall nothing is looked at beside: it is judged by what comes of it.
             truth: self
-                .truth(reading.wall, now)
+                .truth_for(reading.wall, now)
                 .filter(|_| !crate::levels::is_one(reading.scope) && self.is_told_of(reading.wall)),
             bytes: action.bytes,
             room: self.room(now),
             coming: self.coming(reading.wall, now),
             grower: self.grower(now),
             host_leaks_for: self.host_leaks_for(now),
-            target: self.aim(action.target, policy, now),
+            target: self.aim(action.target, policy, now).map(Box::new),
             grace: action.grace,
             deadline: action.deadline,
             escalate: action.escalate,
@@ -163,6 +184,7 @@ impl Node {
                     };
                     return Some(Aim {
                         victim: self.victim(at, index, now),
+                        rate: crate::kernel::rate(&self.pods[at].containers[index]),
                         limit: self.pods[at].containers[index].limit,
                         ..self.aim_at(at, kind, policy, now)
                     });
@@ -175,6 +197,7 @@ impl Node {
                 let index = host.iter().position(|container| process_id(container) == id)?;
                 Some(Aim {
                     victim: self.victim(HOST, index, now),
+                    rate: crate::kernel::rate(&host[index]),
                     ..self.aim_at(HOST, AimKind::Process, policy, now)
                 })
             }
@@ -205,6 +228,7 @@ impl Node {
             kind,
             pod: pod.group,
             spared,
+            rate: pod.containers.iter().map(crate::kernel::rate).sum(),
             limit: pod.spec.limit,
             wants_warning: pod.spec.warning.is_some(),
             may_grow: pod.spec.grow_max.is_some(),

@@ -142,8 +142,15 @@ impl Node {
         let cache: Bytes = Part::CACHE.into_iter().map(part).sum();
         let hard: Bytes = Part::HARD.into_iter().map(part).sum();
         let free = self.spec.memory - self.spec.set_aside() - hard - cache;
-        let low = self.kernel.watermark_low;
-        (free + cache) - (self.kernel.watermark_high + Bytes(cache.0 / 2).min(low))
+        (free + cache) - (self.kernel.watermark_min + self.held_back(now))
+    }
+
+    /// What of it the kernel gives out all the same, before it kills.
+    pub(crate) fn held_back(&self, now: Moment) -> Bytes {
+        let part = |part: Part| self.pods_sum.bytes(part, now) + self.host_sum.bytes(part, now);
+        let cache: Bytes = Part::CACHE.into_iter().map(part).sum();
+        let kernel = &self.kernel;
+        (kernel.watermark_high - kernel.watermark_min) + Bytes(cache.0 / 2).min(kernel.watermark_low)
     }
 
     fn fill_node(&self, node: &mut NodeSample, now: Moment) {

@@ -150,8 +150,10 @@ impl Checker for SeenFirst {
                 let order = harmful(event).filter(|order| order.rung == Rung::Kill)?;
                 let (_, at) = self.ordered.get(&event.node)?;
                 let truth = order.truth?;
-                let fastest = self.seen.fastest(event.node, truth.wall, event.at, truth.left)?;
-                let waits = Span::to_cover(truth.left, fastest) > SEEN_WITHIN;
+                let (node, wall, left) = (event.node, truth.wall, truth.left);
+                let fastest = self.seen.fastest(node, wall, event.at, left)?;
+                let fastest = fastest.max(self.seen.speed_now(node, wall, event.at, left));
+                let waits = Span::to_cover(truth.told(), fastest) > SEEN_WITHIN;
                 (waits && event.at.since(*at) <= SEEN_WITHIN).then(|| {
                     format!(
                         "{} right after a brake of which nothing is known yet",
@@ -183,10 +185,11 @@ impl Checker for StoppedGrowth {
         }
         let order = harmful(event).filter(|order| order.rung == Rung::Kill)?;
         let (aim, truth) = (order.target.as_ref()?, order.truth?);
-        let since = event.at.since(*self.on.get(&(event.node, aim.victim.group))?);
-        let then = self.seen.left_before(event.node, truth.wall, event.at, since)?;
-        // Where somebody else grows memory has to come from somewhere, and be it from whom a brake holds.
-        let grew = then - truth.left;
+        let since = *self.on.get(&(event.node, aim.victim.group))?;
+        // Where somebody else grows memory has to come from somewhere, and be it from whom a brake holds. What another one gave
+        // back in the meantime was taken, too.
+        let most = self.seen.most_left_since(event.node, truth.wall, since)?;
+        let grew = most - truth.left;
         (grew <= NOTHING).then(|| {
             format!(
                 "{}, whom a brake holds, with {grew} taken since by anybody",
@@ -240,7 +243,7 @@ pub(super) fn braked_too_hard() -> Vec<Event> {
 pub(super) fn killed_whom_it_had_braked() -> Vec<Event> {
     let mut kill = sound();
     kill.id = ActionId(2);
-    let looks = super::timing::looks((0..20).map(|tick| 40 - tick / 2));
+    let looks = super::timing::looks((0..20).map(|tick| 30 - tick / 2));
     let mut events: Vec<Event> = looks;
     events.push(on(10, brake()));
     events.push(on(10, What::Ordered(kill)));

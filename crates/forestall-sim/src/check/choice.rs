@@ -58,6 +58,8 @@ impl Checker for CulpritFirst {
         let known = grower.growing_for >= KNOWN_FOR
             && let_go.is_none_or(|at| event.at.since(*at) >= KNOWN_FOR)
             && !grower.protected
+            // Whom the kernel takes a process at a time, and who fills it again, does not grow at all.
+            && grower.grown >= forestall_decide::BytesPerSecond(grower.rate).over(KNOWN_FOR)
             && grower.rate > truth.size.permille(SLOW_PERMILLE).0
             && self.seen.was_alone(event, truth.wall, truth.left, grower.rate);
         let it = grower.group == aim.victim.group || grower.pod == aim.pod;
@@ -267,6 +269,7 @@ pub(super) fn killed_somebody_else() -> Vec<Event> {
             pod: GroupId(6),
             rate: 8 << 20,
             growing_for: Span::secs(60),
+            grown: Bytes::mebi(480),
             protected: false,
             guarded: true,
         });

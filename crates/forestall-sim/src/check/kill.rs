@@ -224,8 +224,9 @@ pub(super) fn sound() -> Order {
             wall: WallKind::Kubepods,
             size: Bytes::mebi(1000),
             left: Bytes::mebi(20),
+            held_back: Bytes::ZERO,
         }),
-        target: Some(Aim {
+        target: Some(Box::new(Aim {
             victim: Victim {
                 name: "leak-0/app".into(),
                 group: GroupId(5),
@@ -237,13 +238,14 @@ pub(super) fn sound() -> Order {
             kind: AimKind::Container,
             pod: GroupId(4),
             spared: None,
+            rate: 0,
             limit: Limit::Max,
             wants_warning: false,
             may_grow: false,
             in_volumes: Bytes::ZERO,
             leaving: Leaving::Held,
             terminating: false,
-        }),
+        })),
         bytes: Bytes::mebi(700),
         room: Bytes::mebi(20),
         coming: Bytes::ZERO,
@@ -324,6 +326,7 @@ pub(super) fn looked_too_late() -> Vec<Event> {
         wall: WallKind::Kernel,
         size: Bytes::mebi(1000),
         left: Bytes::mebi(100),
+        held_back: Bytes::ZERO,
     };
     vec![on(
         1,

@@ -156,6 +156,7 @@ pub(super) fn slept_through_a_leak() -> Vec<Event> {
                 pod: GroupId(4),
                 rate: 8 << 20,
                 growing_for: Span::secs(90),
+                grown: Bytes::mebi(720),
                 protected: false,
                 guarded: true,
             }),

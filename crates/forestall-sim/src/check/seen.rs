@@ -69,6 +69,21 @@ impl Seen {
         WINDOWS.iter().filter_map(oldest).map(rate).max()
     }
 
+    /// The growth of the last look alone, `left` being what is left now.
+    pub(super) fn speed_now(&self, node: u32, wall: WallKind, now: Moment, left: Bytes) -> BytesPerSecond {
+        let before = self.list(node, wall).iter().rfind(|(at, _)| *at < now);
+        before.map_or(BytesPerSecond(0), |(at, then)| {
+            BytesPerSecond::from(*then - left, now.since(*at))
+        })
+    }
+
+    /// The most that was left at any look since then, if that is known.
+    pub(super) fn most_left_since(&self, node: u32, wall: WallKind, since: Moment) -> Option<Bytes> {
+        let list = self.list(node, wall);
+        let first = list.iter().rposition(|(at, _)| *at <= since)?;
+        list.iter().skip(first).map(|(_, left)| *left).max()
+    }
+
     /// The most that was left within a minute, where so much was seen.
     pub(super) fn most_left(&self, node: u32, wall: WallKind, now: Moment) -> Option<Bytes> {
         let list = self.list(node, wall);

@@ -66,7 +66,9 @@ impl Checker for LastMoment {
         self.0.see(event);
         let order = harmful(event).filter(|order| goes_by_growth(order))?;
         let kernels = matches!(order.wall, WallKind::Kernel | WallKind::Kubepods);
-        let runway = runway(&self.0, event, order.truth?)?;
+        let truth = order.truth?;
+        let fastest = self.0.fastest(event.node, truth.wall, event.at, truth.left)?;
+        let runway = Span::to_cover(truth.told(), fastest);
         let early = kernels && runway > (order.grace + ENDING).times(2);
         early.then(|| {
             format!(
@@ -79,27 +81,37 @@ impl Checker for LastMoment {
     }
 }
 
-/// Growth to come may be so many times what there was, with something for the looks in between.
-const BELIEVED: u64 = 4;
+/// Growth to come may be so many times what there was of who makes up half of it, where somebody is evicted and where he is braked.
+const EVICTED_FOR: u64 = 4;
+const BRAKED_FOR: u64 = 6;
 
 pub(super) struct Lasting;
 
 impl Checker for Lasting {
     fn see(&mut self, event: &Event) -> Option<String> {
+        // Whom the kubelet would choose goes for everybody's growth and not for his own.
+        let for_its_own =
+            |order: &&Order| !matches!(order.rule, "nobody-explains-it" | "the-kubelets-choice");
         let by_growth = |order: &&Order| goes_by_growth(order) && !order.escalate;
-        let order = order(event).filter(by_growth)?;
+        let order = order(event).filter(by_growth).filter(for_its_own)?;
         let its_own = |grower: &Grower| order.target.as_ref().is_some_and(|aim| aim.pod == grower.pod);
         let grower = order.grower.filter(its_own)?;
-        let eases = matches!(order.rung, Rung::Evict | Rung::Brake);
-        let to_come = Span::to_cover(order.truth?.left, forestall_decide::BytesPerSecond(grower.rate));
-        let long = to_come > grower.growing_for.times(BELIEVED) + KNOWN_FOR;
-        (eases && long).then(|| {
+        let times = match order.rung {
+            Rung::Evict => EVICTED_FOR,
+            Rung::Brake => BRAKED_FOR,
+            _ => return None,
+        };
+        let truth = order.truth?;
+        let to_come = truth.told();
+        let rate = forestall_decide::BytesPerSecond(grower.rate);
+        // With something for the looks in between.
+        let believed = Bytes(grower.grown.0.saturating_mul(times)) + rate.over(KNOWN_FOR);
+        (to_come > believed).then(|| {
             format!(
-                "{} of {} with {} s to go, after {} s of growth",
+                "{} of {} with {to_come} to go, after {} of growth",
                 order.rung.label(),
                 name(order),
-                to_come.as_millis() / 1000,
-                grower.growing_for.as_millis() / 1000
+                grower.grown
             )
         })
     }
@@ -111,8 +123,10 @@ pub(super) struct TwoKeys(Seen);
 impl Checker for TwoKeys {
     fn see(&mut self, event: &Event) -> Option<String> {
         self.0.see(event);
-        // Where all wait for memory beside somebody who grows, that is the second key: what is left shrinks only once swap runs short.
-        let waits = |order: &Order| order.rule == "thrash" && order.grower.is_some();
+        // Where all wait for memory beside somebody who takes it, that is the second key: what is left shrinks only once swap runs short.
+        let takes =
+            |order: &Order| order.grower.is_some() || order.target.as_ref().is_some_and(|aim| aim.rate > 0);
+        let waits = |order: &Order| order.rule == "thrash" && takes(order);
         let order = harmful(event).filter(|order| goes_by_growth(order) && !waits(order))?;
         let wall = order.truth?.wall;
         let before = |ago| self.0.left_before(event.node, wall, event.at, ago);
@@ -173,6 +187,7 @@ pub(super) fn calm_look(mebi: u64) -> Look {
         wall: WallKind::Kubepods,
         size: Bytes::mebi(1000),
         left: Bytes::mebi(mebi),
+        held_back: Bytes::ZERO,
     };
     Look {
         wake_in: Span::millis(10),
@@ -232,6 +247,7 @@ fn evicted_beside(rate: u64, growing_for: Span) -> Vec<Event> {
             pod: forestall_decide::GroupId(4),
             rate,
             growing_for,
+            grown: forestall_decide::BytesPerSecond(rate).over(growing_for),
             protected: false,
             guarded: true,
         });
