@@ -84,6 +84,8 @@ impl Checker for LastMoment {
 /// Growth to come may be so many times what there was of who makes up half of it, where somebody is evicted and where he is braked.
 const EVICTED_FOR: u64 = 4;
 const BRAKED_FOR: u64 = 6;
+/// A kill with TERM is due below this share of a wall (permille).
+const KILLED_PERMILLE: u64 = 40;
 
 pub(super) struct Lasting;
 
@@ -96,13 +98,16 @@ impl Checker for Lasting {
         let order = order(event).filter(by_growth).filter(for_its_own)?;
         let its_own = |grower: &Grower| order.target.as_ref().is_some_and(|aim| aim.pod == grower.pod);
         let grower = order.grower.filter(its_own)?;
+        let truth = order.truth?;
+        let to_come = truth.told();
+        // So near the wall a kill may be due, and an eviction that fits is due instead, whatever was seen.
+        let is_near = to_come <= truth.size.permille(KILLED_PERMILLE);
         let times = match order.rung {
+            Rung::Evict if is_near => return None,
             Rung::Evict => EVICTED_FOR,
             Rung::Brake => BRAKED_FOR,
             _ => return None,
         };
-        let truth = order.truth?;
-        let to_come = truth.told();
         let rate = forestall_decide::BytesPerSecond(grower.rate);
         // With something for the looks in between.
         let believed = Bytes(grower.grown.0.saturating_mul(times)) + rate.over(KNOWN_FOR);
@@ -238,8 +243,9 @@ pub(super) fn killed_on_one_signal() -> Vec<Event> {
     )
 }
 
-fn evicted_beside(rate: u64, growing_for: Span) -> Vec<Event> {
+fn evicted_beside(mebi: u64, rate: u64, growing_for: Span) -> Vec<Event> {
     vec![ordered(|order| {
+        with_left(order, mebi);
         order.rung = Rung::Evict;
         order.grace = Span::secs(30);
         order.grower = Some(Grower {
@@ -256,10 +262,10 @@ fn evicted_beside(rate: u64, growing_for: Span) -> Vec<Event> {
 
 /// With ten seconds to go.
 pub(super) fn evicted_too_late() -> Vec<Event> {
-    evicted_beside(2 << 20, Span::secs(60))
+    evicted_beside(20, 2 << 20, Span::secs(60))
 }
 
-/// With eighty.
+/// With four minutes.
 pub(super) fn evicted_at_its_start() -> Vec<Event> {
-    evicted_beside(256 << 10, Span::secs(2))
+    evicted_beside(60, 256 << 10, Span::secs(2))
 }
