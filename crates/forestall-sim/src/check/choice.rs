@@ -215,7 +215,9 @@ impl Checker for SecondKill {
         kills.retain(|at| event.at.since(*at) <= TOGETHER);
         let second = kills.iter().rev().nth(1).and(kills.last()).copied();
         let late = second.is_some_and(|at| event.at.since(at) > FOLLOWS);
-        (late && order.pods_known && aim.leaving == Leaving::Free)
+        // While somebody else is on the way out no eviction begins.
+        let is_first = order.coming == Bytes::ZERO;
+        (late && is_first && order.pods_known && aim.leaving == Leaving::Free)
             .then(|| format!("a third kill of {}, which could have been evicted", name(order)))
     }
 }
