@@ -56,7 +56,7 @@ pub use input::{
     GroupId, GroupKind, GroupSample, Input, LimitHits, Lru, NodeSample, Outcome, OutcomeKind, ProcessId,
     ProcessSample, Protection, Qos, Sample, Stall,
 };
-pub use node_agent::{Claim, OOM_SCORE_ADJ_SPARED};
+pub use node_agent::{Claim, OOM_SCORE_ADJ_SPARED, is_account};
 pub use pace::next_glance;
 pub use pods::{Asks, CRITICAL_PRIORITY, Cluster, Elsewhere, Origin, Owner, Pod, PodContainer, PodUid, Pods};
 pub use policy::{Mode, Policy, Preset, Victims};

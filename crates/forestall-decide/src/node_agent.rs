@@ -171,7 +171,7 @@ impl Claim {
 
 /// Whether the user is an account of the system's (`SYS_UID_MAX`, `login.defs(5)`), or one that systemd lends to a service
 /// (`DynamicUser=`; the range is that of systemd's `docs/UIDS-GIDS.md`). No person logs in as one of these.
-fn is_account(uid: u32) -> bool {
+pub fn is_account(uid: u32) -> bool {
     matches!(uid, 1..=999 | 61_184..=65_519)
 }
 

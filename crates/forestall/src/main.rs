@@ -49,45 +49,30 @@ fn main() -> ExitCode {
 /// What the parser has to say instead of a command: help and version on stdout, which have to arrive, and what is wrong with a
 /// command line on stderr.
 fn say(said: &clap::Error) -> ExitCode {
-    let printed = match escaped(&said.render().ansi().to_string(), std::env::args_os()) {
-        Some(plain) if said.use_stderr() => io::stderr().write_all(plain.as_bytes()),
-        _ => said.print().and_then(|()| io::stdout().flush()),
-    };
-    match printed {
-        Err(error) if !said.use_stderr() && error.kind() != io::ErrorKind::BrokenPipe => {
+    if said.use_stderr() {
+        // Nothing is left to tell it to if stderr is gone as well.
+        let _ = match read_escaped(std::env::args_os()) {
+            None => said.print(),
+            Some(Err(said)) if said.use_stderr() => said.print(),
+            Some(_) => writeln!(io::stderr(), "{}", log::escape::message(&said.to_string())),
+        };
+        return Exit::Usage.into();
+    }
+    match said.print().and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let _ = writeln!(io::stderr(), "forestall: cannot write to stdout: {error}");
             Exit::Error.into()
         }
-        _ if said.use_stderr() => Exit::Usage.into(),
         _ => Exit::Clean.into(),
     }
 }
 
-/// What the parser says (`said`, coloured), without colours, where it might quote an argument that moves a cursor or forges a line; `None` where
-/// none does.
-fn escaped(said: &str, args: impl Iterator<Item = std::ffi::OsString>) -> Option<String> {
-    let hostile: Vec<String> = args
-        .map(|arg| arg.to_string_lossy().into_owned())
-        .filter(|arg| log::escape::message(arg) != *arg)
-        .collect();
-    if hostile.is_empty() {
-        return None;
-    }
-    // Lines that an argument brings along are no lines of ours. A part of one is quoted, too: the value behind `=`.
-    let parts = hostile
-        .iter()
-        .flat_map(|arg| [Some(arg.as_str()), arg.split_once('=').map(|(_, value)| value)]);
-    let whole = parts.flatten().fold(said.to_owned(), |said, part| {
-        said.replace(part, &log::escape::message(part))
-    });
-    // The parser's own colours, which are the only sequences left.
-    let mut parts = whole.split('\x1b');
-    let begin = parts.next().unwrap_or_default().to_owned();
-    let plain = parts.fold(begin, |plain, part| {
-        plain + part.split_once('m').map_or("", |(_, rest)| rest)
-    });
-    let lines = plain.lines().map(|line| log::escape::message(line) + "\n");
-    Some(lines.collect())
+/// The same command line with everything spelled out that moves a cursor or forges a line, for the parser to quote instead: it quotes
+/// parts of arguments, too, and nobody has to know which. `None` where there is nothing to spell out.
+fn read_escaped(args: impl Iterator<Item = std::ffi::OsString>) -> Option<Result<Cli, clap::Error>> {
+    let raw: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let escaped: Vec<String> = raw.iter().map(|arg| log::escape::message(arg)).collect();
+    (escaped != raw).then(|| Cli::try_parse_from(escaped))
 }
 
 fn dispatch(command: Command) -> anyhow::Result<Exit> {

@@ -185,6 +185,10 @@ fn an_argument_moves_no_cursor_and_forges_no_line() {
         &["leak", "-x", hostile],
         &["trace", hostile],
         &[hostile],
+        // Behind a short option, in a list, and before a `=`.
+        &["node", &format!("-o{hostile}")],
+        &["leak", "--kind", &format!("anon,{hostile}")],
+        &["node", &format!("--{hostile}=1")],
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");

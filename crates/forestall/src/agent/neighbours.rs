@@ -1,7 +1,13 @@
 //! Other memory killers on this machine. Two of them that do not know each other kill twice for one shortage, so they
 //! are named at start, and `enforce` beside them has to be asked for.
+//!
+//! A process chooses its name. So whoever could not end the processes of others here is no killer, whatever it calls itself: else any
+//! user, or any container, would keep the guard from its work.
 
 use std::path::Path;
+
+use forestall_decide::is_account;
+use forestall_kernel::parse::ProcStatus;
 
 use crate::input;
 
@@ -15,20 +21,15 @@ pub(crate) fn find_neighbours(proc_root: &Path) -> Vec<&'static str> {
     };
     let mut found = [false; KILLERS.len()];
     for entry in entries.flatten() {
-        let is_process = entry
-            .file_name()
-            .as_encoded_bytes()
-            .iter()
-            .all(u8::is_ascii_digit);
-        if !is_process {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
-        }
+        };
         let Ok(comm) = input::read_system(&entry.path().join("comm")) else {
             continue;
         };
         let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
         for (killer, found) in KILLERS.iter().zip(&mut found) {
-            *found |= killer.as_bytes() == comm;
+            *found |= killer.as_bytes() == comm && may_kill_others(&entry.path(), pid);
         }
     }
     KILLERS
@@ -36,6 +37,18 @@ pub(crate) fn find_neighbours(proc_root: &Path) -> Vec<&'static str> {
         .zip(found)
         .filter_map(|(killer, found)| found.then_some(*killer))
         .collect()
+}
+
+/// Whether the process runs as root or as a service's account (`systemd-oomd` has one of its own, Debian's earlyoom one that systemd lends
+/// it), and sees the processes of this machine and not only those of a container. One that does not tell may.
+fn may_kill_others(process: &Path, pid: u32) -> bool {
+    let Ok(status) = input::read_system(&process.join("status")) else {
+        return true;
+    };
+    let status = ProcStatus::parse(&status);
+    let is_contained = status.innermost_pid.is_some_and(|inner| inner != pid);
+    let is_services = status.uid.is_none_or(|uid| uid == 0 || is_account(uid));
+    is_services && !is_contained
 }
 
 #[cfg(test)]
@@ -62,5 +75,29 @@ mod tests {
         std::fs::create_dir(proc_root.path().join("99")).expect("a process that is just gone");
         assert_eq!(find_neighbours(proc_root.path()), ["systemd-oomd", "earlyoom"]);
         assert!(find_neighbours(&proc_root.path().join("nowhere")).is_empty());
+    }
+
+    #[test]
+    fn a_name_alone_makes_nobody_a_killer() {
+        let proc_root = tempfile::tempdir().expect("a directory");
+        let process = |pid: &str, comm: &str, uid: u32, in_namespaces: &str| {
+            let dir = proc_root.path().join(pid);
+            std::fs::create_dir(&dir).expect("a directory");
+            std::fs::write(dir.join("comm"), format!("{comm}\n")).expect("a file");
+            let status =
+                format!("Name:\t{comm}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t{in_namespaces}\n");
+            std::fs::write(dir.join("status"), status).expect("a file");
+        };
+        process("70", "earlyoom", 1000, "70");
+        process("71", "earlyoom", 65_534, "71");
+        process("72", "nohang", 0, "72\t1");
+        assert!(find_neighbours(proc_root.path()).is_empty());
+        process("73", "bustd", 0, "73");
+        process("74", "systemd-oomd", 998, "74");
+        process("75", "earlyoom", 61_950, "75");
+        assert_eq!(
+            find_neighbours(proc_root.path()),
+            ["systemd-oomd", "earlyoom", "bustd"]
+        );
     }
 }
