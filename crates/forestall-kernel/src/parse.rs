@@ -5,6 +5,7 @@
 //! was there is for the caller to check (`Meminfo::total` of 0, say).
 
 mod cpu_list;
+mod cursor;
 mod keyed;
 mod limit;
 mod lru_gen;
@@ -22,6 +23,7 @@ mod vmstat;
 mod zoneinfo;
 
 pub use cpu_list::count_cpus;
+pub(crate) use cursor::Cursor;
 pub use keyed::{Entries, Entry, Lines, entries, lines};
 pub use limit::Limit;
 pub use lru_gen::lru_gen_enabled;

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// What a guarded crate may depend on, beside what its tests need.
 const GUARDED: [(&str, &[&str]); 6] = [
     ("forestall-decide", &[]),
-    ("forestall-kernel", &["rustix", "thiserror"]),
+    ("forestall-kernel", &["memchr", "rustix", "thiserror"]),
     (
         "forestall-sense",
         &["forestall-decide", "forestall-kernel", "rustix", "thiserror"],
