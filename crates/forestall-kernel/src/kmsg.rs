@@ -3,7 +3,7 @@
 //! [`record`](Record) reads one record, [`KmsgReader`] an open device, and [`Line`] is what both records and the lines of `dmesg`,
 //! `journalctl -k`, `kern.log` and events come down to: when, by whom, and what.
 //!
-//! What it refuses to do: it understands no message. What a line says of an out-of-memory kill is not its to know.
+//! What it refuses to do: it understands no message. What a line says of an out-of-memory kill is [`oom`](crate::oom)'s to know.
 //!
 //! Sources: `Documentation/ABI/testing/dev-kmsg`, `kernel/printk/printk.c`.
 

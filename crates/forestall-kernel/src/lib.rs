@@ -15,6 +15,7 @@ pub mod error;
 pub mod file;
 pub mod kmsg;
 pub mod machine;
+pub mod oom;
 pub mod parse;
 pub mod proc;
 pub mod process;

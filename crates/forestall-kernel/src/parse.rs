@@ -31,6 +31,7 @@ pub use meminfo::Meminfo;
 pub use memory_events::MemoryEvents;
 pub use memory_stat::MemoryStat;
 pub use mountinfo::{Mount, mounts, unescape};
+pub(crate) use number::{hexadecimal, unsigned_32, words};
 pub use number::{signed, unsigned};
 pub use pressure::{Pressure, PressureLine};
 pub use proc_cgroup::{Membership, memberships, memory_path, unified_path};

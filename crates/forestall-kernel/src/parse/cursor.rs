@@ -1,6 +1,6 @@
 //! A place in a line, from which what is expected is taken piece by piece. Whatever does not fit leaves the cursor where it was.
 
-use super::number::unsigned;
+use super::number::{signed, unsigned};
 
 /// What is left of a line.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,17 @@ impl<'a> Cursor<'a> {
         Some(value)
     }
 
+    /// Takes digits with or without a minus.
+    pub(crate) fn signed_digits(&mut self) -> Option<i64> {
+        let mut ahead = *self;
+        let length = self.rest.len();
+        ahead.take(b"-").unwrap_or_default();
+        ahead.digits()?;
+        let value = signed(self.rest.get(..length - ahead.rest.len())?)?;
+        *self = ahead;
+        Some(value)
+    }
+
     /// Takes exactly `count` digits, for dates.
     pub(crate) fn fixed_digits(&mut self, count: usize) -> Option<u64> {
         let (digits, rest) = self.rest.split_at_checked(count)?;
@@ -84,7 +95,8 @@ mod tests {
         assert_eq!(line.digits(), Some(12));
         assert_eq!(line.take_any(b";,"), Some(b','));
         assert_eq!(line.take(b" adj "), Some(()));
-        assert_eq!(line.take(b"-998"), Some(()));
+        assert_eq!(line.signed_digits(), Some(-998));
+        assert_eq!(line.signed_digits(), None);
         line.blanks();
         assert_eq!(line.fixed_digits(2), None);
         assert_eq!((line.word(), line.rest()), (&b"x"[..], &b""[..]));

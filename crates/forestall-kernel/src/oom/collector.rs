@@ -1,0 +1,203 @@
+//! Lines in, reports out: which line belongs to which report, and when a report is over.
+//!
+//! Who prints tells reports apart where the kernel says it (`caller=`). Where it does not, the order of lines does, and for lines
+//! that name a process the processes of each report. A kill that fits no report that is open is a report of its own: better alone
+//! than with somebody else's story.
+//!
+//! A report is over when its caller begins another, when it has its kill and a second has passed, or when nothing of it has come for long.
+
+mod choice;
+mod story;
+
+use std::collections::VecDeque;
+
+use super::attribution::Open;
+use super::join::{Fit, Head, Joiner};
+use super::part::Part;
+use super::report::Report;
+use crate::kmsg::{Line, Origin, When, unescape_into};
+
+/// No line is decoded further.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// The shortest stamp that dmesg has, and what it indents by: `[    1.500000] `.
+const STAMP_BYTES_MIN: usize = 15;
+
+/// What a line was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing of interest, or not the kernel's.
+    Nothing,
+    /// A part of a report.
+    Part,
+    /// A kill: whoever raises an alarm need not wait for the report. The kernel tells a group's first twice.
+    Kill {
+        /// Who was killed.
+        pid: u32,
+    },
+}
+
+/// Puts reports together.
+#[derive(Debug)]
+pub struct Collector {
+    open: Vec<Open>,
+    joiner: Joiner,
+    decoded: Box<[u8]>,
+    sequence: Option<u64>,
+    /// Records were lost while something was told, and what is begun next may lack its beginning.
+    is_after_gap: bool,
+    /// What was suppressed and belongs to the report that comes next.
+    suppressed: u64,
+    recent: VecDeque<Recent>,
+    /// Reports that nobody could be killed, held back because others like them may follow at once.
+    storms: Vec<(Report, When)>,
+}
+
+/// Somebody who was killed a while ago.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    pid: u32,
+    when: When,
+    total_vm: Option<u64>,
+    is_by_kill_line: bool,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Collector {
+    /// With nothing heard.
+    pub fn new() -> Self {
+        Self {
+            open: Vec::new(),
+            joiner: Joiner::default(),
+            decoded: vec![0; TEXT_BYTES_MAX].into_boxed_slice(),
+            sequence: None,
+            is_after_gap: false,
+            suppressed: 0,
+            recent: VecDeque::new(),
+            storms: Vec::new(),
+        }
+    }
+
+    /// Nothing is open: a line that begins no report can be left out.
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty() && !self.joiner.is_holding()
+    }
+
+    /// The reports that are being told, with what is known of them so far. Their level and what follows from all lines together is not
+    /// there yet.
+    pub fn open_reports(&self) -> impl Iterator<Item = &Report> {
+        self.open.iter().map(|open| &open.report)
+    }
+
+    /// Hears the next line; reports that are over by it go to `done`. Hand in all records of `/dev/kmsg`, whoever wrote them: their
+    /// numbers tell what was lost. A line that is nothing to a report costs no allocation.
+    pub fn hear(&mut self, line: &Line<'_>, done: &mut dyn FnMut(Report)) -> Heard {
+        self.track(line.when.sequence, done);
+        if !self.open.is_empty() || !self.storms.is_empty() {
+            self.expire(&line.when, done);
+        }
+        if line.origin == Origin::Other {
+            return Heard::Nothing;
+        }
+        let mut heard = Heard::Nothing;
+        if self.joiner.is_holding() {
+            match self.joiner.offer(line) {
+                Fit::Taken => return Heard::Part,
+                Fit::Completed => return self.release(done),
+                Fit::Over => heard = self.release(done),
+                Fit::Between => {}
+            }
+        }
+        let is_held = !self.joiner.is_holding() && self.joiner.hold(line);
+        let own = if is_held {
+            Heard::Part
+        } else {
+            self.hear_text(&Head::of(line), line.text, done)
+        };
+        // A kill that was held back is told now.
+        let is_kill = |heard: Heard| matches!(heard, Heard::Kill { .. });
+        if own == Heard::Nothing || (is_kill(heard) && !is_kill(own)) {
+            heard
+        } else {
+            own
+        }
+    }
+
+    /// Nothing has come for a while: what is held is read, and reports that have their kill are over.
+    pub fn settle(&mut self, done: &mut dyn FnMut(Report)) {
+        self.release(done);
+        self.close_ended(done);
+        self.end_storms(done);
+    }
+
+    /// Nothing more will come.
+    pub fn finish(&mut self, done: &mut dyn FnMut(Report)) {
+        self.release(done);
+        self.close_all(done);
+        self.end_storms(done);
+    }
+
+    /// Follows the records' numbers.
+    fn track(&mut self, sequence: Option<u64>, done: &mut dyn FnMut(Report)) {
+        let Some(sequence) = sequence else { return };
+        let Some(last) = self.sequence.replace(sequence) else {
+            return;
+        };
+        if sequence <= last {
+            // Another boot, or the same records again.
+            self.release(done);
+            self.close_all(done);
+            self.recent.clear();
+        } else if sequence - last > 1 && !self.is_idle() {
+            self.release(done);
+            self.close_ended(done);
+            self.is_after_gap = true;
+            for open in &mut self.open {
+                open.tear();
+            }
+        }
+    }
+
+    fn release(&mut self, done: &mut dyn FnMut(Report)) -> Heard {
+        let Some((head, text)) = self.joiner.take() else {
+            return Heard::Nothing;
+        };
+        let heard = self.hear_text(&head, &text, done);
+        self.joiner.give_back(text);
+        heard
+    }
+
+    fn hear_text(&mut self, head: &Head, text: &[u8], done: &mut dyn FnMut(Report)) -> Heard {
+        if !head.is_escaped {
+            if !head.is_bare {
+                return self.hear_decoded(head, text, done);
+            }
+            // Pasted text is often indented. What stands as far in as a stamp is long follows a newline within the line above, which is
+            // no place for a line of the kernel's: somebody may have put it into a name that the kernel prints.
+            let inner = text.trim_ascii_start();
+            return match text.len() - inner.len() {
+                0..STAMP_BYTES_MIN => self.hear_decoded(head, inner, done),
+                _ => self.hear_body(head, inner),
+            };
+        }
+        let mut buffer = std::mem::take(&mut self.decoded);
+        let heard = self.hear_decoded(head, unescape_into(text, &mut buffer), done);
+        self.decoded = buffer;
+        heard
+    }
+
+    fn hear_decoded(&mut self, head: &Head, text: &[u8], done: &mut dyn FnMut(Report)) -> Heard {
+        match Part::of(text) {
+            Some(part) => self.hear_part(head, text, &part, done),
+            None => self.hear_body(head, text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! A whole log, block by block: lines are looked at only where a report may begin or is being told.
+//!
+//! Most logs are mostly about other things. While no report is open, a block is searched for the few words without which none begins, and
+//! what lies between them is not even split into lines.
+
+use memchr::memmem::Finder;
+
+use super::collector::Collector;
+use super::report::Report;
+use crate::kmsg::Line;
+
+/// A longer line is cut: the longest that a kernel writes is half of it.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// So much is searched for all words at a time: it stays in the processor's cache.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Every line with which a report may begin has one of these in it.
+const WORDS: [&[u8]; 5] = [b"oom", b"OOM", b"illed ", b"ut of memory", b"emory cgroup"];
+
+/// Reads a log from its beginning to its end.
+#[derive(Debug)]
+pub struct LogScanner {
+    collector: Collector,
+    words: [Finder<'static>; WORDS.len()],
+    /// The beginning of a line whose end has not come yet, as far as a line is read.
+    partial: Vec<u8>,
+}
+
+impl Default for LogScanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LogScanner {
+    /// With nothing read.
+    pub fn new() -> Self {
+        Self {
+            collector: Collector::new(),
+            words: WORDS.map(Finder::new),
+            partial: Vec::with_capacity(LINE_BYTES_MAX),
+        }
+    }
+
+    /// Reads the next block of any size, which may begin and end within a line.
+    pub fn feed(&mut self, block: &[u8], done: &mut dyn FnMut(Report)) {
+        for block in block.chunks(BLOCK_BYTES) {
+            self.feed_block(block, done);
+        }
+    }
+
+    fn feed_block(&mut self, block: &[u8], done: &mut dyn FnMut(Report)) {
+        let mut rest = block;
+        if !self.partial.is_empty() {
+            let (line, after) = split_line(rest);
+            self.keep(line);
+            let Some(after) = after else { return };
+            rest = after;
+            self.end_line(done);
+        }
+        let mut hits = Hits::new(&self.words, rest);
+        let mut at = 0;
+        while at < rest.len() {
+            if self.collector.is_idle() {
+                // Nothing is open: on to the line of the next word.
+                let Some(hit) = hits.next_from(at) else {
+                    at = memchr::memrchr(b'\n', rest).map_or(at, |end| at.max(end + 1));
+                    break;
+                };
+                at = rest
+                    .get(at..hit)
+                    .and_then(|between| memchr::memrchr(b'\n', between))
+                    .map_or(at, |end| at + end + 1);
+            }
+            let Some((line, Some(after))) = rest.get(at..).map(split_line) else {
+                break;
+            };
+            hear(&mut self.collector, line, done);
+            at = rest.len() - after.len();
+        }
+        if let Some(tail) = rest.get(at..).filter(|tail| !tail.is_empty()) {
+            self.keep(tail);
+        }
+    }
+
+    /// The log is at its end.
+    pub fn finish(&mut self, done: &mut dyn FnMut(Report)) {
+        self.end_line(done);
+        self.collector.finish(done);
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        let room = LINE_BYTES_MAX - self.partial.len().min(LINE_BYTES_MAX);
+        self.partial.extend_from_slice(piece.get(..room).unwrap_or(piece));
+    }
+
+    fn end_line(&mut self, done: &mut dyn FnMut(Report)) {
+        let line = std::mem::take(&mut self.partial);
+        hear(&mut self.collector, &line, done);
+        self.partial = line;
+        self.partial.clear();
+    }
+}
+
+fn hear(collector: &mut Collector, line: &[u8], done: &mut dyn FnMut(Report)) {
+    let line = line.get(..LINE_BYTES_MAX).unwrap_or(line);
+    if !line.is_empty() {
+        collector.hear(&Line::of_text(line), done);
+    }
+}
+
+/// The next place of each word in a block, looked for only when the last one has been passed.
+struct Hits<'a> {
+    words: &'a [Finder<'static>; WORDS.len()],
+    block: &'a [u8],
+    next: [Option<usize>; WORDS.len()],
+}
+
+impl<'a> Hits<'a> {
+    fn new(words: &'a [Finder<'static>; WORDS.len()], block: &'a [u8]) -> Self {
+        Self {
+            words,
+            block,
+            next: [Some(0); WORDS.len()],
+        }
+    }
+
+    /// The first place of any word from `at` on.
+    fn next_from(&mut self, at: usize) -> Option<usize> {
+        let mut first: Option<usize> = None;
+        for (word, next) in self.words.iter().zip(&mut self.next) {
+            let Some(known) = *next else { continue };
+            if known < at || known == 0 {
+                *next = self
+                    .block
+                    .get(at..)
+                    .and_then(|rest| word.find(rest))
+                    .map(|hit| at + hit);
+            }
+            if let Some(hit) = *next {
+                first = Some(first.map_or(hit, |first| first.min(hit)));
+            }
+        }
+        first
+    }
+}
+
+/// The line and what follows its newline; `None` for what follows where there is no newline.
+fn split_line(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'\n', text) {
+        Some(end) => (text.get(..end).unwrap_or(text), text.get(end + 1..)),
+        None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests;
