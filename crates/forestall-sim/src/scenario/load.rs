@@ -31,12 +31,12 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
         specs.push(ContainerSpec {
             request: request(one)?,
             limit: limit(one.limit.as_ref())?,
-            oom_score_adj: one.oom_score_adj.map_or(0, plain::inner),
+            oom_score_adj: oom_score_adj(one)?,
             protection: one
                 .protected
                 .is_some_and(plain::inner)
                 .then_some(forestall_decide::Protection::NodeAgent),
-            base: one.base.map(inner).unwrap_or_default(),
+            base: base(one)?,
             largest_process: largest_process(one)?,
             load,
             restarts: one.restarts.is_none_or(plain::inner),
@@ -47,6 +47,31 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
     }
     refuse_circles(raw, &specs)?;
     Ok(specs)
+}
+
+/// `OOM_SCORE_ADJ_MIN` to `OOM_SCORE_ADJ_MAX` (include/uapi/linux/oom.h).
+fn oom_score_adj(raw: &RawContainer) -> Result<i32, SimError> {
+    match &raw.oom_score_adj {
+        Some(typed) if !(-1000..=1000).contains(&typed.value.0) => {
+            Err(at(Place::of(typed), "the kernel takes -1000 to 1000"))
+        }
+        typed => Ok(typed.as_ref().map_or(0, |typed| typed.value.0)),
+    }
+}
+
+/// What it holds from its start on. Of who follows another one the other's memory says all.
+fn base(raw: &RawContainer) -> Result<Bytes, SimError> {
+    let follows = raw
+        .load
+        .as_ref()
+        .is_some_and(|load| matches!(load.value, RawLoad::Follow(_)));
+    match &raw.base {
+        Some(typed) if follows => Err(at(
+            Place::of(typed),
+            "who follows another one holds a share of that and nothing else; leave base out",
+        )),
+        typed => Ok(typed.as_ref().map(|typed| typed.value.0).unwrap_or_default()),
+    }
 }
 
 /// A kill that takes one process alone is simulated for itself, so they must not be too small.

@@ -120,6 +120,17 @@ fn pod(raw: &RawPod, nodes: usize) -> Result<PodSpec, SimError> {
         return Err(at(Place::of(&raw.containers), "a pod needs a container"));
     }
     let containers = containers(&raw.containers.value)?;
+    if let Some(adj) = raw
+        .containers
+        .value
+        .iter()
+        .find_map(|one| one.oom_score_adj.as_ref())
+    {
+        return Err(at(
+            Place::of(adj),
+            "the kubelet gives a pod's containers their oom_score_adj, by class and request; leave it out",
+        ));
+    }
     if let Some(grow) = &raw.grow {
         let has_room =
             |container: &ContainerSpec| container.limit.bytes().is_some_and(|limit| limit < grow.value.0);

@@ -102,6 +102,24 @@ fn what_is_wrong_is_refused_at_its_place() {
         ("container: app,", "container: proxy,", "19:32", "circle"),
         ("share: 22%", "share: 22", "19:44", "percentage"),
         ("by: -20s", "takes: 20s", "21:11", "by"),
+        (
+            "request: 64Mi",
+            "oomScoreAdj: -1000",
+            "14:22",
+            "the kubelet gives",
+        ),
+        (
+            "- name: proxy",
+            "- base: 10Mi\n        name: proxy",
+            "17:15",
+            "leave base out",
+        ),
+        (
+            "    memory: 4Gi",
+            "    host: [{ name: d, oomScoreAdj: 1001 }]\n    memory: 4Gi",
+            "5:36",
+            "-1000 to 1000",
+        ),
         ("by: -20s", "by: -61s", "21:11", "before the run began"),
         ("evictionHard: 5%", "evictionHard: -5%", "8:21", "small"),
         (
