@@ -48,31 +48,50 @@ pub(crate) fn write(kind: u8, content: &[u8], chain: u32, out: &mut Vec<u8>) -> 
 
 /// Reads the frame at the beginning of `bytes`; `None` where there is none that holds what was written.
 pub(crate) fn read(bytes: &[u8], chain: u32) -> Option<Frame<'_>> {
-    let mut cursor = Cursor::new(bytes);
-    let kind = cursor.byte()?;
-    let count = cursor.count().filter(|count| *count <= CONTENT_BYTES_MAX)?;
-    let content = cursor.bytes(count)?;
-    let checked = bytes.len() - cursor.rest().len();
-    let crc = checksum(chain, bytes.get(..checked)?);
-    let kept = cursor.bytes(4)?;
-    (kept == crc.to_le_bytes()).then_some(Frame {
+    let Claim { kind, checked, kept } = claim(bytes)?;
+    let held = bytes.get(..checked)?;
+    let chain = checksum(chain, held);
+    let mut cursor = Cursor::new(held.get(1..)?);
+    cursor.count()?;
+    (kept == chain).then_some(Frame {
         kind,
-        content,
-        chain: crc,
+        content: cursor.rest(),
+        chain,
         size: checked + 4,
     })
 }
 
-/// How much content the frame at the beginning of `bytes` claims to have, all of which has to be looked at to see that it does not
-/// hold what was written; 0 where its head says so.
-pub(crate) fn claimed(bytes: &[u8]) -> usize {
-    let mut cursor = Cursor::new(bytes);
-    let count = cursor.byte().and_then(|_| cursor.count());
-    let count = count.filter(|count| *count <= CONTENT_BYTES_MAX);
-    count.and_then(|count| cursor.bytes(count)).map_or(0, <[u8]>::len)
+/// What a frame says of itself, whether or not it holds what was written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) kind: u8,
+    /// Bytes before the CRC, all of which have to be looked at to see that they are not what was written.
+    pub(crate) checked: usize,
+    /// The CRC that stands behind them.
+    pub(crate) kept: u32,
 }
 
-fn checksum(chain: u32, bytes: &[u8]) -> u32 {
+/// What the frame at the beginning of `bytes` says of itself; `None` where it ends behind them.
+pub(crate) fn claim(bytes: &[u8]) -> Option<Claim> {
+    let checked = checked(bytes)?;
+    let kept = bytes.get(checked..)?.first_chunk()?;
+    Some(Claim {
+        kind: *bytes.first()?,
+        checked,
+        kept: u32::from_le_bytes(*kept),
+    })
+}
+
+/// How many bytes stand before the CRC of a frame that begins so.
+pub(crate) fn checked(start: &[u8]) -> Option<usize> {
+    let mut cursor = Cursor::new(start);
+    cursor.byte()?;
+    let content = cursor.count().filter(|count| *count <= CONTENT_BYTES_MAX)?;
+    Some(start.len() - cursor.rest().len() + content)
+}
+
+/// The CRC-32 of `bytes`, of which it was `chain` before them.
+pub(crate) fn checksum(chain: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(chain);
     hasher.update(bytes);
     hasher.finalize()

@@ -3,6 +3,8 @@
 use forestall_decide::kubelet::KubeletConfig;
 use forestall_decide::{Input, Moment, Pods, Policy};
 
+use crate::header::Version;
+
 /// One thing found.
 #[derive(Clone, Copy, Debug)]
 pub enum Item<'a> {
@@ -18,12 +20,15 @@ pub enum Item<'a> {
     Lost(u64),
     /// An input of a kind that only a newer program knows.
     Unknown(u8),
-    /// Bytes that do not hold what was written, from this offset on; reading goes on behind them, with a fresh engine.
+    /// Bytes that do not hold what was written, or that only a newer program reads, from this offset on; reading goes on behind
+    /// them, with a fresh engine.
     Damaged {
         /// Where in the segment.
         offset: usize,
         /// How many bytes are passed over.
         bytes: usize,
+        /// The version of the segment that they begin with, where only a newer program reads it.
+        newer: Option<Version>,
     },
     /// The same at the end of the segment: a tail that was not written to its end, or damage with nothing sound behind it.
     Torn {
@@ -31,6 +36,8 @@ pub enum Item<'a> {
         offset: usize,
         /// How many bytes are cut off.
         bytes: usize,
+        /// As for damage with something sound behind it.
+        newer: Option<Version>,
     },
 }
 

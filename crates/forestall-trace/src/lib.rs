@@ -8,6 +8,7 @@
 
 mod code;
 mod column;
+mod damage;
 pub mod describe;
 mod encoder;
 mod error;

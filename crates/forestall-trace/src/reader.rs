@@ -11,7 +11,7 @@ use crate::record::read_fields;
 use crate::sample::{SampleState, blank};
 use crate::state::Key;
 use crate::varint::Cursor;
-use crate::{kubelet, outcome, pods, policy};
+use crate::{damage, kubelet, outcome, pods, policy};
 
 /// So much is checked in vain at the most. Where damage is, each place that claims to be a frame costs as much as it claims, and a
 /// file that was made for it could have every few bytes of it claim megabytes.
@@ -61,8 +61,16 @@ enum Found {
     Lost(u64),
     End,
     Unknown(u8),
-    Damaged { offset: usize, bytes: usize },
-    Torn { offset: usize, bytes: usize },
+    Damaged {
+        offset: usize,
+        bytes: usize,
+        newer: Option<Version>,
+    },
+    Torn {
+        offset: usize,
+        bytes: usize,
+        newer: Option<Version>,
+    },
 }
 
 impl<'a> Reader<'a> {
@@ -145,8 +153,10 @@ impl<'a> Reader<'a> {
             Found::End => return Some(Item::End),
             Found::Lost(count) => return Some(Item::Lost(count)),
             Found::Unknown(kind) => return Some(Item::Unknown(kind)),
-            Found::Damaged { offset, bytes } => return Some(Item::Damaged { offset, bytes }),
-            Found::Torn { offset, bytes } => return Some(Item::Torn { offset, bytes }),
+            Found::Damaged { offset, bytes, newer } => {
+                return Some(Item::Damaged { offset, bytes, newer });
+            }
+            Found::Torn { offset, bytes, newer } => return Some(Item::Torn { offset, bytes, newer }),
             Found::Sample => Input::Sample(&self.sample),
             Found::Outcome => Input::Outcome(&self.outcome),
             Found::Policy => Input::Policy(&self.key.policy),
@@ -318,47 +328,25 @@ impl<'a> Reader<'a> {
     fn pass_over(&mut self, offset: usize) -> Found {
         self.synced = false;
         self.before_gap = self.counted.take().or(self.before_gap);
-        let sound = self.find_sound(offset);
+        let newer = self.bytes.get(offset..).and_then(damage::newer);
+        let sound = damage::find_sound(self.bytes, offset, self.chain, &mut self.vain_bytes_left);
         self.offset = sound.unwrap_or(self.bytes.len());
         let bytes = self.offset - offset;
         if sound.is_some() {
-            Found::Damaged { offset, bytes }
+            Found::Damaged { offset, bytes, newer }
         } else {
-            Found::Torn { offset, bytes }
+            Found::Torn { offset, bytes, newer }
         }
     }
-
-    /// The next key or head behind `offset`, where something stands that was checked in vain; `None` also where nothing more may be
-    /// checked in vain.
-    fn find_sound(&mut self, offset: usize) -> Option<usize> {
-        let mut vain = self.bytes.get(offset..)?;
-        loop {
-            self.vain_bytes_left = self.vain_bytes_left.checked_sub(cost(vain))?;
-            let next = vain.get(1..)?;
-            let skipped = next
-                .windows(MARK.len())
-                .position(|bytes| bytes == MARK || bytes == MAGIC)?;
-            vain = next.get(skipped..)?;
-            if frame::is_key(vain) || Head::read(vain).is_ok() {
-                return Some(self.bytes.len() - vain.len());
-            }
-        }
-    }
-}
-
-/// What it costs to find out that no sound frame stands at the beginning of `bytes`: as much as it claims to have.
-fn cost(bytes: &[u8]) -> u64 {
-    let head = bytes.strip_prefix(&MAGIC).and_then(|rest| rest.get(2..));
-    let frame = head.or_else(|| bytes.strip_prefix(&MARK)).unwrap_or(bytes);
-    frame::claimed(frame) as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::encoder::Encoder;
+    use crate::header::VERSION;
 
-    /// A segment of one input, behind another one whose content is damaged and four places that claim to be a key of 100 bytes.
+    /// A segment of one input, behind another one and four places that claim to be a head of 100 bytes.
     #[test]
     fn what_claims_to_be_sound_is_not_checked_without_end() {
         let segment = |run| {
@@ -372,7 +360,7 @@ mod tests {
             encoder.input(Moment(1), Input::Policy(&Policy::default()), &mut out);
             out
         };
-        let claim = [&MARK[..], &[kind::KEY, 100]].concat();
+        let claim = [&MAGIC[..], &[VERSION.major, VERSION.minor, kind::HEAD, 98]].concat();
         let bytes = [segment(1), claim.repeat(4), segment(2)].concat();
         let read = |vain_bytes_left| {
             let mut reader = Reader::open(&bytes).expect("a trace");

@@ -69,3 +69,39 @@ fn of_several_recordings_one_is_cut_or_anonymised_and_never_all_as_one() {
         }
     }
 }
+
+#[test]
+fn a_segment_that_only_a_newer_program_reads_is_named() {
+    let kept = |name| {
+        let path = format!("{}/../../traces/{name}.ftr", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read(path).expect("it is kept there")
+    };
+    let (first, mut second) = (kept("lab-leak-container"), kept("lab-leak-node-shadow"));
+    // The major number is its ninth byte.
+    second[8] = 2;
+    let place = TempDir::new().expect("a directory");
+    let joined = place.path().join("joined.ftr");
+    std::fs::write(&joined, [first, second].concat()).expect("a file");
+    let path = joined.to_str().expect("a path of letters");
+    for (args, word) in [
+        (
+            &["trace", "info", path][..],
+            "a segment at byte 7452 has format 2.0 and is left out",
+        ),
+        (&["trace", "dump", path], r#""newer_format":"2.0""#),
+        (
+            &["replay", path, "--policy", "forestall"],
+            "a segment of format 2.0; use a newer forestall",
+        ),
+    ] {
+        let answer = forestall(args);
+        assert_eq!(answer.status.code(), Some(4), "{args:?}");
+        let said = String::from_utf8_lossy(&answer.stdout).into_owned();
+        assert!(said.contains(word), "{args:?}: {said}");
+    }
+    let info = json(&["trace", "info", path, "-o", "json"]);
+    assert_eq!(
+        (&info["samples"], &info["torn_bytes"]),
+        (&85.into(), &11749.into())
+    );
+}

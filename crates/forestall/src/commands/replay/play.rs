@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use forestall_decide::{GroupId, Input, Mode, Moment, Pods, Policy, Rung, Sample, Target};
-use forestall_trace::{Cause, Item, Names, Reader};
+use forestall_trace::{Cause, Item, Names, Reader, Version};
 
 use super::foretold::Watch;
 use super::kills::{KernelKill, Kills};
@@ -33,6 +33,8 @@ pub(super) struct Played {
     pub(super) lost: u64,
     pub(super) unknown: u64,
     pub(super) damaged_bytes: u64,
+    /// The format of the last segment among them that only a newer program reads.
+    pub(super) newer: Option<Version>,
     /// Outcomes of orders that this program, under the recorded policy, never gave.
     pub(super) foreign_outcomes: u64,
     pub(super) mode: Mode,
@@ -65,6 +67,7 @@ pub(super) fn play(mut reader: Reader<'_>, policies: [Option<Policy>; 2]) -> Pla
         lost: 0,
         unknown: 0,
         damaged_bytes: 0,
+        newer: None,
         foreign_outcomes: 0,
         mode: Mode::default(),
     };
@@ -125,7 +128,10 @@ pub(super) fn play(mut reader: Reader<'_>, policies: [Option<Policy>; 2]) -> Pla
             Item::End => {}
             Item::Lost(count) => played.lost = played.lost.saturating_add(count),
             Item::Unknown(_) => played.unknown += 1,
-            Item::Damaged { bytes, .. } | Item::Torn { bytes, .. } => played.damaged_bytes += bytes as u64,
+            Item::Damaged { bytes, newer, .. } | Item::Torn { bytes, newer, .. } => {
+                played.damaged_bytes += bytes as u64;
+                played.newer = newer.or(played.newer);
+            }
         }
     }
     played.names = reader.names().clone();

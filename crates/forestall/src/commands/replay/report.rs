@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use forestall_decide::{GroupId, Mode, Target};
-use forestall_trace::Names;
+use forestall_trace::{Names, Version};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -425,6 +425,11 @@ fn notes(played: &Played) -> Vec<String> {
     }
     if played.damaged_bytes > 0 {
         notes.push(format!("{} damaged bytes were passed over", played.damaged_bytes));
+    }
+    if let Some(Version { major, minor }) = played.newer {
+        notes.push(format!(
+            "among them is a segment of format {major}.{minor}; use a newer forestall"
+        ));
     }
     if played.foreign_outcomes > 0 {
         notes.push(format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use forestall_decide::Input;
-use forestall_trace::{Begin, Cause, Item, Reader};
+use forestall_trace::{Begin, Cause, Item, Reader, Version};
 use serde_json::{Value, json};
 
 use super::date::write_date;
@@ -59,11 +59,15 @@ fn describe(reader: &Reader<'_>, item: Item<'_>) -> Value {
         Item::End => json!({ "v": 1, "kind": "end" }),
         Item::Lost(count) => json!({ "v": 1, "kind": "lost", "inputs": count }),
         Item::Unknown(kind) => json!({ "v": 1, "kind": "unknown", "frame": kind }),
-        Item::Damaged { offset, bytes } => {
-            json!({ "v": 1, "kind": "damaged", "offset": offset, "bytes": bytes })
-        }
-        Item::Torn { offset, bytes } => json!({ "v": 1, "kind": "torn", "offset": offset, "bytes": bytes }),
+        Item::Damaged { offset, bytes, newer } => describe_left_out("damaged", offset, bytes, newer),
+        Item::Torn { offset, bytes, newer } => describe_left_out("torn", offset, bytes, newer),
     }
+}
+
+/// `newer_format` is what only a newer program reads, where that is why.
+fn describe_left_out(kind: &str, offset: usize, bytes: usize, newer: Option<Version>) -> Value {
+    let newer = newer.map(|version| format!("{}.{}", version.major, version.minor));
+    json!({ "v": 1, "kind": kind, "offset": offset, "bytes": bytes, "newer_format": newer })
 }
 
 fn describe_begin(reader: &Reader<'_>, begin: Begin<'_>) -> Value {

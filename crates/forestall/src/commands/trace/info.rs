@@ -180,8 +180,14 @@ fn count(source: &Source) -> anyhow::Result<Info> {
             Item::End => info.end = End::Whole,
             Item::Lost(count) => info.inputs_lost = info.inputs_lost.saturating_add(count),
             Item::Unknown(_) => info.unknown += 1,
-            Item::Damaged { bytes, .. } => info.damaged_bytes += bytes as u64,
-            Item::Torn { bytes, .. } => info.torn_bytes += bytes as u64,
+            Item::Damaged { offset, bytes, newer } => {
+                info.damaged_bytes += bytes as u64;
+                info.notes.extend(newer.map(|version| left_out(offset, version)));
+            }
+            Item::Torn { offset, bytes, newer } => {
+                info.torn_bytes += bytes as u64;
+                info.notes.extend(newer.map(|version| left_out(offset, version)));
+            }
         }
     }
     info.cgroups_named = named
@@ -196,6 +202,11 @@ fn count(source: &Source) -> anyhow::Result<Info> {
     info.bytes_per_container_and_sample = ratio(info.size_bytes, info.container_samples);
     info.bytes_per_group_and_sample = ratio(info.size_bytes, info.group_samples);
     Ok(info)
+}
+
+fn left_out(offset: usize, version: Version) -> String {
+    let Version { major, minor } = version;
+    format!("a segment at byte {offset} has format {major}.{minor} and is left out; use a newer forestall")
 }
 
 // Figures for people; no decision rests on them.
