@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 use crate::agent::AgentArgs;
 use crate::commands::check_config::CheckConfigArgs;
 use crate::commands::completions::CompletionsArgs;
+use crate::commands::explain::ExplainArgs;
 use crate::commands::free::FreeArgs;
+use crate::commands::kills::KillsArgs;
 use crate::commands::leak::LeakArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::node::NodeArgs;
@@ -43,6 +45,10 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Show free memory as it really is, also inside a container
     Free(FreeArgs),
+    /// Explain an out-of-memory kill: who died, at which limit, what filled it, what to change
+    Explain(ExplainArgs),
+    /// List the out-of-memory kills of this machine's kernel or of a log
+    Kills(KillsArgs),
     /// Allocate memory in steps, to try out what happens
     Leak(LeakArgs),
     /// Show what another policy would have decided on what was recorded

@@ -4,6 +4,8 @@
 //! a command that hangs. Text that is read once may also come through a pipe (`<(…)`, `/dev/stdin`, `-`): there it waits
 //! for a writer that is there, and not for one that is silent for long. What it refuses to do: guess what was meant.
 
+mod flow;
+
 use std::fmt;
 use std::fs::{File, FileType};
 use std::io::{self, ErrorKind, Read};
@@ -15,6 +17,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+
+pub(crate) use self::flow::Flow;
 
 /// What stands for the input that is there already.
 const STDIN: &str = "-";
@@ -76,15 +80,7 @@ impl std::error::Error for Unreadable {}
 
 /// Reads all of a file that was named on the command line, or found where such a file is looked for.
 pub(crate) fn read(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Unreadable> {
-    read_within(path, wanted, PATIENCE).map_err(|failure| Unreadable {
-        path: path.to_owned(),
-        place: None,
-        kind: failure.kind(),
-        why: match failure {
-            Failure::System(error) => format!("cannot read the {}: {error}", wanted.what),
-            Failure::Refused(_, why, advice) => format!("{why}; {advice}"),
-        },
-    })
+    read_within(path, wanted, PATIENCE).map_err(|failure| failure.of(path, wanted.what))
 }
 
 /// The same as text; a column is a letter, as the parser of YAML counts them.
@@ -142,6 +138,19 @@ impl Failure {
             Self::Refused(kind, ..) => *kind,
         }
     }
+
+    /// The same as a message about a file that should hold a `what`.
+    fn of(self, path: &Path, what: &str) -> Unreadable {
+        Unreadable {
+            path: path.to_owned(),
+            place: None,
+            kind: self.kind(),
+            why: match self {
+                Self::System(error) => format!("cannot read the {what}: {error}"),
+                Self::Refused(_, why, advice) => format!("{why}; {advice}"),
+            },
+        }
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -151,10 +160,15 @@ impl From<io::Error> for Failure {
 }
 
 fn read_within(path: &Path, wanted: &Wanted, patience: Duration) -> Result<Vec<u8>, Failure> {
+    let (file, is_nonblocking) = open_file(path, wanted)?;
+    read_open(file, wanted, patience, is_nonblocking)
+}
+
+/// Opens what was named, and says whether reading it never blocks.
+fn open_file(path: &Path, wanted: &Wanted) -> Result<(File, bool), Failure> {
     if wanted.may_flow && path.as_os_str() == STDIN {
         // A descriptor of its own; its flags are shared with whoever started us, and stay as they are.
-        let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        return read_open(file, wanted, patience, false);
+        return Ok((File::from(io::stdin().as_fd().try_clone_to_owned()?), false));
     }
     // Not blocking, so that a FIFO without a writer is no reason to wait; no terminal becomes ours by being looked at.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -166,7 +180,7 @@ fn read_within(path: &Path, wanted: &Wanted, patience: Duration) -> Result<Vec<u
             None => Failure::System(errno.into()),
         }
     })?;
-    read_open(File::from(file), wanted, patience, true)
+    Ok((File::from(file), true))
 }
 
 fn read_open(

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod forensics;
 mod input;
 mod log;
 mod systemd;
@@ -80,6 +81,8 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Agent(args) => agent::run(args),
         Command::Node(args) => commands::node::run(&args),
         Command::Free(args) => commands::free::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
+        Command::Kills(args) => commands::kills::run(&args),
         Command::Leak(args) => commands::leak::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Trace(args) => commands::trace::run(&args),

@@ -264,8 +264,8 @@ impl Domain {
         size.is_some()
     }
 
-    /// Fills the kinds from the machine's pages, once their size is known.
-    pub(crate) fn settle_machine(&mut self, page_bytes: u64) {
+    /// Fills the kinds from the machine's pages, once their size is known; a report whose lines tell it has it done.
+    pub fn settle_machine(&mut self, page_bytes: u64) {
         let Some(pages) = self.machine else { return };
         let bytes = |count: u64| Some(count.saturating_mul(page_bytes));
         self.anon = self

@@ -43,6 +43,12 @@ impl LogScanner {
         }
     }
 
+    /// Whether a line may be one of a report: some report is being told, or the line has a word without which none begins. For whoever has
+    /// to turn lines into text first and would rather not do so for all of them.
+    pub fn may_matter(&self, line: &[u8]) -> bool {
+        !self.collector.is_idle() || self.words.iter().any(|word| word.find(line).is_some())
+    }
+
     /// Reads the next block of any size, which may begin and end within a line.
     pub fn feed(&mut self, block: &[u8], done: &mut dyn FnMut(Report)) {
         for block in block.chunks(BLOCK_BYTES) {

@@ -183,7 +183,7 @@ pub(super) fn error(micros: i64) -> String {
 }
 
 /// Named values.
-pub(super) fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
+pub(crate) fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
     let mut map = Map::new();
     for (name, value) in fields {
         map.insert(name.to_owned(), value);

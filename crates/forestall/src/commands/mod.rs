@@ -6,13 +6,16 @@ use anyhow::Context;
 
 pub(crate) mod check_config;
 pub(crate) mod completions;
-mod foretold;
+pub(crate) mod explain;
+pub(crate) mod foretold;
 pub(crate) mod free;
+pub(crate) mod kills;
 pub(crate) mod leak;
 pub(crate) mod man;
 pub(crate) mod node;
 pub(crate) mod replay;
 pub(crate) mod simulate;
+pub(crate) mod terminal;
 pub(crate) mod trace;
 mod why_not;
 

@@ -12,7 +12,7 @@ mod given;
 pub(crate) mod kubelet;
 pub(crate) mod machine;
 mod provider;
-mod report;
+pub(crate) mod report;
 pub(crate) mod setting;
 mod survey;
 mod svg;
@@ -20,13 +20,13 @@ mod table;
 mod top;
 mod wall;
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use self::given::GivenArgs;
 use self::table::Style;
+use crate::commands::terminal::Terminal;
 use crate::exit::Exit;
 
 /// Arguments of `node`.
@@ -78,18 +78,11 @@ pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<Exit> {
     Ok(if report.complete { Exit::Clean } else { Exit::Stale })
 }
 
-/// Colour is for terminals, and for those who did not ask to be spared (no-color.org).
 fn style(wide: bool, explains_top: bool) -> Style {
-    let stdout = io::stdout();
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-        || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    let size = rustix::termios::tcgetwinsize(&stdout).ok();
-    let columns = size
-        .map(|size| usize::from(size.ws_col))
-        .filter(|columns| *columns > 0);
+    let Terminal { columns, colour } = Terminal::of_stdout();
     Style {
-        columns: columns.unwrap_or(100),
-        colour: stdout.is_terminal() && !refused,
+        columns,
+        colour,
         wide,
         explains_top: explains_top || wide,
     }

@@ -1,0 +1,123 @@
+//! `forestall explain`: one out-of-memory kill on one screen. Who died, at which limit, what filled it, who else was there, what to
+//! change, and how sure all that is.
+//!
+//! It reads this machine's kernel or a log that is named, from wherever it comes, and changes nothing. Of a log of any size it keeps
+//! the one report that it explains, and counts.
+
+mod headline;
+mod page;
+mod screen;
+mod seeker;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value};
+
+use self::screen::Shown;
+use self::seeker::{Seeker, Who};
+use crate::commands::foretold::object;
+use crate::commands::node::report::yaml;
+use crate::commands::terminal::Terminal;
+use crate::exit::Exit;
+use crate::forensics::source::{self, Read};
+use crate::forensics::{time, value};
+use crate::log::escape;
+
+pub(crate) use self::headline::headline;
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    /// Whose end: a PID, a pod's UID, a container's ID or how it begins, or a process's name; the last kill where nobody is named
+    who: Option<String>,
+    /// Read this log instead of this machine's kernel: kern.log, or what dmesg, journalctl -k (-o json, too) or kubectl get events
+    /// printed; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// What to print
+    #[arg(short = 'o', long, value_enum, default_value = "table", value_name = "FORMAT")]
+    output: Output,
+}
+
+/// Formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Table,
+    /// For people, with whole paths and the kernel's own words
+    Wide,
+    /// For programs: amounts in bytes
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// Reads, and explains. A report in the middle of which records were lost is a partial answer.
+pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
+    let log = args.log.as_deref();
+    let zero_micros = log.is_none().then(time::zero_of_log_clock);
+    let mut seeker = Seeker::new(args.who.as_deref().map(Who::new));
+    let read = source::read(log, &mut seeker)?;
+    let name = name(log);
+    if let (Some(who), None) = (&args.who, &seeker.found) {
+        let who = escape::text(who);
+        let kills = match seeker.kills {
+            1 => "1 kill".to_owned(),
+            kills => format!("{kills} kills"),
+        };
+        bail!(
+            "{who} is in no report of an out-of-memory kill in {name}, which has {kills}; forestall kills lists them"
+        );
+    }
+    let text = match args.output {
+        Output::Json => serde_json::to_string_pretty(&answer(&seeker, &read, log, zero_micros))? + "\n",
+        Output::Yaml => yaml(&answer(&seeker, &read, log, zero_micros).into()),
+        Output::Table | Output::Wide => {
+            let shown = Shown {
+                seeker: &seeker,
+                read: &read,
+                name: &name,
+                zero_micros,
+                is_wide: args.output == Output::Wide,
+            };
+            shown.screen(Terminal::of_stdout())
+        }
+    };
+    super::print(text.as_bytes())?;
+    let has_gap = seeker.found.as_ref().is_some_and(|report| report.has_gap);
+    Ok(if has_gap { Exit::Stale } else { Exit::Clean })
+}
+
+/// Where it was read, for a terminal.
+pub(crate) fn name(log: Option<&Path>) -> String {
+    match log {
+        None => "the kernel's log".to_owned(),
+        Some(path) if path.as_os_str() == "-" => "stdin".to_owned(),
+        Some(path) => escape::text(&path.display().to_string()),
+    }
+}
+
+fn answer(seeker: &Seeker, read: &Read, log: Option<&Path>, zero_micros: Option<i64>) -> Map<String, Value> {
+    let report = seeker.found.as_ref();
+    object([
+        ("kind", "explanation".into()),
+        ("version", value::VERSION.into()),
+        (
+            "log",
+            log.map(|path| escape::text(&path.display().to_string())).into(),
+        ),
+        ("headline", report.map(headline).into()),
+        (
+            "report",
+            report.map(|report| value::of(report, zero_micros)).into(),
+        ),
+        ("kills_in_log", seeker.kills.into()),
+        (
+            "kills_at_same_limit_before",
+            seeker.before().map(|before| before.kills).into(),
+        ),
+        ("lost_records", read.lost.into()),
+    ])
+}

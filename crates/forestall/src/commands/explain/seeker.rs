@@ -1,0 +1,218 @@
+//! Which of a log's reports is the one that is asked for, and what the others come to.
+
+use std::collections::BTreeMap;
+
+use forestall_kernel::cgroup::Identity;
+use forestall_kernel::kmsg::When;
+use forestall_kernel::oom::{CgroupPath, Level, Report};
+
+use crate::forensics::share::has_victim;
+use crate::forensics::source::Listener;
+
+/// So many limits are remembered.
+const LIMITS_MAX: usize = 4096;
+
+/// Whose end is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Who {
+    text: Vec<u8>,
+    pid: Option<u32>,
+}
+
+impl Who {
+    pub(super) fn new(text: &str) -> Self {
+        // As `kubectl describe pod` writes a container's ID: containerd://b27201334a41….
+        let text = text.rsplit_once("://").map_or(text, |(_, id)| id);
+        Self {
+            text: text.as_bytes().to_vec(),
+            pid: text.parse().ok(),
+        }
+    }
+
+    fn is_in(&self, report: &Report) -> bool {
+        let is_victim = report
+            .victims
+            .iter()
+            .any(|victim| self.pid == Some(victim.pid) || *victim.comm == *self.text);
+        let mut paths = [&report.limit, &report.task_memcg, &report.group]
+            .into_iter()
+            .flatten();
+        let mut victims = report.victims.iter().filter_map(|victim| victim.memcg.as_ref());
+        is_victim || paths.any(|path| self.is_of(path)) || victims.any(|path| self.is_of(path))
+    }
+
+    /// A pod's UID, a container's ID or how it begins, or a whole name within the path.
+    fn is_of(&self, path: &CgroupPath) -> bool {
+        // A few letters are the beginning of any ID.
+        const ID_BYTES_MIN: usize = 6;
+        let is_beginning = |id: &[u8]| self.text.len() >= ID_BYTES_MIN && id.starts_with(&self.text);
+        let identity = Identity::of_path(&path.path);
+        let is_pods = identity.pod().is_some_and(|pod| is_beginning(pod.uid.as_bytes()));
+        let is_containers =
+            matches!(&identity, Identity::Container(container) if is_beginning(&container.id));
+        let is_named = |name: &[u8]| {
+            let stem = name
+                .iter()
+                .rposition(|byte| *byte == b'.')
+                .and_then(|dot| name.get(..dot));
+            name == self.text || stem == Some(&self.text[..])
+        };
+        is_pods || is_containers || path.path.split(|byte| *byte == b'/').any(is_named)
+    }
+}
+
+/// Kills at one limit before the one that is explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Before {
+    pub(super) kills: u64,
+    pub(super) first: When,
+}
+
+/// Finds the last report that is asked for.
+#[derive(Debug, Default)]
+pub(super) struct Seeker {
+    who: Option<Who>,
+    pub(super) found: Option<Report>,
+    /// What was known of its limit before it.
+    before: Option<Before>,
+    /// Who was killed, in all reports.
+    pub(super) kills: u64,
+    /// The same by level.
+    pub(super) by_level: BTreeMap<Level, u64>,
+    /// So many times there was nobody to kill.
+    pub(super) no_killable: u64,
+    limits: BTreeMap<Box<[u8]>, Before>,
+}
+
+impl Seeker {
+    pub(super) fn new(who: Option<Who>) -> Self {
+        Self {
+            who,
+            ..Self::default()
+        }
+    }
+
+    /// What was killed at the same limit before; `None` where nobody was.
+    pub(super) const fn before(&self) -> Option<Before> {
+        self.before
+    }
+
+    /// A report without a kill is taken only while there is none with one.
+    fn is_better(&self, report: &Report) -> bool {
+        let tells = |report: &Report| has_victim(report) || report.no_killable > 0;
+        let is_asked_for = self.who.as_ref().is_none_or(|who| who.is_in(report));
+        is_asked_for && (tells(report) || !self.found.as_ref().is_some_and(tells))
+    }
+}
+
+impl Listener for Seeker {
+    fn hear(&mut self, report: Report) {
+        let kills = report.victims.len() as u64;
+        self.kills = self.kills.saturating_add(kills);
+        self.no_killable = self.no_killable.saturating_add(report.no_killable);
+        if kills > 0 {
+            *self.by_level.entry(report.level).or_default() += kills;
+        }
+        let limit = report.limit.as_ref().map(|limit| limit.path.clone());
+        let known = limit.as_ref().and_then(|limit| self.limits.get(limit)).copied();
+        if let Some(limit) =
+            limit.filter(|_| kills > 0 && (known.is_some() || self.limits.len() < LIMITS_MAX))
+        {
+            let first = known.map_or(report.when, |known| known.first);
+            let kills = known.map_or(0, |known| known.kills).saturating_add(kills);
+            self.limits.insert(limit, Before { kills, first });
+        }
+        if self.is_better(&report) {
+            self.before = known;
+            self.found = Some(report);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forestall_kernel::oom::Victim;
+
+    use super::*;
+
+    const POD: &str = "/kubepods.slice/kubepods-pod0330b2c1_a15b_4cdd_b5e5_72d4a90bee82.slice";
+
+    fn report(pid: u32, comm: &str, limit: &str) -> Report {
+        Report {
+            limit: (!limit.is_empty()).then(|| CgroupPath {
+                path: limit.as_bytes().into(),
+                is_cut: false,
+            }),
+            victims: vec![Victim {
+                pid,
+                comm: comm.as_bytes().into(),
+                ..Victim::default()
+            }],
+            ..Report::default()
+        }
+    }
+
+    fn found(who: Option<&str>, reports: &[Report]) -> Option<u32> {
+        let mut seeker = Seeker::new(who.map(Who::new));
+        for report in reports {
+            seeker.hear(report.clone());
+        }
+        seeker
+            .found
+            .map(|report| report.victims.first().map_or(0, |victim| victim.pid))
+    }
+
+    #[test]
+    fn the_last_one_that_is_asked_for_is_found() {
+        let container = format!(
+            "{POD}/cri-containerd-b27201334a41cd0749d053b18378d7ea65617b8e26277197ea25c974da1a5a8a.scope"
+        );
+        let reports = [
+            report(1, "java", POD),
+            report(2, "java", &container),
+            report(3, "node", "/system.slice/mysql.service"),
+            report(4, "b27201", ""),
+        ];
+        for (who, pid) in [
+            (None, Some(4)),
+            (Some("1"), Some(1)),
+            (Some("java"), Some(2)),
+            (Some("0330b2c1-a15b-4cdd-b5e5-72d4a90bee82"), Some(2)),
+            (Some("b27201334a41"), Some(2)),
+            (
+                Some("containerd://b27201334a41cd0749d053b18378d7ea65617b8e26277197ea25c974da1a5a8a"),
+                Some(2),
+            ),
+            (Some("mysql"), Some(3)),
+            (Some("mysql.service"), Some(3)),
+            (Some("0"), None),
+            (Some("b2"), None),
+            (Some("b27202"), None),
+        ] {
+            assert_eq!(found(who, &reports), pid, "{who:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_without_a_kill_is_told_only_where_there_is_no_other() {
+        let bare = Report::default();
+        assert_eq!(found(None, &[report(1, "a", ""), bare.clone()]), Some(1));
+        assert_eq!(found(None, &[bare]), Some(0));
+    }
+
+    #[test]
+    fn kills_at_the_same_limit_are_counted_up_to_the_one_that_is_explained() {
+        let mut seeker = Seeker::default();
+        seeker.hear(report(1, "a", "/x"));
+        assert_eq!(seeker.before(), None);
+        seeker.hear(report(2, "a", "/x"));
+        seeker.hear(report(3, "a", "/y"));
+        seeker.hear(report(4, "a", "/x"));
+        assert_eq!(seeker.before().map(|before| before.kills), Some(2));
+        assert_eq!(seeker.kills, 4);
+    }
+}

@@ -1,0 +1,217 @@
+//! The list, written while a log is being read: a line for each victim, and for times when there was nobody to kill.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use forestall_kernel::oom::{Report, Victim};
+
+use crate::commands::explain::{Output, name};
+use crate::commands::free::shown::human;
+use crate::commands::node::report::yaml;
+use crate::forensics::place::Place;
+use crate::forensics::source::{Listener, Read};
+use crate::forensics::{share, time, value};
+use crate::log::escape;
+
+/// Writes what it hears.
+pub(super) struct List<'a> {
+    out: &'a mut dyn Write,
+    output: Output,
+    has_headers: bool,
+    /// What was named to be read; `None` is this machine's kernel.
+    log: Option<&'a Path>,
+    zero_micros: Option<i64>,
+    reports: u64,
+    kills: u64,
+    /// Reports in the middle of which records were lost.
+    gaps: u64,
+    /// Why nothing more can be written.
+    broken: Option<io::Error>,
+}
+
+impl<'a> List<'a> {
+    pub(super) fn new(
+        out: &'a mut dyn Write,
+        output: Output,
+        has_headers: bool,
+        log: Option<&'a Path>,
+    ) -> Self {
+        Self {
+            out,
+            output,
+            has_headers,
+            log,
+            zero_micros: log.is_none().then(time::zero_of_log_clock),
+            reports: 0,
+            kills: 0,
+            gaps: 0,
+            broken: None,
+        }
+    }
+
+    /// Writes what stands below the list; says whether nothing was lost.
+    pub(super) fn finish(mut self, read: &Read) -> io::Result<bool> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        let is_whole = self.gaps == 0 && read.lost == 0;
+        match self.output {
+            Output::Table | Output::Wide => self.notes(read)?,
+            Output::Json => {
+                self.begin_values()?;
+                let (kills, lost, gaps) = (self.kills, read.lost, self.gaps);
+                writeln!(
+                    self.out,
+                    "],\n\"kills\":{kills},\"lost_records\":{lost},\"reports_with_gaps\":{gaps},\"complete\":{is_whole}}}"
+                )?;
+            }
+            Output::Yaml => {
+                self.begin_values()?;
+                if self.reports == 0 {
+                    writeln!(self.out, "  []")?;
+                }
+                writeln!(
+                    self.out,
+                    "kills: {}\nlost_records: {}\nreports_with_gaps: {}\ncomplete: {is_whole}",
+                    self.kills, read.lost, self.gaps
+                )?;
+            }
+        }
+        Ok(is_whole)
+    }
+
+    fn notes(&mut self, read: &Read) -> io::Result<()> {
+        if !self.has_headers {
+            return Ok(());
+        }
+        match self.kills {
+            0 if self.reports == 0 => writeln!(self.out, "no out-of-memory kill in {}", name(self.log))?,
+            1 => writeln!(self.out, "1 kill")?,
+            kills => writeln!(self.out, "{kills} kills")?,
+        }
+        if read.lost > 0 {
+            writeln!(
+                self.out,
+                "note: {} older records were overwritten before they could be read: kills may be missing",
+                read.lost
+            )?;
+        }
+        if self.gaps > 0 {
+            writeln!(
+                self.out,
+                "note: records were lost in the middle of {} reports: kills may be missing",
+                self.gaps
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, report: &Report) -> io::Result<()> {
+        match self.output {
+            Output::Table | Output::Wide => self.write_rows(report),
+            Output::Json => {
+                self.begin_values()?;
+                let comma = if self.reports > 0 { "," } else { "" };
+                let value = serde_json::to_string(&value::of(report, self.zero_micros))?;
+                write!(self.out, "{comma}\n{value}")
+            }
+            Output::Yaml => {
+                self.begin_values()?;
+                let one = serde_json::Value::Array(vec![value::of(report, self.zero_micros).into()]);
+                self.out.write_all(yaml(&one).as_bytes())
+            }
+        }
+    }
+
+    /// What stands above the first value.
+    fn begin_values(&mut self) -> io::Result<()> {
+        let version = value::VERSION;
+        let log = self.log.map(|path| escape::text(&path.display().to_string()));
+        let log = serde_json::Value::from(log);
+        match self.output {
+            _ if self.reports > 0 => Ok(()),
+            Output::Json => write!(
+                self.out,
+                "{{\"kind\":\"kill-list\",\"version\":{version},\"log\":{log},\"reports\":["
+            ),
+            _ => writeln!(
+                self.out,
+                "kind: \"kill-list\"\nversion: {version}\nlog: {log}\nreports:"
+            ),
+        }
+    }
+
+    fn write_rows(&mut self, report: &Report) -> io::Result<()> {
+        if self.reports == 0 && self.has_headers {
+            row(
+                self.out,
+                ["WHEN", "LEVEL", "PID", "NAME", "HELD", "LIMIT", "WHERE"],
+            )?;
+        }
+        let limit = share::limit(report).map_or_else(|| "-".to_owned(), human);
+        for victim in &report.victims {
+            let held = share::held(report, victim.pid).map_or_else(|| "-".to_owned(), human);
+            let when = time::short(&victim.when, self.zero_micros);
+            let pid = victim.pid.to_string();
+            let comm = if victim.comm.is_empty() {
+                "-".to_owned()
+            } else {
+                escape::bytes(&victim.comm)
+            };
+            let place = self.place(report, Some(victim));
+            row(
+                self.out,
+                [&when, report.level.label(), &pid, &comm, &held, &limit, &place],
+            )?;
+        }
+        if report.no_killable > 0 {
+            let when = time::short(&report.when, self.zero_micros);
+            let times = format!("nobody ×{}", report.no_killable);
+            let place = self.place(report, None);
+            row(
+                self.out,
+                [&when, report.level.label(), "-", &times, "-", &limit, &place],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Where a victim lived, or else whose limit it was.
+    fn place(&self, report: &Report, victim: Option<&Victim>) -> String {
+        let own = victim.and_then(|victim| victim.memcg.as_ref());
+        let path = own.or(report.group.as_ref()).or(report.limit.as_ref());
+        match path {
+            None => "-".to_owned(),
+            Some(path) if self.output == Output::Wide => escape::bytes(&path.path),
+            Some(path) => Place::of(path).words,
+        }
+    }
+}
+
+fn row(out: &mut dyn Write, cells: [&str; 7]) -> io::Result<()> {
+    let [when, level, pid, name, held, limit, place] = cells;
+    writeln!(
+        out,
+        "{when:<25} {level:<12} {pid:>7} {name:<16} {held:>6} {limit:>6} {place}"
+    )
+}
+
+impl Listener for List<'_> {
+    fn hear(&mut self, report: Report) {
+        // A report in which nobody died, and nobody was looked for in vain, is none of a kill.
+        if self.is_done() || (report.victims.is_empty() && report.no_killable == 0) {
+            return;
+        }
+        if let Err(error) = self.write(&report) {
+            self.broken = Some(error);
+            return;
+        }
+        self.reports += 1;
+        self.kills += report.victims.len() as u64;
+        self.gaps += u64::from(report.has_gap);
+    }
+
+    fn is_done(&self) -> bool {
+        self.broken.is_some()
+    }
+}

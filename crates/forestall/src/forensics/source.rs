@@ -1,0 +1,136 @@
+//! Where reports come from: a log that somebody names, of whatever size and form, or this machine's own kernel.
+//!
+//! A log is read block by block and nothing of it is kept but what a report needs. What cannot be a log is refused by its beginning.
+
+use std::path::Path;
+
+use anyhow::Context;
+use forestall_kernel::kmsg::{KmsgReader, Line, Start};
+use forestall_kernel::oom::{Collector, LogScanner, Report};
+
+use super::journal::{self, Journal};
+use super::plain::Plain;
+use super::shape::{self, Shape};
+use crate::input::Flow;
+
+/// What is read at a time.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// The kernel's own log.
+const DEVICE: &str = "/dev/kmsg";
+
+/// Whoever wants reports.
+pub(crate) trait Listener {
+    /// The next one.
+    fn hear(&mut self, report: Report);
+
+    /// Nothing more is wanted: nobody reads what would be written.
+    fn is_done(&self) -> bool;
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Read {
+    /// Of a file.
+    pub(crate) bytes: u64,
+    /// Records of the kernel's ring that were overwritten before they were read, as far as the ring tells it.
+    pub(crate) lost: u64,
+}
+
+/// Reads `log`, or this machine's kernel where none is named.
+pub(crate) fn read(log: Option<&Path>, listener: &mut dyn Listener) -> anyhow::Result<Read> {
+    match log {
+        Some(path) => read_log(path, listener),
+        None => read_kernel(listener),
+    }
+}
+
+fn read_log(path: &Path, listener: &mut dyn Listener) -> anyhow::Result<Read> {
+    let mut flow = Flow::open(path, "log")?;
+    let mut buffer = vec![0; BLOCK_BYTES];
+    let mut count = flow.read_full(&mut buffer)?;
+    let first = buffer.get(..count).unwrap_or_default();
+    let shape = shape::judge(first).map_err(|refusal| flow.refuse(&refusal.why, &refusal.advice))?;
+    let mark = usize::from(first.starts_with(shape::BYTE_ORDER_MARK)) * shape::BYTE_ORDER_MARK.len();
+    let mut read = Read::default();
+    let mut skip = mark;
+    let mut stages = Stages::new(shape);
+    while count > 0 && !listener.is_done() {
+        read.bytes += count as u64;
+        stages.feed(buffer.get(skip..count).unwrap_or_default(), listener);
+        skip = 0;
+        count = flow.read(&mut buffer)?;
+    }
+    stages.finish(listener);
+    Ok(read)
+}
+
+/// What a block goes through.
+struct Stages {
+    plain: Plain,
+    journal: Option<Journal>,
+    scanner: LogScanner,
+}
+
+impl Stages {
+    fn new(shape: Shape) -> Self {
+        Self {
+            plain: Plain::default(),
+            journal: (shape == Shape::Journal).then(Journal::default),
+            scanner: LogScanner::new(),
+        }
+    }
+
+    fn feed(&mut self, block: &[u8], listener: &mut dyn Listener) {
+        let Some(journal) = &mut self.journal else {
+            let block = self.plain.strip(block);
+            self.scanner.feed(block, &mut |report| listener.hear(report));
+            return;
+        };
+        let scanner = &mut self.scanner;
+        journal.lines(block, &mut |line| hear_record(scanner, line, listener));
+    }
+
+    fn finish(&mut self, listener: &mut dyn Listener) {
+        let scanner = &mut self.scanner;
+        match &mut self.journal {
+            Some(journal) => journal.finish(&mut |line| hear_record(scanner, line, listener)),
+            None => scanner.feed(self.plain.finish(), &mut |report| listener.hear(report)),
+        }
+        scanner.finish(&mut |report| listener.hear(report));
+    }
+}
+
+/// Most records of a journal are about other things, and are not taken apart.
+fn hear_record(scanner: &mut LogScanner, record: &[u8], listener: &mut dyn Listener) {
+    if !scanner.may_matter(record) && !journal::is_in_bytes(record) {
+        return;
+    }
+    if let Some(line) = journal::line_of(record) {
+        scanner.feed(&line, &mut |report| listener.hear(report));
+    }
+}
+
+fn read_kernel(listener: &mut dyn Listener) -> anyhow::Result<Read> {
+    let mut reader = KmsgReader::open(Path::new(DEVICE), Start::Oldest).with_context(|| {
+        format!("{DEVICE}: the kernel's log cannot be opened; run this as root, or hand it over: dmesg | forestall explain --log -")
+    })?;
+    let mut collector = Collector::new();
+    let mut first = None;
+    while let Some(record) = reader.next_record()? {
+        first.get_or_insert(record.sequence);
+        collector.hear(&Line::of_record(&record), &mut |report| listener.hear(report));
+        if listener.is_done() {
+            break;
+        }
+    }
+    collector.finish(&mut |report| listener.hear(report));
+    Ok(Read {
+        bytes: 0,
+        // What the ring held before its oldest record is lost, too.
+        lost: reader.lost().saturating_add(first.unwrap_or(0)),
+    })
+}
+
+#[cfg(test)]
+mod tests;
