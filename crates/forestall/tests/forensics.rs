@@ -277,3 +277,33 @@ fn what_is_no_log_is_refused_in_one_line() {
         "{said}"
     );
 }
+
+#[test]
+fn an_end_is_called_with_and_without_a_log() {
+    let words = "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
+    let first = ["--exit-code", "139", "--first", "true", "--last-words", words];
+    let shown = explain(&first);
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/explain.md"));
+    let is_in_guide = guide
+        .expect("it is there")
+        .contains(&format!("{words}'\n{shown}$ "));
+    assert!(
+        shown.starts_with("Node gave up for want of memory (confidence high)") && is_in_guide,
+        "{shown}"
+    );
+    let alone = json(&["explain", "--exit-code", "137"]);
+    assert_eq!(
+        (alone["ending"]["class"].as_str(), alone["report"].is_null()),
+        (Some("unknown"), true)
+    );
+    let log = capture("6.14-v2-container-limit.kmsg");
+    let shown = explain(&["--log", &log, "--exit-code", "137"]);
+    assert!(
+        shown.starts_with("the container's own memory limit (confidence high): the kernel's own record"),
+        "{shown}"
+    );
+    let shown = explain(&["--log", &log, "--exit-code", "143", "--first", "false"]);
+    assert!(shown.contains("was killed: its container reached"), "{shown}");
+    let output = forestall(&["explain", "--exit-code", "256"]);
+    assert_eq!(output.status.code(), Some(2));
+}

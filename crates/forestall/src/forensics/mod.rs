@@ -5,6 +5,7 @@
 //! them.
 
 pub(crate) mod advice;
+pub(crate) mod ending;
 pub(crate) mod evidence;
 mod journal;
 pub(crate) mod place;

@@ -21,8 +21,19 @@ impl Plain {
             return block;
         }
         self.out.clear();
-        for byte in block {
+        let mut rest = block;
+        while let Some((byte, behind)) = rest.split_first() {
+            if self.begun.is_empty() {
+                let end = memchr::memchr(0x1b, rest).unwrap_or(rest.len());
+                let (text, escape) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+                if !text.is_empty() {
+                    self.out.extend_from_slice(text);
+                    rest = escape;
+                    continue;
+                }
+            }
             self.hear(*byte);
+            rest = behind;
         }
         &self.out
     }

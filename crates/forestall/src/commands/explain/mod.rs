@@ -1,9 +1,10 @@
-//! `forestall explain`: one out-of-memory kill on one screen. Who died, at which limit, what filled it, who else was there, what to
+//! `forestall explain`: one out-of-memory kill, or any other end of a container, on one screen. Who died, at which limit, what filled it, who else was there, what to
 //! change, and how sure all that is.
 //!
 //! It reads this machine's kernel or a log that is named, from wherever it comes, and changes nothing. Of a log of any size it keeps
 //! the one report that it explains, and counts.
 
+mod end;
 mod headline;
 mod page;
 mod screen;
@@ -15,12 +16,14 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
+use self::end::EndArgs;
 use self::screen::Shown;
 use self::seeker::{Seeker, Who};
 use crate::commands::foretold::object;
 use crate::commands::node::report::yaml;
 use crate::commands::terminal::Terminal;
 use crate::exit::Exit;
+use crate::forensics::ending::Ending;
 use crate::forensics::source::{self, Read};
 use crate::forensics::{time, value};
 use crate::log::escape;
@@ -39,6 +42,8 @@ pub(crate) struct ExplainArgs {
     /// What to print
     #[arg(short = 'o', long, value_enum, default_value = "table", value_name = "FORMAT")]
     output: Output,
+    #[command(flatten)]
+    end: EndArgs,
 }
 
 /// Formats.
@@ -59,9 +64,16 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let log = args.log.as_deref();
     let zero_micros = log.is_none().then(time::zero_of_log_clock);
     let mut seeker = Seeker::new(args.who.as_deref().map(Who::new));
-    let read = source::read(log, &mut seeker)?;
+    // What is typed about an end of somebody who is not named is about no kill of this machine's.
+    let is_of_end_alone = !args.end.is_empty() && args.who.is_none() && log.is_none();
+    let read = if is_of_end_alone {
+        Read::default()
+    } else {
+        source::read(log, &mut seeker)?
+    };
+    let ending = (!args.end.is_empty()).then(|| args.end.ending(seeker.found.as_ref()));
     let name = name(log);
-    if let (Some(who), None) = (&args.who, &seeker.found) {
+    if let (Some(who), None, None) = (&args.who, &seeker.found, &ending) {
         let who = escape::text(who);
         let kills = match seeker.kills {
             1 => "1 kill".to_owned(),
@@ -72,8 +84,10 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         );
     }
     let text = match args.output {
-        Output::Json => serde_json::to_string_pretty(&answer(&seeker, &read, log, zero_micros))? + "\n",
-        Output::Yaml => yaml(&answer(&seeker, &read, log, zero_micros).into()),
+        Output::Json => {
+            serde_json::to_string_pretty(&answer(&seeker, &read, log, zero_micros, ending.as_ref()))? + "\n"
+        }
+        Output::Yaml => yaml(&answer(&seeker, &read, log, zero_micros, ending.as_ref()).into()),
         Output::Table | Output::Wide => {
             let shown = Shown {
                 seeker: &seeker,
@@ -81,6 +95,8 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
                 name: &name,
                 zero_micros,
                 is_wide: args.output == Output::Wide,
+                ending,
+                is_of_end_alone,
             };
             shown.screen(Terminal::of_stdout())
         }
@@ -99,7 +115,13 @@ pub(crate) fn name(log: Option<&Path>) -> String {
     }
 }
 
-fn answer(seeker: &Seeker, read: &Read, log: Option<&Path>, zero_micros: Option<i64>) -> Map<String, Value> {
+fn answer(
+    seeker: &Seeker,
+    read: &Read,
+    log: Option<&Path>,
+    zero_micros: Option<i64>,
+    ending: Option<&Ending>,
+) -> Map<String, Value> {
     let report = seeker.found.as_ref();
     object([
         ("kind", "explanation".into()),
@@ -108,6 +130,7 @@ fn answer(seeker: &Seeker, read: &Read, log: Option<&Path>, zero_micros: Option<
             "log",
             log.map(|path| escape::text(&path.display().to_string())).into(),
         ),
+        ("ending", ending.map(end::value).into()),
         ("headline", report.map(headline).into()),
         (
             "report",

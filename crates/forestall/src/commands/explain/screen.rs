@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use forestall_kernel::oom::{CgroupPath, Reap, Report, Row, Victim};
 
+use super::end::sentence;
 use super::headline::{headline, named};
 use super::page::Page;
 use super::seeker::Seeker;
 use crate::commands::free::shown::human;
 use crate::commands::terminal::Terminal;
+use crate::forensics::ending::Ending;
 use crate::forensics::evidence::{self, Basis};
 use crate::forensics::place::Place;
 use crate::forensics::share::{self, Kind, Share, is_machines, percent};
@@ -35,6 +37,10 @@ pub(super) struct Shown<'a> {
     /// What the wall clock read when this machine's log clock read 0; `None` for a log that somebody named.
     pub(super) zero_micros: Option<i64>,
     pub(super) is_wide: bool,
+    /// What the end comes to with what was typed about it.
+    pub(super) ending: Option<Ending>,
+    /// Nothing but that was asked for.
+    pub(super) is_of_end_alone: bool,
 }
 
 impl Shown<'_> {
@@ -42,6 +48,13 @@ impl Shown<'_> {
     pub(super) fn screen(&self, terminal: Terminal) -> String {
         let mut page = Page::new(terminal);
         let name = self.name;
+        if let Some(ending) = &self.ending {
+            page.title(&sentence(ending));
+            if self.is_of_end_alone {
+                return page.text;
+            }
+            page.text.push('\n');
+        }
         let Some(report) = &self.seeker.found else {
             let size = if self.read.bytes > 0 {
                 format!(" ({} read)", human(self.read.bytes))
