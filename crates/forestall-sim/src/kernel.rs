@@ -164,35 +164,62 @@ impl Node {
 
     /// The machine, `kubepods` or a QoS level is full.
     pub(crate) fn meet_wall(&mut self, now: Moment) {
+        let machine = self.over_machine(now);
         // A charge is tried from below upwards.
-        if self.meet_level(now) {
-            return;
+        let level = self.full_level(now).filter(|full| full.over >= machine);
+        let pods = self.over_pods(now).filter(|(_, over)| *over >= machine);
+        match (level, pods) {
+            (Some(full), None) => self.meet_level(full, now),
+            (Some(full), Some((_, over))) if full.over >= over => self.meet_level(full, now),
+            (_, Some((limit, _))) => {
+                let cache = self.pods_sum.line(&Part::CACHE).bytes(now);
+                let batch = Bytes(limit.0 / 256);
+                self.reclaim_or_kill(Scope::Pods, WallKind::Kubepods, limit, batch, cache, now);
+            }
+            (None, None) => {
+                let (total, batch) = (self.spec.memory, self.machine_batch());
+                let cache = self.held(&Part::CACHE, now);
+                self.reclaim_or_kill(Scope::Machine, WallKind::Kernel, total, batch, cache, now);
+            }
         }
-        if let Some(limit) = self.kubepods_limit()
-            && self.pods_sum.line(&Part::ALL).bytes(now) >= limit
-        {
-            let cache = self.pods_sum.line(&Part::CACHE).bytes(now);
-            self.reclaim_or_kill(
-                Scope::Pods,
-                WallKind::Kubepods,
-                limit,
-                Bytes(limit.0 / 256),
-                cache,
-                now,
-            );
-            return;
-        }
-        let total = self.spec.memory;
-        let batch = self.machine_batch();
-        let cache = self.held(&Part::CACHE, now);
-        self.reclaim_or_kill(Scope::Machine, WallKind::Kernel, total, batch, cache, now);
+    }
+
+    /// By how much more is held than the machine has. What comes at once here comes page by page there, so of several limits that are
+    /// exceeded at the same moment the one that is exceeded by most was met first.
+    fn over_machine(&self, now: Moment) -> Bytes {
+        let room = self.spec.memory - self.spec.set_aside() - self.kernel.watermark_min;
+        self.full_line().bytes(now) - room
+    }
+
+    /// The limit of `kubepods`, where it is met, and by how much it is exceeded.
+    fn over_pods(&self, now: Moment) -> Option<(Bytes, Bytes)> {
+        let limit = self.kubepods_limit()?;
+        let held = self.pods_sum.line(&Part::ALL).bytes(now);
+        (held >= limit).then(|| (limit, held - limit))
+    }
+
+    /// A limit above those of a pod is exceeded by more than this.
+    fn is_tighter_above(&self, over: Bytes, now: Moment) -> bool {
+        let pods = self.over_pods(now).map(|(_, over)| over);
+        let level = self.full_level(now).map(|full| full.over);
+        [Some(self.over_machine(now)), pods, level]
+            .into_iter()
+            .flatten()
+            .any(|above| above > over)
     }
 
     /// A container is full.
     pub(crate) fn meet_container_limit(&mut self, at: usize, index: usize, now: Moment) {
         let container = &self.pods[at].containers[index];
         let limit = container.limit.bytes().unwrap_or_default();
-        let cache = container.memory.sum(&Part::CACHE, now);
+        let over = container.memory.line(&Part::ALL).bytes(now) - limit;
+        if self.over_pod(at, now) > over {
+            return self.meet_pod_limit(at, now);
+        }
+        if self.is_tighter_above(over, now) {
+            return self.meet_wall(now);
+        }
+        let cache = self.pods[at].containers[index].memory.sum(&Part::CACHE, now);
         let scope = Scope::Container(at, index);
         self.reclaim_or_kill(scope, WallKind::Container, limit, Bytes(limit.0 / 16), cache, now);
     }
@@ -212,8 +239,17 @@ impl Node {
         }
     }
 
+    /// By how much a pod's own limit is exceeded.
+    fn over_pod(&self, at: usize, now: Moment) -> Bytes {
+        let limit = self.pods[at].spec.limit.bytes().filter(|_| at != HOST);
+        limit.map_or(Bytes::ZERO, |limit| self.pods[at].used(&Part::ALL, now) - limit)
+    }
+
     /// A pod is full.
     pub(crate) fn meet_pod_limit(&mut self, at: usize, now: Moment) {
+        if self.is_tighter_above(self.over_pod(at, now), now) {
+            return self.meet_wall(now);
+        }
         let limit = self.pods[at].spec.limit.bytes().unwrap_or_default();
         let cache = self.pods[at].used(&Part::CACHE, now);
         self.reclaim_or_kill(

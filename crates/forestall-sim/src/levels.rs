@@ -29,6 +29,15 @@ pub(crate) fn is_one(group: Option<GroupId>) -> bool {
     LEVELS.into_iter().any(|level| id(level) == group)
 }
 
+/// A level whose limit is met.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Full {
+    level: Qos,
+    limit: Bytes,
+    /// By how much it is exceeded.
+    pub(crate) over: Bytes,
+}
+
 /// What the kernel counts at one level.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
@@ -113,23 +122,31 @@ impl Node {
         })
     }
 
-    /// The kernel acts in the first level that is full; false where none is.
-    pub(crate) fn meet_level(&mut self, now: Moment) -> bool {
-        let full = |level: &Qos| {
-            let held = self.level_line(*level, &Part::ALL, now).bytes(now);
-            let limit = self.level_limit(*level).filter(|limit| held >= *limit)?;
-            self.has_somebody(*level).then_some((*level, limit))
+    /// The level whose limit is met, and of two the one that is exceeded by more.
+    pub(crate) fn full_level(&self, now: Moment) -> Option<Full> {
+        self.spec.qos_reserved_permille?;
+        let full = |level: Qos| {
+            let held = self.level_line(level, &Part::ALL, now).bytes(now);
+            let limit = self.level_limit(level).filter(|limit| held >= *limit)?;
+            self.has_somebody(level).then(|| Full {
+                level,
+                limit,
+                over: held - limit,
+            })
         };
-        if self.spec.qos_reserved_permille.is_none() {
-            return false;
+        let [burstable, best_effort] = LEVELS.map(full);
+        match (burstable, best_effort) {
+            (Some(one), Some(other)) if other.over > one.over => Some(other),
+            (one, other) => one.or(other),
         }
-        let Some((level, limit)) = LEVELS.iter().find_map(full) else {
-            return false;
-        };
+    }
+
+    /// The kernel acts in a level that is full.
+    pub(crate) fn meet_level(&mut self, full: Full, now: Moment) {
+        let Full { level, limit, .. } = full;
         let cache = self.level_line(level, &Part::CACHE, now).bytes(now);
         let batch = Bytes(limit.0 / 256);
         self.reclaim_or_kill(Scope::Level(level), WallKind::Kubepods, limit, batch, cache, now);
-        true
     }
 
     /// The kernel killed somebody of this pod.
