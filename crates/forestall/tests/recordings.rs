@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use forestall_decide::{Input, Moment, Policy};
+use forestall_trace::{Encoder, Origin};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -104,4 +106,118 @@ fn a_segment_that_only_a_newer_program_reads_is_named() {
         (&info["samples"], &info["torn_bytes"]),
         (&85.into(), &11749.into())
     );
+}
+
+/// A segment, and where its head ends and its key frame begins.
+fn segment(lost: u64) -> (Vec<u8>, usize) {
+    let mut encoder = Encoder::new(Origin::default(), Policy::default());
+    let mut out = Vec::new();
+    // 2026-11-21T10:00:00Z.
+    encoder.open_segment(Moment(0), 1_795_255_200_000_000, &mut out);
+    // A mark stands before every key frame.
+    let head = out.windows(4).position(|part| part == b"FKEY").expect("a key") - 1;
+    if lost > 0 {
+        encoder.lost(lost, &mut out);
+    }
+    encoder.input(Moment(1), Input::Policy(&Policy::default()), &mut out);
+    (out, head)
+}
+
+/// Exit code, and stdout and stderr together, of each command that reads a trace.
+fn told(path: &str) -> Vec<(Option<i32>, String)> {
+    [
+        &["trace", "info", path][..],
+        &["trace", "dump", path],
+        &["replay", path, "--policy", "forestall"],
+        &["trace", "anonymise", path, "-o", &format!("{path}.copy")],
+    ]
+    .into_iter()
+    .map(|args| {
+        let answer = forestall(args);
+        let said = [answer.stdout, answer.stderr].concat();
+        (answer.status.code(), String::from_utf8(said).expect("text"))
+    })
+    .collect()
+}
+
+fn write(place: &TempDir, name: &str, bytes: &[u8]) -> String {
+    let path = place.path().join(name);
+    std::fs::write(&path, bytes).expect("a file");
+    path.to_str().expect("a path of letters").to_owned()
+}
+
+#[test]
+fn of_lost_inputs_every_command_says_that_something_is_missing() {
+    let place = TempDir::new().expect("a directory");
+    let whole = write(&place, "whole.ftr", &segment(0).0);
+    assert!(told(&whole).iter().all(|(code, _)| *code == Some(0)));
+    let lost = told(&write(&place, "lost.ftr", &segment(7).0));
+    // What was copied is all there is, and the copy says the same.
+    assert_eq!(
+        lost.iter().map(|(code, _)| *code).collect::<Vec<_>>(),
+        [Some(4), Some(4), Some(4), Some(0)]
+    );
+    assert!(
+        lost[0].1.contains("; 7 lost") && lost[1].1.contains(r#""inputs":7"#),
+        "{lost:?}"
+    );
+}
+
+#[test]
+fn a_format_that_is_a_little_newer_is_read_and_said() {
+    let place = TempDir::new().expect("a directory");
+    let (mut bytes, _) = segment(0);
+    // The minor number is its tenth byte.
+    bytes[9] = 9;
+    // The second of two segments counts as the first one does.
+    for bytes in [bytes.clone(), [segment(0).0, bytes].concat()] {
+        let path = write(&place, "newer.ftr", &bytes);
+        for (code, said) in told(&path) {
+            assert_eq!(code, Some(4), "{said}");
+            let note = "format 1.9 is newer than 1.4, and what it adds is passed over; use a newer forestall";
+            assert_eq!(said.matches(note).count(), 1, "{said}");
+        }
+        std::fs::remove_file(format!("{path}.copy")).expect("it was written");
+    }
+}
+
+#[test]
+fn a_segment_with_nothing_behind_its_head_is_no_old_one_and_not_of_1970() {
+    let place = TempDir::new().expect("a directory");
+    let (bytes, head) = segment(0);
+    let said = told(&write(&place, "empty.ftr", &bytes[..head]));
+    assert!(said[0].1.contains("end          open: "), "{}", said[0].1);
+    assert!(said[2].1.contains(", - to - (0.0s), 0 looks"), "{}", said[2].1);
+    assert!(!said.iter().any(|(_, said)| said.contains("1970")), "{said:?}");
+    let replayed = json(&[
+        "replay",
+        &write(&place, "empty.ftr", &bytes[..head]),
+        "--policy",
+        "forestall",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(
+        (&replayed["trace"]["begins"], &replayed["trace"]["ends"]),
+        (&Value::Null, &Value::Null)
+    );
+    // Behind it comes another run, which is not the second one.
+    let mut encoder = Encoder::new(
+        Origin {
+            run: 2,
+            ..Origin::default()
+        },
+        Policy::default(),
+    );
+    let mut other = Vec::new();
+    encoder.open_segment(Moment(0), 1_795_255_200_000_000, &mut other);
+    encoder.input(Moment(1), Input::Policy(&Policy::default()), &mut other);
+    let info = json(&[
+        "trace",
+        "info",
+        &write(&place, "two.ftr", &[&bytes[..head], &other].concat()),
+        "-o",
+        "json",
+    ]);
+    assert_eq!((&info["runs"], &info["open_ends"]), (&1.into(), &0.into()));
 }

@@ -35,6 +35,8 @@ pub(super) struct Played {
     pub(super) damaged_bytes: u64,
     /// The format of the last segment among them that only a newer program reads.
     pub(super) newer: Option<Version>,
+    /// The newest format among the segments that are read.
+    pub(super) newest: Version,
     /// Outcomes of orders that this program, under the recorded policy, never gave.
     pub(super) foreign_outcomes: u64,
     pub(super) mode: Mode,
@@ -68,12 +70,14 @@ pub(super) fn play(mut reader: Reader<'_>, policies: [Option<Policy>; 2]) -> Pla
         unknown: 0,
         damaged_bytes: 0,
         newer: None,
+        newest: reader.version(),
         foreign_outcomes: 0,
         mode: Mode::default(),
     };
     let mut kills = Kills::default();
     let mut evictions = None;
     while reader.advance() {
+        played.newest = played.newest.max(reader.version());
         let Some(item) = reader.item() else { break };
         match item {
             Item::Begin(begin) => {

@@ -14,6 +14,7 @@ use super::lane::{Decided, Lane, Score};
 use super::play::Played;
 use super::undone::{Passed, Undone};
 use crate::commands::trace::date::write_date;
+use crate::commands::trace::source::newer_than_known;
 use crate::commands::trace::words;
 use crate::commands::why_not::{self, PassedOver};
 use crate::log::{escape, words as log_words};
@@ -45,8 +46,9 @@ pub(super) struct Trace {
     pub(super) node: String,
     /// The boot it was recorded in; empty where that is not told.
     pub(super) boot: String,
-    pub(super) begins: String,
-    pub(super) ends: String,
+    /// When it begins and ends; `null` where nothing was recorded.
+    pub(super) begins: Option<String>,
+    pub(super) ends: Option<String>,
     pub(super) lasts_micros: u64,
     pub(super) mode: &'static str,
     pub(super) samples: u64,
@@ -226,8 +228,8 @@ impl Report {
             trace: Trace {
                 node: played.node.clone(),
                 boot: played.boot.clone(),
-                begins: write_date(played.begins),
-                ends: write_date(played.ends),
+                begins: date(played.begins),
+                ends: date(played.ends),
                 lasts_micros: played.ends.saturating_sub(played.begins),
                 mode: log_words::mode(played.mode),
                 samples: played.samples,
@@ -245,7 +247,8 @@ impl Report {
             shadow: watch.lines(played.begins),
             summary,
             notes: notes(played),
-            exact: played.lost + played.unknown + played.damaged_bytes + played.foreign_outcomes == 0,
+            exact: played.lost + played.unknown + played.damaged_bytes + played.foreign_outcomes == 0
+                && newer_than_known(played.newest).is_none(),
         })
     }
 
@@ -431,6 +434,7 @@ fn notes(played: &Played) -> Vec<String> {
             "among them is a segment of format {major}.{minor}; use a newer forestall"
         ));
     }
+    notes.extend(newer_than_known(played.newest));
     if played.foreign_outcomes > 0 {
         notes.push(format!(
             "{} outcomes belong to orders that this program would not have given: it decides otherwise than the recorder's",
@@ -438,6 +442,11 @@ fn notes(played: &Played) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// A moment of the recording; none where nothing was recorded.
+fn date(unix_micros: u64) -> Option<String> {
+    (unix_micros > 0).then(|| write_date(unix_micros))
 }
 
 /// By the names of pods, as far as Kubernetes told them.

@@ -21,12 +21,13 @@ pub(super) fn render(report: &Report) -> String {
 
 fn lines(text: &mut String, report: &Report) -> std::fmt::Result {
     let trace = &report.trace;
+    let or_dash = |when: &Option<String>| when.clone().unwrap_or_else(|| "-".to_owned());
     writeln!(
         text,
         "trace    {}, {} to {} ({}), {} looks, mode {}",
         trace.node,
-        trace.begins,
-        trace.ends,
+        or_dash(&trace.begins),
+        or_dash(&trace.ends),
         Span(trace.lasts_micros),
         trace.samples,
         trace.mode

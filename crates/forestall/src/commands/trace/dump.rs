@@ -9,7 +9,7 @@ use forestall_trace::{Begin, Cause, Item, Reader, Version};
 use serde_json::{Value, json};
 
 use super::date::write_date;
-use super::source::Source;
+use super::source::{Source, newer_than_known};
 use super::words;
 use crate::exit::Exit;
 use crate::log::escape;
@@ -24,9 +24,14 @@ pub(super) fn run(path: &Path) -> anyhow::Result<Exit> {
     } else {
         Exit::Stale
     };
+    let mut newest = reader.version();
     while reader.advance() {
+        newest = newest.max(reader.version());
         let Some(item) = reader.item() else { break };
-        if matches!(item, Item::Damaged { .. } | Item::Torn { .. } | Item::Unknown(_)) {
+        if matches!(
+            item,
+            Item::Damaged { .. } | Item::Torn { .. } | Item::Unknown(_) | Item::Lost(_)
+        ) {
             exit = Exit::Stale;
         }
         let mut line = describe(&reader, item).to_string();
@@ -34,6 +39,15 @@ pub(super) fn run(path: &Path) -> anyhow::Result<Exit> {
         out.write_all(line.as_bytes()).context("cannot write to stdout")?;
     }
     out.flush().context("cannot write to stdout")?;
+    if let Some(note) = newer_than_known(newest) {
+        exit = Exit::Stale;
+        // Nothing is left to tell it to if stderr is gone as well.
+        let _ = writeln!(
+            io::stderr(),
+            "forestall: {}: {note}",
+            escape::text(&path.display().to_string())
+        );
+    }
     Ok(exit)
 }
 

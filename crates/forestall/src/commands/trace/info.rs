@@ -9,7 +9,7 @@ use forestall_trace::{Cause, Item, Version};
 use serde::Serialize;
 
 use super::date::write_date;
-use super::source::Source;
+use super::source::{Source, newer_than_known};
 use crate::exit::Exit;
 use crate::log::escape;
 
@@ -98,7 +98,8 @@ pub(super) fn run(path: &Path, as_json: bool) -> anyhow::Result<Exit> {
         table(&info)
     };
     super::super::print(text.as_bytes())?;
-    let whole = info.damaged_bytes + info.torn_bytes + info.unknown == 0 && info.notes.is_empty();
+    let missing = info.damaged_bytes + info.torn_bytes + info.unknown + info.inputs_lost;
+    let whole = missing == 0 && info.notes.is_empty();
     Ok(if whole { Exit::Clean } else { Exit::Stale })
 }
 
@@ -117,17 +118,21 @@ fn count(source: &Source) -> anyhow::Result<Info> {
         recordings: source.recordings()?.count(),
         size_bytes: source.size(),
         notes: source.notes.clone(),
+        end: End::until_told(version),
         ..Info::default()
     };
     let (mut begun, mut looked, mut kills) = (None, None, None);
     let mut ends: Option<u64> = None;
     let mut told_back = false;
     let mut named = BTreeSet::new();
+    let mut newest = version;
     while reader.advance() {
+        newest = newest.max(reader.version());
         let Some(item) = reader.item() else { break };
         match item {
             Item::Begin(begin) => {
-                info.open_ends += u64::from(begin.cause == Cause::Run && info.end == End::Open);
+                let ends_open = begin.cause == Cause::Run && info.end == End::Open && info.runs > 0;
+                info.open_ends += u64::from(ends_open);
                 info.end = End::until_told(reader.version());
                 match begin.cause {
                     Cause::Opening | Cause::Run => info.runs += 1,
@@ -190,6 +195,7 @@ fn count(source: &Source) -> anyhow::Result<Info> {
             }
         }
     }
+    info.notes.extend(newer_than_known(newest));
     info.cgroups_named = named
         .iter()
         .filter(|id| reader.names().group(**id).is_some())

@@ -12,11 +12,11 @@ use std::path::Path;
 use anyhow::bail;
 use forestall_decide::kubelet::KubeletConfig;
 use forestall_decide::{GroupId, Input, Moment, PodUid, Pods, Policy, ProcessId, Sample};
-use forestall_trace::{Encoder, Item, Names, Origin, Reader};
+use forestall_trace::{Encoder, Item, Names, Origin, Reader, Version};
 
 use super::date::write_date;
 use super::pseudonym::{Pseudonyms, release_number};
-use super::source::{Source, When};
+use super::source::{Source, When, newer_than_known};
 use crate::exit::Exit;
 use crate::log::escape;
 
@@ -88,6 +88,8 @@ struct Counts {
     unknown: u64,
     /// Bytes that do not hold what was written, among what is copied.
     damaged: u64,
+    /// The newest format among the segments.
+    newest: Option<Version>,
 }
 
 /// Writes the copy.
@@ -128,22 +130,23 @@ pub(super) fn run(path: &Path, output: &Path, rewrite: &Rewrite) -> anyhow::Resu
         String::new()
     };
     super::super::print(format!("{} inputs written to {shown}{missing}\n", counts.inputs).as_bytes())?;
-    if counts.damaged > 0 {
+    let damaged = (counts.damaged > 0).then(|| {
+        format!(
+            "{} damaged bytes could not be copied; the copy says where inputs are lost",
+            counts.damaged
+        )
+    });
+    let newer = counts.newest.and_then(newer_than_known);
+    let whole = counts.unknown == 0 && damaged.is_none() && newer.is_none() && source.notes.is_empty();
+    for why in damaged.into_iter().chain(newer) {
         // Nothing is left to tell it to if stderr is gone as well.
         let _ = writeln!(
             std::io::stderr(),
-            "forestall: {}: {} damaged bytes could not be copied; the copy says where inputs are lost",
-            escape::text(&path.display().to_string()),
-            counts.damaged
+            "forestall: {}: {why}",
+            escape::text(&path.display().to_string())
         );
     }
-    Ok(
-        if counts.unknown == 0 && counts.damaged == 0 && source.notes.is_empty() {
-            Exit::Clean
-        } else {
-            Exit::Stale
-        },
-    )
+    Ok(if whole { Exit::Clean } else { Exit::Stale })
 }
 
 fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Result<Counts> {
@@ -154,6 +157,7 @@ fn copy(source: &Source, rewrite: &Rewrite, file: &mut impl Write) -> anyhow::Re
     }
     let (mut begins, mut ends) = (None, None);
     while reader.advance() {
+        copier.counts.newest = copier.counts.newest.max(Some(reader.version()));
         let Some(item) = reader.item() else { break };
         match item {
             Item::Begin(begin) => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use forestall_decide::{Bytes, Span};
-use forestall_trace::{Item, MAGIC, Reader, Recording};
+use forestall_trace::{Item, MAGIC, Reader, Recording, VERSION, Version};
 
 use crate::config::quantity;
 use crate::input::{self, Wanted};
@@ -164,6 +164,17 @@ fn read_segment(segment: &Path, wanted: &Wanted) -> Result<Vec<u8>, String> {
     let bytes = input::read(segment, wanted).map_err(|error| error.to_string())?;
     Reader::open(&bytes).map_err(|error| format!("{}: {error}", segment.display()))?;
     Ok(bytes)
+}
+
+/// What is not known of a trace with a segment of this version, which a newer program wrote.
+pub(crate) fn newer_than_known(version: Version) -> Option<String> {
+    let Version { major, minor } = version;
+    (version > VERSION).then(|| {
+        format!(
+            "format {major}.{minor} is newer than {}.{}, and what it adds is passed over; use a newer forestall",
+            VERSION.major, VERSION.minor
+        )
+    })
 }
 
 /// The segments of a directory. Their names sort as they were written.
