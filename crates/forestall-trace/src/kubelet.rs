@@ -6,6 +6,9 @@ use forestall_decide::{Bytes, Span};
 use crate::code::Code;
 use crate::record::{Writer, read_fields};
 
+/// More thresholds no kubelet has: there are five signals of memory and disks, hard and soft.
+const THRESHOLDS_MAX: usize = 64;
+
 /// Appends a configuration. A field that is added to it does not compile before it is recorded.
 pub(crate) fn write(config: &KubeletConfig, writer: &mut Writer<'_>) {
     let KubeletConfig {
@@ -63,6 +66,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<KubeletConfig> {
             4 => config.system_reserved = Bytes(value.number()?),
             5 => config.hugepages = Bytes(value.number()?),
             6 => config.enforces_pods = value.switch()?,
+            7 if config.thresholds.len() == THRESHOLDS_MAX => return None,
             7 => config.thresholds.push(read_threshold(value.bytes()?)?),
             8 => config.pressure_transition = Span(value.number()?),
             9 => config.pod_grace_max = Span(value.number()?),

@@ -13,54 +13,85 @@ const PROCESS: u64 = 1;
 const NAMES_MAX: usize = 1 << 16;
 /// Longer than any path the kernel takes.
 const NAME_BYTES_MAX: usize = 4096;
+/// All names of a kind together: half a kibibyte for each. In a trace each stands as what it adds to the one before, so that a few
+/// bytes may stand for the longest.
+const NAMES_BYTES_MAX: usize = 32 << 20;
 
 /// Names as bytes: cgroup paths and process names come from outside and are escaped before they are shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    groups: BTreeMap<GroupId, Box<[u8]>>,
-    processes: BTreeMap<ProcessId, Box<[u8]>>,
+    groups: Known<GroupId>,
+    processes: Known<ProcessId>,
+}
+
+/// Those of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known<K> {
+    names: BTreeMap<K, Box<[u8]>>,
+    bytes: usize,
+}
+
+impl<K> Default for Known<K> {
+    fn default() -> Self {
+        Self {
+            names: BTreeMap::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<K: Ord> Known<K> {
+    fn name(&mut self, id: K, name: &[u8]) {
+        self.bytes += name.len();
+        let replaced = self.names.insert(id, name.into());
+        self.bytes -= replaced.map_or(0, |name| name.len());
+        while (self.names.len() > NAMES_MAX || self.bytes > NAMES_BYTES_MAX)
+            && let Some((_, gone)) = self.names.pop_first()
+        {
+            self.bytes -= gone.len();
+        }
+    }
+
+    fn keep(&mut self, is_there: impl Fn(&K) -> bool) {
+        self.names.retain(|id, _| is_there(id));
+        self.bytes = self.names.values().map(|name| name.len()).sum();
+    }
 }
 
 impl Names {
     /// The path of a cgroup below the hierarchy's root.
     pub fn group(&self, id: GroupId) -> Option<&[u8]> {
-        self.groups.get(&id).map(|name| &**name)
+        self.groups.names.get(&id).map(|name| &**name)
     }
 
     /// The name of a process (`comm`).
     pub fn process(&self, id: ProcessId) -> Option<&[u8]> {
-        self.processes.get(&id).map(|name| &**name)
+        self.processes.names.get(&id).map(|name| &**name)
     }
 
     /// Names a cgroup; the last name counts.
     pub fn name_group(&mut self, id: GroupId, path: &[u8]) {
-        self.groups.insert(id, path.into());
-        if self.groups.len() > NAMES_MAX {
-            self.groups.pop_first();
-        }
+        self.groups.name(id, path);
     }
 
     /// Names a process; the last name counts.
     pub fn name_process(&mut self, id: ProcessId, name: &[u8]) {
-        self.processes.insert(id, name.into());
-        if self.processes.len() > NAMES_MAX {
-            self.processes.pop_first();
-        }
+        self.processes.name(id, name);
     }
 
     /// Every cgroup with its path.
     pub fn groups(&self) -> impl Iterator<Item = (GroupId, &[u8])> {
-        self.groups.iter().map(|(id, name)| (*id, &**name))
+        self.groups.names.iter().map(|(id, name)| (*id, &**name))
     }
 
     /// Every process with its name.
     pub fn processes(&self) -> impl Iterator<Item = (ProcessId, &[u8])> {
-        self.processes.iter().map(|(id, name)| (*id, &**name))
+        self.processes.names.iter().map(|(id, name)| (*id, &**name))
     }
 
     /// Nobody has a name.
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.processes.is_empty()
+        self.groups.names.is_empty() && self.processes.names.is_empty()
     }
 
     /// Takes over all of another one's.
@@ -75,8 +106,8 @@ impl Names {
 
     /// Drops who is no longer there.
     pub(crate) fn keep(&mut self, group: impl Fn(GroupId) -> bool, process: impl Fn(ProcessId) -> bool) {
-        self.groups.retain(|id, _| group(*id));
-        self.processes.retain(|id, _| process(*id));
+        self.groups.keep(|id| group(*id));
+        self.processes.keep(|id| process(*id));
     }
 
     /// Appends all of them, each as what it has in common with the one before and the rest.
@@ -93,13 +124,13 @@ impl Names {
             put(out, (name.len() - common) as u64);
             out.extend_from_slice(name.get(common..).unwrap_or_default());
         };
-        for (id, name) in &self.groups {
+        for (id, name) in &self.groups.names {
             put(out, GROUP);
             put(out, id.0);
             put_name(name, out, before);
             before = name;
         }
-        for (id, name) in &self.processes {
+        for (id, name) in &self.processes.names {
             put(out, PROCESS);
             put(out, u64::from(id.pid));
             put(out, id.start_ticks);
@@ -141,6 +172,42 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_few_bytes_that_stand_for_long_names_are_bounded() {
+        // A path of 4,096 bytes, and 20,000 more that change its last byte: 78 MiB out of less than 200 KiB.
+        let mut names = Names::default();
+        for id in 0..=20_000_u64 {
+            let mut path = vec![b'a'; NAME_BYTES_MAX];
+            path[NAME_BYTES_MAX - 1] = b'0' + u8::try_from(id % 10).expect("a digit");
+            names.name_group(GroupId(id), &path);
+        }
+        let mut told = Vec::new();
+        for number in [GROUP, 0, 0, 4096] {
+            put(&mut told, number);
+        }
+        told.extend([b'a'; 4096]);
+        for id in 1..=20_000 {
+            put(&mut told, GROUP);
+            put(&mut told, id);
+            put(&mut told, 4095);
+            told.extend([1, b'b']);
+        }
+        assert!(told.len() < 200 << 10, "{}", told.len());
+        let mut read = Names::default();
+        read.read(&told).expect("it is understood");
+        for names in [&mut names, &mut read] {
+            assert_eq!(names.groups().count(), NAMES_BYTES_MAX / 4096);
+            assert!(names.group(GroupId(0)).is_none() && names.group(GroupId(20_000)).is_some());
+            // Whoever gets another name, or goes, makes room.
+            names.name_group(GroupId(20_000), b"");
+            names.name_group(GroupId(20_001), &[b'c'; 4096]);
+            assert_eq!(names.groups().count(), NAMES_BYTES_MAX / 4096 + 1);
+            names.keep(|id| id.0 == 20_001, |_| true);
+            names.name_group(GroupId(1), b"d");
+            assert_eq!(names.groups().count(), 2);
+        }
+    }
 
     #[test]
     fn names_come_back_and_share_what_they_have_in_common() {

@@ -7,6 +7,9 @@ use forestall_decide::{
 use crate::code::Code;
 use crate::record::{Value, Writer, read_fields};
 
+/// More pods, labels and containers together nobody tells of a node: an empty one takes two bytes here and some hundred in memory.
+const PARTS_MAX: u32 = 1 << 16;
+
 /// Appends everything. A field that is added does not compile before it is recorded.
 pub(crate) fn write(pods: &Pods, writer: &mut Writer<'_>) {
     let Pods {
@@ -127,12 +130,12 @@ fn write_container(container: PodContainer, writer: &mut Writer<'_>) {
 
 /// Reads everything.
 pub(crate) fn read(bytes: &[u8]) -> Option<Pods> {
-    let mut pods = Pods::default();
+    let (mut pods, mut left) = (Pods::default(), PARTS_MAX);
     read_fields(bytes, |tag, value| {
         match tag {
             1 => pods.told_at = Moment(value.number()?),
             2 => pods.cluster = read_cluster(value.bytes()?)?,
-            3 => pods.list.push(read_pod(value.bytes()?)?),
+            3 => pods.list.push(read_pod(value.bytes()?, &mut left)?),
             4 => pods.kubelet_evictions = value.number()?,
             _ => {}
         }
@@ -156,9 +159,13 @@ fn read_cluster(bytes: &[u8]) -> Option<Cluster> {
     Some(cluster)
 }
 
-fn read_pod(bytes: &[u8]) -> Option<Pod> {
+fn read_pod(bytes: &[u8], left: &mut u32) -> Option<Pod> {
     let mut pod = Pod::default();
+    *left = left.checked_sub(1)?;
     read_fields(bytes, |tag, value| {
+        if matches!(tag, 5 | 16) {
+            *left = left.checked_sub(1)?;
+        }
         match tag {
             1 => pod.uid = PodUid(u128::from_be_bytes(value.bytes()?.try_into().ok()?)),
             2 => pod.group = Some(GroupId(value.number()?)),
@@ -242,4 +249,27 @@ fn small(value: Value<'_>) -> Option<u32> {
 
 fn signed(value: Value<'_>) -> Option<i32> {
     i32::try_from(value.signed()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_empty_pods_labels_and_containers_no_more_are_read_than_a_node_has() {
+        let written = |tag: u64, pods: u32, in_each: u32| {
+            let mut out = Vec::new();
+            let mut writer = Writer::new(&mut out);
+            for _ in 0..pods {
+                writer.record(3, |pod| (0..in_each).for_each(|_| pod.record(tag, |_| ())));
+            }
+            read(&out).map(|pods| pods.list.len())
+        };
+        assert_eq!(written(5, PARTS_MAX, 0), Some(PARTS_MAX as usize));
+        assert_eq!(written(5, PARTS_MAX + 1, 0), None);
+        for tag in [5, 16] {
+            assert_eq!(written(tag, 2, PARTS_MAX / 2 - 1), Some(2));
+            assert_eq!(written(tag, 2, PARTS_MAX / 2), None);
+        }
+    }
 }

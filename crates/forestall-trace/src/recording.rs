@@ -5,6 +5,7 @@
 //! (a trace without names), each run of a recorder stands for itself.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::error::Error;
@@ -33,9 +34,10 @@ impl Recording {
         }
         let ends = parts.iter().skip(1).map(|(begins, _)| *begins);
         let ends: Vec<usize> = ends.chain([bytes.len()]).collect();
-        let mut all: Vec<Self> = Vec::new();
+        let (mut all, mut places) = (Vec::<Self>::new(), BTreeMap::new());
         for ((begins, origin), end) in parts.into_iter().zip(ends) {
-            match all.iter_mut().find(|known| is_one(&known.origin, &origin)) {
+            let place = *places.entry(whose(&origin)).or_insert(all.len());
+            match all.get_mut(place) {
                 Some(known) => known.parts.push(begins..end),
                 None => all.push(Self {
                     origin,
@@ -56,9 +58,11 @@ impl Recording {
     }
 }
 
-fn is_one(one: &Origin, other: &Origin) -> bool {
-    let same_run = !one.boot.is_empty() || one.run == other.run;
-    one.node == other.node && one.boot == other.boot && same_run
+/// What is equal for all segments of a recording and for no other's: there may be as many as a file has room for, so that they are
+/// not compared one by one.
+fn whose(origin: &Origin) -> (Box<str>, Box<str>, Option<u64>) {
+    let run = origin.boot.is_empty().then_some(origin.run);
+    (origin.node.clone(), origin.boot.clone(), run)
 }
 
 #[cfg(test)]
@@ -67,6 +71,9 @@ mod tests {
 
     use super::*;
     use crate::encoder::Encoder;
+    use crate::frame::{self, MARK};
+    use crate::header::{MAGIC, VERSION};
+    use crate::record::Writer;
 
     fn segment(node: &str, boot: &str, run: u64, segment: u64) -> Vec<u8> {
         let origin = Origin {
@@ -133,6 +140,27 @@ mod tests {
         ];
         let places: Vec<_> = found(&segments).into_iter().map(|(.., places)| places).collect();
         assert_eq!(places, [vec![0, 2], vec![1]]);
+    }
+
+    /// To compare each with all others would take 3,200,000,000 comparisons.
+    #[test]
+    fn of_many_boots_each_is_found_without_asking_all_others() {
+        let mut bytes = Vec::new();
+        for boot in 0..80_000 {
+            bytes.extend_from_slice(&MAGIC);
+            bytes.extend_from_slice(&[VERSION.major, VERSION.minor]);
+            let mut head = Vec::new();
+            // The run and the boot, as they stand in a head.
+            let mut writer = Writer::new(&mut head);
+            writer.number(1, boot);
+            writer.bytes(6, format!("boot-{boot}").as_bytes());
+            frame::write(frame::kind::HEAD, &head, 0, &mut bytes);
+            bytes.extend_from_slice(&MARK);
+            frame::write(frame::kind::KEY, &[], 0, &mut bytes);
+        }
+        let all = Recording::all(&bytes).expect("it is a trace");
+        assert_eq!(all.len(), 80_000);
+        assert_eq!(&*all[79_999].origin.boot, "boot-79999");
     }
 
     #[test]

@@ -221,3 +221,43 @@ fn a_segment_with_nothing_behind_its_head_is_no_old_one_and_not_of_1970() {
     ]);
     assert_eq!((&info["runs"], &info["open_ends"]), (&1.into(), &0.into()));
 }
+
+#[test]
+fn more_recordings_than_can_be_told_are_counted_and_refused_by_the_answer_that_tells_each() {
+    let place = TempDir::new().expect("a directory");
+    let boots = |count: u64| -> Vec<u8> {
+        let boot = |boot: u64| {
+            let origin = Origin {
+                run: boot,
+                boot: format!("boot-{boot}").into(),
+                ..Origin::default()
+            };
+            let mut out = Vec::new();
+            Encoder::new(origin, Policy::default()).open_segment(Moment(0), 0, &mut out);
+            out
+        };
+        (0..count).flat_map(boot).collect()
+    };
+    let path = write(&place, "many.ftr", &boots(10_001));
+    let info = json(&["trace", "info", &path, "-o", "json"]);
+    assert_eq!(info["recordings"], 10_001);
+    let answer = forestall(&["replay", &path, "--policy", "recorded"]);
+    assert_eq!(answer.status.code(), Some(1));
+    let said = String::from_utf8(answer.stderr).expect("text");
+    assert!(
+        said.contains("there are 10001 recordings in it") && said.contains("no more than 10000"),
+        "{said}"
+    );
+}
+
+#[test]
+fn of_many_segments_that_only_a_newer_program_reads_a_few_are_named() {
+    let place = TempDir::new().expect("a directory");
+    // Of a newer one nothing but mark and version is read.
+    let newer = [&segment(0).0[..8], &[2, 0]].concat();
+    let path = write(&place, "newer.ftr", &[segment(0).0, newer.repeat(1000)].concat());
+    let info = json(&["trace", "info", &path, "-o", "json"]);
+    let notes = info["notes"].as_array().expect("a list");
+    assert_eq!(notes.len(), 9, "{notes:?}");
+    assert_eq!(notes[8], "and so are 992 more segments of newer formats");
+}

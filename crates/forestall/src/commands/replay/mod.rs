@@ -121,7 +121,10 @@ fn answer(args: &ReplayArgs) -> anyhow::Result<(String, Exit)> {
     let policies = [args.policy.load()?, args.against.load()?];
     let names = [args.policy.name(), args.against.name()];
     let mut reports = Vec::new();
-    for bytes in source.recordings()? {
+    let recordings = source
+        .recordings()
+        .with_context(|| args.trace.display().to_string())?;
+    for bytes in recordings {
         let played = play(Reader::open(&bytes)?, policies);
         let report = Report::new(&played, &names).context("the trace was not played for both policies")?;
         reports.push(report);

@@ -15,6 +15,8 @@ use crate::log::escape;
 
 /// A clock that is set corrects itself by less than this.
 const BACK_MICROS: u64 = 60_000_000;
+/// So many segments of newer formats are named; a file has room for one in ten bytes.
+const NAMED_MAX: usize = 8;
 /// From this version on recorders say where a run ends.
 const MINOR_WITH_ENDS: u8 = 1;
 
@@ -115,7 +117,7 @@ fn count(source: &Source) -> anyhow::Result<Info> {
         kernel: escape::text(&origin.kernel),
         program: escape::text(&origin.program),
         files: source.files,
-        recordings: source.recordings()?.count(),
+        recordings: source.count_recordings()?,
         size_bytes: source.size(),
         notes: source.notes.clone(),
         end: End::until_told(version),
@@ -126,6 +128,7 @@ fn count(source: &Source) -> anyhow::Result<Info> {
     let mut told_back = false;
     let mut named = BTreeSet::new();
     let mut newest = version;
+    let mut left_out = Vec::new();
     while reader.advance() {
         newest = newest.max(reader.version());
         let Some(item) = reader.item() else { break };
@@ -187,15 +190,22 @@ fn count(source: &Source) -> anyhow::Result<Info> {
             Item::Unknown(_) => info.unknown += 1,
             Item::Damaged { offset, bytes, newer } => {
                 info.damaged_bytes += bytes as u64;
-                info.notes.extend(newer.map(|version| left_out(offset, version)));
+                left_out.extend(newer.map(|version| (offset, version)));
             }
             Item::Torn { offset, bytes, newer } => {
                 info.torn_bytes += bytes as u64;
-                info.notes.extend(newer.map(|version| left_out(offset, version)));
+                left_out.extend(newer.map(|version| (offset, version)));
             }
         }
     }
     info.notes.extend(newer_than_known(newest));
+    let named_segments = left_out.iter().take(NAMED_MAX);
+    info.notes.extend(named_segments.map(tell_left_out));
+    let more = left_out.len().saturating_sub(NAMED_MAX);
+    if more > 0 {
+        info.notes
+            .push(format!("and so are {more} more segments of newer formats"));
+    }
     info.cgroups_named = named
         .iter()
         .filter(|id| reader.names().group(**id).is_some())
@@ -210,8 +220,7 @@ fn count(source: &Source) -> anyhow::Result<Info> {
     Ok(info)
 }
 
-fn left_out(offset: usize, version: Version) -> String {
-    let Version { major, minor } = version;
+fn tell_left_out((offset, Version { major, minor }): &(usize, Version)) -> String {
     format!("a segment at byte {offset} has format {major}.{minor} and is left out; use a newer forestall")
 }
 

@@ -25,6 +25,9 @@ const TRACE: Wanted = Wanted {
 
 /// So many recordings are named in one message.
 const NAMED_MAX: usize = 8;
+/// So many are told in one answer: twice the nodes of the largest cluster that is supported. A file has room for a boot in some hundred
+/// bytes, and each is an answer of its own.
+const RECORDINGS_MAX: usize = 10_000;
 
 /// A trace in memory.
 #[derive(Debug)]
@@ -89,10 +92,21 @@ impl Source {
         Ok(Reader::open(&self.bytes)?)
     }
 
+    /// How many recordings are in it.
+    pub(crate) fn count_recordings(&self) -> anyhow::Result<usize> {
+        Ok(Recording::all(&self.bytes)?.len())
+    }
+
     /// The recordings in it, each of one boot of one machine, as traces of their own.
     pub(crate) fn recordings(&self) -> anyhow::Result<impl Iterator<Item = Cow<'_, [u8]>>> {
-        let all = Recording::all(&self.bytes)?.into_iter();
-        Ok(all.map(|recording| recording.of(&self.bytes)))
+        let all = Recording::all(&self.bytes)?;
+        if all.len() > RECORDINGS_MAX {
+            bail!(
+                "there are {} recordings in it, each of one boot of one machine, and no more than {RECORDINGS_MAX} are told at once;                  put fewer into one directory",
+                all.len()
+            );
+        }
+        Ok(all.into_iter().map(|recording| recording.of(&self.bytes)))
     }
 
     /// The recording with this number, from 1 on in the order in which `replay` tells them; without a number the only one there is.
