@@ -12,6 +12,7 @@ use crate::spec::{Fault, FaultKind};
 /// Which faults are on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
+    /// Those of the node, in the order of the file.
     pub(crate) list: Vec<Fault>,
     pub(crate) api_away: u32,
     pub(crate) agent_away: u32,

@@ -19,7 +19,7 @@ use crate::memory::Memory;
 use crate::node::{HOST, Node};
 use crate::random::Random;
 use crate::resources::qos;
-use crate::spec::{NodeSpec, PodSpec, World};
+use crate::spec::{Fault, NodeSpec, PodSpec, World};
 use crate::world::Options;
 
 /// A node before its first moment.
@@ -46,24 +46,13 @@ pub(crate) fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Op
         kubelet
     });
     let mut effects = Effects::default();
-    for (at, fault) in world.faults.iter().enumerate() {
-        if fault.node.is_none_or(|node| node == index) {
-            effects.push(
-                fault.from,
-                Effect::Fault {
-                    index: at,
-                    begins: true,
-                },
-            );
-            let end = fault.from + fault.lasts;
-            effects.push(
-                end,
-                Effect::Fault {
-                    index: at,
-                    begins: false,
-                },
-            );
-        }
+    // Its own alone: every node would else hold those of all others.
+    let is_own = |fault: &&Fault| fault.node.is_none_or(|node| node == index);
+    let own: Vec<Fault> = world.faults.iter().filter(is_own).copied().collect();
+    for (index, fault) in own.iter().enumerate() {
+        effects.push(fault.from, Effect::Fault { index, begins: true });
+        let end = fault.from + fault.lasts;
+        effects.push(end, Effect::Fault { index, begins: false });
     }
     let mut node = Node {
         index,
@@ -79,7 +68,7 @@ pub(crate) fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Op
         events: Vec::new(),
         leavers: Vec::new(),
         faults: Faults {
-            list: world.faults.clone(),
+            list: own,
             ..Faults::default()
         },
         random,

@@ -7,6 +7,7 @@ use forestall_decide::{Bytes, Limit, Lru, Mode, Moment, Policy, Preset, Rung, Ru
 use serde_saphyr::Spanned;
 
 use super::Scenario;
+use super::bounds::{Sum, refuse_long, refuse_many_faults};
 use super::load::{INTERVAL_MIN, containers};
 use super::plain::{self, Plain};
 use super::pod::pods;
@@ -15,9 +16,6 @@ use super::text::Typed;
 use super::words::{RawFaultKind, RawLru, RawMode, RawPreset, RawReservation, RawSwap, RawVictims};
 use crate::error::SimError;
 use crate::spec::{Accounting, Fault, FaultKind, NodeSpec, World};
-
-/// More than the largest cluster that is supported has (5,000 nodes; 150,000 pods), with room.
-const NODES_MAX: usize = 20_000;
 
 /// What a machine needs beside what its kernel and huge pages take, or it ends where it begins.
 const NODE_MIN: Bytes = Bytes::mebi(64);
@@ -50,6 +48,7 @@ pub(super) fn unique<N: Ord>(
             &format!("the name is empty; give the {what} one"),
         ));
     }
+    refuse_long(typed)?;
     if !known.insert(name) {
         let why = format!("a second {what} is named {:?}; name them apart", typed.value);
         return Err(at(Place::of(typed), &why));
@@ -68,8 +67,10 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
             "a duration of nothing shows nothing; such as 10m",
         ));
     }
-    let nodes = nodes(raw)?;
-    let pods = pods(raw, nodes.len())?;
+    let mut sum = Sum::default();
+    let nodes = nodes(raw, &mut sum)?;
+    let pods = pods(raw, nodes.len(), &mut sum)?;
+    refuse_many_faults(&raw.faults, nodes.len())?;
     let world = World {
         title: raw.title.clone(),
         seed: raw.seed.map_or(1, plain::inner),
@@ -170,7 +171,7 @@ fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-fn nodes(raw: &RawScenario) -> Result<Vec<NodeSpec>, SimError> {
+fn nodes(raw: &RawScenario, sum: &mut Sum) -> Result<Vec<NodeSpec>, SimError> {
     let mut nodes = Vec::new();
     let mut names = BTreeSet::new();
     for one in &raw.nodes.value {
@@ -178,12 +179,10 @@ fn nodes(raw: &RawScenario) -> Result<Vec<NodeSpec>, SimError> {
         if memory < NODE_MIN {
             return Err(at(Place::of(&one.memory), "a node needs 64Mi at least"));
         }
-        let spec = node(one, memory)?;
         let count = one.count.as_ref().map_or(1, |count| count.value.0);
+        sum.add_nodes(count.into(), &one.name, &one.host)?;
+        let spec = node(one, memory)?;
         for number in 0..count {
-            if nodes.len() >= NODES_MAX {
-                return Err(at(Place::of(&raw.nodes), "more than 20,000 nodes; make it fewer"));
-            }
             let name = if count > 1 {
                 format!("{}-{number}", one.name.value)
             } else {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use forestall_decide::{Bytes, Span};
 use serde_saphyr::Spanned;
 
+use super::bounds::{FOLLOWERS_IN_A_ROW_MAX, refuse_many_containers};
 use super::checked::{Place, at, inner, limit, unique};
 use super::plain;
 use super::raw::{RawContainer, RawLoad};
@@ -20,6 +21,7 @@ const PROCESS_MIN: Bytes = Bytes::mebi(1);
 
 /// The containers of a pod, or the processes of a host, whose names must differ so that they can be followed.
 pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, SimError> {
+    refuse_many_containers(raw)?;
     let mut specs = Vec::with_capacity(raw.len());
     let mut names = BTreeSet::new();
     for one in raw {
@@ -100,18 +102,26 @@ fn request(raw: &RawContainer) -> Result<Bytes, SimError> {
 /// Who follows whom must end at somebody with a load of its own.
 fn refuse_circles(raw: &[RawContainer], specs: &[ContainerSpec]) -> Result<(), SimError> {
     for (one, spec) in raw.iter().zip(specs) {
-        let mut next = spec.load;
-        for _ in 0..=specs.len() {
-            match next {
-                Load::Follow { of, .. } => next = specs.get(of).map_or(Load::Steady, |spec| spec.load),
-                _ => break,
-            }
+        let (mut next, mut steps) = (spec.load, 0);
+        while let Load::Follow { of, .. } = next
+            && steps <= specs.len()
+        {
+            next = specs.get(of).map_or(Load::Steady, |spec| spec.load);
+            steps += 1;
         }
-        if let (Load::Follow { .. }, Some(load)) = (next, &one.load) {
-            let why = format!(
-                "{:?} follows itself in a circle; let one of them have a load of its own",
-                one.name.value
-            );
+        let name = &one.name.value;
+        if let Some(load) = one
+            .load
+            .as_ref()
+            .filter(|_| steps > FOLLOWERS_IN_A_ROW_MAX.min(specs.len()))
+        {
+            let why = if matches!(next, Load::Follow { .. }) {
+                format!("{name:?} follows itself in a circle; let one of them have a load of its own")
+            } else {
+                format!(
+                    "{name:?} is more than {FOLLOWERS_IN_A_ROW_MAX} behind whom it follows; let it follow one that is nearer"
+                )
+            };
             let place = match &load.value {
                 RawLoad::Follow(follow) => Place::of(&follow.container),
                 _ => Place::of(load),

@@ -1,8 +1,9 @@
 //! Scenario files: YAML that people write, turned into a world or refused with line and column.
 //!
-//! `text`, `words` and `plain` read single values, `raw` the file as typed, `checked` and its neighbours what it means, `said` what is
+//! `text`, `words` and `plain` read single values, `raw` the file as typed, `checked` and its neighbours what it means, `bounds` how much, `said` what is
 //! wrong with it. It refuses unknown fields, values without units, negative sizes, circles, and to guess; `docs/reference/scenario-format.md` says what may be written.
 
+mod bounds;
 mod checked;
 mod load;
 mod plain;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use forestall_decide::{Moment, Owner, Pod, Preference, Preferred, Span, weigh};
 use serde_saphyr::Spanned;
 
+use super::bounds::{Sum, refuse_long_text, refuse_many_preferences, text_of};
 use super::checked::{Place, at, inner, limit, unique};
 use super::load::containers;
 use super::plain::{self, Plain};
@@ -13,24 +14,17 @@ use super::words::RawOwner;
 use crate::error::SimError;
 use crate::spec::{ContainerSpec, Place as Where, PodSpec};
 
-/// More than the largest cluster that is supported has (150,000), with room.
-const PODS_MAX: u64 = 200_000;
-/// With an agent a node takes some 13.6 KiB, a pod 5.0 KiB and a container 2.6 KiB (measured at a tenth of the bounds): together they are
-/// 2.2 GiB, as the largest world was found to take; with checkers twice that.
-const CONTAINERS_MAX: u64 = 400_000;
-
-pub(super) fn pods(raw: &RawScenario, nodes: usize) -> Result<Vec<PodSpec>, SimError> {
+pub(super) fn pods(raw: &RawScenario, nodes: usize, sum: &mut Sum) -> Result<Vec<PodSpec>, SimError> {
     let preferences = match &raw.policy {
-        Some(policy) => policy
-            .preferences
-            .iter()
-            .map(preference)
-            .collect::<Result<Vec<_>, _>>()?,
+        Some(policy) => {
+            refuse_many_preferences(&policy.preferences)?;
+            let read = policy.preferences.iter().map(preference);
+            read.collect::<Result<Vec<_>, _>>()?
+        }
         None => Vec::new(),
     };
     let mut pods = Vec::with_capacity(raw.pods.len());
     let mut names = BTreeSet::new();
-    let (mut copies, mut held) = (0_u64, 0_u64);
     for one in &raw.pods {
         let mut spec = pod(one, nodes)?;
         if spec.start >= Moment(0) + raw.duration.value.0 {
@@ -58,16 +52,10 @@ pub(super) fn pods(raw: &RawScenario, nodes: usize) -> Result<Vec<PodSpec>, SimE
         } else {
             1
         };
-        let more = u64::from(spec.count).saturating_mul(places);
-        let containers = u64::try_from(spec.containers.len()).unwrap_or(u64::MAX);
-        copies = copies.saturating_add(more);
-        held = held.saturating_add(more.saturating_mul(containers));
-        if copies > PODS_MAX || held > CONTAINERS_MAX {
-            return Err(at(
-                Place::of(&one.containers),
-                "that makes more than 200,000 pods or 400,000 containers; make it fewer",
-            ));
-        }
+        let copies = u64::from(spec.count).saturating_mul(places);
+        let words = spec.namespace.len() + spec.priority_class.len();
+        let text = text_of(&one.labels).saturating_add(words as u64);
+        sum.add_pods(copies, &one.name, &one.containers, text)?;
         pods.push(spec);
     }
     Ok(pods)
@@ -118,6 +106,12 @@ fn pod(raw: &RawPod, nodes: usize) -> Result<PodSpec, SimError> {
     };
     if raw.containers.value.is_empty() {
         return Err(at(Place::of(&raw.containers), "a pod needs a container"));
+    }
+    for (text, what) in [
+        (&raw.namespace, "a namespace"),
+        (&raw.priority_class, "a priority class"),
+    ] {
+        refuse_long_text(text.as_deref().unwrap_or_default(), what, Place::of(&raw.name))?;
     }
     let containers = containers(&raw.containers.value)?;
     if let Some(adj) = raw
