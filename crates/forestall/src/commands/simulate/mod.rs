@@ -7,6 +7,7 @@ mod foretold;
 mod json;
 mod page;
 mod source;
+mod sums;
 mod table;
 mod timeline;
 
@@ -18,6 +19,7 @@ use forestall_decide::{Mode, Moment, Policy};
 use forestall_sim::{Report, RunOptions, World};
 
 use self::source::{Agents, Seeds, Source, parse_seeds};
+use self::sums::{EACH_MAX, Sums};
 use crate::exit::Exit;
 
 /// Facts that are kept for the time line of one run.
@@ -26,6 +28,8 @@ const FACTS: usize = 200;
 const FACTS_FOR_PAGE: usize = 50_000;
 /// Up to so many nodes are all watched; of more, those are on which most die, and that takes a second run.
 const WATCHED_AT_ONCE: usize = 64;
+/// JSON tells each run, so that all are kept until it is written.
+const JSON_RUNS_MAX: u64 = 10_000;
 /// So many nodes have curves of their own on a page and in JSON.
 const CURVES_MAX: usize = 4;
 
@@ -113,6 +117,16 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
         );
         return Ok(Exit::Usage);
     }
+    let count = seeds.count().saturating_mul(variants.len() as u64);
+    if args.output == Output::Json && count > JSON_RUNS_MAX {
+        let _ = writeln!(
+            io::stderr(),
+            "forestall: JSON tells each run, and these are {count} of at most {JSON_RUNS_MAX}; name fewer seeds, or leave -o json out for their sums"
+        );
+        return Ok(Exit::Usage);
+    }
+    let are_summed = args.output == Output::Text && count > EACH_MAX;
+    let mut sums = Sums::default();
     let options = RunOptions {
         checkers: args.checkers,
         keep: match args.output {
@@ -131,12 +145,17 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
             let watched = watch_at_first(&world, single && args.output != Output::Text);
             progress.begin(seed, variant.name);
             let report = run_one(&world, &watched, options, &mut progress)?;
-            runs.push(Run {
+            let run = Run {
                 seed,
                 variant: variant.name,
                 mode: world.policy.map(|policy| policy.mode),
                 report,
-            });
+            };
+            if are_summed {
+                sums.add(&run);
+            } else {
+                runs.push(run);
+            }
         }
     }
     let world = source.world(seeds.first, Agents::None);
@@ -157,12 +176,13 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
     }
     progress.end();
     let text = match args.output {
+        Output::Text if are_summed => sums.render(&source, args.checkers),
         Output::Text => table::render(&source, &world, &runs, args.checkers),
         Output::Json => json::render(&source, &world, &runs)?,
         Output::Html => page::render(&source, &world, &runs, &shown, args.checkers),
     };
     super::print(text.as_bytes())?;
-    let broken = runs.iter().any(|run| !run.report.violations.is_empty());
+    let broken = sums.is_broken() || runs.iter().any(|run| !run.report.violations.is_empty());
     Ok(if broken { Exit::Findings } else { Exit::Clean })
 }
 
@@ -277,9 +297,7 @@ impl Progress {
         let variants = u64::try_from(variants).unwrap_or(u64::MAX);
         Self {
             shown: io::stderr().is_terminal(),
-            runs: (seeds.last - seeds.first)
-                .saturating_add(1)
-                .saturating_mul(variants),
+            runs: seeds.count().saturating_mul(variants),
             done: 0,
             what: String::new(),
             last: None,

@@ -30,6 +30,13 @@ pub(crate) struct Seeds {
     pub(super) last: u64,
 }
 
+impl Seeds {
+    /// How many.
+    pub(super) const fn count(self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+}
+
 /// Reads `A..B`.
 pub(super) fn parse_seeds(text: &str) -> Result<Seeds, String> {
     let wrong = || format!("{text:?} is no range of seeds; write the first and the last, such as 1..100");

@@ -1,4 +1,5 @@
-//! The answer for people: what it is, a table of figures, the time line of a single run, and broken rules.
+//! The answer for people: what it is, a table of figures, the time line of a single run, and broken rules. Many runs are summed up
+//! one by one in `sums`.
 
 use std::fmt::Write as _;
 
@@ -63,6 +64,32 @@ pub(super) const ROWS: [Row; 21] = [
 
 /// The text, whole.
 pub(super) fn render(source: &Source, world: &World, runs: &[Run], checked: bool) -> String {
+    let mut out = head(source);
+    table(&mut out, runs);
+    for run in runs {
+        if let Some(said) = of_mode(run.mode) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{}, seed {}: {said}", run.variant, run.seed);
+        }
+    }
+    for run in runs {
+        foretold::lines(&mut out, world, run);
+    }
+    for run in runs {
+        line_of_time(&mut out, run);
+    }
+    if checked {
+        let broken = runs.iter().map(|run| run.report.violations.len() as u64).sum();
+        let _ = writeln!(out, "{}", how_often(broken));
+        for line in runs.iter().flat_map(broken_lines) {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+    out
+}
+
+/// What it is.
+pub(super) fn head(source: &Source) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}", escape::text(source.title()));
@@ -77,25 +104,6 @@ pub(super) fn render(source: &Source, world: &World, runs: &[Run], checked: bool
         }
     }
     out.push('\n');
-    if runs.len() <= 4 {
-        table(&mut out, runs);
-        for run in runs {
-            if let Some(said) = of_mode(run.mode) {
-                let _ = writeln!(out, "{}, seed {}: {said}", run.variant, run.seed);
-            }
-        }
-        for run in runs {
-            foretold::lines(&mut out, world, run);
-        }
-        for run in runs {
-            line_of_time(&mut out, run);
-        }
-    } else {
-        summary(&mut out, runs);
-    }
-    if checked {
-        verdict(&mut out, runs);
-    }
     out
 }
 
@@ -133,56 +141,24 @@ fn line_of_time(out: &mut String, run: &Run) {
     }
 }
 
-/// Many runs: the sum over all seeds of each variant.
-fn summary(out: &mut String, runs: &[Run]) {
-    let mut variants: Vec<&str> = Vec::new();
-    for run in runs {
-        if !variants.contains(&run.variant) {
-            variants.push(run.variant);
-        }
-    }
-    let _ = writeln!(
-        out,
-        "{:<12}{:>7}{:>12}{:>14}{:>13}{:>10}{:>12}",
-        "", "runs", "evictions", "kernel kills", "agent kills", "innocent", "nodes lost"
-    );
-    for variant in variants {
-        let of = || {
-            runs.iter()
-                .filter(|run| run.variant == variant)
-                .map(|run| &run.report.tally)
-        };
-        let sum = |figure: fn(&Tally) -> u64| of().map(figure).sum::<u64>();
-        let _ = writeln!(
-            out,
-            "{variant:<12}{:>7}{:>12}{:>14}{:>13}{:>10}{:>12}",
-            of().count(),
-            sum(|tally| tally.evictions),
-            sum(Tally::kernel_kills_all),
-            sum(|tally| tally.agent_kills),
-            sum(|tally| tally.innocent),
-            sum(|tally| tally.nodes_lost),
-        );
-    }
+/// How often rules were broken in all.
+pub(super) fn how_often(broken: u64) -> String {
+    format!("\n{} rules checked, broken {broken} times", RULES.len())
 }
 
-fn verdict(out: &mut String, runs: &[Run]) {
-    let broken: usize = runs.iter().map(|run| run.report.violations.len()).sum();
-    let _ = writeln!(out, "\n{} rules checked, broken {broken} times", RULES.len());
-    for run in runs {
-        for it in &run.report.otherwise {
-            let _ = writeln!(out, "seed {}: {}", run.seed, otherwise(it));
-        }
-        for violation in &run.report.violations {
-            let _ = writeln!(
-                out,
-                "seed {}: {} at {} on node {}: {}",
-                run.seed,
-                violation.rule,
-                seconds(violation.at),
-                violation.node,
-                escape::message(&violation.what)
-            );
-        }
-    }
+/// What was broken in a run, and what a preset did otherwise, a line each.
+pub(super) fn broken_lines(run: &Run) -> impl Iterator<Item = String> {
+    let seed = run.seed;
+    let others = run.report.otherwise.iter();
+    let others = others.map(move |it| format!("seed {seed}: {}", otherwise(it)));
+    let violations = run.report.violations.iter().map(move |violation| {
+        format!(
+            "seed {seed}: {} at {} on node {}: {}",
+            violation.rule,
+            seconds(violation.at),
+            violation.node,
+            escape::message(&violation.what)
+        )
+    });
+    others.chain(violations)
 }
