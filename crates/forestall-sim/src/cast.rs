@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use forestall_decide::{Bytes, GroupId, Limit, Lru, Moment, Owner, Protection, Qos, Span};
 
+use crate::blame::Reach;
 use crate::load::{Running, Turn};
 use crate::lows::Lows;
 use crate::memory::{Memory, Part};
@@ -59,6 +60,9 @@ pub(crate) struct Container {
     pub(crate) largest_process: Option<Bytes>,
     /// Which container of the pod it follows, by how many permille.
     pub(crate) follows: Option<(usize, u64)>,
+    /// What it may come to by itself.
+    pub(crate) reach: Reach,
+    /// Whether it is to blame for what the node lacks, once that is settled.
     pub(crate) is_culprit: bool,
     pub(crate) started: Moment,
     pub(crate) restarted: u32,
@@ -106,7 +110,8 @@ impl Container {
                 Load::Follow { of, permille } => Some((of, permille)),
                 _ => None,
             },
-            is_culprit: spec.load.is_culprit(),
+            reach: Reach::of(&load, base, spec.volume),
+            is_culprit: false,
             started: Moment(0),
             restarted: 0,
             in_a_row: 0,
@@ -271,7 +276,7 @@ impl Pod {
         self.spec.is_static || self.spec.priority >= forestall_decide::CRITICAL_PRIORITY
     }
 
-    /// Some container of it grows without bound.
+    /// Some container of it is.
     pub(crate) fn is_culprit(&self) -> bool {
         self.containers.iter().any(|container| container.is_culprit)
     }

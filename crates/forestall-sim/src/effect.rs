@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use forestall_decide::{Action, ActionId, Bytes, GroupId, Moment, Outcome, OutcomeKind, Owner, Rung, Span};
 
+use crate::blame::settle;
 use crate::cast::{Container, Hits, NEVER, Pod, State};
 use crate::event::What;
 use crate::fault;
@@ -124,7 +125,7 @@ impl Node {
         let request = spec.requested();
         let node = Arc::clone(&self.spec);
         let critical = spec.is_static || spec.priority >= forestall_decide::CRITICAL_PRIORITY;
-        let containers = spec
+        let mut containers: Vec<Container> = spec
             .containers
             .iter()
             .map(|container| {
@@ -137,6 +138,7 @@ impl Node {
                 own
             })
             .collect();
+        settle(&mut containers, &spec);
         let group = self.draw_id();
         let pod = Pod {
             id: (u64::from(self.index) << 40) | group.0,
@@ -155,20 +157,9 @@ impl Node {
         };
         self.requested += pod.request;
         self.pods.push(pod);
-        self.inherit_blame();
         self.note(now, What::PodStarted { pod: name });
         self.tell_soon(now);
         self.start_all(self.pods.len() - 1, now);
-    }
-
-    /// Who follows a culprit grows through no fault of its neighbours: it counts as one.
-    fn inherit_blame(&mut self) {
-        let Some(pod) = self.pods.last_mut() else { return };
-        for index in 0..pod.containers.len() {
-            if let Some((of, _)) = pod.containers[index].follows {
-                pod.containers[index].is_culprit = pod.containers.get(of).is_some_and(|lead| lead.is_culprit);
-            }
-        }
     }
 
     pub(crate) fn draw_id(&mut self) -> GroupId {

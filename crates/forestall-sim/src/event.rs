@@ -2,7 +2,7 @@
 //!
 //! What the engine claims and what is true stand side by side: an order carries the target as the world knows it, so that
 //! a checker need not believe anybody. It refuses to carry opinions, except one word: `innocent`, which is whoever the
-//! scenario did not make grow without bound.
+//! scenario did not make grow beyond what it requests (`blame`).
 
 use forestall_decide::kubelet::{Bounds, Unmended};
 use forestall_decide::{

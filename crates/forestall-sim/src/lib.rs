@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod blame;
 mod calm;
 mod cast;
 mod check;

@@ -238,13 +238,6 @@ pub enum Load {
     },
 }
 
-impl Load {
-    /// It takes more and more, or all at once: who does so is the culprit, in the world's own eyes.
-    pub(crate) const fn is_culprit(&self) -> bool {
-        matches!(self, Self::Leak { .. } | Self::Steps { .. } | Self::Burst { .. })
-    }
-}
-
 /// Something else that goes wrong, for a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {

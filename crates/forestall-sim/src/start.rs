@@ -9,7 +9,8 @@ use forestall_decide::kubelet::LOOK;
 use forestall_decide::{Bytes, Limit, Moment, Owner};
 
 use crate::agent::Agent;
-use crate::cast::{Hits, NEVER, Pod};
+use crate::blame::settle;
+use crate::cast::{Container, Hits, NEVER, Pod};
 use crate::effect::{Effect, Effects};
 use crate::fault::Faults;
 use crate::kernel::Kernel;
@@ -97,15 +98,16 @@ fn host_pod(node: &mut Node, spec: &NodeSpec) -> Pod {
         owner: Owner::Nobody,
         ..PodSpec::plain("host", spec.host.clone())
     };
-    let containers = host
+    let mut containers: Vec<Container> = host
         .containers
         .iter()
         .map(|container| {
             let id = node.draw_id();
             let adj = container.oom_score_adj;
-            crate::cast::Container::new(container, id, adj, spec.lru, &mut node.random)
+            Container::new(container, id, adj, spec.lru, &mut node.random)
         })
         .collect();
+    settle(&mut containers, &host);
     Pod {
         id: u64::from(node.index) << 40,
         name: "host".into(),
