@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use forestall_decide::{AlarmVerdict, GroupId, Mode, Moment, Rung, Span, WallKind};
 
-use crate::event::{Event, What};
+use crate::event::{Event, Victim, What};
 
 /// The figures of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Tally {
     pub leads: Vec<Span>,
     /// How many died on each node that somebody died on.
     pub by_node: BTreeMap<u32, u64>,
+    /// How many died of each kind of pod, and of each process of hosts, by name.
+    pub by_kind: BTreeMap<Box<str>, u64>,
     spoken: BTreeMap<Wall, Spoken>,
     claimed: bool,
 }
@@ -96,7 +98,7 @@ impl Tally {
                 ..
             } => {
                 *self.kernel_kills.entry(*kind).or_default() += 1;
-                self.death(event, victim.innocent);
+                self.death(event, victim);
                 self.lead(event, wall(event.node, *kind, *scope), claims);
             }
             What::Evicting {
@@ -107,13 +109,13 @@ impl Tally {
                 self.evictions += 1;
                 self.evictions_for_cache += u64::from(*for_cache);
                 // Whoever is evicted for cache has done nothing, either.
-                self.death(event, victim.innocent);
+                self.death(event, victim);
                 self.lead(event, wall(event.node, *kind, None), claims);
             }
             What::AgentEvicted { victim, .. } => {
                 self.agent_evictions += 1;
                 self.innocent_by_agent += u64::from(victim.innocent);
-                self.death(event, victim.innocent);
+                self.death(event, victim);
             }
             What::ContainerEnded {
                 victim,
@@ -121,7 +123,7 @@ impl Tally {
             } => {
                 self.agent_kills += 1;
                 self.innocent_by_agent += u64::from(victim.innocent);
-                self.death(event, victim.innocent);
+                self.death(event, victim);
             }
             What::ContainerRestarted { .. } => self.restarts += 1,
             What::PodPending { .. } => self.pending += 1,
@@ -149,8 +151,14 @@ impl Tally {
         }
     }
 
-    fn death(&mut self, event: &Event, innocent: bool) {
-        self.innocent += u64::from(innocent);
+    fn death(&mut self, event: &Event, victim: &Victim) {
+        self.innocent += u64::from(victim.innocent);
+        let kind = kind(&victim.name);
+        if let Some(died) = self.by_kind.get_mut(kind) {
+            *died += 1;
+        } else {
+            self.by_kind.insert(kind.into(), 1);
+        }
         self.first_death.get_or_insert(event.at);
         self.last_death = Some(event.at);
         let here = self.by_node.entry(event.node).or_default();
@@ -180,6 +188,14 @@ impl Tally {
         }
     }
 
+    /// How many more died here than in the other run of the same world: of each kind what is more, and nothing for what is less. Kinds
+    /// are compared because copies are not the same ones once somebody was put elsewhere.
+    pub fn deaths_beyond(&self, other: &Self) -> u64 {
+        let more = |kind: &str, died: u64| died.saturating_sub(other.by_kind.get(kind).copied().unwrap_or(0));
+        let kinds = self.by_kind.iter();
+        kinds.map(|(kind, died)| more(kind, *died)).sum()
+    }
+
     /// All who died, whoever did it.
     pub fn deaths(&self) -> u64 {
         self.by_node.values().sum()
@@ -198,6 +214,17 @@ impl Tally {
     }
 }
 
+/// Of a victim's name the kind of its pod: neither the number of the copy nor the container.
+fn kind(name: &str) -> &str {
+    let pod = name.rsplit_once('/').map_or(name, |(pod, _)| pod);
+    match pod.rsplit_once('-') {
+        Some((kind, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            kind
+        }
+        _ => pod,
+    }
+}
+
 /// There are many pods' and containers' walls, of which each has alarms of its own, and one of every other kind.
 fn wall(node: u32, kind: WallKind, scope: Option<GroupId>) -> Wall {
     let own = matches!(kind, WallKind::Pod | WallKind::Container);
@@ -207,6 +234,22 @@ fn wall(node: u32, kind: WallKind, scope: Option<GroupId>) -> Wall {
 #[cfg(test)]
 mod tests {
     use crate::{RunOptions, parse_scenario};
+
+    #[test]
+    fn what_died_more_is_told_by_kinds_and_what_died_less_makes_up_for_nothing() {
+        let tally = |died: &[(&str, u64)]| super::Tally {
+            by_kind: died.iter().map(|(kind, died)| ((*kind).into(), *died)).collect(),
+            ..super::Tally::default()
+        };
+        let without = tally(&[("leak", 9), ("web", 1)]);
+        let with = tally(&[("leak", 2), ("web", 4), ("daemon", 1)]);
+        assert_eq!(
+            (with.deaths_beyond(&without), without.deaths_beyond(&with)),
+            (4, 7)
+        );
+        let kinds = ["web-12/app", "web-12", "shop-web-0/a-1", "daemon", "daemon-2x"].map(super::kind);
+        assert_eq!(kinds, ["web", "web", "shop-web", "daemon", "daemon-2x"]);
+    }
 
     #[test]
     fn who_dies_where_nobody_claims_to_foretell_it_was_not_missed() {

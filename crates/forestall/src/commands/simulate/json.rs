@@ -42,6 +42,8 @@ struct RunOut {
     reclaims: u64,
     innocent_deaths: u64,
     innocent_deaths_by_agents: u64,
+    /// How many more died than in the run without agents beside it, kind by kind; nothing without such a run.
+    deaths_added_by_agents: Option<u64>,
     nodes_with_deaths: u64,
     nodes_lost: u64,
     restarts: u64,
@@ -195,6 +197,7 @@ fn run_out(world: &World, run: &Run) -> RunOut {
         reclaims: tally.reclaims,
         innocent_deaths: tally.innocent,
         innocent_deaths_by_agents: tally.innocent_by_agent,
+        deaths_added_by_agents: run.added_deaths,
         nodes_with_deaths: tally.nodes_hit,
         nodes_lost: tally.nodes_lost,
         restarts: tally.restarts,

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use forestall_decide::{Mode, Moment, Policy};
-use forestall_sim::{Report, RunOptions, World};
+use forestall_sim::{Report, RunOptions, Tally, World};
 
 use self::source::{Agents, Seeds, Source, parse_seeds};
 use self::sums::{EACH_MAX, Sums};
@@ -88,6 +88,8 @@ pub(super) struct Run {
     pub(super) variant: &'static str,
     /// How far its agents may go, where there are any.
     pub(super) mode: Option<Mode>,
+    /// How many more died than without agents, where both are run.
+    pub(super) added_deaths: Option<u64>,
     pub(super) report: Report,
 }
 
@@ -140,6 +142,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
     let mut progress = Progress::new(seeds, variants.len());
     let mut runs = Vec::new();
     for seed in seeds.first..=seeds.last {
+        let mut without: Option<Tally> = None;
         for variant in &variants {
             let world = source.world(seed, variant.agents);
             let watched = watch_at_first(&world, single && args.output != Output::Text);
@@ -149,8 +152,10 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
                 seed,
                 variant: variant.name,
                 mode: world.policy.map(|policy| policy.mode),
+                added_deaths: without.map(|without| report.tally.deaths_beyond(&without)),
                 report,
             };
+            without = (variants.len() > 1).then(|| run.report.tally.clone());
             if are_summed {
                 sums.add(&run);
             } else {

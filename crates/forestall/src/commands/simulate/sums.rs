@@ -30,6 +30,7 @@ struct Variant {
     agent_kills: u64,
     innocent: u64,
     nodes_lost: u64,
+    added_deaths: Option<u64>,
 }
 
 impl Sums {
@@ -46,6 +47,7 @@ impl Sums {
                 agent_kills: 0,
                 innocent: 0,
                 nodes_lost: 0,
+                added_deaths: None,
             });
         }
         let tally = &run.report.tally;
@@ -56,6 +58,9 @@ impl Sums {
             sum.agent_kills += tally.agent_kills;
             sum.innocent += tally.innocent;
             sum.nodes_lost += tally.nodes_lost;
+            if let Some(added) = run.added_deaths {
+                *sum.added_deaths.get_or_insert(0) += added;
+            }
         }
         self.broken += run.report.violations.len() as u64;
         for line in table::broken_lines(run) {
@@ -75,14 +80,20 @@ impl Sums {
     /// The text, whole.
     pub(super) fn render(&self, source: &Source, checked: bool) -> String {
         let mut out = table::head(source);
+        let is_compared = self.variants.iter().any(|sum| sum.added_deaths.is_some());
         // Writing to a String cannot fail.
-        let _ = writeln!(
+        let _ = write!(
             out,
             "{:<12}{:>7}{:>12}{:>14}{:>13}{:>10}{:>12}",
             "", "runs", "evictions", "kernel kills", "agent kills", "innocent", "nodes lost"
         );
+        out.push_str(if is_compared {
+            "  deaths that agents add\n"
+        } else {
+            "\n"
+        });
         for sum in &self.variants {
-            let _ = writeln!(
+            let _ = write!(
                 out,
                 "{:<12}{:>7}{:>12}{:>14}{:>13}{:>10}{:>12}",
                 sum.name,
@@ -93,6 +104,13 @@ impl Sums {
                 sum.innocent,
                 sum.nodes_lost
             );
+            if is_compared {
+                let added = sum
+                    .added_deaths
+                    .map_or_else(|| "-".to_owned(), |added| added.to_string());
+                let _ = write!(out, "{added:>24}");
+            }
+            out.push('\n');
         }
         if checked {
             let _ = writeln!(out, "{}", table::how_often(self.broken));
@@ -133,6 +151,7 @@ mod tests {
                 seed,
                 variant,
                 mode: None,
+                added_deaths: (variant == "agent").then_some(2),
                 report: Report {
                     tally: tally(seed),
                     events: Vec::new(),
@@ -155,15 +174,18 @@ mod tests {
             row.map(|row| {
                 row.split_whitespace()
                     .rev()
-                    .take(6)
+                    .take(7)
                     .map(str::to_owned)
                     .collect::<Vec<_>>()
             })
         };
         // 0 + 1 + … + 599.
-        let sum = ["0", "179700", "0", "0", "0", "600"].map(str::to_owned).to_vec();
-        assert_eq!(row("no agent"), Some(sum.clone()));
-        assert_eq!(row("agent"), Some(sum));
+        let sum = |added: &str| {
+            let sum = [added, "0", "179700", "0", "0", "0", "600"];
+            Some(sum.map(str::to_owned).to_vec())
+        };
+        assert_eq!(row("no agent"), sum("-"));
+        assert_eq!(row("agent"), sum("1200"));
         assert!(
             said.contains("broken 1200 times") && said.ends_with("and 1400 more lines\n"),
             "{said}"

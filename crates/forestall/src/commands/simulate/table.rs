@@ -107,6 +107,15 @@ pub(super) fn head(source: &Source) -> String {
     out
 }
 
+/// What only a comparison can tell: how many more died than without agents, kind by kind.
+pub(super) const ADDED: &str = "deaths that agents add";
+
+/// That figure.
+pub(super) fn added(run: &Run) -> String {
+    run.added_deaths
+        .map_or_else(|| "-".to_owned(), |added| added.to_string())
+}
+
 fn table(out: &mut String, runs: &[Run]) {
     let _ = write!(out, "{:<32}", "");
     for run in runs {
@@ -117,6 +126,13 @@ fn table(out: &mut String, runs: &[Run]) {
         let _ = write!(out, "{name:<32}");
         for run in runs {
             let _ = write!(out, "{:>18}", figure(&run.report.tally));
+        }
+        out.push('\n');
+    }
+    if runs.iter().any(|run| run.added_deaths.is_some()) {
+        let _ = write!(out, "{ADDED:<32}");
+        for run in runs {
+            let _ = write!(out, "{:>18}", added(run));
         }
         out.push('\n');
     }

@@ -20,7 +20,7 @@ use self::markup::text;
 use super::Run;
 use super::foretold;
 use super::source::Source;
-use super::table::ROWS;
+use super::table::{ADDED, ROWS, added};
 use super::timeline::{left_out, of_mode, otherwise, seconds};
 
 const STYLE: &str = include_str!("style.css");
@@ -172,6 +172,13 @@ fn summary(out: &mut String, runs: &[Run]) {
         let _ = write!(out, "<tr><th scope=\"row\"{part}>{}</th>", name.trim());
         for run in runs {
             let _ = write!(out, "<td class=\"number\">{}</td>", figure(&run.report.tally));
+        }
+        out.push_str("</tr>\n");
+    }
+    if runs.iter().any(|run| run.added_deaths.is_some()) {
+        let _ = write!(out, "<tr><th scope=\"row\">{ADDED}</th>");
+        for run in runs {
+            let _ = write!(out, "<td class=\"number\">{}</td>", added(run));
         }
         out.push_str("</tr>\n");
     }
