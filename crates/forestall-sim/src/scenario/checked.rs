@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 
 use forestall_decide::kubelet::{ConfigSource, KubeletConfig, SwapBehavior, ThresholdTexts, ThresholdsError};
-use forestall_decide::{Bytes, Limit, Lru, Mode, Moment, Policy, Preset, Rung, Rungs, Span, Victims};
+use forestall_decide::{Bytes, Limit, Lru, Moment, Span};
 use serde_saphyr::Spanned;
 
 use super::Scenario;
 use super::bounds::{Sum, refuse_long, refuse_many_faults};
-use super::load::{INTERVAL_MIN, containers};
-use super::plain::{self, Plain};
+use super::load::containers;
+use super::plain;
 use super::pod::pods;
-use super::raw::{RawFault, RawKubelet, RawNode, RawPolicy, RawScenario};
-use super::text::Typed;
-use super::words::{RawFaultKind, RawLru, RawMode, RawPreset, RawReservation, RawSwap, RawVictims};
+use super::policy::policy;
+use super::raw::{RawFault, RawKubelet, RawNode, RawScenario};
+use super::text::{Permille, Typed};
+use super::words::{RawFaultKind, RawLru, RawReservation, RawSwap};
 use crate::error::SimError;
 use crate::spec::{Accounting, Fault, FaultKind, NodeSpec, World};
 
@@ -71,6 +72,7 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
     let nodes = nodes(raw, &mut sum)?;
     let pods = pods(raw, nodes.len(), &mut sum)?;
     refuse_many_faults(&raw.faults, nodes.len())?;
+    let policy = raw.policy.as_ref().map(|raw| policy(raw, &nodes)).transpose()?;
     let world = World {
         title: raw.title.clone(),
         seed: raw.seed.map_or(1, plain::inner),
@@ -82,7 +84,7 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
             .map(|one| fault(one, nodes.len(), raw.duration.value.0))
             .collect::<Result<_, _>>()?,
         nodes,
-        policy: raw.policy.as_ref().map(policy).transpose()?,
+        policy,
         reschedule: raw.reschedule.map_or(Span::secs(3), inner),
     };
     Ok(Scenario {
@@ -91,66 +93,6 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
         does_not_hold: raw.does_not_hold.clone(),
         world,
     })
-}
-
-fn policy(raw: &RawPolicy) -> Result<Policy, SimError> {
-    let mut policy = Policy {
-        mode: match raw.mode {
-            Some(RawMode::Observe) => Mode::Observe,
-            Some(RawMode::Shadow) => Mode::Shadow,
-            // Whoever writes a policy into a scenario wants to see it act.
-            None | Some(RawMode::Enforce) => Mode::Enforce,
-        },
-        preset: match raw.preset {
-            None | Some(RawPreset::Forestall) => Preset::Forestall,
-            Some(RawPreset::WarStoryA) => Preset::WarStoryA,
-            Some(RawPreset::Gist) => Preset::Gist,
-        },
-        ..Policy::default()
-    };
-    match policy.preset {
-        Preset::Forestall => {}
-        Preset::WarStoryA => {
-            policy.rungs = Rungs::of(&[Rung::Kill]);
-            policy.victims = Victims::Priority;
-            policy.tick_calm = Span::secs(2);
-        }
-        Preset::Gist => {
-            policy.rungs = Rungs::of(&[Rung::Sysrq]);
-            policy.tick_calm = Span::secs(60);
-        }
-    }
-    match raw.victims {
-        Some(RawVictims::Culprit) => policy.victims = Victims::Culprit,
-        Some(RawVictims::Kubelet) => policy.victims = Victims::Kubelet,
-        Some(RawVictims::Priority) => policy.victims = Victims::Priority,
-        None => {}
-    }
-    set(&mut policy.tick_calm, often(raw.interval.as_ref(), "interval")?);
-    policy.tick_idle = often(raw.idle.as_ref(), "idle")?.unwrap_or(policy.tick_calm);
-    set(&mut policy.gist_available_bytes_min, raw.min_available.map(inner));
-    set(&mut policy.war_story_used_permille, raw.used.map(|used| used.0.0));
-    set(
-        &mut policy.war_story_cache_permille,
-        raw.cache.map(|cache| cache.0.0),
-    );
-    for (rung, typed) in raw.rungs.typed() {
-        if let Some(Plain(on)) = typed {
-            policy.rungs = policy.rungs.with(rung, on);
-        }
-    }
-    Ok(policy)
-}
-
-/// How often an agent looks, which is bounded as loads are.
-fn often(raw: Option<&Spanned<Typed<Span>>>, name: &str) -> Result<Option<Span>, SimError> {
-    match raw {
-        Some(typed) if typed.value.0 < INTERVAL_MIN => Err(at(
-            Place::of(typed),
-            &format!("{name} is shorter than 1ms, the shortest there is"),
-        )),
-        _ => Ok(raw.map(|typed| typed.value.0)),
-    }
 }
 
 /// A limit as written; none where nothing is.
@@ -162,12 +104,6 @@ pub(super) fn limit(raw: Option<&Spanned<Typed<Bytes>>>) -> Result<Limit, SimErr
         )),
         Some(typed) => Ok(Limit::Bytes(typed.value.0)),
         None => Ok(Limit::Max),
-    }
-}
-
-fn set<T>(field: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *field = value;
     }
 }
 
@@ -204,7 +140,7 @@ fn nodes(raw: &RawScenario, sum: &mut Sum) -> Result<Vec<NodeSpec>, SimError> {
 fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
     let place = Place::of(&raw.memory);
     let default = RawKubelet::default();
-    let typed = raw.kubelet.as_ref().unwrap_or(&default);
+    let typed = raw.kubelet.as_ref().map_or(&default, |kubelet| &kubelet.value);
     let kubelet = kubelet(typed, memory, place)?;
     if kubelet.kubepods_limit() == Bytes::ZERO {
         return Err(at(
@@ -214,6 +150,12 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
     }
     refuse_too_little_left(raw, typed, memory)?;
     let kubernetes = raw.kubernetes.is_none_or(plain::inner);
+    if let Some(kubelet) = raw.kubelet.as_ref().filter(|_| !kubernetes) {
+        return Err(at(
+            Place::of(kubelet),
+            "without kubernetes there is no kubelet; leave this out, or kubernetes: false",
+        ));
+    }
     if kubernetes {
         let place = typed.eviction_hard.as_ref().map_or(place, Place::of);
         kubelet
@@ -227,9 +169,7 @@ fn node(raw: &RawNode, memory: Bytes) -> Result<NodeSpec, SimError> {
             Some(RawLru::MultiGen) => Lru::MultiGen,
         },
         kubelet: kubernetes.then_some(kubelet),
-        accounting: typed.cache_counted.map_or(Accounting::Kubelet, |counted| {
-            Accounting::CachePermille(counted.0.0)
-        }),
+        accounting: accounting(typed)?,
         throttling_permille: throttling(typed)?,
         qos_reserved_permille: reserved(typed)?,
         reserves_requests: typed.memory_reservation_policy == Some(RawReservation::TieredReservation),
@@ -271,6 +211,25 @@ fn refuse_too_little_left(raw: &RawNode, kubelet: &RawKubelet, memory: Bytes) ->
         }
     }
     Ok(())
+}
+
+fn accounting(raw: &RawKubelet) -> Result<Accounting, SimError> {
+    let counted = share_at_most_all(raw.cache_counted.as_ref(), "cacheCounted")?;
+    Ok(counted.map_or(Accounting::Kubelet, Accounting::CachePermille))
+}
+
+/// A share that cannot be more than the whole, in permille.
+pub(super) fn share_at_most_all(
+    raw: Option<&Spanned<Typed<Permille>>>,
+    name: &str,
+) -> Result<Option<u64>, SimError> {
+    match raw {
+        Some(typed) if typed.value.0.0 > 1000 => Err(at(
+            Place::of(typed),
+            &format!("{name} is at most 100%; write less"),
+        )),
+        typed => Ok(typed.map(|typed| typed.value.0.0)),
+    }
 }
 
 /// The kubelet takes a factor above 0 and up to 1.

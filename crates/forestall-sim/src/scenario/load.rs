@@ -6,7 +6,7 @@ use forestall_decide::{Bytes, Span};
 use serde_saphyr::Spanned;
 
 use super::bounds::{FOLLOWERS_IN_A_ROW_MAX, refuse_many_containers};
-use super::checked::{Place, at, inner, limit, unique};
+use super::checked::{Place, at, inner, limit, share_at_most_all, unique};
 use super::plain;
 use super::raw::{RawContainer, RawLoad};
 use super::words::RawPart;
@@ -43,7 +43,7 @@ pub(super) fn containers(raw: &[RawContainer]) -> Result<Vec<ContainerSpec>, Sim
             load,
             restarts: one.restarts.is_none_or(plain::inner),
             volume: one.volume.is_some_and(plain::inner),
-            jitter_permille: one.jitter.map_or(0, |jitter| jitter.0.0),
+            jitter_permille: share_at_most_all(one.jitter.as_ref(), "jitter")?.unwrap_or(0),
             ..ContainerSpec::plain(&one.name.value)
         });
     }

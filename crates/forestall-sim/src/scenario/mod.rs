@@ -8,6 +8,7 @@ mod checked;
 mod load;
 mod plain;
 mod pod;
+mod policy;
 mod raw;
 mod said;
 #[cfg(test)]

@@ -44,9 +44,9 @@ pub(super) struct RawPolicy {
     pub(super) victims: Option<RawVictims>,
     pub(super) interval: Option<Spanned<Typed<Span>>>,
     pub(super) idle: Option<Spanned<Typed<Span>>>,
-    pub(super) min_available: Size,
-    pub(super) used: Option<Typed<Permille>>,
-    pub(super) cache: Option<Typed<Permille>>,
+    pub(super) min_available: Option<Spanned<Typed<Bytes>>>,
+    pub(super) used: Option<Spanned<Typed<Permille>>>,
+    pub(super) cache: Option<Spanned<Typed<Permille>>>,
     #[serde(default)]
     pub(super) rungs: RawRungs,
     #[serde(default)]
@@ -107,7 +107,7 @@ pub(super) struct RawNode {
     pub(super) agent: Option<Plain<bool>>,
     pub(super) eviction_tokens: Option<Plain<u32>>,
     /// Absent: the kubelet's own defaults.
-    pub(super) kubelet: Option<RawKubelet>,
+    pub(super) kubelet: Option<Spanned<RawKubelet>>,
     /// `false`: no kubelet at all.
     pub(super) kubernetes: Option<Plain<bool>>,
     #[serde(default)]
@@ -127,7 +127,7 @@ pub(super) struct RawKubelet {
     pub(super) minimum_reclaim: Option<Typed<ReclaimText>>,
     pub(super) pressure_transition: Time,
     pub(super) enforce_pods: Option<Plain<bool>>,
-    pub(super) cache_counted: Option<Typed<Permille>>,
+    pub(super) cache_counted: Option<Spanned<Typed<Permille>>>,
     pub(super) memory_throttling_factor: Option<Spanned<Typed<Permille>>>,
     pub(super) swap_behavior: Option<RawSwap>,
     pub(super) memory_reservation_policy: Option<RawReservation>,
@@ -183,7 +183,7 @@ pub(super) struct RawContainer {
     pub(super) restarts: Option<Plain<bool>>,
     pub(super) oom_score_adj: Option<Spanned<Plain<i32>>>,
     pub(super) protected: Option<Plain<bool>>,
-    pub(super) jitter: Option<Typed<Permille>>,
+    pub(super) jitter: Option<Spanned<Typed<Permille>>>,
     pub(super) load: Option<Spanned<RawLoad>>,
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::spec::Load;
 
 mod bounds;
+mod nonsense;
 
 const FINE: &str = "\
 title: two pods

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use forestall_decide::kubelet::{Quantity, parse_min_reclaim, parse_threshold};
+use forestall_decide::kubelet::{Quantity, ThresholdValue, parse_min_reclaim, parse_threshold};
 use forestall_decide::{Bytes, BytesPerSecond, Span};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -137,8 +137,12 @@ pub(super) struct ReclaimText(pub(super) Box<str>);
 impl FromText for ReclaimText {
     const EXPECTED: &'static str = "a size or a share, such as 500Mi or 5%";
     fn from_text(text: &str) -> Result<Self, String> {
-        let read = parse_min_reclaim(text).map_err(|error| error.to_string());
-        read.map(|_| Self(text.into()))
+        let read = parse_min_reclaim(text).map_err(|error| error.to_string())?;
+        let is_too_much = matches!(read, ThresholdValue::Share(share) if share.of(SIZE_MAX) > SIZE_MAX);
+        if is_too_much || matches!(read, ThresholdValue::Quantity(_)) && read.bytes(Bytes::ZERO) > SIZE_MAX {
+            return Err(format!("{text:?} is more than any node has; write at most 100%"));
+        }
+        Ok(Self(text.into()))
     }
 }
 
