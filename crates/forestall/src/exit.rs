@@ -8,9 +8,10 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Nothing to complain about.
     Clean = 0,
-    /// Something failed; stderr says what, where and what to do.
+    /// Something failed; stderr says what, where and what to do. A file that the system does not let us read is this, whatever it is
+    /// for: it may be there the next time.
     Error = 1,
-    /// The command line or the configuration cannot be understood.
+    /// The command line or the configuration cannot be understood, or a file that is named there says what cannot be meant.
     Usage = 2,
     /// Something was found that should not be.
     Findings = 3,

@@ -56,9 +56,12 @@ impl Unreadable {
         self.kind
     }
 
-    /// It could be opened, and holds what cannot be meant.
+    /// It could be opened, and holds what cannot be meant, or nothing.
     pub(crate) const fn is_about_content(&self) -> bool {
-        matches!(self.kind, ErrorKind::InvalidData | ErrorKind::InvalidInput)
+        matches!(
+            self.kind,
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
+        )
     }
 }
 

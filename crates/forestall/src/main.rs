@@ -37,8 +37,10 @@ fn main() -> ExitCode {
                 "forestall: {}",
                 log::escape::message(&describe(&error))
             );
-            let usage = error.chain().any(<dyn std::error::Error>::is::<config::Invalid>);
-            if usage {
+            let invalid = error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<config::Invalid>());
+            if invalid.is_some_and(config::Invalid::is_usage) {
                 Exit::Usage.into()
             } else {
                 Exit::Error.into()

@@ -45,7 +45,6 @@ fn what_cannot_be_understood_is_usage() {
         vec!["agent", "--min-available", "350"],
         vec!["agent", "--listen", "everywhere"],
         vec!["agent", "--used-percent", "85"],
-        vec!["agent", "--config", "/nonexistent.yaml"],
         vec!["check-config"],
     ] {
         let output = run(&args);
@@ -233,4 +232,82 @@ fn an_answer_that_cannot_be_written_is_an_error() {
         .stderr(full.expect("every Linux has it"))
         .output();
     assert_eq!(output.expect("it runs").status.code(), Some(2));
+}
+
+/// What cannot be told there changes nothing of how it ends.
+#[test]
+fn a_stderr_that_takes_nothing_leaves_the_exit_code_as_it_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let policy = dir.path().join("policy.yaml");
+    std::fs::write(&policy, "rungs: { evict: true }\n").expect("a file");
+    let policy = policy.to_str().expect("text");
+    for (args, code) in [
+        (
+            ["leak", "-m", "1", "-x", "4", "-e", "0", "--cap", "2Mi"].as_slice(),
+            134,
+        ),
+        (
+            &[
+                "leak",
+                "-m",
+                "1",
+                "-x",
+                "4",
+                "-e",
+                "0",
+                "--cap",
+                "2Mi",
+                "--cap-exit",
+                "3",
+            ],
+            3,
+        ),
+        // It has a warning to tell: there is no hand for that rung yet.
+        (&["check-config", policy], 0),
+        (&["check-config", "/nowhere/at all"], 1),
+        (&["simulate", "random", "-o", "html", "--seeds", "1..2"], 2),
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let output = forestall(args)
+            .stderr(full.expect("every Linux has it"))
+            .stdout(std::process::Stdio::null())
+            .output();
+        assert_eq!(output.expect("it runs").status.code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
+fn what_the_system_does_not_let_us_read_is_an_error_and_what_cannot_be_meant_wrong_usage() {
+    let trace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/lab-leak-container.ftr");
+    let commands: [&[&str]; 7] = [
+        &["check-config"],
+        &["agent", "--listen", "none", "--config"],
+        &["simulate"],
+        &["simulate", "random", "--policy"],
+        &["replay", trace, "--policy"],
+        &["node", "--capacity", "8Gi", "--kubelet-config"],
+        &["trace", "info"],
+    ];
+    let code = |command: &[&str], path: &str| {
+        let output = forestall(command).arg(path).output().expect("it runs");
+        output.status.code()
+    };
+    for command in commands {
+        assert_eq!(code(command, "/nowhere/at.all"), Some(1), "{command:?}");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("said.yaml");
+    std::fs::write(&path, "nonsense: [\n").expect("a file");
+    for command in &commands[..5] {
+        assert_eq!(
+            code(command, path.to_str().expect("text")),
+            Some(2),
+            "{command:?}"
+        );
+        assert_eq!(
+            code(command, dir.path().to_str().expect("text")),
+            Some(2),
+            "{command:?}"
+        );
+    }
 }

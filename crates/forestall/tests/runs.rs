@@ -68,3 +68,28 @@ fn deaths_that_agents_alone_bring_are_told_beside_a_run_without_them() {
     let sums = said(&["--compare", "--seeds", "1..3"]);
     assert!(sums.contains("nodes lost  deaths that agents add\n"), "{sums}");
 }
+
+#[test]
+fn a_policy_that_would_always_act_on_a_node_is_wrong_usage() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("a writable directory");
+        path.to_str().expect("text").to_owned()
+    };
+    let scenario = path("scenario.yaml", READER);
+    for (size, code) in [("1023Mi", 0), ("1Gi", 2), ("64Ti", 2)] {
+        let policy = path(
+            "policy.yaml",
+            &format!("preset: gist\ngist: {{ minAvailable: {size} }}\n"),
+        );
+        let output = simulate(&[&scenario, "--policy", &policy]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert_eq!(
+            said.contains("on node w: gist.minAvailable: "),
+            code == 2,
+            "{said}"
+        );
+    }
+}

@@ -25,7 +25,8 @@ pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<Exit> {
     let settings = config::load_once(&args.file)?;
     for warning in warnings(&settings) {
         let line = format!("{}: {warning}", args.file.display());
-        writeln!(io::stderr(), "forestall: warning: {}", escape::message(&line))?;
+        // What is asked for goes to stdout; a warning that nobody can be told does not keep it back.
+        let _ = writeln!(io::stderr(), "forestall: warning: {}", escape::message(&line));
     }
     let text = render(&settings, false);
     super::print(text.as_bytes())?;

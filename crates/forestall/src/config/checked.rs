@@ -336,21 +336,27 @@ fn check_policy(policy: &Policy) -> Result<(), Invalid> {
 
 /// What makes no sense on a machine with this much memory: a threshold that is always crossed.
 pub(crate) fn check_against(policy: &Policy, total: Bytes) -> Result<(), Invalid> {
-    let mut thresholds = vec![("kubeletEvictionHard", policy.kubelet_eviction_hard)];
+    refuse_all("kubeletEvictionHard", policy.kubelet_eviction_hard, total)?;
+    check_preset_against(policy, total)
+}
+
+/// The same of a preset's own threshold alone: simulated nodes have kubelets of their own.
+pub(crate) fn check_preset_against(policy: &Policy, total: Bytes) -> Result<(), Invalid> {
     if policy.preset == Preset::Gist {
-        thresholds.push(("gist.minAvailable", policy.gist_available_bytes_min));
+        refuse_all("gist.minAvailable", policy.gist_available_bytes_min, total)?;
     }
+    Ok(())
+}
+
+fn refuse_all(name: &str, threshold: Bytes, total: Bytes) -> Result<(), Invalid> {
     // A machine whose memory cannot be read is found out elsewhere.
-    let crossed = thresholds
-        .into_iter()
-        .find(|(_, threshold)| total > Bytes::ZERO && *threshold >= total);
-    match crossed {
-        Some((name, threshold)) => Err(Invalid::new(format!(
+    if total > Bytes::ZERO && threshold >= total {
+        return Err(Invalid::new(format!(
             "{name}: {} is all that this machine has ({total}) or more, so that it would always act; write less",
             write_size(threshold)
-        ))),
-        None => Ok(()),
+        )));
     }
+    Ok(())
 }
 
 /// Flags of one preset given for another would silently do nothing: refused. In a file they may rest beside each other.

@@ -38,17 +38,29 @@ const CONFIGURATION: Wanted = Wanted {
 
 /// A configuration that cannot be used; the message is complete.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Invalid(String);
+pub(crate) struct Invalid {
+    message: String,
+    /// The system did not let it be read, so that nothing is known of what it says.
+    unread: bool,
+}
 
 impl Invalid {
     fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self {
+            message: message.into(),
+            unread: false,
+        }
+    }
+
+    /// There is something wrong with what was written, and not with the file that it should stand in.
+    pub(crate) const fn is_usage(&self) -> bool {
+        !self.unread
     }
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        out.write_str(&self.message)
     }
 }
 
@@ -86,10 +98,12 @@ fn check(typed: &Typed, args: &AgentArgs) -> Result<Settings, Invalid> {
     let mut settings = Settings::check(&raw).map_err(|wrong| {
         let Some(path) = &args.config else { return wrong };
         let is_the_files = Settings::check(&typed.raw).as_ref() == Err(&wrong);
-        let place = is_the_files.then(|| place::find(&typed.text, &wrong.0)).flatten();
+        let place = is_the_files
+            .then(|| place::find(&typed.text, &wrong.message))
+            .flatten();
         match place {
-            Some((line, column)) => Invalid(format!("{}:{line}:{column}: {wrong}", path.display())),
-            None => Invalid(format!("{}: {wrong}", path.display())),
+            Some((line, column)) => Invalid::new(format!("{}:{line}:{column}: {wrong}", path.display())),
+            None => Invalid::new(format!("{}: {wrong}", path.display())),
         }
     })?;
     if let Some(Record::Into(directory)) = &args.record {
@@ -107,8 +121,11 @@ struct Typed {
 }
 
 fn read_file(path: &Path, wanted: &Wanted) -> Result<Typed, Invalid> {
-    let text = input::read_text(path, wanted).map_err(|error| Invalid(error.to_string()))?;
-    let raw = parse(&text).map_err(|Invalid(why)| Invalid(format!("{}:{why}", path.display())))?;
+    let text = input::read_text(path, wanted).map_err(|error| Invalid {
+        message: error.to_string(),
+        unread: !error.is_about_content(),
+    })?;
+    let raw = parse(&text).map_err(|wrong| Invalid::new(format!("{}:{wrong}", path.display())))?;
     Ok(Typed { text, raw })
 }
 
@@ -126,10 +143,10 @@ fn parse(text: &str) -> Result<Raw, Invalid> {
         strict_booleans: true,
         merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
     };
-    let raw: Raw =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| Invalid(say_where(&error)))?;
+    let raw: Raw = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| Invalid::new(say_where(&error)))?;
     match switch::find_quoted(text) {
-        Some((line, column)) => Err(Invalid(format!(
+        Some((line, column)) => Err(Invalid::new(format!(
             "{line}:{column}: this is no boolean; write true or false, without quotes"
         ))),
         None => Ok(raw),

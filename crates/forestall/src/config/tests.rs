@@ -107,7 +107,7 @@ fn no_switch_is_a_text_in_quotes() {
     ];
     for switch in switches {
         let end = if switch.contains('{') { "}" } else { "" };
-        let Invalid(error) = check(&format!("{switch}\"true\"{end}\n")).expect_err(switch);
+        let Invalid { message: error, .. } = check(&format!("{switch}\"true\"{end}\n")).expect_err(switch);
         let place = format!("1:{}: this is no boolean", switch.len() + 1);
         assert!(error.starts_with(&place), "{switch}: {error}");
         assert!(check(&format!("{switch}true{end}\n")).is_ok(), "{switch}");
@@ -125,7 +125,8 @@ fn zero_is_the_same_in_every_unit() {
     let settings = check("gist: {minAvailable: 0}\nkubeletEvictionHard: 0\n").expect("sound");
     assert_eq!(settings.policy.gist_available_bytes_min, Bytes::ZERO);
     // And where it would do nothing it is refused.
-    let Invalid(error) = check("preset: gist\ngist: {minAvailable: 0}\n").expect_err("never acts");
+    let Invalid { message: error, .. } =
+        check("preset: gist\ngist: {minAvailable: 0}\n").expect_err("never acts");
     assert!(error.contains("would never act"), "{error}");
 }
 
@@ -195,7 +196,7 @@ fn errors_name_line_and_column_and_what_to_write() {
         ("- a\n- b\n", "1:1: ", ""),
         ("kubeletEvictionHard: [1Mi]\n", "1:22: ", "expected string"),
     ] {
-        let Invalid(error) = check(text).expect_err(text);
+        let Invalid { message: error, .. } = check(text).expect_err(text);
         assert!(error.starts_with(place), "{text:?} gave {error:?}");
         assert!(error.contains(word), "{text:?} gave {error:?}");
         assert!(
@@ -208,7 +209,7 @@ fn errors_name_line_and_column_and_what_to_write() {
 #[test]
 fn an_empty_file_is_a_mistake_and_empty_braces_are_not() {
     for text in ["", "\n\n", "# only words\n", "---\n"] {
-        let Invalid(error) = check(text).expect_err(text);
+        let Invalid { message: error, .. } = check(text).expect_err(text);
         assert!(error.contains("write {}"), "{error}");
     }
     assert_eq!(check("{}"), Ok(Settings::default()));
@@ -240,7 +241,7 @@ fn fields_that_contradict_each_other_are_refused() {
             "cachePercent",
         ),
     ] {
-        let Invalid(error) = check(text).expect_err(text);
+        let Invalid { message: error, .. } = check(text).expect_err(text);
         assert!(error.contains(field), "{text:?} gave {error:?}");
     }
 }
@@ -266,7 +267,7 @@ fn a_threshold_above_all_memory_is_refused() {
             "gist.minAvailable: 2Gi",
         ),
     ] {
-        let Invalid(error) = against(text).expect_err(text);
+        let Invalid { message: error, .. } = against(text).expect_err(text);
         assert!(error.contains(field) && error.contains("1.0GiB"), "{error}");
     }
     // The preset that does not read it may have it.
@@ -316,7 +317,8 @@ fn war_story_a_in_one_line() {
 
 #[test]
 fn flags_of_another_preset_are_refused() {
-    let Invalid(error) = flags(|args| args.min_available = Some(Bytes::mebi(1))).expect_err("no preset");
+    let Invalid { message: error, .. } =
+        flags(|args| args.min_available = Some(Bytes::mebi(1))).expect_err("no preset");
     assert!(error.contains("--preset gist"), "{error}");
     let wrong = flags(|args| {
         args.preset = Some(PresetWord::Gist);
@@ -325,7 +327,7 @@ fn flags_of_another_preset_are_refused() {
     assert!(
         wrong
             .expect_err("wrong preset")
-            .0
+            .message
             .contains("--preset war-story-a")
     );
 }
@@ -365,7 +367,7 @@ fn the_word_none_records_nothing_and_is_no_directory() {
 fn files_that_are_no_configuration() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("f");
-    let error = |args: &AgentArgs| load(args).expect_err("refused").0;
+    let error = |args: &AgentArgs| load(args).expect_err("refused").message;
     let at = |path: &std::path::Path| AgentArgs {
         config: Some(path.to_owned()),
         ..AgentArgs::default()

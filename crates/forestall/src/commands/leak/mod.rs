@@ -128,13 +128,14 @@ fn leak(args: &LeakArgs) -> anyhow::Result<Exit> {
         Climb::Done(allocated) => allocated,
         Climb::Capped(allocated) => {
             let cap = cap.unwrap_or(0);
-            writeln!(
+            // A runtime ends with its code whether or not anybody hears of it.
+            let _ = writeln!(
                 io::stderr(),
                 "out of memory: the cap of {} MiB leaves no room for another block beside {} MiB; ending as a runtime would, with {}",
                 mebi(cap),
                 mebi(allocated),
                 args.cap_exit
-            )?;
+            );
             // Not by returning: every destructor would give memory back first, and a runtime that aborts does not.
             std::process::exit(i32::from(args.cap_exit));
         }

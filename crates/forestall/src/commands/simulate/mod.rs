@@ -258,7 +258,7 @@ fn variants(args: &SimulateArgs, source: &Source) -> anyhow::Result<Vec<Variant>
         return Ok(vec![none]);
     }
     let own = match &args.policy {
-        Some(path) => Agents::Given(source::read_policy(path)?),
+        Some(path) => Agents::Given(source::read_policy(path, source.scenario())?),
         None => source.agents(),
     };
     if args.compare {

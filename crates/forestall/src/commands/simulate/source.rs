@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use forestall_decide::Policy;
 use forestall_sim::{Scenario, World, parse_scenario, swarm, swarm_policy};
 
@@ -131,11 +132,18 @@ impl Source {
     }
 }
 
-/// The policy of a configuration file, as the agent would run it.
-pub(super) fn read_policy(path: &Path) -> anyhow::Result<Policy> {
+/// The policy of a configuration file, as the agent would run it on each of a scenario's nodes.
+pub(super) fn read_policy(path: &Path, scenario: Option<&Scenario>) -> anyhow::Result<Policy> {
     let settings = config::load(&AgentArgs {
         config: Some(PathBuf::from(path)),
         ..AgentArgs::default()
     })?;
+    let nodes = scenario.map_or(&[][..], |scenario| &scenario.world.nodes);
+    for node in nodes.iter().filter(|node| node.agent) {
+        config::checked::check_preset_against(&settings.policy, node.memory).with_context(|| {
+            let (path, node) = (path.display(), &node.name);
+            format!("{path}: on node {node}")
+        })?;
+    }
     Ok(settings.policy)
 }
