@@ -26,17 +26,19 @@ pub(crate) mod kind {
 
 /// A frame as it was read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame<'a> {
-    pub(crate) kind: u8,
-    pub(crate) content: &'a [u8],
+pub struct Frame<'a> {
+    /// Of what kind it is.
+    pub kind: u8,
+    /// What it holds.
+    pub content: &'a [u8],
     /// Where the CRC of the next frame begins.
-    pub(crate) chain: u32,
+    pub chain: u32,
     /// Bytes it takes.
-    pub(crate) size: usize,
+    pub size: usize,
 }
 
 /// Appends a frame; returns where the next one's CRC begins.
-pub(crate) fn write(kind: u8, content: &[u8], chain: u32, out: &mut Vec<u8>) -> u32 {
+pub fn write(kind: u8, content: &[u8], chain: u32, out: &mut Vec<u8>) -> u32 {
     let from = out.len();
     out.push(kind);
     put(out, content.len() as u64);
@@ -47,7 +49,7 @@ pub(crate) fn write(kind: u8, content: &[u8], chain: u32, out: &mut Vec<u8>) -> 
 }
 
 /// Reads the frame at the beginning of `bytes`; `None` where there is none that holds what was written.
-pub(crate) fn read(bytes: &[u8], chain: u32) -> Option<Frame<'_>> {
+pub fn read(bytes: &[u8], chain: u32) -> Option<Frame<'_>> {
     let Claim { kind, checked, kept } = claim(bytes)?;
     let held = bytes.get(..checked)?;
     let chain = checksum(chain, held);
@@ -59,6 +61,11 @@ pub(crate) fn read(bytes: &[u8], chain: u32) -> Option<Frame<'_>> {
         chain,
         size: checked + 4,
     })
+}
+
+/// Whether the frame at the beginning of `bytes` ends behind them, as one does whose writing was cut short.
+pub fn is_cut(bytes: &[u8]) -> bool {
+    claim(bytes).is_none()
 }
 
 /// What a frame says of itself, whether or not it holds what was written.

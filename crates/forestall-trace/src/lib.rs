@@ -2,7 +2,7 @@
 //!
 //! The format is described in `docs/reference/trace-format.md`: frames with a length and a chained CRC, key frames from
 //! which a reader can begin, columns named in the header so that fields can be added later. [`Encoder`] turns inputs into
-//! bytes, [`Reader`] turns bytes back into inputs and says what was lost. What it refuses to do: open files, read a clock,
+//! bytes, [`Reader`] turns bytes back into inputs and says what was lost. [`frame`] and [`record`] serve whoever else keeps something in a file that grows. What it refuses to do: open files, read a clock,
 //! or guess. A frame that does not hold what was written is reported, never interpreted.
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ mod damage;
 pub mod describe;
 mod encoder;
 mod error;
-mod frame;
+pub mod frame;
 mod header;
 mod item;
 mod kubelet;
@@ -21,7 +21,7 @@ mod outcome;
 mod pods;
 mod policy;
 mod reader;
-mod record;
+pub mod record;
 mod recording;
 mod room;
 mod sample;

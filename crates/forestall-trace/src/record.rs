@@ -5,40 +5,41 @@ use crate::varint::{Cursor, put};
 
 /// Appends fields to a record.
 #[derive(Debug)]
-pub(crate) struct Writer<'a> {
+pub struct Writer<'a> {
     out: &'a mut Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) const fn new(out: &'a mut Vec<u8>) -> Self {
+    /// Appends to `out`.
+    pub const fn new(out: &'a mut Vec<u8>) -> Self {
         Self { out }
     }
 
     /// A number.
-    pub(crate) fn number(&mut self, tag: u64, value: u64) {
+    pub fn number(&mut self, tag: u64, value: u64) {
         put(self.out, tag << 1);
         put(self.out, value);
     }
 
     /// A switch.
-    pub(crate) fn switch(&mut self, tag: u64, on: bool) {
+    pub fn switch(&mut self, tag: u64, on: bool) {
         self.number(tag, u64::from(on));
     }
 
     /// A number that may be negative, by its 64 bits.
-    pub(crate) fn signed(&mut self, tag: u64, value: i64) {
+    pub fn signed(&mut self, tag: u64, value: i64) {
         self.number(tag, value.cast_unsigned());
     }
 
     /// Bytes; a tag may be written more than once and then makes a list.
-    pub(crate) fn bytes(&mut self, tag: u64, value: &[u8]) {
+    pub fn bytes(&mut self, tag: u64, value: &[u8]) {
         put(self.out, tag << 1 | 1);
         put(self.out, value.len() as u64);
         self.out.extend_from_slice(value);
     }
 
     /// A record of its own.
-    pub(crate) fn record(&mut self, tag: u64, fill: impl FnOnce(&mut Writer<'_>)) {
+    pub fn record(&mut self, tag: u64, fill: impl FnOnce(&mut Writer<'_>)) {
         let mut inner = Vec::new();
         fill(&mut Writer::new(&mut inner));
         self.bytes(tag, &inner);
@@ -47,27 +48,32 @@ impl<'a> Writer<'a> {
 
 /// One field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// A number, a switch, or a number that may be negative.
     Number(u64),
+    /// Bytes, or a record of its own.
     Bytes(&'a [u8]),
 }
 
 impl<'a> Value<'a> {
-    pub(crate) const fn number(self) -> Option<u64> {
+    /// As a number.
+    pub const fn number(self) -> Option<u64> {
         match self {
             Self::Number(value) => Some(value),
             Self::Bytes(_) => None,
         }
     }
 
-    pub(crate) const fn bytes(self) -> Option<&'a [u8]> {
+    /// As bytes.
+    pub const fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(value) => Some(value),
             Self::Number(_) => None,
         }
     }
 
-    pub(crate) fn switch(self) -> Option<bool> {
+    /// As a switch; `None` for a number that is none.
+    pub fn switch(self) -> Option<bool> {
         match self {
             Self::Number(0) => Some(false),
             Self::Number(1) => Some(true),
@@ -75,20 +81,19 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn signed(self) -> Option<i64> {
+    /// As a number that may be negative.
+    pub fn signed(self) -> Option<i64> {
         self.number().map(u64::cast_signed)
     }
 
-    pub(crate) fn text(self) -> Option<Box<str>> {
+    /// As text; `None` for what is no UTF-8.
+    pub fn text(self) -> Option<Box<str>> {
         core::str::from_utf8(self.bytes()?).ok().map(Box::from)
     }
 }
 
 /// Hands every field of a record to `take`. `None` where the bytes are no record, or `take` says so of a value.
-pub(crate) fn read_fields<'a>(
-    bytes: &'a [u8],
-    mut take: impl FnMut(u64, Value<'a>) -> Option<()>,
-) -> Option<()> {
+pub fn read_fields<'a>(bytes: &'a [u8], mut take: impl FnMut(u64, Value<'a>) -> Option<()>) -> Option<()> {
     let mut cursor = Cursor::new(bytes);
     while !cursor.is_empty() {
         let key = cursor.number()?;

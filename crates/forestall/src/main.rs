@@ -10,6 +10,7 @@ mod config;
 mod exit;
 mod forensics;
 mod input;
+mod ledger;
 mod log;
 mod systemd;
 mod talk;

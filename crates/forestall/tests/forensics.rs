@@ -307,3 +307,31 @@ fn an_end_is_called_with_and_without_a_log() {
     let output = forestall(&["explain", "--exit-code", "256"]);
     assert_eq!(output.status.code(), Some(2));
 }
+
+/// On the machine that runs the test, whatever its kernel told; who may not read that lists what there was.
+#[test]
+fn a_ledger_is_listed_with_its_proof() {
+    let folder = TempDir::new().expect("a directory");
+    let ledger = folder.path().join("deep/ledger");
+    let ledger = ledger.to_str().expect("UTF-8");
+    let look = || forestall(&["kills", "--ledger", ledger, "-o", "json"]);
+    let (first, second) = (look(), look());
+    let value: Value = serde_json::from_slice(&first.stdout).expect("JSON");
+    let again: Value = serde_json::from_slice(&second.stdout).expect("JSON");
+    assert!(matches!(first.status.code(), Some(0 | 4)), "{:?}", first.status);
+    assert_eq!(
+        value["reports"], again["reports"],
+        "a second look finds nothing new"
+    );
+    let boots = value["boots"].as_array().expect("a list");
+    let is_told = String::from_utf8_lossy(&first.stderr).contains("nothing new was taken in");
+    assert!(is_told == boots.is_empty(), "{value:#}");
+    for boot in boots {
+        let number = |name: &str| boot[name].as_u64();
+        let gap =
+            number("counted_kills").map(|counted| counted.saturating_sub(number("kill_lines").unwrap_or(0)));
+        assert_eq!(number("unattributed_kills"), gap, "{boot}");
+    }
+    let both = forestall(&["kills", "--ledger", ledger, "--log", "x"]);
+    assert_eq!(both.status.code(), Some(2));
+}

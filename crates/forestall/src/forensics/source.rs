@@ -111,10 +111,15 @@ fn hear_record(scanner: &mut LogScanner, record: &[u8], listener: &mut dyn Liste
     }
 }
 
-fn read_kernel(listener: &mut dyn Listener) -> anyhow::Result<Read> {
-    let mut reader = KmsgReader::open(Path::new(DEVICE), Start::Oldest).with_context(|| {
+/// Opens this machine's log where it begins.
+pub(crate) fn open_kernel() -> anyhow::Result<KmsgReader> {
+    KmsgReader::open(Path::new(DEVICE), Start::Oldest).with_context(|| {
         format!("{DEVICE}: the kernel's log cannot be opened; run this as root, or hand it over: dmesg | forestall explain --log -")
-    })?;
+    })
+}
+
+fn read_kernel(listener: &mut dyn Listener) -> anyhow::Result<Read> {
+    let mut reader = open_kernel()?;
     let mut collector = Collector::new();
     let mut first = None;
     while let Some(record) = reader.next_record()? {

@@ -4,13 +4,16 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use forestall_kernel::oom::{Report, Victim};
+use serde_json::Value;
 
 use crate::commands::explain::{Output, name};
+use crate::commands::foretold::object;
 use crate::commands::free::shown::human;
 use crate::commands::node::report::yaml;
 use crate::forensics::place::Place;
 use crate::forensics::source::{Listener, Read};
 use crate::forensics::{share, time, value};
+use crate::ledger::Tally;
 use crate::log::escape;
 
 /// Writes what it hears.
@@ -50,19 +53,29 @@ impl<'a> List<'a> {
     }
 
     /// Writes what stands below the list; says whether nothing was lost.
-    pub(super) fn finish(mut self, read: &Read) -> io::Result<bool> {
+    pub(super) fn finish(mut self, read: &Read, tallies: Option<&[Tally]>) -> io::Result<bool> {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
-        let is_whole = self.gaps == 0 && read.lost == 0;
+        // What the kernel counts proves a list; where it does not count, nothing may have been lost.
+        let is_proven = |tally: &Tally| match tally.unattributed() {
+            Some(unattributed) => unattributed == 0,
+            None => tally.lost == 0,
+        };
+        let is_whole = match tallies {
+            Some(tallies) => tallies.iter().all(is_proven),
+            None => self.gaps == 0 && read.lost == 0,
+        };
+        let boots: Option<Vec<Value>> = tallies.map(|tallies| tallies.iter().map(tally_value).collect());
+        let boots = Value::from(boots);
         match self.output {
-            Output::Table | Output::Wide => self.notes(read)?,
+            Output::Table | Output::Wide => self.notes(read, tallies.unwrap_or_default())?,
             Output::Json => {
                 self.begin_values()?;
                 let (kills, lost, gaps) = (self.kills, read.lost, self.gaps);
                 writeln!(
                     self.out,
-                    "],\n\"kills\":{kills},\"lost_records\":{lost},\"reports_with_gaps\":{gaps},\"complete\":{is_whole}}}"
+                    "],\n\"kills\":{kills},\"lost_records\":{lost},\"reports_with_gaps\":{gaps},\"boots\":{boots},\"complete\":{is_whole}}}"
                 )?;
             }
             Output::Yaml => {
@@ -72,7 +85,7 @@ impl<'a> List<'a> {
                 }
                 writeln!(
                     self.out,
-                    "kills: {}\nlost_records: {}\nreports_with_gaps: {}\ncomplete: {is_whole}",
+                    "kills: {}\nlost_records: {}\nreports_with_gaps: {}\nboots: {boots}\ncomplete: {is_whole}",
                     self.kills, read.lost, self.gaps
                 )?;
             }
@@ -80,7 +93,7 @@ impl<'a> List<'a> {
         Ok(is_whole)
     }
 
-    fn notes(&mut self, read: &Read) -> io::Result<()> {
+    fn notes(&mut self, read: &Read, tallies: &[Tally]) -> io::Result<()> {
         if !self.has_headers {
             return Ok(());
         }
@@ -95,6 +108,9 @@ impl<'a> List<'a> {
                 "note: {} older records were overwritten before they could be read: kills may be missing",
                 read.lost
             )?;
+        }
+        for tally in tallies {
+            writeln!(self.out, "{}", proof(tally))?;
         }
         if self.gaps > 0 {
             writeln!(
@@ -117,7 +133,7 @@ impl<'a> List<'a> {
             }
             Output::Yaml => {
                 self.begin_values()?;
-                let one = serde_json::Value::Array(vec![value::of(report, self.zero_micros).into()]);
+                let one = Value::Array(vec![value::of(report, self.zero_micros).into()]);
                 self.out.write_all(yaml(&one).as_bytes())
             }
         }
@@ -127,7 +143,7 @@ impl<'a> List<'a> {
     fn begin_values(&mut self) -> io::Result<()> {
         let version = value::VERSION;
         let log = self.log.map(|path| escape::text(&path.display().to_string()));
-        let log = serde_json::Value::from(log);
+        let log = Value::from(log);
         match self.output {
             _ if self.reports > 0 => Ok(()),
             Output::Json => write!(
@@ -186,6 +202,35 @@ impl<'a> List<'a> {
             Some(path) => Place::of(path).words,
         }
     }
+}
+
+/// What the kernel counted against what it told, in one boot.
+fn proof(tally: &Tally) -> String {
+    let boot = escape::bytes(tally.boot.get(..8).unwrap_or(&tally.boot));
+    let told = tally.kill_lines;
+    let lost = match tally.lost {
+        0 => String::new(),
+        lost => format!("; {lost} records were overwritten before anybody read them"),
+    };
+    match (tally.counted, tally.unattributed()) {
+        (Some(counted), Some(unattributed)) => {
+            format!(
+                "boot {boot}: the kernel counted {counted} kills and told of {told}; {unattributed} unattributed{lost}"
+            )
+        }
+        _ => format!("boot {boot}: the kernel told of {told} kills, and does not count them{lost}"),
+    }
+}
+
+fn tally_value(tally: &Tally) -> Value {
+    let fields = object([
+        ("boot_id", escape::bytes(&tally.boot).into()),
+        ("counted_kills", tally.counted.into()),
+        ("kill_lines", tally.kill_lines.into()),
+        ("unattributed_kills", tally.unattributed().into()),
+        ("lost_records", tally.lost.into()),
+    ]);
+    fields.into()
 }
 
 fn row(out: &mut dyn Write, cells: [&str; 7]) -> io::Result<()> {

@@ -6,7 +6,7 @@
 mod list;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -14,7 +14,9 @@ use clap::Args;
 use self::list::List;
 use crate::commands::explain::Output;
 use crate::exit::Exit;
-use crate::forensics::source;
+use crate::forensics::source::{self, Listener, Read};
+use crate::ledger::{self, Book};
+use crate::log::escape;
 
 /// Arguments of `kills`.
 #[derive(Args, Debug)]
@@ -23,6 +25,10 @@ pub(crate) struct KillsArgs {
     /// printed; `-` is stdin
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Keep what this machine's kernel tells in a ledger in this directory, each kill once over restarts and boots, and list all that
+    /// it holds
+    #[arg(long, value_name = "DIR", conflicts_with = "log")]
+    ledger: Option<PathBuf>,
     /// Leave out the line of column names, and the notes below the list
     #[arg(long)]
     no_headers: bool,
@@ -34,12 +40,50 @@ pub(crate) struct KillsArgs {
 /// Reads and lists. Where records were lost the list is a partial answer.
 pub(crate) fn run(args: &KillsArgs) -> anyhow::Result<Exit> {
     let mut out = io::BufWriter::new(io::stdout().lock());
+    if let Some(directory) = &args.ledger {
+        return list_ledger(args, directory);
+    }
     let log = args.log.as_deref();
     let mut list = List::new(&mut out, args.output, !args.no_headers, log);
     let read = source::read(log, &mut list)?;
     let is_whole = list
-        .finish(&read)
+        .finish(&read, None)
         .and_then(|is_whole| out.flush().map(|()| is_whole))
         .context("cannot write to stdout")?;
+    Ok(if is_whole { Exit::Clean } else { Exit::Stale })
+}
+
+/// Takes in what is new, and lists what there is. Where nothing could be taken in, and where the kernel counted more than it told of, the
+/// list is a partial answer.
+fn list_ledger(args: &KillsArgs, directory: &Path) -> anyhow::Result<Exit> {
+    let mut book = Book::open(directory)?;
+    let taken = ledger::take_in_now(&mut book);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut list = List::new(&mut out, args.output, !args.no_headers, Some(directory));
+    for entry in &book.entries {
+        list.hear(entry.dated());
+    }
+    let is_whole = list
+        .finish(&Read::default(), Some(&book.tallies))
+        .and_then(|is_whole| out.flush().map(|()| is_whole))
+        .context("cannot write to stdout")?;
+    // Notes of a list for programs would not be read there.
+    for note in &book.notes {
+        let _ = writeln!(
+            io::stderr(),
+            "forestall: {}: {}",
+            escape::message(&directory.display().to_string()),
+            escape::message(note)
+        );
+    }
+    if let Err(error) = taken {
+        let error = error.context("nothing new was taken in, and this is what the ledger held");
+        let _ = writeln!(
+            io::stderr(),
+            "forestall: {}",
+            escape::message(&format!("{error:#}"))
+        );
+        return Ok(Exit::Stale);
+    }
     Ok(if is_whole { Exit::Clean } else { Exit::Stale })
 }

@@ -1,0 +1,196 @@
+use forestall_kernel::kmsg::When;
+use forestall_kernel::oom::{CgroupPath, Charge, Level, Report, Seen, Trigger, Victim};
+use forestall_kernel::parse::Limit;
+use tempfile::TempDir;
+
+use super::*;
+
+fn when(sequence: u64) -> When {
+    When {
+        sequence: Some(sequence),
+        micros: Some(sequence * 1000),
+        calendar: None,
+    }
+}
+
+fn entry(sequence: u64) -> Entry {
+    let path = |path: &[u8]| {
+        Some(CgroupPath {
+            path: path.into(),
+            is_cut: sequence.is_multiple_of(2),
+        })
+    };
+    let mut report = Report {
+        when: when(sequence),
+        level: Level::Pod,
+        limit: path(b"/kubepods/pod1"),
+        task_memcg: path(b"/kubepods/pod1/a\xff\n"),
+        group: path(b"/g"),
+        constraint: Some((*b"CONSTRAINT_MEMCG").into()),
+        mems_allowed: Some((*b"0-1").into()),
+        no_killable: 3,
+        has_gap: true,
+        trigger: Some(Trigger {
+            comm: (*b"asker").into(),
+            pid: Some(9),
+            gfp_mask: 0xcc0,
+            gfp: Box::default(),
+            order: -1,
+            adj: Some(-998),
+        }),
+        victims: vec![Victim {
+            when: when(sequence + 1),
+            pid: u32::try_from(sequence).expect("small"),
+            comm: (*b"a) (b\x1b").into(),
+            uid: Some(1000),
+            adj: Some(-997),
+            total_vm: Some(5),
+            anon: Some(4),
+            file: Some(3),
+            shmem: Some(2),
+            page_tables: Some(1),
+            memcg: path(b"/m"),
+            seen: Seen::Named,
+            reap: None,
+        }],
+        ..Report::default()
+    };
+    report.domain.memory = Some(Charge {
+        usage: 7,
+        limit: Limit::Bytes(8),
+        failures: 9,
+    });
+    (report.domain.anon, report.domain.kernel) = (Some(1 << 40), Some(0));
+    Entry {
+        boot: (*b"boot").into(),
+        zero_micros: -5,
+        report,
+    }
+}
+
+fn tally(through: u64) -> Tally {
+    Tally {
+        boot: (*b"boot").into(),
+        through: Some(through),
+        kill_lines: through * 2,
+        lost: 1,
+        counted: Some(7),
+    }
+}
+
+fn open(folder: &TempDir) -> Book {
+    Book::open(folder.path()).expect("a ledger")
+}
+
+#[test]
+fn what_is_kept_is_read_back() {
+    let folder = TempDir::new().expect("a directory");
+    let entries = vec![entry(1), entry(2)];
+    open(&folder).append(entries.clone(), tally(5)).expect("room");
+    open(&folder).append(vec![entry(7)], tally(9)).expect("room");
+    let book = open(&folder);
+    assert_eq!(book.entries, [entries, vec![entry(7)]].concat());
+    assert_eq!((book.tallies, book.notes), (vec![tally(9)], Vec::<String>::new()));
+}
+
+#[test]
+fn a_tail_that_was_cut_anywhere_costs_what_was_being_written_and_nothing_else() {
+    let folder = TempDir::new().expect("a directory");
+    open(&folder).append(vec![entry(1)], tally(2)).expect("room");
+    let path = folder.path().join(NEWER);
+    let sound = std::fs::read(&path).expect("a file");
+    open(&folder).append(vec![entry(3)], tally(4)).expect("room");
+    let whole = std::fs::read(&path).expect("a file");
+    let all = [entry(1), entry(3)];
+    let mut before = 0;
+    for end in 0..whole.len() {
+        std::fs::write(&path, &whole[..end]).expect("a file");
+        let mut book = open(&folder);
+        let kept = book.entries.len();
+        assert!(
+            kept >= before && kept >= usize::from(end >= sound.len()),
+            "{end}: {kept}"
+        );
+        assert_eq!(book.entries, all[..kept], "{end}");
+        before = kept;
+        // It goes on behind what is sound, and is read back.
+        book.append(vec![entry(5)], tally(6)).expect("room");
+        drop(book);
+        let book = open(&folder);
+        assert_eq!(
+            (book.entries.len(), book.entries.last()),
+            (kept + 1, Some(&entry(5))),
+            "{end}"
+        );
+        assert!(book.notes.is_empty(), "{end}: {:?}", book.notes);
+        assert!(!folder.path().join(DAMAGED).exists(), "{end}");
+    }
+    std::fs::write(&path, [&whole[..], &[0; 300]].concat()).expect("a file");
+    let book = open(&folder);
+    assert_eq!((book.entries.len(), book.notes.len()), (2, 1));
+}
+
+#[test]
+fn what_is_damaged_is_set_aside_and_not_thrown_away() {
+    let folder = TempDir::new().expect("a directory");
+    let mut book = open(&folder);
+    book.append(vec![entry(1)], tally(2)).expect("room");
+    let sound = usize::try_from(book.size).expect("small");
+    book.append(vec![entry(3)], tally(4)).expect("room");
+    drop(book);
+    let path = folder.path().join(NEWER);
+    let mut bytes = std::fs::read(&path).expect("a file");
+    bytes[sound + 20] ^= 1;
+    std::fs::write(&path, &bytes).expect("a file");
+    let book = open(&folder);
+    assert_eq!(book.entries, [entry(1)]);
+    assert!(
+        book.notes[0].contains("kept as kills.damaged"),
+        "{:?}",
+        book.notes
+    );
+    assert_eq!(std::fs::read(folder.path().join(DAMAGED)).expect("kept"), bytes);
+}
+
+#[test]
+fn one_program_has_it_at_a_time() {
+    let folder = TempDir::new().expect("a directory");
+    let _held = open(&folder);
+    let said = Book::open(folder.path()).expect_err("it is held").to_string();
+    assert!(said.contains("somebody else has this ledger open"), "{said}");
+}
+
+#[test]
+fn another_programs_file_and_a_newer_ones_are_left_alone() {
+    let folder = TempDir::new().expect("a directory");
+    let path = folder.path().join(NEWER);
+    let mut newer = MAGIC.to_vec();
+    frame::write(kind::HEAD, &[VERSION + 1], 0, &mut newer);
+    for (bytes, why) in [
+        (b"something else".to_vec(), "is no ledger"),
+        (newer, "newer forestall"),
+    ] {
+        std::fs::write(&path, &bytes).expect("a file");
+        let said = format!("{:#}", Book::open(folder.path()).expect_err("refused"));
+        assert!(said.contains(why), "{said}");
+        assert_eq!(std::fs::read(&path).expect("a file"), bytes);
+    }
+}
+
+#[test]
+fn two_files_are_kept_and_the_tallies_go_with_the_newer_one() {
+    let folder = TempDir::new().expect("a directory");
+    let mut book = open(&folder);
+    book.append(vec![entry(1)], tally(2)).expect("room");
+    for turn in 1..=2_u64 {
+        book.size = FILE_BYTES_MAX + 1;
+        book.append(vec![entry(turn * 10)], tally(turn * 10))
+            .expect("room");
+    }
+    drop(book);
+    let book = open(&folder);
+    assert_eq!(
+        (book.entries, book.tallies),
+        (vec![entry(10), entry(20)], vec![tally(20)])
+    );
+}

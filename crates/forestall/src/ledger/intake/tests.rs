@@ -1,0 +1,220 @@
+use std::path::Path;
+
+use forestall_kernel::oom::LogScanner;
+use tempfile::TempDir;
+
+use super::*;
+
+const BOOT: &[u8] = b"11111111-2222-3333-4444-555555555555";
+
+fn capture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../forestall-kernel/tests/oom");
+    let bytes = std::fs::read(folder.join(name)).expect("it is kept there");
+    let end = memchr::memmem::find(&bytes, b"# --- TRACE ---").unwrap_or(bytes.len());
+    bytes[..end].to_vec()
+}
+
+fn records(log: &[u8]) -> Vec<Record<'_>> {
+    log.split(|byte| *byte == b'\n')
+        .filter_map(Record::parse)
+        .collect()
+}
+
+fn now(counted: u64) -> Now {
+    Now {
+        boot: BOOT.into(),
+        zero_micros: 1_700_000_000_000_000,
+        counted: Some(counted),
+    }
+}
+
+/// Takes in what the ring holds at one time.
+fn look(book: &mut Book, ring: &[Record<'_>], counted: u64) -> Tally {
+    let read = |hear: &mut dyn FnMut(&Record<'_>)| {
+        ring.iter().for_each(hear);
+        Ok(())
+    };
+    take_in(book, now(counted), read).expect("room")
+}
+
+fn pids(book: &Book) -> Vec<u32> {
+    let victims = book.entries.iter().flat_map(|entry| &entry.report.victims);
+    victims.map(|victim| victim.pid).collect()
+}
+
+fn expected(log: &[u8]) -> Vec<u32> {
+    let mut pids = Vec::new();
+    let mut scanner = LogScanner::new();
+    let mut hear = |report: Report| pids.extend(report.victims.iter().map(|victim| victim.pid));
+    scanner.feed(log, &mut hear);
+    scanner.finish(&mut hear);
+    pids
+}
+
+#[test]
+fn whenever_somebody_looked_before_no_kill_is_lost_and_none_is_kept_twice() {
+    for name in [
+        "6.14-v2-storm.kmsg",
+        "6.12-v2-oom-group.kmsg",
+        "5.4-v1-global.kmsg",
+        "4.15-v1-weird-comm.kmsg",
+    ] {
+        let log = capture(name);
+        let (ring, mut all) = (records(&log), expected(&log));
+        all.sort_unstable();
+        let step = (ring.len() / 12).max(1);
+        for first in (0..=ring.len()).step_by(step) {
+            // The second look finds all of it, or only what has not been overwritten since.
+            for oldest in [0, first / 2, first] {
+                let folder = TempDir::new().expect("a directory");
+                look(
+                    &mut Book::open(folder.path()).expect("a ledger"),
+                    &ring[..first],
+                    0,
+                );
+                look(
+                    &mut Book::open(folder.path()).expect("a ledger"),
+                    &ring[oldest..],
+                    0,
+                );
+                let mut kept = pids(&Book::open(folder.path()).expect("a ledger"));
+                kept.sort_unstable();
+                assert_eq!(
+                    kept,
+                    all,
+                    "{name}: {first} of {} records, then from {oldest} on",
+                    ring.len()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_counted_and_no_line_told_of_stays_unattributed() {
+    let storm = capture("6.14-v2-storm.kmsg");
+    let ring = records(&storm);
+    let folder = TempDir::new().expect("a directory");
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    let half = ring.len() / 2;
+    look(&mut book, &ring[..half], 26);
+    let whole = look(&mut book, &ring, 26);
+    assert_eq!((whole.kill_lines, whole.unattributed()), (26, Some(0)));
+    assert_eq!(look(&mut book, &ring, 29).unattributed(), Some(3));
+    // A group of four: the first is told twice, and counted twice.
+    let group = capture("6.12-v2-oom-group.kmsg");
+    let folder = TempDir::new().expect("a directory");
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    let tally = look(&mut book, &records(&group), 5);
+    assert_eq!(
+        (tally.kill_lines, tally.unattributed(), pids(&book).len()),
+        (5, Some(0), 4)
+    );
+}
+
+#[test]
+fn what_was_overwritten_between_two_looks_is_counted() {
+    let storm = capture("6.14-v2-storm.kmsg");
+    let ring = records(&storm);
+    let folder = TempDir::new().expect("a directory");
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    let before = ring[0].sequence;
+    assert_eq!(look(&mut book, &ring[..100], 0).lost, before);
+    assert_eq!(look(&mut book, &ring[110..200], 0).lost, before + 10);
+    // Looking again at the same loses nothing more.
+    assert_eq!(look(&mut book, &ring[150..200], 0).lost, before + 10);
+}
+
+#[test]
+fn what_a_process_writes_into_the_log_is_no_kill() {
+    let forged = Record::parse(
+        b"12,5,1000,-;Out of memory: Killed process 1 (init) total-vm:1kB, anon-rss:1kB, file-rss:0kB",
+    );
+    let folder = TempDir::new().expect("a directory");
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    let tally = look(&mut book, &[forged.expect("a record")], 0);
+    assert_eq!((tally.kill_lines, book.entries.len()), (0, 0));
+}
+
+#[test]
+fn another_boot_has_numbers_of_its_own() {
+    let log = capture("4.4-v1-global.kmsg");
+    let ring = records(&log);
+    let folder = TempDir::new().expect("a directory");
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    look(&mut book, &ring, 1);
+    let other = Now {
+        boot: (*b"other").into(),
+        ..now(1)
+    };
+    let read = |hear: &mut dyn FnMut(&Record<'_>)| {
+        ring.iter().for_each(hear);
+        Ok(())
+    };
+    take_in(&mut book, other, read).expect("room");
+    assert_eq!((pids(&book), book.tallies.len()), (vec![313, 313], 2));
+}
+
+/// A record of the kernel's, so many microseconds after boot.
+fn line(sequence: u64, micros: u64, text: &str) -> String {
+    format!("4,{sequence},{micros},-;{text}\n")
+}
+
+const KILL: &str = "Memory cgroup out of memory: Killed process 7 (a) total-vm:2kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:4kB oom_score_adj:0";
+
+/// What is kept after looks at these rings, one after the other: who, and by which kind of line.
+fn kept(rings: &[&[String]]) -> Vec<(u32, Seen)> {
+    let folder = TempDir::new().expect("a directory");
+    for ring in rings {
+        let log = ring.concat();
+        look(
+            &mut Book::open(folder.path()).expect("a ledger"),
+            &records(log.as_bytes()),
+            0,
+        );
+    }
+    let book = Book::open(folder.path()).expect("a ledger");
+    let victims = book.entries.iter().flat_map(|entry| &entry.report.victims);
+    victims.map(|victim| (victim.pid, victim.seen)).collect()
+}
+
+#[test]
+fn what_is_left_of_a_report_that_is_known_is_no_further_kill() {
+    let reaper = "oom_reaper: reaped process 7 (a), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB";
+    let ring = [line(10, 1_000_000, KILL), line(11, 9_000_000, reaper)];
+    assert_eq!(kept(&[&ring, &ring[1..]]), [(7, Seen::KillLine)]);
+    // The same number in another process's hands, much later.
+    let later = [line(20, 90_000_000, KILL)];
+    assert_eq!(kept(&[&ring, &later]).len(), 2);
+}
+
+#[test]
+fn the_first_of_a_group_is_one_kill_although_a_look_lies_between_its_two_lines() {
+    let (first, second) = ([line(10, 1_000_000, KILL)], [line(12, 1_000_900, KILL)]);
+    assert_eq!(kept(&[&first, &second]), [(7, Seen::KillLine)]);
+}
+
+#[test]
+fn who_is_only_named_when_the_log_ends_is_kept_with_the_kill_line_that_follows() {
+    let verdict = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/x,task_memcg=/x,task=a,pid=7,uid=0";
+    let ring = [line(9, 999_000, verdict), line(10, 1_000_000, KILL)];
+    assert_eq!(kept(&[&ring[..1], &ring]), [(7, Seen::KillLine)]);
+}
+
+#[test]
+fn entries_without_a_tally_behind_them_are_known_all_the_same() {
+    let storm = capture("6.14-v2-storm.kmsg");
+    let nobody = line(5, 5_000_000, "Out of memory and no killable processes...");
+    for (log, reports) in [(storm, 26), (nobody.into_bytes(), 1)] {
+        let ring = records(&log);
+        let folder = TempDir::new().expect("a directory");
+        let heard = look(&mut Book::open(folder.path()).expect("a ledger"), &ring, 26);
+        let path = folder.path().join("kills.ledger");
+        let whole = std::fs::read(&path).expect("a file");
+        std::fs::write(&path, &whole[..whole.len() - 1]).expect("a file");
+        let mut book = Book::open(folder.path()).expect("a ledger");
+        assert_eq!((book.entries.len(), book.tallies.len()), (reports, 0));
+        assert_eq!(look(&mut book, &ring, 26), heard);
+        assert_eq!(book.entries.len(), reports);
+    }
+}

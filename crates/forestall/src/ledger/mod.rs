@@ -1,0 +1,14 @@
+//! The ledger: every out-of-memory kill that a machine's kernel told of, kept on disk, each once, over restarts and boots.
+//!
+//! The kernel's own log is a ring that is soon overwritten. Whoever looks into it now and then, and keeps what is new, loses nothing in
+//! between; and because the kernel counts its kills in `/proc/vmstat`, too, what was lost all the same shows as a number.
+//!
+//! It refuses to guess: what the kernel counted and no line told of stays unattributed. It keeps no more than so many bytes.
+
+mod book;
+mod entry;
+mod intake;
+
+pub(crate) use self::book::Book;
+pub(crate) use self::entry::Tally;
+pub(crate) use self::intake::take_in_now;
