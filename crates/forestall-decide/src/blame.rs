@@ -7,6 +7,7 @@
 
 use crate::culprit::find_culprit;
 use crate::decision::{Culprit, Runway, Target, WallKind, WallReading};
+use crate::forecast::FAR;
 use crate::history::History;
 use crate::input::Sample;
 use crate::kill::kills_at;
@@ -16,7 +17,7 @@ use crate::units::{Bytes, BytesPerSecond, Span, wide_ratio};
 use crate::wall::{Approach, noise};
 use crate::window::{Track, WINDOWS};
 
-/// Culprits are looked for when a wall is nearer than this; until then nobody has done anything.
+/// Culprits are looked for when a wall is nearer than this, or than an eviction begins; until then nobody has done anything.
 const CULPRIT_WITHIN: Span = Span::secs(120);
 /// Culprits are looked for, too, when this little of a wall is left (permille).
 const CULPRIT_BAND_PERMILLE: u64 = 60;
@@ -25,17 +26,29 @@ const OTHERS_PERMILLE_MAX: u64 = 200;
 /// A wall is behind a limit if so much of it (permille) is left when that is reached.
 const BEHIND_PERMILLE: u64 = 40;
 
-/// Names the culprit of every wall at which somebody may have to end.
-pub(crate) fn name_culprits(sample: &Sample, history: &History, share: u64, readings: &mut [WallReading]) {
+/// The wall is so near that something may have to be done at any moment.
+pub(crate) fn is_near(sample: &Sample, reading: &WallReading) -> bool {
+    let limit = reading.limit.bytes();
+    let band = limit.map_or(Bytes::ZERO, |limit| limit.permille(CULPRIT_BAND_PERMILLE));
+    let plain = if reading.wall == WallKind::Kernel {
+        sample.node.available
+    } else {
+        reading.distance
+    };
+    reading.runway.p10 <= CULPRIT_WITHIN || plain <= band
+}
+
+/// Names the culprit of every wall at which somebody may have to end. `evicts_within`: so long before it an eviction may begin.
+pub(crate) fn name_culprits(
+    sample: &Sample,
+    history: &History,
+    share: u64,
+    evicts_within: Span,
+    readings: &mut [WallReading],
+) {
+    let within = evicts_within.min(FAR);
     for reading in readings {
-        let limit = reading.limit.bytes();
-        let band = limit.map_or(Bytes::ZERO, |limit| limit.permille(CULPRIT_BAND_PERMILLE));
-        let plain = if reading.wall == WallKind::Kernel {
-            sample.node.available
-        } else {
-            reading.distance
-        };
-        if kills_at(reading.wall) && (reading.runway.p10 <= CULPRIT_WITHIN || plain <= band) {
+        if kills_at(reading.wall) && (reading.runway.p10 <= within || is_near(sample, reading)) {
             reading.culprit = find_culprit(sample, history, reading.scope, share, noise(&sample.node));
         }
     }

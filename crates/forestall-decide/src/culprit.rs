@@ -69,7 +69,8 @@ fn find(search: Search<'_>, share_permille_min: u64, swings: &mut bool) -> Optio
         let Some(found) = first.map(|first| growth.culprit(first)) else {
             continue;
         };
-        let explains = growth.is_explained_by(found.grown);
+        let explains =
+            growth.is_explained_by(found.grown) || search.is_explained_by_climb(&growth, found.target);
         if explains && found.share_permille >= share_permille_min {
             return Some(name(search, found));
         }

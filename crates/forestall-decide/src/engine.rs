@@ -288,7 +288,8 @@ impl Engine {
         let lines = lines(&self.foresight, &self.kubelet, &self.policy, now);
         let mut approach = read_walls(sample, &self.history, lines, &mut self.readings);
         let share = self.culprit_share(now);
-        name_culprits(sample, &self.history, share, &mut self.readings);
+        let evicts_within = self.evicts_within(now);
+        name_culprits(sample, &self.history, share, evicts_within, &mut self.readings);
         stretch_runways(sample, &self.history, &mut self.readings, &mut approach);
         self.has_looked = true;
         self.foresight.look(

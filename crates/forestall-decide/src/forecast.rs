@@ -5,8 +5,11 @@ use crate::kubelet::Growth;
 use crate::units::{Bytes, BytesPerSecond, Span};
 use crate::window::{Track, WINDOWS, slope};
 
-/// Beyond this a runway is not worth exact slopes: nothing on the ladder takes nearly as long.
-const NEAR: Span = Span::secs(300);
+/// Beyond this a runway to a wall that many share is not worth exact slopes: an eviction with a grace period of five minutes, which
+/// begins at twice what it takes, is the longest that is foreseen.
+pub(crate) const FAR: Span = Span::secs(720);
+/// Beyond this one to somebody's own limit is not: there are hundreds, and nothing that is done there takes nearly as long.
+pub(crate) const NEAR: Span = Span::secs(300);
 /// Growth that began no longer ago than this is seen by the last second alone. What began between two looks is as young as the
 /// later one says.
 const YOUNG: Span = Span::millis(2500);
@@ -46,8 +49,13 @@ impl Forecast {
 /// what the ten seconds show together with the last one or with the minute: a second and a minute without what lies
 /// between are two events.
 pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast {
+    forecast_within(FAR, track, distance, noise)
+}
+
+/// The same; what lies further away than `horizon` has a runway and no more.
+pub(crate) fn forecast_within(horizon: Span, track: &Track, distance: Bytes, noise: Bytes) -> Forecast {
     let rough = track.speed_rough();
-    if Span::to_cover(distance, rough) > NEAR {
+    if Span::to_cover(distance, rough) > horizon {
         let runway = Span::to_cover(distance, rough);
         return Forecast {
             growth_slow: BytesPerSecond(0),

@@ -5,6 +5,7 @@
 //! while enough is on its way already; take another one's pod for a culprit who may not be evicted, or is none of the pods; take what
 //! a pod needs to start for a leak, or, unless a kill is due, anything from who keeps within its request.
 
+use crate::blame::is_near;
 use crate::decision::{
     Confidence, Culprit, Evidence, PassedOver, RefusalReason, Runway, Target, WallKind, WallReading, WhyNot,
 };
@@ -159,18 +160,25 @@ impl Engine {
         let warn = self.warning_takes(&it);
         let brake = self.effects.p90(Rung::Brake);
         let instead = kill_is_due && self.allows(Rung::Evict);
+        let lasts = self.lasts(reading.distance, culprit, Rung::Evict);
         let is_due = self.is_due(Rung::Evict, reading, evict, self.ahead(&it, evict))
             && self.is_sure_of(sample, reading, culprit.target)
-            && self.lasts(reading.distance, culprit, EVICT_FOR);
+            && lasts;
+        // Further away nobody is braked, who has minutes to stop by himself, nor warned where no eviction would follow.
+        let is_near = is_near(sample, reading);
         if is_due && !instead && self.flights.is_warned(now, it.target()) && holds(Rule::WarnedFree) {
             // It was promised its time, and as long as no kill is due there is some.
             None
         } else if instead || is_due {
             Some(self.judge_evict(now, sample, reading, &it, "last-moment", kill_is_due))
-        } else if warn > Span(0) && self.is_due(Rung::Warn, reading, warn, (warn + evict).times(2)) {
+        } else if warn > Span(0)
+            && (is_near || lasts)
+            && self.is_due(Rung::Warn, reading, warn, (warn + evict).times(2))
+        {
             self.judge_warn(reading, &it)
-        } else if self.is_due(Rung::Brake, reading, brake, (brake + warn + evict).times(2))
-            && self.lasts(reading.distance, culprit, BRAKE_FOR)
+        } else if is_near
+            && self.is_due(Rung::Brake, reading, brake, (brake + warn + evict).times(2))
+            && self.lasts(reading.distance, culprit, Rung::Brake)
         {
             self.judge_brake(now, sample, reading, &it, culprit.target, kill_is_due)
         } else {
@@ -190,18 +198,34 @@ impl Engine {
     }
 
     /// The culprit's part of what is left is no more than so many times the growth of it that has been seen: what a pod takes to
-    /// start says nothing about the next minute. Of who was braked, all counts that it has come to since before that.
-    fn lasts(&self, left: Bytes, culprit: Culprit, times: u64) -> bool {
+    /// start says nothing about the next minute. Of who was braked, all counts that it has come to since before that. An eviction may
+    /// take minutes, so for one all of an even climb counts.
+    fn lasts(&self, left: Bytes, culprit: Culprit, rung: Rung) -> bool {
         let Target::Group(id) = culprit.target else {
             return true;
         };
         let seen = self.history.group(id).map_or(Bytes::ZERO, |own| {
             let held = own.held().latest();
             let braked = self.flights.grown_since_before_brake(culprit.target, held);
-            braked.max(held - own.held_before())
+            let climbed = if rung == Rung::Evict {
+                own.climbed()
+            } else {
+                Bytes::ZERO
+            };
+            braked.max(held - own.held_before()).max(climbed)
         });
+        let times = if rung == Rung::Evict { EVICT_FOR } else { BRAKE_FOR };
         seen.0.saturating_mul(times) >= left.permille(culprit.share_permille.min(1000)).0
             || !holds(Rule::Lasting)
+    }
+
+    /// So long before a wall an eviction may begin: that of whoever takes longest to end. Nothing where nobody is evicted.
+    pub(crate) fn evicts_within(&self, now: Moment) -> Span {
+        if !self.allows(Rung::Evict) || !self.knows_pods(now) {
+            return Span(0);
+        }
+        let longest = self.pods.list.iter().map(|pod| pod.grace).max();
+        longest.map_or(Span(0), |grace| (grace + self.effects.p90(Rung::Evict)).times(2))
     }
 
     /// How long before the wall an eviction that takes so much begins: at twice that, and later where its pod matters more than most
@@ -273,7 +297,7 @@ impl Engine {
                     return;
                 };
                 let is_due = in_sight(self.ahead(&it, it.pod.grace + takes))
-                    && self.lasts(reading.distance, culprit, EVICT_FOR);
+                    && self.lasts(reading.distance, culprit, Rung::Evict);
                 if is_due && (!self.flights.is_warned(now, it.target()) || !holds(Rule::WarnedFree)) {
                     let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet", false);
                     self.take(now, sample, Some(step));

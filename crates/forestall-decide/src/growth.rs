@@ -125,7 +125,7 @@ impl Search<'_> {
                 };
                 settled += beside;
                 let new = self.new_part(found, rising);
-                swung += rising - new;
+                swung += self.swung_part(found, window);
                 count(Grower {
                     target: Target::Group(group.id),
                     grown: new + own,
@@ -184,6 +184,23 @@ impl Search<'_> {
         if self.only_new { found.new_part(rise) } else { rise }
     }
 
+    /// Whether it has come up by a part of what the wall has lost, in a climb that began long before the window did. A window in which a
+    /// job takes back what it had before shows next to nothing of a slow leak, and it is the leak for which there is no room any more.
+    pub(crate) fn is_explained_by_climb(self, growth: &Growth, target: Target) -> bool {
+        let Target::Group(id) = target else { return false };
+        let is_leaf = |place: &usize| self.sample.groups.get(*place).is_some_and(|group| group.leaf);
+        let place = self.history.roster.place(id).filter(is_leaf);
+        let climbed = place.and_then(|place| Some(self.history.at(place)?.climbed()));
+        growth.swung > self.noise && climbed.is_some_and(|climbed| growth.is_explained_by(climbed))
+    }
+
+    /// What of a rise was held before and given back, whether it goes on or not.
+    fn swung_part(self, found: &Scope, window: Span) -> Bytes {
+        let (rise, _) = found.held().rise(window);
+        let rise = Bytes(u64::try_from(rise).unwrap_or(0));
+        rise - self.new_part(found, rise)
+    }
+
     /// What those who came back to where they were took in the last second.
     fn swung_lately(self) -> Bytes {
         if !self.only_new {
@@ -197,10 +214,7 @@ impl Search<'_> {
             .filter(|(_, group)| group.leaf);
         leaves
             .filter_map(|(at, _)| {
-                let found = self.history.at(at)?;
-                let (rise, _) = found.held().rise(WINDOWS[0]);
-                let rise = Bytes(u64::try_from(rise).unwrap_or(0));
-                let swung = rise - self.new_part(found, rise);
+                let swung = self.swung_part(self.history.at(at)?, WINDOWS[0]);
                 (swung > Bytes::ZERO && is_within(self.sample, at, self.scope)).then_some(swung)
             })
             .sum()

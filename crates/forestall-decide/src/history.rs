@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::climb::Climb;
 use crate::decision::{Ignored, WallKind};
 use crate::ground::Ground;
 use crate::input::{GroupId, GroupKind, GroupSample, ProcessId, Sample, Stall};
@@ -27,6 +28,7 @@ pub(crate) struct Scope {
     /// What is held of it, swap in use and what could go there included; only where there is swap, else it is the same.
     held: Option<Box<Track>>,
     ground: Ground,
+    climb: Climb,
     filled: Lapse,
     start: Start,
     stall: Lapse<Stall>,
@@ -96,6 +98,7 @@ impl Scope {
             unreclaimable: Track::default(),
             held: None,
             ground: Ground::default(),
+            climb: Climb::default(),
             filled: Lapse::within(WINDOWS[2]),
             start: Start::default(),
             stall: Lapse::within(WINDOWS[0]),
@@ -128,6 +131,7 @@ impl Scope {
         if let Some(track) = &mut self.held {
             track.push(now, held);
         }
+        self.climb.push(now, held);
         self.filled.push(now, held);
         self.start.push(now, held);
         if let Some(stall) = stall {
@@ -165,6 +169,12 @@ impl Scope {
     /// What it was filled with within the last minute: all it holds, if it came within that.
     pub(crate) fn filled(&self) -> Bytes {
         self.filled.ends().map_or(Bytes::ZERO, |(from, to, _)| to - from)
+    }
+
+    /// How far it has climbed at an even pace.
+    pub(crate) fn climbed(&self) -> Bytes {
+        let held = self.held();
+        self.climb.height(held.latest(), held.rise(WINDOWS[1]))
     }
 
     /// What it held before the growth of it that has been seen, which is that of the last minute.

@@ -1,7 +1,7 @@
 //! Where every wall stands: its limit, the distance as its own keeper counts it, and the forecast.
 
 use crate::decision::{Runway, WallKind, WallReading};
-use crate::forecast::{Forecast, forecast};
+use crate::forecast::{FAR, Forecast, NEAR, forecast, forecast_within};
 use crate::history::{History, Scope};
 use crate::input::{GroupId, NodeSample, Sample};
 use crate::keep::kept_below;
@@ -264,7 +264,9 @@ struct Wall {
 
 impl Wall {
     fn read(&self, scope: &Scope, track: &Track, noise: Bytes) -> WallReading {
-        self.reading(scope, &forecast(track, self.distance, noise))
+        let is_own = matches!(self.kind, WallKind::Pod | WallKind::Container);
+        let horizon = if is_own { NEAR } else { FAR };
+        self.reading(scope, &forecast_within(horizon, track, self.distance, noise))
     }
 
     fn reading(&self, scope: &Scope, seen: &Forecast) -> WallReading {

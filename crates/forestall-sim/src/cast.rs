@@ -46,6 +46,8 @@ pub(crate) struct Container {
     /// The least that it held lately, and what it held at its last change.
     lows: Lows,
     changed: (Moment, Bytes),
+    /// The most that it held at any change since its start.
+    peak: Bytes,
     /// What of its anonymous memory lies in swap, and in none of its lines.
     pub(crate) swapped: Bytes,
     /// Its `memory.swap.max`.
@@ -96,6 +98,7 @@ impl Container {
             earlier: Memory::default(),
             lows: Lows::default(),
             changed: (Moment(0), Bytes::ZERO),
+            peak: Bytes::ZERO,
             swapped: Bytes::ZERO,
             swap_limit: Limit::Max,
             running: Running::new(load, base, lru),
@@ -171,6 +174,7 @@ impl Container {
     pub(crate) fn note_end_of_line(&mut self, now: Moment) {
         let held = self.held(now);
         self.lows.note(self.changed, (now, held));
+        self.peak = self.peak.max(held);
     }
 
     /// They have. What it holds when it starts it has not grown by.
@@ -178,7 +182,13 @@ impl Container {
         self.changed = (now, self.held(now));
         if self.started == now {
             self.lows = Lows::default();
+            self.peak = Bytes::ZERO;
         }
+    }
+
+    /// It has held as much before, since its start: a job that takes again what it had given back.
+    pub(crate) fn takes_again(&self, now: Moment) -> bool {
+        self.held(now) <= self.peak
     }
 
     /// What it has come to hold in the last minutes beyond the least that it held.

@@ -202,6 +202,8 @@ pub struct Grower {
     pub growing_for: Span,
     /// What it holds beyond the least that it held in the last minutes, since its start at the longest.
     pub grown: Bytes,
+    /// It has held as much before, since its start.
+    pub takes_again: bool,
     /// Nobody may touch it.
     pub protected: bool,
     /// An agent that may act runs on this node.

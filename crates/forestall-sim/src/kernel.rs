@@ -421,6 +421,7 @@ impl Node {
             rate: own,
             growing_for: now.since(container.running.since()),
             grown: container.grown(now),
+            takes_again: container.takes_again(now),
             protected: self.protection(at, index).is_some()
                 || self.spared(&self.pods[at]).is_some()
                 || at == HOST,

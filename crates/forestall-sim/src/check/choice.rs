@@ -63,7 +63,9 @@ impl Checker for CulpritFirst {
             && grower.rate > truth.size.permille(SLOW_PERMILLE).0
             && self.seen.was_alone(event, truth.wall, truth.left, grower.rate);
         let it = grower.group == aim.victim.group || grower.pod == aim.pod;
-        (known && !it).then(|| {
+        // There was room for what a job takes again: who has grown since left it none.
+        let is_jobs = grower.takes_again && aim.rate > 0;
+        (known && !it && !is_jobs).then(|| {
             format!(
                 "{} of {} though {:?} has grown alone for {} s",
                 order.rung.label(),
@@ -272,6 +274,7 @@ pub(super) fn killed_somebody_else() -> Vec<Event> {
             rate: 8 << 20,
             growing_for: Span::secs(60),
             grown: Bytes::mebi(480),
+            takes_again: false,
             protected: false,
             guarded: true,
         });

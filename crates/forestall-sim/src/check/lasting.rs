@@ -157,6 +157,7 @@ pub(super) fn slept_through_a_leak() -> Vec<Event> {
                 rate: 8 << 20,
                 growing_for: Span::secs(90),
                 grown: Bytes::mebi(720),
+                takes_again: false,
                 protected: false,
                 guarded: true,
             }),

@@ -239,7 +239,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "culprit-first",
-        says: "Nobody else ends for one who grows alone.",
+        says: "Nobody else ends for one who grows alone, unless it takes again what it had and somebody else grows, too.",
         checker: || Box::<choice::CulpritFirst>::default(),
         breach: choice::killed_somebody_else,
     },

@@ -75,6 +75,24 @@ fn whom_a_brake_has_just_let_go_has_not_grown_alone_for_long() {
 }
 
 #[test]
+fn who_takes_again_what_it_had_goes_before_nobody_who_grows() {
+    let judged = |takes_again, rate| {
+        let mut kill = choice::killed_somebody_else().remove(0);
+        if let What::Ordered(order) = &mut kill.what {
+            order.grower = order.grower.map(|grower| crate::event::Grower {
+                takes_again,
+                ..grower
+            });
+            order.target.as_mut().expect("somebody").rate = rate;
+        }
+        judge(&[kill])
+    };
+    assert_eq!(judged(true, 1 << 20), Vec::<&str>::new());
+    assert_eq!(judged(true, 0), ["culprit-first"]);
+    assert_eq!(judged(false, 1 << 20), ["culprit-first"]);
+}
+
+#[test]
 fn a_leak_during_a_fault_asks_nothing_of_liveness() {
     let mut events = vec![on(
         50,

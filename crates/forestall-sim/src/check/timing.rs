@@ -254,6 +254,7 @@ fn evicted_beside(mebi: u64, rate: u64, growing_for: Span) -> Vec<Event> {
             rate,
             growing_for,
             grown: forestall_decide::BytesPerSecond(rate).over(growing_for),
+            takes_again: false,
             protected: false,
             guarded: true,
         });
