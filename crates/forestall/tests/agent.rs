@@ -2,6 +2,8 @@
 
 #[path = "agent/degraded.rs"]
 mod degraded;
+#[path = "agent/killed.rs"]
+mod killed;
 #[path = "agent/kubelet.rs"]
 mod kubelet;
 mod machine;
