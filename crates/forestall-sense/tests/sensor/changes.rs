@@ -141,7 +141,7 @@ fn empty_cut_and_oversized_files_leave_the_figures_before() {
 }
 
 #[test]
-fn thousands_of_cgroups_are_bounded_and_the_rest_is_counted() {
+fn a_thousand_cgroups_are_bounded_and_the_rest_is_counted() {
     let fixture = Fixture::v2();
     fixture.group(&container(UID, CID), 1);
     for number in 0..1_000 {
