@@ -64,7 +64,7 @@ fn what_a_pod_requests_is_shared_by_its_containers() {
 fn whoever_follows_bears_the_blame_of_the_last_in_the_row_in_any_order() {
     let follower = |name, of| {
         format!(
-            "      - {{ name: {name}, request: 500Mi, load: {{ follow: {{ container: {of}, share: 50% }} }} }}\n"
+            "      - {{ name: {name}, request: 300Mi, load: {{ follow: {{ container: {of}, share: 50% }} }} }}\n"
         )
     };
     let leader = |total| {

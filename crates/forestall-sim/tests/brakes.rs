@@ -18,7 +18,7 @@ pods:
     node: 0
     start: 15s
     containers:
-      - { name: app, request: 400Mi, base: 10Mi, load: { burst: { size: 240Mi, rise: 1s, hold: 60s, every: 600s } } }
+      - { name: app, request: 300Mi, base: 10Mi, load: { burst: { size: 240Mi, rise: 1s, hold: 60s, every: 600s } } }
 ";
 
 fn run(scenario: &str) -> Vec<Event> {

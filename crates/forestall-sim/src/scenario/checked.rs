@@ -13,6 +13,7 @@ use super::plain;
 use super::pod::pods;
 use super::policy::policy;
 use super::raw::{RawFault, RawKubelet, RawNode, RawScenario};
+use super::room::refuse_what_does_not_fit;
 use super::text::{Permille, Typed};
 use super::words::{RawFaultKind, RawLru, RawReservation, RawSwap};
 use crate::error::SimError;
@@ -71,6 +72,7 @@ pub(super) fn check(raw: &RawScenario) -> Result<Scenario, SimError> {
     let mut sum = Sum::default();
     let nodes = nodes(raw, &mut sum)?;
     let pods = pods(raw, nodes.len(), &mut sum)?;
+    refuse_what_does_not_fit(raw, &nodes, &pods)?;
     refuse_many_faults(&raw.faults, nodes.len())?;
     let policy = raw.policy.as_ref().map(|raw| policy(raw, &nodes)).transpose()?;
     let world = World {

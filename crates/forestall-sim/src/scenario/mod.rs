@@ -10,6 +10,7 @@ mod plain;
 mod pod;
 mod policy;
 mod raw;
+mod room;
 mod said;
 #[cfg(test)]
 mod tests;

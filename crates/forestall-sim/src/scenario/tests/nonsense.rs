@@ -99,3 +99,34 @@ fn a_kubelet_where_there_is_none_is_refused() {
         "without kubernetes there is no kubelet",
     );
 }
+
+#[test]
+fn pods_that_are_pinned_where_no_kubelet_would_take_them_are_refused() {
+    // Of 1,024 MiB the hard threshold of 100 is not allocatable.
+    let text = |node: &str, pods: &str| {
+        format!(
+            "title: a\nduration: 5m\nnodes:\n  - {{ name: a, memory: 1Gi{node} }}\n  - {{ name: b, memory: 2Gi }}\npods:\n{pods}"
+        )
+    };
+    let pod = |name: &str, at: &str, request: u64| {
+        format!("  - {{ name: {name}, {at}, containers: [{{ name: c, request: {request}Mi }}] }}\n")
+    };
+    let two = |node, place, request| text(node, &(pod("p", "node: 0", 400) + &pod("q", place, request)));
+    for fine in [
+        two("", "node: 0", 524),
+        two("", "node: 0, count: 2", 262),
+        two("", "node: each", 524),
+        two("", "node: 1", 1948),
+        two("", "node: anywhere", 9000),
+        two(", kubernetes: false", "node: 0", 9000),
+        two("", "node: 0", 0),
+    ] {
+        assert!(parse_scenario(&fine).is_ok(), "{fine}");
+    }
+    let why = "pinned to node \"a\" than the 924.0MiB allocatable there, so that its kubelet would refuse it (OutOfmemory)";
+    for place in ["node: 0", "node: each"] {
+        is_refused(&two("", place, 525), "8:22", why);
+    }
+    is_refused(&two("", "node: 0, count: 2", 263), "8:22", why);
+    is_refused(&two("", "node: 1", 1949), "8:22", "pinned to node \"b\"");
+}
