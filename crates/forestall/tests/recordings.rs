@@ -245,7 +245,8 @@ fn more_recordings_than_can_be_told_are_counted_and_refused_by_the_answer_that_t
     assert_eq!(answer.status.code(), Some(1));
     let said = String::from_utf8(answer.stderr).expect("text");
     assert!(
-        said.contains("there are 10001 recordings in it") && said.contains("no more than 10000"),
+        said.contains("there are 10001 recordings in it")
+            && said.contains("no more than 10000 are told at once; put fewer into one directory"),
         "{said}"
     );
 }

@@ -102,7 +102,8 @@ impl Source {
         let all = Recording::all(&self.bytes)?;
         if all.len() > RECORDINGS_MAX {
             bail!(
-                "there are {} recordings in it, each of one boot of one machine, and no more than {RECORDINGS_MAX} are told at once;                  put fewer into one directory",
+                "there are {} recordings in it, each of one boot of one machine, and no more than {RECORDINGS_MAX} are told at once; put fewer into \
+                 one directory",
                 all.len()
             );
         }
