@@ -214,8 +214,10 @@ pub enum WhyNot {
     FreesTooLittle,
     /// It does not grow, and would be started again with what it holds.
     ComesBack,
-    /// It keeps within its request, and nobody is about to be killed.
+    /// It keeps within its request, and nobody is about to be killed, or somebody who does not goes in its place.
     WithinRequest,
+    /// It reaches a limit of its own before this wall.
+    OwnLimitFirst,
     /// Others come before it.
     OthersFirst,
     /// It was tried lately, or is being tried.

@@ -9,10 +9,11 @@ use crate::decision::{
     Action, Confidence, Culprit, Evidence, RefusalReason, Target, WallKind, WallReading, WhyNot,
 };
 use crate::engine::Engine;
+use crate::excuse::{Excuse, ROOM_PERMILLE};
 use crate::growth::Search;
 use crate::history::Scope;
 use crate::input::{GroupId, GroupKind, Sample};
-use crate::kill::{Due, check_target, is_imminent, judge_kill, kills_at, time_to_effect};
+use crate::kill::{Circumstances, Due, check_target, is_imminent, judge_kill, kills_at, time_to_effect};
 use crate::member::stands_for_its_group;
 use crate::policy::{Mode, Policy};
 use crate::reclaim::judge_reclaim;
@@ -25,9 +26,6 @@ use crate::wall::{noise, room_before, signal_of};
 
 /// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
 const LEAK_NEAR: Span = Span::secs(60);
-/// So much of a wall (permille) must be left, or be on its way, for nobody to have to end.
-const ROOM_PERMILLE: u64 = 40;
-
 /// One order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
@@ -51,7 +49,8 @@ impl Engine {
             let Some(reading) = found.filter(|reading| may_be_due(reading)).copied() else {
                 continue;
             };
-            let kill = self.judge_kill(now, sample, &reading);
+            let due = self.judge_kill(now, sample, &reading);
+            let (reading, kill) = self.hear_excuse(now, sample, reading, due);
             self.consider_pods(now, sample, &reading, kill.is_some());
             if let Some(due) = kill {
                 self.consider_kill(now, sample, reading, due);
@@ -103,22 +102,64 @@ impl Engine {
             || self
                 .last_eased_at
                 .is_some_and(|at| now.since(at) <= Span::secs(1));
-        let effect = self.time_to_effect(sample);
-        let ours = ours && holds(Rule::OwnStalls);
-        judge_kill(reading, sample, &self.history, &self.policy, effect, ours)
+        let pod = reading.culprit.and_then(|culprit| pod_of(sample, culprit.target));
+        let known = Circumstances {
+            effect: self.time_to_effect(sample),
+            stalls_are_ours: ours && holds(Rule::OwnStalls),
+            killed_before: pod.map_or(0, |pod| self.repeats.at_wall(pod, reading)),
+        };
+        judge_kill(reading, sample, &self.history, &self.policy, known)
+    }
+
+    /// What is left of a kill that is due, and who is blamed for it, once its culprit's excuse is heard.
+    fn hear_excuse(
+        &mut self,
+        now: Moment,
+        sample: &Sample,
+        reading: WallReading,
+        due: Option<Due>,
+    ) -> (WallReading, Option<Due>) {
+        let (Some(kill), Some(culprit)) = (due, reading.culprit) else {
+            return (reading, due);
+        };
+        let imminent = self.is_imminent(sample, &reading);
+        let (why, kill, blamed) = match self.excuse(now, sample, &reading, imminent) {
+            None => return (reading, due),
+            Some(Excuse::Nobody(why)) => {
+                let evidence = Evidence {
+                    reading,
+                    time_to_effect: kill.time_to_effect,
+                    rule: kill.rule,
+                };
+                self.refuse(RefusalReason::Spared(why), evidence);
+                (why, None, Some(culprit))
+            }
+            Some(Excuse::Another) => (WhyNot::WithinRequest, due, None),
+        };
+        self.passed_over
+            .push(reading.pass_over(Rung::Kill, culprit.target, why));
+        let reading = WallReading {
+            culprit: blamed,
+            ..reading
+        };
+        (reading, kill)
+    }
+
+    /// One look is enough for a kill at this wall.
+    fn is_imminent(&self, sample: &Sample, reading: &WallReading) -> bool {
+        let (effect, noise) = (self.time_to_effect(sample), noise(&sample.node));
+        self.history
+            .scope(reading.scope)
+            .is_some_and(|scope| is_imminent(reading, scope, effect, &self.policy, noise))
     }
 
     fn consider_kill(&mut self, now: Moment, sample: &Sample, reading: WallReading, due: Due) {
-        let effect = self.time_to_effect(sample);
         let evidence = Evidence {
             reading,
             time_to_effect: due.time_to_effect,
             rule: due.rule,
         };
-        let imminent = self
-            .history
-            .scope(reading.scope)
-            .is_some_and(|scope| is_imminent(&reading, scope, effect, &self.policy, noise(&sample.node)));
+        let imminent = self.is_imminent(sample, &reading);
         if !self.allows(Rung::Kill) {
             return self.refuse(RefusalReason::RungOff, evidence);
         }
@@ -198,7 +239,7 @@ impl Engine {
             return self.spare(sample, &culprit);
         }
         // Where one look is enough to see that somebody has to end, it is not enough to end one who did not grow.
-        let soon = (self.policy.term_grace + self.time_to_effect(sample)).times(2);
+        let soon = self.soon(sample);
         let ranked = if self.pods.is_fresh(now) && (!imminent || reading.runway.p50 <= soon) {
             self.rank_for_kill(sample, reading)
         } else {
@@ -222,19 +263,29 @@ impl Engine {
         }
     }
 
+    /// Fills the list of those who share in the growth within `scope`.
+    pub(crate) fn find_growers(&mut self, sample: &Sample, scope: Option<GroupId>) {
+        let search = Search {
+            sample,
+            history: &self.history,
+            scope,
+            noise: noise(&sample.node),
+            only_new: true,
+        };
+        find_growers(search, &mut self.growers);
+    }
+
+    /// In this time at the latest it is known whether somebody has to end.
+    pub(crate) fn soon(&self, sample: &Sample) -> Span {
+        (self.policy.term_grace + self.time_to_effect(sample)).times(2)
+    }
+
     /// The kubelet's order, or the operator's, among those that free enough; the container of it that holds most. Who does not grow
     /// frees what it took since its start: with the rest it is started again.
     fn rank_for_kill(&mut self, sample: &Sample, reading: &WallReading) -> Option<Target> {
         let size = reading.limit.bytes()?;
         let needed = size.permille(ROOM_PERMILLE) - reading.distance;
-        let search = Search {
-            sample,
-            history: &self.history,
-            scope: reading.scope,
-            noise: noise(&sample.node),
-            only_new: true,
-        };
-        find_growers(search, &mut self.growers);
+        self.find_growers(sample, reading.scope);
         let growers = &self.growers;
         let began_with = |id| {
             let scope = self.history.group(id);

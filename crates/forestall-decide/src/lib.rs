@@ -13,6 +13,7 @@ mod culprit;
 mod decision;
 mod effect;
 mod engine;
+mod excuse;
 mod flight;
 mod forecast;
 mod foresight;

@@ -47,10 +47,21 @@ impl<'a> Candidate<'a> {
         self.group.working_set() <= self.pod.request
     }
 
+    /// How far it may still grow by what Kubernetes has promised it; nothing where it holds more than that already.
+    pub(crate) fn left_of_request(&self) -> Option<Bytes> {
+        let used = self.group.working_set();
+        self.is_within_request().then(|| self.pod.request - used)
+    }
+
     /// Whether the wall is beyond what Kubernetes has promised it: it keeps within its request, and growing up to that leads no further
     /// than there.
     pub(crate) fn has_room_within_request(&self, distance: Bytes) -> bool {
-        self.is_within_request() && self.pod.request - self.group.working_set() <= distance
+        self.left_of_request().is_some_and(|left| left <= distance)
+    }
+
+    /// Whether it lies in `scope`.
+    pub(crate) fn is_in(&self, sample: &Sample, scope: Option<GroupId>) -> bool {
+        is_within(sample, self.index, scope)
     }
 
     /// The container that a kill would end: of those who `grow`, or else of all, the one that holds most.

@@ -65,7 +65,9 @@ impl Checker for CulpritFirst {
         let it = grower.group == aim.victim.group || grower.pod == aim.pod;
         // There was room for what a job takes again: who has grown since left it none.
         let is_jobs = grower.takes_again && aim.rate > 0;
-        (known && !it && !is_jobs).then(|| {
+        // Who grows into what he was promised may live at the cost of one who holds more than that.
+        let is_promised = grower.beyond_request == Bytes::ZERO && aim.beyond_request > Bytes::ZERO;
+        (known && !it && !is_jobs && !is_promised).then(|| {
             format!(
                 "{} of {} though {:?} has grown alone for {} s",
                 order.rung.label(),
@@ -276,6 +278,7 @@ pub(super) fn killed_somebody_else() -> Vec<Event> {
             grown: Bytes::mebi(480),
             takes_again: false,
             protected: false,
+            beyond_request: Bytes::mebi(1),
             guarded: true,
         });
     })]

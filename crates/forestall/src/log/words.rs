@@ -60,6 +60,7 @@ pub(crate) const fn why_not(why: WhyNot) -> &'static str {
         WhyNot::FreesTooLittle => "frees-too-little",
         WhyNot::ComesBack => "comes-back",
         WhyNot::WithinRequest => "within-request",
+        WhyNot::OwnLimitFirst => "own-limit-first",
         WhyNot::OthersFirst => "others-first",
         WhyNot::Tried => "tried",
         WhyNot::Blocked => "blocked",
