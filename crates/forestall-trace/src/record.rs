@@ -94,6 +94,11 @@ impl<'a> Value<'a> {
 
 /// Hands every field of a record to `take`. `None` where the bytes are no record, or `take` says so of a value.
 pub fn read_fields<'a>(bytes: &'a [u8], mut take: impl FnMut(u64, Value<'a>) -> Option<()>) -> Option<()> {
+    read_each(bytes, &mut take)
+}
+
+/// Once for all callers: each of them would have a loop of its own in the binary.
+fn read_each<'a>(bytes: &'a [u8], take: &mut dyn FnMut(u64, Value<'a>) -> Option<()>) -> Option<()> {
     let mut cursor = Cursor::new(bytes);
     while !cursor.is_empty() {
         let key = cursor.number()?;

@@ -332,6 +332,14 @@ fn a_ledger_is_listed_with_its_proof() {
             number("counted_kills").map(|counted| counted.saturating_sub(number("kill_lines").unwrap_or(0)));
         assert_eq!(number("unattributed_kills"), gap, "{boot}");
     }
+    let (kept, count) = (json(&["explain", "--ledger", ledger]), value["kills"].as_u64());
+    assert_eq!(
+        (kept["kind"].as_str(), kept["kills_in_log"].as_u64()),
+        (Some("explanation"), count)
+    );
+    let gone = folder.path().join("gone");
+    let said = forestall(&["explain", "--ledger", gone.to_str().expect("UTF-8")]);
+    assert!(said.status.code() == Some(1) && !gone.exists());
     let both = forestall(&["kills", "--ledger", ledger, "--log", "x"]);
     assert_eq!(both.status.code(), Some(2));
 }

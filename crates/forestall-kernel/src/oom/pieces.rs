@@ -83,6 +83,13 @@ impl Piece {
         }
     }
 
+    /// The one that has this word.
+    pub fn of_label(label: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|piece| piece.label().as_bytes() == label)
+    }
+
     const fn bit(self) -> u32 {
         1 << self as u32
     }
@@ -111,5 +118,13 @@ impl Pieces {
 
     pub(crate) fn join(&mut self, other: Self) {
         self.bits |= other.bits;
+    }
+}
+
+impl FromIterator<Piece> for Pieces {
+    fn from_iter<I: IntoIterator<Item = Piece>>(pieces: I) -> Self {
+        let mut all = Self::default();
+        pieces.into_iter().for_each(|piece| all.add(piece));
+        all
     }
 }

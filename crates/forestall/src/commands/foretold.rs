@@ -183,10 +183,15 @@ pub(super) fn error(micros: i64) -> String {
 }
 
 /// Named values.
-pub(crate) fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
+pub(crate) fn object<const N: usize>(mut fields: [(&str, Value); N]) -> Map<String, Value> {
+    put_all(&mut fields)
+}
+
+/// Once for all numbers of them: each would have a copy of its own in the binary.
+fn put_all(fields: &mut [(&str, Value)]) -> Map<String, Value> {
     let mut map = Map::new();
     for (name, value) in fields {
-        map.insert(name.to_owned(), value);
+        map.insert((*name).to_owned(), std::mem::take(value));
     }
     map
 }

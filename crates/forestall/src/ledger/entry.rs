@@ -3,7 +3,9 @@
 //! Records of tagged fields: one that is added later is passed over by older programs.
 
 use forestall_kernel::kmsg::{Calendar, When};
-use forestall_kernel::oom::{CgroupPath, Charge, Level, Report, Seen, Trigger, Victim};
+use forestall_kernel::oom::{
+    CgroupPath, Charge, Domain, Level, MachinePages, Piece, Report, Seen, Trigger, Victim,
+};
 use forestall_kernel::parse::Limit;
 use forestall_trace::record::{Value, Writer, read_fields};
 
@@ -143,6 +145,22 @@ impl Entry {
             });
         }
         put_bytes(&mut writer, 19, report.mems_allowed.as_deref());
+        for piece in report.pieces.iter() {
+            writer.bytes(20, piece.label().as_bytes());
+        }
+        writer.record(21, |inner| {
+            let mut domain = domain.clone();
+            for (tag, slot) in (1..).zip(details(&mut domain)) {
+                put(inner, tag, *slot);
+            }
+        });
+        if let Some(pages) = domain.machine {
+            writer.record(22, |inner| {
+                for (tag, count) in (1..).zip([pages.free, pages.present, pages.reserved]) {
+                    inner.number(tag, count);
+                }
+            });
+        }
         out
     }
 
@@ -152,6 +170,7 @@ impl Entry {
             zero_micros: 0,
             report: Report::default(),
         };
+        let mut pieces = Vec::new();
         let report = &mut entry.report;
         read_fields(bytes, |tag, value| {
             match tag {
@@ -174,10 +193,14 @@ impl Entry {
                 17 => report.domain.kernel = Some(value.number()?),
                 18 => report.trigger = Some(trigger(value)?),
                 19 => report.mems_allowed = Some(value.bytes()?.into()),
+                20 => pieces.extend(Piece::of_label(value.bytes()?)),
+                21 => read_details(value, &mut report.domain)?,
+                22 => report.domain.machine = Some(machine(value)?),
                 _ => {}
             }
             Some(())
         })?;
+        entry.report.pieces = pieces.into_iter().collect();
         Some(entry)
     }
 
@@ -220,6 +243,49 @@ fn calendar(unix_micros: i64) -> Option<Calendar> {
         micros: u32::try_from(since % 1_000_000).ok()?,
         offset_minutes: Some(0),
     })
+}
+
+/// What is finer than the kinds of memory, and the size of a page, in the order in which it is kept.
+fn details(domain: &mut Domain) -> [&mut Option<u64>; 12] {
+    [
+        &mut domain.slab_reclaimable,
+        &mut domain.slab_unreclaimable,
+        &mut domain.slab,
+        &mut domain.kernel_stack,
+        &mut domain.page_tables,
+        &mut domain.percpu,
+        &mut domain.sock,
+        &mut domain.vmalloc,
+        &mut domain.file_dirty,
+        &mut domain.file_writeback,
+        &mut domain.unevictable,
+        &mut domain.page_bytes,
+    ]
+}
+
+fn read_details(value: Value<'_>, domain: &mut Domain) -> Option<()> {
+    let mut slots = details(domain);
+    read_fields(value.bytes()?, |tag, value| {
+        let place = usize::try_from(tag.checked_sub(1)?).ok()?;
+        if let Some(slot) = slots.get_mut(place) {
+            **slot = Some(value.number()?);
+        }
+        Some(())
+    })
+}
+
+fn machine(value: Value<'_>) -> Option<MachinePages> {
+    let mut pages = MachinePages::default();
+    read_fields(value.bytes()?, |tag, value| {
+        match tag {
+            1 => pages.free = value.number()?,
+            2 => pages.present = value.number()?,
+            3 => pages.reserved = value.number()?,
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(pages)
 }
 
 fn put(writer: &mut Writer<'_>, tag: u64, value: Option<u64>) {
@@ -366,56 +432,4 @@ fn victim(value: Value<'_>) -> Option<Victim> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_the_date_that_it_is() {
-        // Expected by `date -u -d @N`.
-        for (secs, date) in [
-            (0, (1970, 1, 1, 0, 0, 0)),
-            (951_868_799, (2000, 2, 29, 23, 59, 59)),
-            (1_795_246_593, (2026, 11, 21, 7, 36, 33)),
-            (4_107_542_400, (2100, 3, 1, 0, 0, 0)),
-        ] {
-            let found = calendar(secs * 1_000_000 + 5).expect("a date");
-            let told = (
-                found.year,
-                found.month,
-                found.day,
-                found.hour,
-                found.minute,
-                found.second,
-            );
-            let (year, month, day, hour, minute, second) = date;
-            assert_eq!(told, (Some(year), month, day, hour, minute, second));
-            assert_eq!(found.unix_micros(0, 0), Some(secs * 1_000_000 + 5));
-        }
-    }
-
-    #[test]
-    fn what_the_kernel_does_not_count_is_not_missing() {
-        let tally = Tally {
-            kill_lines: 3,
-            counted: None,
-            ..Tally::default()
-        };
-        assert_eq!(tally.unattributed(), None);
-        assert_eq!(
-            Tally {
-                counted: Some(5),
-                ..tally.clone()
-            }
-            .unattributed(),
-            Some(2)
-        );
-        assert_eq!(
-            Tally {
-                counted: Some(2),
-                ..tally
-            }
-            .unattributed(),
-            Some(0)
-        );
-    }
-}
+mod tests;

@@ -24,8 +24,9 @@ use crate::commands::node::report::yaml;
 use crate::commands::terminal::Terminal;
 use crate::exit::Exit;
 use crate::forensics::ending::Ending;
-use crate::forensics::source::{self, Read};
+use crate::forensics::source::{self, Listener, Read};
 use crate::forensics::{time, value};
+use crate::ledger::Book;
 use crate::log::escape;
 
 pub(crate) use self::headline::headline;
@@ -39,6 +40,9 @@ pub(crate) struct ExplainArgs {
     /// printed; `-` is stdin
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Look into the ledger in this directory (`forestall kills --ledger DIR`) instead, which outlasts the kernel's log
+    #[arg(long, value_name = "DIR", conflicts_with = "log")]
+    ledger: Option<PathBuf>,
     /// What to print
     #[arg(short = 'o', long, value_enum, default_value = "table", value_name = "FORMAT")]
     output: Output,
@@ -61,13 +65,15 @@ pub(crate) enum Output {
 
 /// Reads, and explains. A report in the middle of which records were lost is a partial answer.
 pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
-    let log = args.log.as_deref();
+    let log = args.log.as_deref().or(args.ledger.as_deref());
     let zero_micros = log.is_none().then(time::zero_of_log_clock);
     let mut seeker = Seeker::new(args.who.as_deref().map(Who::new));
     // What is typed about an end of somebody who is not named is about no kill of this machine's.
     let is_of_end_alone = !args.end.is_empty() && args.who.is_none() && log.is_none();
     let read = if is_of_end_alone {
         Read::default()
+    } else if let Some(directory) = &args.ledger {
+        read_ledger(directory, &mut seeker)?
     } else {
         source::read(log, &mut seeker)?
     };
@@ -104,6 +110,21 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     super::print(text.as_bytes())?;
     let has_gap = seeker.found.as_ref().is_some_and(|report| report.has_gap);
     Ok(if has_gap { Exit::Stale } else { Exit::Clean })
+}
+
+/// All that a ledger holds. One that is not there is not made.
+fn read_ledger(directory: &Path, seeker: &mut Seeker) -> anyhow::Result<Read> {
+    if !directory.is_dir() {
+        bail!(
+            "{}: there is no ledger; forestall kills --ledger DIR makes one",
+            directory.display()
+        );
+    }
+    let book = Book::open(directory)?;
+    for entry in &book.entries {
+        seeker.hear(entry.dated());
+    }
+    Ok(Read::default())
 }
 
 /// Where it was read, for a terminal.
