@@ -219,6 +219,7 @@ impl Scope {
     }
 
     fn restart(&mut self) {
+        self.climb = Climb::default();
         self.unreclaimable.restart();
         if let Some(held) = &mut self.held {
             held.restart();
@@ -410,6 +411,30 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // 3 MiB a second for two minutes, and then somebody ends.
+    #[test]
+    fn a_climb_begins_anew_where_growth_before_says_nothing_any_more() {
+        let mut history = History::default();
+        for second in 1..=121 {
+            let group = GroupSample {
+                id: GroupId(1),
+                current: Bytes::mebi(3 * second),
+                anon: Bytes::mebi(3 * second),
+                ..GroupSample::default()
+            };
+            let sample = Sample {
+                groups: vec![group],
+                ..Sample::default()
+            };
+            history.align(&sample);
+            history.push(Moment(second * 1_000_000), &sample, &mut Vec::new());
+        }
+        let climbed = |history: &History| history.group(GroupId(1)).map(Scope::climbed);
+        assert_eq!(climbed(&history), Some(Bytes::mebi(360)));
+        history.restart_growth();
+        assert_eq!(climbed(&history), Some(Bytes::ZERO));
+    }
 
     #[test]
     fn whoever_outlives_a_crowd_keeps_its_history_and_the_crowds_room_is_given_back() {
