@@ -214,7 +214,7 @@ pub enum WhyNot {
     FreesTooLittle,
     /// It does not grow, and would be started again with what it holds.
     ComesBack,
-    /// It keeps within its request, and nobody is about to be killed, or somebody who does not goes in its place.
+    /// It keeps within its request, and that fits before the wall.
     WithinRequest,
     /// It reaches a limit of its own before this wall.
     OwnLimitFirst,

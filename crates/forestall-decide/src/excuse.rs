@@ -1,69 +1,84 @@
 //! Whether the culprit of a kill that is due has to end at all: what it grows into may be its own.
 //!
-//! Three grounds, from fact to promise. Everybody who grows meets a limit of his own first: this wall is not reached by them. Everybody
-//! who grows keeps within what Kubernetes has promised him, and all of that fits before the wall. The culprit keeps within its request,
-//! and what is missing is held by somebody beyond his, who grew: the order decides, as where nobody explains it. What it refuses to do:
-//! excuse anybody for whom, with all others who grow, there is no room before the wall; and trust a promise where one look is enough.
+//! Two grounds, a fact and a promise. Everybody who grows meets a limit of his own first: this wall is not reached by them. Everybody
+//! who grows keeps within what Kubernetes has promised him, and all of that fits before the wall. What it refuses to do: excuse anybody
+//! for whom, with all others who grow, there is no room before the wall; trust a promise where one look is enough; and name another one
+//! who goes in his place.
 
 use crate::decision::{Target, WallKind, WallReading, WhyNot};
 use crate::engine::Engine;
-use crate::history::Scope;
-use crate::input::Sample;
+use crate::growth::Search;
+use crate::input::{GroupId, Sample};
 use crate::tree::lineage;
-use crate::units::{Bytes, Moment};
-use crate::victim::{Candidate, candidate, may_touch};
+use crate::units::{Bytes, wide_ratio};
 use crate::wall::noise;
+use crate::window::WINDOWS;
 
-/// Those who have no part in the growth may take so much beside those who have (permille of what these may).
+/// Who has less of the growth (permille) has no part in it; and so much more may be taken than those take who have.
 const BESIDE_PERMILLE: u64 = 125;
-/// So much of a wall (permille) must be left, or be on its way, for nobody to have to end.
-pub(crate) const ROOM_PERMILLE: u64 = 40;
-
-/// What follows for the kill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Excuse {
-    /// Nobody ends.
-    Nobody(WhyNot),
-    /// The order decides who does.
-    Another,
-}
-
 impl Engine {
     /// Why the culprit need not end by a kill that is due at this wall; `imminent`: one look is enough for it.
     pub(crate) fn excuse(
         &mut self,
-        now: Moment,
         sample: &Sample,
         reading: &WallReading,
         imminent: bool,
-    ) -> Option<Excuse> {
+    ) -> Option<WhyNot> {
         let culprit = reading.culprit?.target;
-        self.find_growers(sample, reading.scope);
-        if !self.growers.iter().any(|(target, _)| *target == culprit) {
-            self.growers.push((culprit, Bytes::ZERO));
-        }
+        let share = self.find_takers(sample, reading.scope, culprit);
         let fits = |room: &dyn Fn(Target) -> Option<Bytes>| {
-            let mut growers = self.growers.iter();
-            let all = growers.try_fold(Bytes::ZERO, |all, (target, _)| Some(all + room(*target)?));
-            all.is_some_and(|all| {
-                all + all.permille(BESIDE_PERMILLE) + noise(&sample.node) <= reading.distance
+            let mut takers = self.growers.iter();
+            let theirs = takers.try_fold(Bytes::ZERO, |all, (target, _)| Some(all + room(*target)?));
+            theirs.is_some_and(|theirs| {
+                let all = Bytes(wide_ratio(theirs.0, 1000, share)) + theirs.permille(BESIDE_PERMILLE);
+                share > 0 && all + noise(&sample.node) <= reading.distance
             })
         };
         if fits(&|target| self.left_to_own_limit(sample, target)) {
-            return Some(Excuse::Nobody(WhyNot::OwnLimitFirst));
+            return Some(WhyNot::OwnLimitFirst);
         }
-        if !self.pods.is_fresh(now) {
-            return None;
-        }
+        // What was promised to it is known however old the news are.
         if !imminent && fits(&|target| self.pods.owning(sample, target)?.left_of_request()) {
-            return Some(Excuse::Nobody(WhyNot::WithinRequest));
+            return Some(WhyNot::WithinRequest);
         }
-        self.pods.owning(sample, culprit)?.left_of_request()?;
-        let may_wait = !imminent || reading.runway.p50 <= self.soon(sample);
-        (may_wait && self.has_taker(sample, reading)).then_some(Excuse::Another)
+        None
     }
 
-    /// How far it can grow until a limit of its container's or its pod's ends it; nothing where it has none.
+    /// Fills the list with the culprit and everybody who has a part in what was taken within one second or within ten, also by who takes
+    /// again what it gave back. Returns the part (permille) that they have in it together, in the window in which it is smaller.
+    fn find_takers(&mut self, sample: &Sample, scope: Option<GroupId>, culprit: Target) -> u64 {
+        let search = Search {
+            sample,
+            history: &self.history,
+            scope,
+            noise: noise(&sample.node),
+            only_new: false,
+        };
+        self.growers.clear();
+        self.growers.push((culprit, Bytes::ZERO));
+        let mut share = 1000;
+        for window in [WINDOWS[0], WINDOWS[1]] {
+            let total = search.each_grower(window, |_| ()).total;
+            let mut theirs = Bytes::ZERO;
+            search.each_grower(window, |grower| {
+                let is_listed =
+                    |list: &[(Target, Bytes)]| list.iter().any(|(target, _)| *target == grower.target);
+                let has_part = grower.grown.permille_of(total) >= BESIDE_PERMILLE;
+                if has_part && !is_listed(&self.growers) {
+                    self.growers.push((grower.target, grower.grown));
+                }
+                if has_part || grower.target == culprit {
+                    theirs += grower.grown;
+                }
+            });
+            if total > Bytes::ZERO {
+                share = share.min(theirs.permille_of(total));
+            }
+        }
+        share
+    }
+
+    /// How far it can grow until a limit of its container's or its pod's ends it; nothing where it has none, or has met it and grows on.
     fn left_to_own_limit(&self, sample: &Sample, target: Target) -> Option<Bytes> {
         let Target::Group(id) = target else { return None };
         let index = self.history.roster.place(id)?;
@@ -74,26 +89,6 @@ impl Engine {
             .filter(|wall| holds(wall.scope))
             .map(|wall| wall.distance)
             .min()
-    }
-
-    /// Somebody beyond his request took what is missing at this wall, and may end for it.
-    fn has_taker(&self, sample: &Sample, reading: &WallReading) -> bool {
-        let Some(size) = reading.limit.bytes() else {
-            return false;
-        };
-        let needed = size.permille(ROOM_PERMILLE) - reading.distance;
-        let places = 0..u32::try_from(self.pods.list.len()).unwrap_or(u32::MAX);
-        let pods = places.filter_map(|at| candidate(sample, &self.history.roster, &self.pods, at));
-        let mut beyond = pods.filter(|it| it.left_of_request().is_none() && it.is_in(sample, reading.scope));
-        beyond.any(|it| may_touch(&it).is_ok() && self.gives_back(sample, &it) >= needed)
-    }
-
-    /// What a kill of its container would give back for good: what that took since its start.
-    fn gives_back(&self, sample: &Sample, it: &Candidate<'_>) -> Bytes {
-        let Some(group) = it.largest_container(sample, |_| false) else {
-            return Bytes::ZERO;
-        };
-        let began_with = self.history.group(group.id).map_or(group.anon, Scope::began_with);
-        group.anon - began_with
+            .filter(|left| *left > Bytes::ZERO)
     }
 }

@@ -22,8 +22,6 @@ const ANSWER_MIN: Span = Span::millis(25);
 const LAST_QUARTER_PERMILLE: u64 = 250;
 /// The share of a wall below which a kill with TERM may start; above it there is time to see whether the growth ends.
 const TERM_BAND_PERMILLE: u64 = 40;
-/// It is halved so often at the most.
-const HALVED_MAX: u32 = 3;
 /// The share of the machine below which waiting for memory is the machine's problem and not one pod's.
 const THRASH_BAND_PERMILLE: u64 = 50;
 /// All tasks waiting for this share of ten seconds is thrashing (permille).
@@ -86,31 +84,15 @@ pub(crate) fn kills_at(wall: WallKind) -> bool {
     }
 }
 
-/// What else is known where a kill is judged.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Circumstances {
-    /// What acting takes.
-    pub(crate) effect: Span,
-    /// Whoever waits for memory may wait for what we ease.
-    pub(crate) stalls_are_ours: bool,
-    /// So often lately the same pod was killed at this wall, and came back.
-    pub(crate) killed_before: u32,
-}
-
-/// Whether a kill is due at this wall. Who came back and takes the same again may be about to stop there, as it was before: each kill
-/// that was in vain halves what may be left when the next one is due. One look is enough as ever.
+/// Whether a kill is due at this wall.
 pub(crate) fn judge_kill(
     reading: &WallReading,
     sample: &Sample,
     history: &History,
     policy: &Policy,
-    known: Circumstances,
+    effect: Span,
+    stalls_are_ours: bool,
 ) -> Option<Due> {
-    let Circumstances {
-        effect,
-        stalls_are_ours,
-        killed_before,
-    } = known;
     if !kills_at(reading.wall) {
         return None;
     }
@@ -130,14 +112,11 @@ pub(crate) fn judge_kill(
             time_to_effect: effect,
         });
     }
-    let halved = |value: u64| value >> killed_before.min(HALVED_MAX);
-    let term_grace = Span(halved(policy.term_grace.0));
-    let with_term = (term_grace + effect).times(2);
-    let band = size.permille(halved(TERM_BAND_PERMILLE));
+    let with_term = (policy.term_grace + effect).times(2);
     let confirmed = |least| reading.confidence >= least || !holds(Rule::Confirmation);
     if confirmed(Confidence::High)
         && reading.runway.p50 <= with_term
-        && (reading.distance <= band || !holds(Rule::LastMoment))
+        && (reading.distance <= size.permille(TERM_BAND_PERMILLE) || !holds(Rule::LastMoment))
     {
         return due("last-moment");
     }
@@ -145,7 +124,7 @@ pub(crate) fn judge_kill(
     let twice = scope.unreclaimable.has_risen_twice(noise(&sample.node)) || !holds(Rule::Confirmation);
     if confirmed(Confidence::Low)
         && twice
-        && reading.distance <= floor(sample, scope, size, Bytes(band.0 / 2))
+        && reading.distance <= floor(sample, scope, size)
         && reading.runway.p50 < Span::secs(60)
         && scope.unreclaimable.is_at_new_high()
     {
@@ -174,13 +153,14 @@ pub(crate) fn judge_kill(
 }
 
 /// What the counters swing by at this wall: the span of the kernel's own watermarks, scaled to the wall's size, the
-/// per-CPU batches, and twice the largest jump lately, which is no licence to act from afar (`jump_max`).
-fn floor(sample: &Sample, scope: &Scope, size: Bytes, jump_max: Bytes) -> Bytes {
+/// per-CPU batches, and twice the largest jump lately.
+fn floor(sample: &Sample, scope: &Scope, size: Bytes) -> Bytes {
     let node = &sample.node;
     let marks = node.watermark_high - node.watermark_min;
     let scaled = size.permille(marks.permille_of(node.total));
     let jump = scope.unreclaimable.jump_max();
-    scaled + noise(node) + Bytes(jump.0.saturating_mul(2)).min(jump_max)
+    // A jump is no licence to act from afar.
+    scaled + noise(node) + Bytes(jump.0.saturating_mul(2)).min(size.permille(TERM_BAND_PERMILLE / 2))
 }
 
 /// The longest grace that leaves half of the fast runway unused; too short a grace is none.

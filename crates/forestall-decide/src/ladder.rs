@@ -9,11 +9,10 @@ use crate::decision::{
     Action, Confidence, Culprit, Evidence, RefusalReason, Target, WallKind, WallReading, WhyNot,
 };
 use crate::engine::Engine;
-use crate::excuse::{Excuse, ROOM_PERMILLE};
 use crate::growth::Search;
 use crate::history::Scope;
 use crate::input::{GroupId, GroupKind, Sample};
-use crate::kill::{Circumstances, Due, check_target, is_imminent, judge_kill, kills_at, time_to_effect};
+use crate::kill::{Due, check_target, is_imminent, judge_kill, kills_at, time_to_effect};
 use crate::member::stands_for_its_group;
 use crate::policy::{Mode, Policy};
 use crate::reclaim::judge_reclaim;
@@ -26,6 +25,9 @@ use crate::wall::{noise, room_before, signal_of};
 
 /// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
 const LEAK_NEAR: Span = Span::secs(60);
+/// So much of a wall (permille) must be left, or be on its way, for nobody to have to end.
+const ROOM_PERMILLE: u64 = 40;
+
 /// One order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
@@ -50,7 +52,7 @@ impl Engine {
                 continue;
             };
             let due = self.judge_kill(now, sample, &reading);
-            let (reading, kill) = self.hear_excuse(now, sample, reading, due);
+            let kill = due.filter(|due| !self.is_excused(sample, &reading, due));
             self.consider_pods(now, sample, &reading, kill.is_some());
             if let Some(due) = kill {
                 self.consider_kill(now, sample, reading, due);
@@ -102,47 +104,26 @@ impl Engine {
             || self
                 .last_eased_at
                 .is_some_and(|at| now.since(at) <= Span::secs(1));
-        let pod = reading.culprit.and_then(|culprit| pod_of(sample, culprit.target));
-        let known = Circumstances {
-            effect: self.time_to_effect(sample),
-            stalls_are_ours: ours && holds(Rule::OwnStalls),
-            killed_before: pod.map_or(0, |pod| self.repeats.at_wall(pod, reading)),
-        };
-        judge_kill(reading, sample, &self.history, &self.policy, known)
+        let effect = self.time_to_effect(sample);
+        let ours = ours && holds(Rule::OwnStalls);
+        judge_kill(reading, sample, &self.history, &self.policy, effect, ours)
     }
 
-    /// What is left of a kill that is due, and who is blamed for it, once its culprit's excuse is heard.
-    fn hear_excuse(
-        &mut self,
-        now: Moment,
-        sample: &Sample,
-        reading: WallReading,
-        due: Option<Due>,
-    ) -> (WallReading, Option<Due>) {
-        let (Some(kill), Some(culprit)) = (due, reading.culprit) else {
-            return (reading, due);
+    /// The culprit of a kill that is due has an excuse, which is said.
+    fn is_excused(&mut self, sample: &Sample, reading: &WallReading, due: &Due) -> bool {
+        let imminent = self.is_imminent(sample, reading);
+        let (Some(why), Some(culprit)) = (self.excuse(sample, reading, imminent), reading.culprit) else {
+            return false;
         };
-        let imminent = self.is_imminent(sample, &reading);
-        let (why, kill, blamed) = match self.excuse(now, sample, &reading, imminent) {
-            None => return (reading, due),
-            Some(Excuse::Nobody(why)) => {
-                let evidence = Evidence {
-                    reading,
-                    time_to_effect: kill.time_to_effect,
-                    rule: kill.rule,
-                };
-                self.refuse(RefusalReason::Spared(why), evidence);
-                (why, None, Some(culprit))
-            }
-            Some(Excuse::Another) => (WhyNot::WithinRequest, due, None),
+        let evidence = Evidence {
+            reading: *reading,
+            time_to_effect: due.time_to_effect,
+            rule: due.rule,
         };
+        self.refuse(RefusalReason::Spared(why), evidence);
         self.passed_over
             .push(reading.pass_over(Rung::Kill, culprit.target, why));
-        let reading = WallReading {
-            culprit: blamed,
-            ..reading
-        };
-        (reading, kill)
+        true
     }
 
     /// One look is enough for a kill at this wall.
@@ -239,7 +220,7 @@ impl Engine {
             return self.spare(sample, &culprit);
         }
         // Where one look is enough to see that somebody has to end, it is not enough to end one who did not grow.
-        let soon = self.soon(sample);
+        let soon = (self.policy.term_grace + self.time_to_effect(sample)).times(2);
         let ranked = if self.pods.is_fresh(now) && (!imminent || reading.runway.p50 <= soon) {
             self.rank_for_kill(sample, reading)
         } else {
@@ -263,29 +244,19 @@ impl Engine {
         }
     }
 
-    /// Fills the list of those who share in the growth within `scope`.
-    pub(crate) fn find_growers(&mut self, sample: &Sample, scope: Option<GroupId>) {
-        let search = Search {
-            sample,
-            history: &self.history,
-            scope,
-            noise: noise(&sample.node),
-            only_new: true,
-        };
-        find_growers(search, &mut self.growers);
-    }
-
-    /// In this time at the latest it is known whether somebody has to end.
-    pub(crate) fn soon(&self, sample: &Sample) -> Span {
-        (self.policy.term_grace + self.time_to_effect(sample)).times(2)
-    }
-
     /// The kubelet's order, or the operator's, among those that free enough; the container of it that holds most. Who does not grow
     /// frees what it took since its start: with the rest it is started again.
     fn rank_for_kill(&mut self, sample: &Sample, reading: &WallReading) -> Option<Target> {
         let size = reading.limit.bytes()?;
         let needed = size.permille(ROOM_PERMILLE) - reading.distance;
-        self.find_growers(sample, reading.scope);
+        let search = Search {
+            sample,
+            history: &self.history,
+            scope: reading.scope,
+            noise: noise(&sample.node),
+            only_new: true,
+        };
+        find_growers(search, &mut self.growers);
         let growers = &self.growers;
         let began_with = |id| {
             let scope = self.history.group(id);
@@ -350,12 +321,16 @@ impl Engine {
     /// its victim may not be touched. True while a kill is in flight at this wall and its victim still has to go.
     fn escalate(&mut self, now: Moment, sample: &Sample, imminent: bool, evidence: Evidence) -> bool {
         let reading = &evidence.reading;
+        // Its TERM may have been given for a wall that is further away.
         let waits = |flight: &&crate::flight::Flight| {
             let at = &flight.evidence.reading;
+            let is_its = reading
+                .culprit
+                .is_some_and(|culprit| culprit.target == flight.target);
             flight.rung == Rung::Kill
                 && !flight.is_final
                 && !flight.is_called_off()
-                && (at.wall, at.scope) == (reading.wall, reading.scope)
+                && (is_its || (at.wall, at.scope) == (reading.wall, reading.scope))
         };
         let Some(flight) = self.flights.endings(now).find(waits).copied() else {
             return false;

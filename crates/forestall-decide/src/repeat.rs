@@ -1,7 +1,7 @@
 //! Who was killed lately: a container that the kubelet restarts and that leaks again is not killed for ever, and one whose memory
 //! a kill does not give back not even twice (rule 7).
 
-use crate::decision::{Evidence, WallReading};
+use crate::decision::Evidence;
 use crate::input::GroupId;
 use crate::units::{Bytes, Moment, Span};
 
@@ -57,15 +57,6 @@ impl Repeats {
     /// Forgets what is older than ten minutes.
     pub(crate) fn prune(&mut self, now: Moment) {
         self.kills.retain(|kill| now.since(kill.at) <= WITHIN);
-    }
-
-    /// How many of them were in this pod and at this wall.
-    pub(crate) fn at_wall(&self, pod: GroupId, wall: &WallReading) -> u32 {
-        let same = |kill: &&Kill| {
-            let at = &kill.evidence.reading;
-            kill.pod == pod && (at.wall, at.scope) == (wall.wall, wall.scope)
-        };
-        u32::try_from(self.kills.iter().filter(same).count()).unwrap_or(u32::MAX)
     }
 
     /// The last kill in the `nth` pod, and how many there were in it.

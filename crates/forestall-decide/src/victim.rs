@@ -59,11 +59,6 @@ impl<'a> Candidate<'a> {
         self.left_of_request().is_some_and(|left| left <= distance)
     }
 
-    /// Whether it lies in `scope`.
-    pub(crate) fn is_in(&self, sample: &Sample, scope: Option<GroupId>) -> bool {
-        is_within(sample, self.index, scope)
-    }
-
     /// The container that a kill would end: of those who `grow`, or else of all, the one that holds most.
     pub(crate) fn largest_container(
         &self,

@@ -105,27 +105,26 @@ fn a_limit_that_lies_behind_the_wall_excuses_nobody() {
     assert_eq!((first, world.kernel_kills), (Some(container(2)), 0));
 }
 
-// 8,300 MiB of which 300 were promised and 4,000 grown are in the way of 3,700.
+// A burst that has just begun has no part in ten seconds of growth, but in the last second it has: it has no limit, so the other one's helps nobody.
 #[test]
-fn who_took_what_was_promised_to_another_goes_in_his_place() {
-    let mut world = promised(4_000);
-    world.pods.list[0].request = Bytes::mebi(300);
-    world.of(1).anon = 4_300 * MIB;
-    let begin = world.now;
+fn a_burst_that_has_just_begun_leaves_no_room_for_excuses() {
+    let mut world = two();
+    world.of(2).limit = Limit::Bytes(Bytes::mebi(3_450));
+    world.container(3, 0);
+    let begin = world.now + Span::secs(60);
     let mut engine = Engine::new(Policy {
         mode: Mode::Enforce,
         rungs: Rungs::of(&[Rung::Kill]),
         ..Policy::default()
     });
-    world.run(&mut engine, Span::secs(180), |world| {
-        let at = world.now.since(begin);
-        world.of(1).rate = if at < Span::secs(80) { 50 * MIB } else { 0 };
+    world.run(&mut engine, Span::secs(70), |world| {
+        let rate = if world.now >= begin { 400 * MIB } else { 0 };
         let it = world.of(2);
-        it.rate = if at >= Span::secs(110) && it.anon < 3_900 * MIB {
-            100 * MIB
-        } else {
-            0
-        };
+        it.rate = if it.anon < 3_450 * MIB { rate } else { 0 };
+        let is_full = it.anon >= 3_200 * MIB;
+        world.of(3).rate = if is_full { rate } else { 0 };
     });
-    assert_eq!((world.killed(), world.kernel_kills), (vec![container(1)], 0));
+    let (_, kill) = world.ordered.first().expect("a kill");
+    assert_eq!((kill.target, world.kernel_kills), (container(2), 0));
+    assert!(kill.evidence.reading.distance > Bytes::mebi(300), "{kill:?}");
 }

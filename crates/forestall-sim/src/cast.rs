@@ -309,16 +309,6 @@ impl Pod {
             .sum()
     }
 
-    /// What the kubelet counts of it: everything but inactive page cache.
-    pub(crate) fn working_set(&self, now: Moment) -> Bytes {
-        self.used(&Part::ALL, now) - self.used(&[Part::Inactive], now)
-    }
-
-    /// What it holds beyond what it was promised.
-    pub(crate) fn beyond_request(&self, now: Moment) -> Bytes {
-        self.working_set(now) - self.request
-    }
-
     /// What its containers hold in such parts.
     pub(crate) fn used(&self, parts: &[Part], now: Moment) -> Bytes {
         let one = |container: &Container| {

@@ -206,8 +206,6 @@ pub struct Grower {
     pub takes_again: bool,
     /// Nobody may touch it.
     pub protected: bool,
-    /// So much more its pod holds than it asked for; nothing: it keeps within its request.
-    pub beyond_request: Bytes,
     /// An agent that may act runs on this node.
     pub guarded: bool,
 }
@@ -315,8 +313,6 @@ pub struct Aim {
     pub wants_warning: bool,
     /// Its limit may be raised.
     pub may_grow: bool,
-    /// So much more its pod holds than it asked for; nothing: it keeps within its request.
-    pub beyond_request: Bytes,
     /// What its pod holds in memory-backed volumes.
     pub in_volumes: Bytes,
     /// Whether it could be evicted.

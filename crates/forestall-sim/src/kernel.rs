@@ -425,7 +425,6 @@ impl Node {
             protected: self.protection(at, index).is_some()
                 || self.spared(&self.pods[at]).is_some()
                 || at == HOST,
-            beyond_request: self.pods[at].beyond_request(now),
             guarded: self.agent.as_ref().is_some_and(crate::agent::Agent::guards),
         })
     }

@@ -207,7 +207,7 @@ impl Node {
     /// A pod as a target, or the host.
     fn aim_at(&self, at: usize, kind: AimKind, policy: &Policy, now: Moment) -> Aim {
         let pod = &self.pods[at];
-        let working_set = pod.working_set(now);
+        let working_set = pod.used(&Part::ALL, now) - pod.used(&[Part::Inactive], now);
         let has_place = match self.told_elsewhere {
             Elsewhere::Unknown => true,
             Elsewhere::Room(room) => pod.request.max(working_set) <= room,
@@ -232,7 +232,6 @@ impl Node {
             limit: pod.spec.limit,
             wants_warning: pod.spec.warning.is_some(),
             may_grow: pod.spec.grow_max.is_some(),
-            beyond_request: pod.beyond_request(now),
             in_volumes: pod.in_volumes(now),
             leaving: match (has_place, free) {
                 (false, _) => Leaving::Nowhere,

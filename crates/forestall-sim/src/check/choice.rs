@@ -65,9 +65,7 @@ impl Checker for CulpritFirst {
         let it = grower.group == aim.victim.group || grower.pod == aim.pod;
         // There was room for what a job takes again: who has grown since left it none.
         let is_jobs = grower.takes_again && aim.rate > 0;
-        // Who grows into what he was promised may live at the cost of one who holds more than that.
-        let is_promised = grower.beyond_request == Bytes::ZERO && aim.beyond_request > Bytes::ZERO;
-        (known && !it && !is_jobs && !is_promised).then(|| {
+        (known && !it && !is_jobs).then(|| {
             format!(
                 "{} of {} though {:?} has grown alone for {} s",
                 order.rung.label(),
@@ -194,6 +192,8 @@ impl Checker for KernelsVictim {
 pub(super) struct SecondKill {
     done: BTreeMap<(u32, GroupId), Vec<Moment>>,
     ordered: BTreeMap<(u32, ActionId), GroupId>,
+    /// When the last eviction of each node was done: who has to wait for another's has that time from its end.
+    evicted: BTreeMap<u32, Moment>,
 }
 
 impl Checker for SecondKill {
@@ -203,10 +203,13 @@ impl Checker for SecondKill {
                 self.done.retain(|(node, _), _| *node != event.node);
                 self.ordered.retain(|(node, _), _| *node != event.node);
             }
-            What::Landed { id, kind, .. } if *kind != OutcomeKind::Progress => {
+            What::Landed { id, rung, kind, .. } if *kind != OutcomeKind::Progress => {
                 let pod = self.ordered.remove(&(event.node, *id));
                 if let (Some(pod), OutcomeKind::Done) = (pod, kind) {
                     self.done.entry((event.node, pod)).or_default().push(event.at);
+                }
+                if *rung == Rung::Evict {
+                    self.evicted.insert(event.node, event.at);
                 }
             }
             _ => {}
@@ -218,7 +221,8 @@ impl Checker for SecondKill {
         let kills = self.done.entry((event.node, aim.pod)).or_default();
         kills.retain(|at| event.at.since(*at) <= TOGETHER);
         let second = kills.iter().rev().nth(1).and(kills.last()).copied();
-        let late = second.is_some_and(|at| event.at.since(at) > FOLLOWS);
+        let since = second.max(second.and(self.evicted.get(&event.node).copied()));
+        let late = since.is_some_and(|at| event.at.since(at) > FOLLOWS);
         // While somebody else is on the way out no eviction begins.
         let is_first = order.coming == Bytes::ZERO;
         (late && is_first && order.pods_known && aim.leaving == Leaving::Free)
@@ -278,7 +282,6 @@ pub(super) fn killed_somebody_else() -> Vec<Event> {
             grown: Bytes::mebi(480),
             takes_again: false,
             protected: false,
-            beyond_request: Bytes::mebi(1),
             guarded: true,
         });
     })]

@@ -242,7 +242,6 @@ pub(super) fn sound() -> Order {
             limit: Limit::Max,
             wants_warning: false,
             may_grow: false,
-            beyond_request: Bytes::mebi(1),
             in_volumes: Bytes::ZERO,
             leaving: Leaving::Held,
             terminating: false,

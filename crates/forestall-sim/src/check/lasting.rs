@@ -159,7 +159,6 @@ pub(super) fn slept_through_a_leak() -> Vec<Event> {
                 grown: Bytes::mebi(720),
                 takes_again: false,
                 protected: false,
-                beyond_request: Bytes::mebi(1),
                 guarded: true,
             }),
         },

@@ -1,6 +1,6 @@
 //! The table of rules, and that each checker sees the breach of its own rule and is content without.
 
-use forestall_decide::{Mode, Rung, Span};
+use forestall_decide::{Bytes, Mode, Rung, Span};
 
 use super::*;
 use crate::check::kill::{on, sound};
@@ -72,6 +72,25 @@ fn whom_a_brake_has_just_let_go_has_not_grown_alone_for_long() {
     };
     assert_eq!(judged(30), Vec::<&str>::new());
     assert_eq!(judged(20), ["culprit-first"]);
+}
+
+// The third kill comes at 90 s.
+#[test]
+fn whoever_waits_for_anothers_eviction_has_its_time_from_the_end_of_that() {
+    let judged = |evicted_at| {
+        let mut events = choice::killed_three_times();
+        let landed = What::Landed {
+            id: forestall_decide::ActionId(9),
+            rung: Rung::Evict,
+            kind: forestall_decide::OutcomeKind::Done,
+            freed: Bytes::ZERO,
+        };
+        events.push(on(evicted_at, landed));
+        events.sort_by_key(|event| event.at);
+        judge(&events)
+    };
+    assert_eq!(judged(86), Vec::<&str>::new());
+    assert_eq!(judged(84), ["second-kill"]);
 }
 
 #[test]

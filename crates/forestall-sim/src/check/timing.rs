@@ -256,7 +256,6 @@ fn evicted_beside(mebi: u64, rate: u64, growing_for: Span) -> Vec<Event> {
             grown: forestall_decide::BytesPerSecond(rate).over(growing_for),
             takes_again: false,
             protected: false,
-            beyond_request: Bytes::mebi(1),
             guarded: true,
         });
     })]

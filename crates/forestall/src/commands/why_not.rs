@@ -97,9 +97,7 @@ const fn because(why: WhyNot) -> &'static str {
         WhyNot::GraceTooLong => "its grace period does not fit into the time left",
         WhyNot::FreesTooLittle => "its end would not give back enough",
         WhyNot::ComesBack => "it does not grow, and would come back with what it holds",
-        WhyNot::WithinRequest => {
-            "it keeps within its request, and nobody is about to be killed, or another one is beyond his"
-        }
+        WhyNot::WithinRequest => "it keeps within its request, and that fits",
         WhyNot::OwnLimitFirst => "it would reach a limit of its own first",
         WhyNot::OthersFirst => "others come before it",
         WhyNot::Tried => "it was tried lately, or is being tried",
