@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use crate::limit::{limit_behind, thread_limit};
+use crate::tracing::tracing_remedy;
 
 /// Why the act threads could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,18 @@ pub enum ActError {
         name: &'static str,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// No instance of the kernel's tracing could be made or set up.
+    #[error(
+        "cannot trace kills at {path}: {errno}; {remedy}",
+        path = path.display(),
+        remedy = limit_behind(*errno).unwrap_or_else(|| tracing_remedy(*errno))
+    )]
+    Tracing {
+        /// What could not be made, opened or written.
+        path: PathBuf,
+        /// What the kernel said.
+        errno: Errno,
     },
     /// The journal of dips cannot be read or kept.
     #[error(

@@ -41,6 +41,7 @@ mod reclaim_worker;
 mod release;
 mod selftest;
 mod sysrq;
+mod tracing;
 mod veto;
 mod victim;
 
@@ -57,3 +58,4 @@ pub use protect::{
 };
 pub use release::Release;
 pub use selftest::{Right, SelfTest, self_test};
+pub use tracing::TraceInstance;

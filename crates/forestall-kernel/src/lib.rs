@@ -20,5 +20,6 @@ pub mod parse;
 pub mod proc;
 pub mod process;
 pub mod psi_trigger;
+pub mod tracing;
 
 pub use error::Error;
