@@ -8,11 +8,13 @@ mod dir;
 mod ear;
 mod hierarchy;
 mod identity;
+mod kills;
 mod tree;
 mod vantage;
 
 pub use dir::{CgroupDir, GroupFile};
 pub use hierarchy::{Hierarchy, HierarchyError, Layout, Version};
 pub use identity::{ContainerIdentity, Identity, PodIdentity, PodUid, Qos, Runtime};
+pub use kills::{KillCount, KillCounters, LimitMet, OwnCount};
 pub use tree::{Bounds, Hearing, Look, Node, Tree};
 pub use vantage::{Home, Vantage};

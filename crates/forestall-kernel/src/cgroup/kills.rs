@@ -1,0 +1,389 @@
+//! How many were killed for memory in which cgroup, by the kernel's own counters, which outlive the cgroup of whoever was killed.
+//!
+//! On cgroup v2 `memory.events` of a cgroup counts all that lie below it, removed ones too. So it is enough to have the kernel
+//! tell (inotify) of changes at the cgroups right below the root, and to follow a change down from there: whoever has the counts that were
+//! seen last has nothing new below it. `memory.events.local` (5.3) says at which of them the limit was met, and in which the killed
+//! process lived. The kernel tells of a change at most every 10 ms for each file (`CGROUP_FILE_NOTIFY_MIN_INTV` in
+//! `kernel/cgroup/cgroup.c`), of every other event of the file, too: `max` and `high` of a busy container.
+//!
+//! Nothing is held open but the cgroups at the top, because a file that was read keeps a page of the kernel's memory. What it
+//! refuses to do: work on v1, where the count is that of one cgroup alone, goes with it, and wakes nobody; and say who was killed, which
+//! no counter knows.
+
+mod limit;
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::io::Errno;
+
+use super::hierarchy::{Hierarchy, Version};
+use super::identity::Identity;
+use crate::Error;
+use crate::file::{Buffer, read_record};
+use crate::parse::{MemoryEvents, mounts};
+
+pub use limit::LimitMet;
+
+/// Cgroups right below the root that are heard of; a machine has a handful.
+const TOPS_MAX: usize = 64;
+/// Cgroups that are looked at in one look, and levels below the root.
+const LOOKS_MAX: usize = 8192;
+const DEPTH_MAX: usize = 16;
+/// Cgroups whose counts are remembered. Only those with a kill or a limit met have any.
+const KNOWN_MAX: usize = 4096;
+
+/// Longer than the file, bytes.
+const EVENTS_BYTES_MAX: usize = 1024;
+
+/// What changed at one cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillCount {
+    /// Its path from the root of the hierarchy, with a leading `/`.
+    pub path: Box<[u8]>,
+    /// Its inode.
+    pub inode: u64,
+    /// Kills here and below since the last look: `oom_kill`, of the machine's own shortage, too. A killed group counts whom the
+    /// kernel chose twice, as a rule.
+    pub kills: u64,
+    /// Groups that were killed as one here and below since the last look (`oom_group_kill`, 5.17; 0 before).
+    pub group_kills: u64,
+    /// How often a limit here or below was met, with no room left, since the last look that found a kill here: `oom`. It comes
+    /// before its kill, or without one where nobody can be killed.
+    pub limits_met: u64,
+    /// The same of this cgroup alone; `None` without `memory.events.local`.
+    pub own: Option<OwnCount>,
+}
+
+/// What a cgroup counts without those below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnCount {
+    /// Processes that lived in it and were killed, since the last look.
+    pub kills: u64,
+    /// How often its own limit was met, since the last look that found a kill here or below.
+    pub limits_met: u64,
+}
+
+/// The counts of a cgroup when it was looked at last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    all: MemoryEvents,
+    own: MemoryEvents,
+    /// `oom` when a kill was found last.
+    met_at_kill: u64,
+    own_met_at_kill: u64,
+}
+
+/// A cgroup right below the root, or the root itself where that is not the machine's.
+#[derive(Debug)]
+struct Top {
+    dir: OwnedFd,
+    inode: u64,
+    path: Box<[u8]>,
+    watch: i32,
+}
+
+/// The counters of a hierarchy.
+#[derive(Debug)]
+pub struct KillCounters {
+    ear: OwnedFd,
+    root: OwnedFd,
+    shown: Arc<Path>,
+    root_watch: Option<i32>,
+    tops: Vec<Top>,
+    known: BTreeMap<u64, Known>,
+    buffer: Buffer,
+    told: Box<[MaybeUninit<u8>]>,
+    is_partial: bool,
+}
+
+impl KillCounters {
+    /// Looks once at what was counted so far, which is told to nobody, and asks the kernel to tell of changes. `mountinfo` is the
+    /// content of `/proc/self/mountinfo`.
+    ///
+    /// [`Error::Refused`]: cgroup v1, or v2 with `memory_localevents`, whose counts are not added up. [`Error::Gone`]: no cgroup
+    /// has `memory.events`. Whatever else is wrong with inotify is told as it is.
+    pub fn open(hierarchy: &Hierarchy, mountinfo: &[u8]) -> Result<Self, Error> {
+        let shown: Arc<Path> = Arc::from(hierarchy.root.as_path());
+        let refused = |what| Error::Refused {
+            path: Arc::clone(&shown),
+            what,
+        };
+        if hierarchy.version == Version::V1 {
+            return Err(refused(
+                "cgroup v1 counts kills in the victim's own cgroup alone, where they go with it, and tells nobody: kills are told by the kernel's tracing and log",
+            ));
+        }
+        let is_local = |mount: crate::parse::Mount<'_>| {
+            mount.kind == b"cgroup2" && mount.has_super_option(b"memory_localevents")
+        };
+        if mounts(mountinfo).any(is_local) {
+            return Err(refused(
+                "mounted with memory_localevents, so that no cgroup counts the kills below it: mount cgroup2 without",
+            ));
+        }
+        let failed = |errno| Error::from_errno(&shown, errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&*shown, flags, Mode::empty()).map_err(failed)?;
+        let ear = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(failed)?;
+        let mut counters = Self {
+            ear,
+            root,
+            shown: Arc::clone(&shown),
+            root_watch: None,
+            tops: Vec::new(),
+            known: BTreeMap::new(),
+            buffer: Buffer::with_capacity(EVENTS_BYTES_MAX),
+            told: vec![MaybeUninit::uninit(); 4096].into_boxed_slice(),
+            is_partial: false,
+        };
+        if !counters.take_root_as_top()? {
+            let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
+            counters.root_watch = Some(inotify::add_watch(&counters.ear, &*shown, flags).map_err(failed)?);
+            counters.list_tops()?;
+        }
+        if counters.tops.is_empty() {
+            return Err(Error::Gone {
+                path: Arc::from(shown.join("*/memory.events")),
+            });
+        }
+        counters.look_at(None, &mut Vec::new());
+        Ok(counters)
+    }
+
+    /// What has changed since the last look, from the top down, appended to `changes`. Only where the kernel has told of something is
+    /// looked at all. Polls that wake often (a container that lives at its limit) need not be answered at once: the descriptor stays readable.
+    pub fn look(&mut self, changes: &mut Vec<KillCount>) -> Result<(), Error> {
+        let Some(heard) = self.listen() else {
+            self.list_tops()?;
+            self.look_at(None, changes);
+            return Ok(());
+        };
+        if !heard.is_empty() {
+            self.look_at(Some(&heard), changes);
+        }
+        Ok(())
+    }
+
+    /// The same at every cgroup, whatever the kernel has told.
+    pub fn look_everywhere(&mut self, changes: &mut Vec<KillCount>) -> Result<(), Error> {
+        let _ = self.listen();
+        self.list_tops()?;
+        self.look_at(None, changes);
+        Ok(())
+    }
+
+    /// There is more than was looked at: changes below may have gone unnoticed.
+    pub const fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+
+    /// Takes all that was told: the watches that changed, or `None` where it may be anything.
+    fn listen(&mut self) -> Option<Vec<i32>> {
+        let mut heard = Vec::new();
+        let mut is_anything = false;
+        let mut reader = Reader::new(&self.ear, &mut self.told);
+        while let Ok(event) = reader.next() {
+            let is_root = Some(event.wd()) == self.root_watch;
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) || is_root {
+                is_anything = true;
+            } else if event.events().contains(ReadFlags::MODIFY) && !heard.contains(&event.wd()) {
+                heard.push(event.wd());
+            }
+        }
+        (!is_anything).then_some(heard)
+    }
+
+    /// In a cgroup namespace of its own the root is a cgroup as any other, and has the file.
+    fn take_root_as_top(&mut self) -> Result<bool, Error> {
+        let failed = |errno| Error::from_errno(&self.shown, errno);
+        let inode = rustix::fs::fstat(&self.root).map_err(failed)?.st_ino;
+        let dir = rustix::io::fcntl_dupfd_cloexec(&self.root, 0).map_err(failed)?;
+        self.take_top(dir, inode, c"")
+    }
+
+    /// Hears of the cgroups that are right below the root now, and of no other.
+    fn list_tops(&mut self) -> Result<(), Error> {
+        if self.root_watch.is_none() {
+            return Ok(());
+        }
+        let mut found = list(&self.root).map_err(|errno| Error::from_errno(&self.shown, errno))?;
+        let ear = &self.ear;
+        self.tops.retain(|top| {
+            let is_there = found.iter().any(|(_, inode)| *inode == top.inode);
+            if !is_there {
+                let _ = inotify::remove_watch(ear, top.watch);
+            }
+            is_there
+        });
+        // Pods first, should there be too many.
+        found.sort_by_key(|(name, _)| Identity::of_path(&path_of(b"", name)) == Identity::Host);
+        for (name, inode) in found {
+            if self.tops.iter().any(|top| top.inode == inode) {
+                continue;
+            }
+            if self.tops.len() == TOPS_MAX {
+                self.is_partial = true;
+                break;
+            }
+            if let Ok(dir) = open_dir(&self.root, &name) {
+                self.take_top(dir, inode, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has the file, and is heard of now.
+    fn take_top(&mut self, dir: OwnedFd, inode: u64, name: &CStr) -> Result<bool, Error> {
+        let relative = Path::new(std::str::from_utf8(name.to_bytes()).unwrap_or_default());
+        let file: Arc<Path> = Arc::from(self.shown.join(relative).join("memory.events"));
+        match inotify::add_watch(&self.ear, &*file, WatchFlags::MODIFY) {
+            Ok(watch) => {
+                let path = if name.is_empty() {
+                    Box::default()
+                } else {
+                    path_of(b"", name)
+                };
+                self.tops.push(Top {
+                    dir,
+                    inode,
+                    path,
+                    watch,
+                });
+                Ok(true)
+            }
+            // Without the memory controller, or gone again.
+            Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+            Err(errno) => Err(Error::from_errno(&file, errno)),
+        }
+    }
+
+    fn look_at(&mut self, heard: Option<&[i32]>, changes: &mut Vec<KillCount>) {
+        let mut looks = LOOKS_MAX;
+        let tops = std::mem::take(&mut self.tops);
+        for top in &tops {
+            if heard.is_none_or(|heard| heard.contains(&top.watch)) {
+                let path = if top.path.is_empty() { b"/" } else { &*top.path };
+                self.follow(&top.dir, top.inode, path, 1, &mut looks, changes);
+            }
+        }
+        self.tops = tops;
+        if self.known.len() > KNOWN_MAX {
+            // Most of them are gone. Whoever is left is looked at once more, and nobody is told twice.
+            self.known.clear();
+            let tops = std::mem::take(&mut self.tops);
+            let mut looks = LOOKS_MAX;
+            for top in &tops {
+                self.follow(&top.dir, top.inode, &top.path, 1, &mut looks, &mut Vec::new());
+            }
+            self.tops = tops;
+        }
+    }
+
+    /// Looks at a cgroup and, where its counts have changed, at those below it.
+    fn follow(
+        &mut self,
+        dir: &OwnedFd,
+        inode: u64,
+        path: &[u8],
+        depth: usize,
+        looks: &mut usize,
+        changes: &mut Vec<KillCount>,
+    ) {
+        if *looks == 0 || depth > DEPTH_MAX {
+            self.is_partial = true;
+            return;
+        }
+        *looks -= 1;
+        // Gone meanwhile: what it counted is in those above it.
+        let Some(all) = self.read(dir, c"memory.events") else {
+            return;
+        };
+        let before = self.known.get(&inode).copied().unwrap_or_default();
+        let counts = |events: &MemoryEvents| (events.oom, events.oom_kill, events.oom_group_kill);
+        if counts(&all) == counts(&before.all) {
+            return;
+        }
+        let own = self.read(dir, c"memory.events.local");
+        let change = KillCount {
+            path: path.into(),
+            inode,
+            kills: all.oom_kill.saturating_sub(before.all.oom_kill),
+            group_kills: all.oom_group_kill.saturating_sub(before.all.oom_group_kill),
+            limits_met: all.oom.saturating_sub(before.met_at_kill),
+            own: own.map(|own| OwnCount {
+                kills: own.oom_kill.saturating_sub(before.own.oom_kill),
+                limits_met: own.oom.saturating_sub(before.own_met_at_kill),
+            }),
+        };
+        let own = own.unwrap_or_default();
+        let is_kill = change.kills > 0;
+        self.known.insert(
+            inode,
+            Known {
+                all,
+                own,
+                met_at_kill: if is_kill { all.oom } else { before.met_at_kill },
+                own_met_at_kill: if is_kill { own.oom } else { before.own_met_at_kill },
+            },
+        );
+        changes.push(change);
+        for (name, inode) in list(dir).unwrap_or_default() {
+            if let Ok(child) = open_dir(dir, &name) {
+                let path = path_of(path, &name);
+                self.follow(&child, inode, &path, depth + 1, looks, changes);
+            }
+        }
+    }
+
+    fn read(&mut self, dir: &OwnedFd, name: &CStr) -> Option<MemoryEvents> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(dir, name, flags, Mode::empty()).ok()?;
+        let shown = || Arc::clone(&self.shown);
+        read_record(&file, &mut self.buffer, shown)
+            .ok()
+            .map(MemoryEvents::parse)
+    }
+}
+
+impl AsFd for KillCounters {
+    /// For poll(2): readable when the kernel has told of something.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ear.as_fd()
+    }
+}
+
+fn path_of(parent: &[u8], name: &CStr) -> Box<[u8]> {
+    let parent = if parent == b"/" { b"" } else { parent };
+    [parent, b"/", name.to_bytes()].concat().into()
+}
+
+fn open_dir(parent: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
+/// The directories in `dir` with their inodes.
+fn list(dir: &OwnedFd) -> Result<Vec<(CString, u64)>, Errno> {
+    let mut scratch = [MaybeUninit::uninit(); 4096];
+    rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
+    let mut entries = RawDir::new(dir, &mut scratch);
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type() == rustix::fs::FileType::Directory && name != c"." && name != c".." {
+            found.push((name.to_owned(), entry.ino()));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;
