@@ -11,7 +11,7 @@ mod story;
 
 use std::collections::VecDeque;
 
-use super::attribution::Open;
+use super::attribution::{Open, Stage};
 use super::join::{Fit, Head, Joiner};
 use super::part::Part;
 use super::report::Report;
@@ -22,6 +22,15 @@ const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// The shortest stamp that dmesg has, and what it indents by: `[    1.500000] `.
 const STAMP_BYTES_MIN: usize = 15;
+
+/// The lines of a kill follow one another at once, however slow a console is: it is written to by whoever prints next.
+const KILL_SILENCE_MICROS: u64 = 15_000;
+
+/// Who is killed with a group is told by those who die, one by one.
+const GROUP_SILENCE_MICROS: u64 = 250_000;
+
+/// Whoever finds nobody to kill tries again.
+const STORM_SILENCE_MICROS: u64 = 1_000_000;
 
 /// What a line was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +95,28 @@ impl Collector {
     /// Nothing is open: a line that begins no report can be left out.
     pub fn is_idle(&self) -> bool {
         self.open.is_empty() && !self.joiner.is_holding()
+    }
+
+    /// The number of the first line of all that is not over yet: whoever comes back later has to hear again from there on.
+    pub fn unfinished_from(&self) -> Option<u64> {
+        let open = self.open.iter().map(|open| &open.report);
+        let reports = open.chain(self.storms.iter().map(|(report, _)| report));
+        let begun = reports.map(|report| report.when).chain(self.joiner.held_since());
+        begun.filter_map(|when| when.sequence).min()
+    }
+
+    /// How long a silence, microseconds, says that what is told has been told: then [`Self::settle`] ends it. `None`: it would end nothing.
+    pub fn silence_micros(&self) -> Option<u64> {
+        let ended = self.open.iter().filter(|open| open.stage == Stage::Ended);
+        let of_kills = ended.map(|open| {
+            if open.is_of_group() {
+                GROUP_SILENCE_MICROS
+            } else {
+                KILL_SILENCE_MICROS
+            }
+        });
+        let of_storms = (!self.storms.is_empty()).then_some(STORM_SILENCE_MICROS);
+        of_kills.max().or(of_storms)
     }
 
     /// The reports that are being told, with what is known of them so far. Their level and what follows from all lines together is not

@@ -79,6 +79,11 @@ impl Joiner {
         self.held.is_some()
     }
 
+    /// When the line that is held was written.
+    pub(crate) fn held_since(&self) -> Option<When> {
+        self.held.map(|(head, _)| head.when)
+    }
+
     /// Whether more of this line may come. If so it is held, and nothing else may be.
     pub(crate) fn hold(&mut self, line: &Line<'_>) -> bool {
         let Some(why) = why(line) else { return false };

@@ -31,6 +31,20 @@ pub enum Level {
 }
 
 impl Level {
+    /// All of them; files know them by their place here, so that one that is added comes last.
+    pub const ALL: [Self; 10] = [
+        Self::Unknown,
+        Self::Container,
+        Self::Pod,
+        Self::Qos,
+        Self::Kubepods,
+        Self::OtherCgroup,
+        Self::SomeCgroup,
+        Self::Node,
+        Self::Numa,
+        Self::Cpuset,
+    ];
+
     /// A short fixed word, for metrics and labels.
     pub const fn label(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ mod ground;
 mod guard;
 mod keep;
 mod kubelet;
+pub(crate) mod ledger;
 mod neighbours;
 mod place;
 mod recorder;
@@ -35,10 +36,11 @@ pub(crate) use self::ground::tests::{node_before_its_first_pod, start_a_pod};
 pub(crate) use self::ground::{Ground, NO_HAND, OpenGroup, has_hand};
 use self::guard::GuardSetup;
 pub(crate) use self::kubelet::{KubeletNews, KubeletWatch};
+use self::ledger::{Ledger, LedgerSetup};
 use self::neighbours::find_neighbours;
 use self::recorder::{NOT_RECORDING, Recorder, RecorderSetup};
 pub(crate) use self::seat::Holder;
-use self::shared::{Board, Degraded, Herald, Recording};
+use self::shared::{Board, Degraded, Herald, Keeping, Recording};
 use self::start::Started;
 pub(crate) use self::start::say_left_out;
 use crate::config::{self, Settings};
@@ -101,6 +103,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         started.holder,
         started.capabilities.unplaced,
     ));
+    let ledger_herald = ends.herald.clone();
     let recording = start_recorder(
         &settings,
         &started,
@@ -110,6 +113,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         &ends.board,
         &mut logger,
     );
+    let ledger = start_ledger(&settings, &started, nice, &ledger_herald, &mut logger);
     if let Some(holder) = started.holder {
         logger.say(Level::Warn, "standby", &standby(holder));
     }
@@ -144,6 +148,9 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     });
     if let Some(recorder) = recorder {
         recorder.end();
+    }
+    if let Some(ledger) = ledger {
+        ledger.end();
     }
     talk.end();
     Ok(Exit::Clean)
@@ -194,6 +201,35 @@ fn start_recorder(
             };
             fail(&format!("{}: {reason}", setup.directory.display()));
         })
+        .ok()
+}
+
+/// Starts the ledger's thread; an agent that cannot keep kills guards all the same.
+fn start_ledger(
+    settings: &Settings,
+    started: &Started,
+    nice: i32,
+    herald: &Herald,
+    logger: &mut Logger,
+) -> Option<Ledger> {
+    if !settings.ledger {
+        return None;
+    }
+    let setup = LedgerSetup {
+        directory: ledger::directory_in(started.ground.state_dir()),
+        root: settings.root.clone(),
+        nice,
+    };
+    let mut fail = |why: String| {
+        logger.say(Level::Warn, "ledger", &why);
+        herald.desk().set_keeping(Keeping::Failed(why));
+    };
+    if let Some(why) = ledger::find_obstacle(&setup) {
+        fail(why);
+        return None;
+    }
+    ledger::start(setup, herald.clone())
+        .inspect_err(|error| fail(format!("the ledger's thread cannot be started: {error}")))
         .ok()
 }
 

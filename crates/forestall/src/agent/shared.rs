@@ -32,6 +32,7 @@
 
 mod board;
 mod command;
+mod desk;
 mod event;
 mod herald;
 mod label;
@@ -47,6 +48,7 @@ use std::sync::mpsc;
 
 pub(crate) use self::board::{BUCKET_BOUNDS, Board, Degraded, Health, Histogram, Recording};
 pub(crate) use self::command::{Command, Commander, Commands};
+pub(crate) use self::desk::{Desk, Heard, Keeping, KillNews};
 pub(crate) use self::event::{Event, EventKind, Inbox, Name, Passed, Trouble, Unbelieved};
 pub(crate) use self::herald::Herald;
 pub(crate) use self::label::{ActionOutcome, AlarmStage, IgnoredKind, MODES, RUNGS, WALLS};

@@ -33,7 +33,9 @@ pub(crate) struct Settings {
     pub(crate) kubelet: KubeletFile,
     /// What the flight recorder keeps.
     pub(crate) recorder: Recorder,
-    /// Where it writes, if not in the agent's own directory; a flag only.
+    /// Kills are kept in a ledger.
+    pub(crate) ledger: bool,
+    /// Where the flight recorder writes, if not in the agent's own directory; a flag only.
     pub(crate) record: Option<PathBuf>,
 }
 
@@ -89,6 +91,7 @@ impl Default for Settings {
             root: PathBuf::from("/"),
             kubelet: KubeletFile::default(),
             recorder: Recorder::default(),
+            ledger: true,
             record: None,
         }
     }
@@ -164,6 +167,7 @@ impl Settings {
             root: check_root(raw.root.as_ref())?,
             kubelet: KubeletFile::check(raw.kubelet_config.as_deref())?,
             recorder: Recorder::check(&raw.recorder)?,
+            ledger: raw.ledger.enabled.unwrap_or(true),
             record: None,
         })
     }

@@ -36,6 +36,8 @@ pub(crate) struct Raw {
     #[serde(default)]
     pub(super) recorder: RawRecorder,
     #[serde(default)]
+    pub(super) ledger: RawLedger,
+    #[serde(default)]
     pub(super) war_story_a: RawWarStory,
     #[serde(default)]
     pub(super) gist: RawGist,
@@ -89,6 +91,13 @@ pub(crate) struct RawRecorder {
     pub(super) enabled: Option<bool>,
     pub(super) keep: Option<Typed<Span>>,
     pub(super) size_max: Option<Typed<Bytes>>,
+}
+
+/// The ledger of kills.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawLedger {
+    pub(super) enabled: Option<bool>,
 }
 
 /// War story A's two thresholds.

@@ -184,6 +184,13 @@ fn fields(settings: &Settings) -> Vec<Field> {
     );
 
     add(
+        "ledger",
+        "enabled",
+        policy_word(settings.ledger),
+        "Follow the kernel's log, and keep and tell of each out-of-memory kill. Restart to change.",
+    );
+
+    add(
         "warStoryA",
         "usedPercent",
         write_percent(policy.war_story_used_permille),

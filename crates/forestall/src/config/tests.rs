@@ -85,6 +85,7 @@ fn what_is_printed_is_read_back() {
             keep: Span::secs(90),
             size_max: Bytes::mebi(5),
         },
+        ledger: false,
         kubelet: KubeletFile::At(PathBuf::from("/host/a: \"b\"/#c")),
         record: None,
     };
@@ -97,6 +98,7 @@ fn no_switch_is_a_text_in_quotes() {
         "beside: ",
         "forceEmpty: ",
         "recorder: {enabled: ",
+        "ledger: {enabled: ",
         "rungs: {reclaim: ",
         "rungs: {brake: ",
         "rungs: {warn: ",

@@ -3,9 +3,8 @@
 //! What is written is appended and on disk before anybody is told of it. A tail that was being written when the machine failed is cut off;
 //! what cannot be read for any other reason is set aside, and never thrown away. One program at a time has the ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -13,39 +12,27 @@ use forestall_trace::frame;
 use rustix::fs::{FlockOperation, flock};
 
 use super::entry::{Entry, Tally};
+use super::intake::Intake;
+use super::pages::{MAGIC, NEWER, OLDER, VERSION, Word, keep, kind, read_file, tally_of};
+use super::recent::{Known, Recent};
+use super::totals::Totals;
 
-/// How each file begins; what follows are frames.
-const MAGIC: [u8; 8] = *b"\xc7FLEDG\r\n";
-
-/// The version of what is written, the content of the first frame. A newer one is left alone.
-const VERSION: u8 = 1;
-
-const NEWER: &str = "kills.ledger";
-const OLDER: &str = "kills.1.ledger";
 const DAMAGED: &str = "kills.damaged";
 const LOCK: &str = "lock";
 
 /// A file of more than this becomes the older one.
 const FILE_BYTES_MAX: u64 = 8 << 20;
 
-/// No file of ours is nearly as large.
-const READ_BYTES_MAX: u64 = 64 << 20;
-
-mod kind {
-    pub(super) const HEAD: u8 = 0x01;
-    pub(super) const ENTRY: u8 = 0x20;
-    pub(super) const TALLY: u8 = 0x21;
-}
-
-/// An open ledger.
+/// An open ledger. It remembers no more than is needed to keep nothing twice.
 #[derive(Debug)]
 pub(crate) struct Book {
     directory: PathBuf,
     file: File,
     size: u64,
     chain: u32,
-    /// What it holds, the oldest first.
-    pub(crate) entries: Vec<Entry>,
+    recent: Recent,
+    /// Who was killed, counted.
+    totals: Totals,
     /// The last of each boot, in the order in which the boots came.
     pub(crate) tallies: Vec<Tally>,
     /// What was found to be damaged, in words.
@@ -69,43 +56,46 @@ impl Book {
             return Err(error).with_context(|| format!("{shown}: the ledger cannot be locked"));
         }
         let mut notes = Vec::new();
-        let mut pages = Pages::default();
-        if let Some(bytes) = read(&directory.join(OLDER))? {
-            let end = pages.read(&bytes).with_context(|| format!("{shown}/{OLDER}"))?;
-            if end.at < bytes.len() {
-                notes.push(format!(
-                    "{} bytes of {OLDER} cannot be read",
-                    bytes.len() - end.at
-                ));
+        let (mut tallies, mut recent, mut totals) = (Vec::new(), Recent::default(), Totals::default());
+        let mut hear = |word| match word {
+            Word::Entry(entry) => {
+                entry.count(&mut totals);
+                recent.remember(&entry);
             }
+            Word::Tally(tally) => {
+                recent.forget(&tally);
+                keep(&mut tallies, tally);
+            }
+            Word::Totals(before) => totals = before,
+        };
+        let older = read_file(&directory.join(OLDER), &mut hear)?;
+        if older.rest > 0 {
+            notes.push(format!("{} bytes of {OLDER} cannot be read", older.rest));
         }
         let path = directory.join(NEWER);
-        let bytes = read(&path)?.unwrap_or_default();
-        let end = pages.read(&bytes).with_context(|| path.display().to_string())?;
-        let tail = bytes.get(end.at..).unwrap_or_default();
+        let end = read_file(&path, &mut hear)?;
         let mut file = open(&path).with_context(|| path.display().to_string())?;
-        if !tail.is_empty() {
-            // Zeros are what a file system leaves of a write that it had made room for.
-            let is_torn = frame::is_cut(tail) || tail.iter().all(|byte| *byte == 0);
-            if !is_torn {
-                std::fs::write(directory.join(DAMAGED), &bytes)?;
+        if end.rest > 0 {
+            if !end.is_torn {
+                std::fs::copy(&path, directory.join(DAMAGED))?;
             }
-            let what = if is_torn {
+            let what = if end.is_torn {
                 "were being written when the machine failed, and are cut off".to_owned()
             } else {
                 format!("cannot be read; the file as it was is kept as {DAMAGED}")
             };
-            notes.push(format!("{} bytes of {NEWER} {what}", tail.len()));
-            file.set_len(end.at as u64)?;
+            notes.push(format!("{} bytes of {NEWER} {what}", end.rest));
+            file.set_len(end.at)?;
         }
-        file.seek(SeekFrom::Start(end.at as u64))?;
+        file.seek(SeekFrom::Start(end.at))?;
         let mut book = Self {
             directory: directory.to_owned(),
             file,
-            size: end.at as u64,
+            size: end.at,
             chain: end.chain,
-            entries: pages.entries,
-            tallies: pages.tallies,
+            recent,
+            totals,
+            tallies,
             notes,
             _lock: lock,
         };
@@ -115,43 +105,41 @@ impl Book {
         Ok(book)
     }
 
-    /// What was heard of a boot so far.
-    pub(super) fn tally(&self, boot: &[u8]) -> Tally {
-        let known = self.tallies.iter().find(|tally| *tally.boot == *boot);
-        known.cloned().unwrap_or_else(|| Tally {
-            boot: boot.into(),
-            ..Tally::default()
-        })
+    /// Who was killed, counted.
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.totals
     }
 
-    /// The numbers of the lines of a boot that entries are about.
-    pub(super) fn known(&self, boot: &[u8]) -> BTreeSet<u64> {
-        let own = self.entries.iter().filter(|entry| *entry.boot == *boot);
-        own.flat_map(Entry::sequences).collect()
+    /// Whoever hears what is new of a boot; `zero_micros` is what the wall clock read when the log's clock read 0.
+    pub(crate) fn intake(&self, boot: &[u8], zero_micros: i64) -> Intake {
+        Intake::new(self.known_of(boot), zero_micros)
     }
 
-    /// When each process of a boot was killed last, by the log's clock.
-    pub(super) fn killed(&self, boot: &[u8]) -> BTreeMap<u32, u64> {
-        let own = self.entries.iter().filter(|entry| *entry.boot == *boot);
-        own.flat_map(|entry| &entry.report.victims)
-            .filter_map(|victim| Some((victim.pid, victim.when.micros?)))
-            .collect()
+    /// What was kept of a boot so far.
+    pub(super) fn known_of(&self, boot: &[u8]) -> Known {
+        Known {
+            tally: tally_of(&self.tallies, boot),
+            recent: self.recent.of(boot),
+        }
     }
 
     /// Appends entries and what has been heard by now, and sees to it that they are on disk.
-    pub(super) fn append(&mut self, entries: Vec<Entry>, tally: Tally) -> io::Result<()> {
+    pub(crate) fn append(&mut self, entries: &[Entry], tally: Tally) -> io::Result<()> {
         if self.size > FILE_BYTES_MAX {
             self.turn()?;
         }
         let mut out = Vec::new();
         let mut chain = self.chain;
-        for entry in &entries {
+        for entry in entries {
             chain = frame::write(kind::ENTRY, &entry.encode(), chain, &mut out);
         }
         // Behind its entries: what is cut off with them is heard again.
         chain = frame::write(kind::TALLY, &tally.encode(), chain, &mut out);
         self.put(&out, chain)?;
-        self.entries.extend(entries);
+        for entry in entries {
+            entry.count(&mut self.totals);
+        }
+        self.recent.forget(&tally);
         keep(&mut self.tallies, tally);
         Ok(())
     }
@@ -164,10 +152,11 @@ impl Book {
         Ok(())
     }
 
-    /// Begins a file; the tallies go with it, so that the older one can be left out.
+    /// Begins a file; the tallies and the counts go with it, so that the older one can be left out.
     fn begin(&mut self) -> io::Result<()> {
         let mut out = MAGIC.to_vec();
         let mut chain = frame::write(kind::HEAD, &[VERSION], 0, &mut out);
+        chain = frame::write(kind::TOTALS, &self.totals.encode(), chain, &mut out);
         for tally in &self.tallies {
             chain = frame::write(kind::TALLY, &tally.encode(), chain, &mut out);
         }
@@ -198,78 +187,6 @@ fn open(path: &Path) -> io::Result<File> {
         .create(true)
         .truncate(false)
         .open(path)
-}
-
-/// All of a file; `None` where there is none.
-fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.with_context(|| format!("{}: cannot be read", path.display()))?,
-    };
-    let mut bytes = Vec::new();
-    file.take(READ_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > READ_BYTES_MAX {
-        bail!(
-            "{}: is larger than any ledger; name another directory",
-            path.display()
-        );
-    }
-    Ok(Some(bytes))
-}
-
-/// Where reading ended.
-#[derive(Clone, Copy, Debug, Default)]
-struct End {
-    at: usize,
-    chain: u32,
-}
-
-#[derive(Debug, Default)]
-struct Pages {
-    entries: Vec<Entry>,
-    tallies: Vec<Tally>,
-}
-
-impl Pages {
-    /// Reads a file as far as it holds what was written.
-    fn read(&mut self, bytes: &[u8]) -> anyhow::Result<End> {
-        let mut end = End::default();
-        if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) {
-            return Ok(end);
-        }
-        if !bytes.starts_with(&MAGIC) {
-            bail!("is no ledger; name another directory");
-        }
-        let mut at = MAGIC.len();
-        let mut chain = 0;
-        while let Some(found) = bytes.get(at..).and_then(|rest| frame::read(rest, chain)) {
-            match found.kind {
-                kind::HEAD if found.content.first().is_some_and(|version| *version > VERSION) => {
-                    bail!("was written by a newer forestall; use that one");
-                }
-                kind::ENTRY => self.entries.extend(Entry::decode(found.content)),
-                kind::TALLY => {
-                    if let Some(tally) = Tally::decode(found.content) {
-                        keep(&mut self.tallies, tally);
-                    }
-                }
-                // What a newer program added.
-                _ => {}
-            }
-            at += found.size;
-            chain = found.chain;
-            end = End { at, chain };
-        }
-        Ok(end)
-    }
-}
-
-/// The last word of a boot takes the place of the one before.
-fn keep(tallies: &mut Vec<Tally>, tally: Tally) {
-    match tallies.iter_mut().find(|known| known.boot == tally.boot) {
-        Some(known) => *known = tally,
-        None => tallies.push(tally),
-    }
 }
 
 #[cfg(test)]

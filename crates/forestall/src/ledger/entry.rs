@@ -2,12 +2,23 @@
 //!
 //! Records of tagged fields: one that is added later is passed over by older programs.
 
-use forestall_kernel::kmsg::{Calendar, When};
-use forestall_kernel::oom::{
-    CgroupPath, Charge, Domain, Level, MachinePages, Piece, Report, Seen, Trigger, Victim,
+mod field;
+mod home;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use forestall_kernel::kmsg::When;
+use forestall_kernel::oom::{CgroupPath, Level, Piece, Report, Victim};
+use forestall_trace::record::{Writer, read_fields};
+
+use self::field::{
+    at, calendar, charge, details, machine, path, place, put, put_bytes, put_path, put_victim, put_when,
+    read_details, trigger, victim, when,
 };
-use forestall_kernel::parse::Limit;
-use forestall_trace::record::{Value, Writer, read_fields};
+pub(crate) use self::home::Home;
+use super::totals::{Totals, Whom};
+use crate::forensics::place::Place;
+use crate::log::escape;
 
 /// One report of one boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) zero_micros: i64,
     /// What is kept of it.
     pub(crate) report: Report,
+    /// Where its victims lived, as far as more is known of it than the cgroup's path.
+    pub(crate) homes: Vec<Home>,
 }
 
 /// What was heard of one boot so far.
@@ -70,24 +83,16 @@ impl Tally {
     }
 }
 
-/// The levels by the numbers that stand for them.
-const LEVELS: [Level; 10] = [
-    Level::Unknown,
-    Level::Container,
-    Level::Pod,
-    Level::Qos,
-    Level::Kubepods,
-    Level::OtherCgroup,
-    Level::SomeCgroup,
-    Level::Node,
-    Level::Numa,
-    Level::Cpuset,
-];
-
-/// What says that somebody was killed, likewise.
-const SEEN: [Seen; 4] = [Seen::KillLine, Seen::SharesMemory, Seen::Named, Seen::ReaperOnly];
-
 impl Entry {
+    pub(crate) fn new(boot: Box<[u8]>, zero_micros: i64, report: Report) -> Self {
+        Self {
+            boot,
+            zero_micros,
+            report,
+            homes: Vec::new(),
+        }
+    }
+
     /// What tells it from every other of its boot: the number of its first victim's line, or of its own first line.
     pub(super) fn sequences(&self) -> impl Iterator<Item = u64> {
         let of_victims = self
@@ -103,6 +108,52 @@ impl Entry {
         of_victims.chain(own)
     }
 
+    /// Counts its victims, each with whom it was.
+    pub(super) fn count(&self, totals: &mut Totals) {
+        for victim in &self.report.victims {
+            totals.add(self.whom(victim), 1);
+        }
+    }
+
+    /// Where a victim lived, or else whose limit it was.
+    pub(crate) fn cgroup_of<'a>(&'a self, victim: &'a Victim) -> Option<&'a CgroupPath> {
+        let report = &self.report;
+        let own = victim.memcg.as_ref().or(report.group.as_ref());
+        own.or(report.limit.as_ref())
+    }
+
+    /// When it was told, by the wall clock.
+    pub(crate) fn at(&self) -> SystemTime {
+        let victim = self.report.victims.first();
+        let when = victim.map_or(self.report.when, |victim| victim.when);
+        let micros = self.zero_micros.saturating_add_unsigned(when.micros.unwrap_or(0));
+        UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
+    /// Whose process a victim was.
+    pub(crate) fn whom(&self, victim: &Victim) -> Whom {
+        let report = &self.report;
+        let home = self.homes.iter().find(|home| home.pid == victim.pid);
+        let place = self.cgroup_of(victim).map(Place::of).unwrap_or_default();
+        let named = |name: fn(&Home) -> &str| home.map(|home| escape::text(name(home))).unwrap_or_default();
+        let name = named(|home| &home.pod);
+        Whom {
+            level: report.level.label().to_owned(),
+            namespace: named(|home| &home.namespace),
+            unit: if place.pod.is_none() {
+                shorten(&place.words)
+            } else {
+                String::new()
+            },
+            pod: if name.is_empty() {
+                place.pod.unwrap_or_default()
+            } else {
+                name
+            },
+            container: named(|home| &home.container),
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut writer = Writer::new(&mut out);
@@ -110,7 +161,7 @@ impl Entry {
         writer.bytes(1, &self.boot);
         writer.signed(2, self.zero_micros);
         put_when(&mut writer, 3, &report.when);
-        writer.number(4, place(&LEVELS, &report.level));
+        writer.number(4, place(&Level::ALL, &report.level));
         put_path(&mut writer, 5, report.limit.as_ref());
         put_path(&mut writer, 6, report.task_memcg.as_ref());
         put_path(&mut writer, 7, report.group.as_ref());
@@ -161,15 +212,14 @@ impl Entry {
                 }
             });
         }
+        for home in &self.homes {
+            writer.record(23, |inner| home.put(inner));
+        }
         out
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut entry = Self {
-            boot: Box::default(),
-            zero_micros: 0,
-            report: Report::default(),
-        };
+        let mut entry = Self::new(Box::default(), 0, Report::default());
         let mut pieces = Vec::new();
         let report = &mut entry.report;
         read_fields(bytes, |tag, value| {
@@ -177,7 +227,7 @@ impl Entry {
                 1 => entry.boot = value.bytes()?.into(),
                 2 => entry.zero_micros = value.signed()?,
                 3 => report.when = when(value)?,
-                4 => report.level = at(&LEVELS, value)?,
+                4 => report.level = at(&Level::ALL, value)?,
                 5 => report.limit = Some(path(value)?),
                 6 => report.task_memcg = Some(path(value)?),
                 7 => report.group = Some(path(value)?),
@@ -196,6 +246,7 @@ impl Entry {
                 20 => pieces.extend(Piece::of_label(value.bytes()?)),
                 21 => read_details(value, &mut report.domain)?,
                 22 => report.domain.machine = Some(machine(value)?),
+                23 => entry.homes.push(Home::read(value)?),
                 _ => {}
             }
             Some(())
@@ -221,214 +272,11 @@ impl Entry {
     }
 }
 
-/// A moment in UTC.
-fn calendar(unix_micros: i64) -> Option<Calendar> {
-    const DAY_MICROS: i64 = 86_400_000_000;
-    let since = unix_micros.rem_euclid(DAY_MICROS);
-    let part = |unit: i64, count: i64| u8::try_from(since / unit % count).ok();
-    // Days are counted from March of the year 0 on, so that the leap day is a year's last.
-    let days = unix_micros.div_euclid(DAY_MICROS) + 719_468;
-    let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let is_next_year = month >= 10;
-    Some(Calendar {
-        year: u16::try_from(cycle * 400 + year + i64::from(is_next_year)).ok(),
-        month: u8::try_from(if is_next_year { month - 9 } else { month + 3 }).ok()?,
-        day: u8::try_from(day - (153 * month + 2) / 5 + 1).ok()?,
-        hour: part(3_600_000_000, 24)?,
-        minute: part(60_000_000, 60)?,
-        second: part(1_000_000, 60)?,
-        micros: u32::try_from(since % 1_000_000).ok()?,
-        offset_minutes: Some(0),
-    })
-}
-
-/// What is finer than the kinds of memory, and the size of a page, in the order in which it is kept.
-fn details(domain: &mut Domain) -> [&mut Option<u64>; 12] {
-    [
-        &mut domain.slab_reclaimable,
-        &mut domain.slab_unreclaimable,
-        &mut domain.slab,
-        &mut domain.kernel_stack,
-        &mut domain.page_tables,
-        &mut domain.percpu,
-        &mut domain.sock,
-        &mut domain.vmalloc,
-        &mut domain.file_dirty,
-        &mut domain.file_writeback,
-        &mut domain.unevictable,
-        &mut domain.page_bytes,
-    ]
-}
-
-fn read_details(value: Value<'_>, domain: &mut Domain) -> Option<()> {
-    let mut slots = details(domain);
-    read_fields(value.bytes()?, |tag, value| {
-        let place = usize::try_from(tag.checked_sub(1)?).ok()?;
-        if let Some(slot) = slots.get_mut(place) {
-            **slot = Some(value.number()?);
-        }
-        Some(())
-    })
-}
-
-fn machine(value: Value<'_>) -> Option<MachinePages> {
-    let mut pages = MachinePages::default();
-    read_fields(value.bytes()?, |tag, value| {
-        match tag {
-            1 => pages.free = value.number()?,
-            2 => pages.present = value.number()?,
-            3 => pages.reserved = value.number()?,
-            _ => {}
-        }
-        Some(())
-    })?;
-    Some(pages)
-}
-
-fn put(writer: &mut Writer<'_>, tag: u64, value: Option<u64>) {
-    if let Some(value) = value {
-        writer.number(tag, value);
-    }
-}
-
-fn put_bytes(writer: &mut Writer<'_>, tag: u64, value: Option<&[u8]>) {
-    if let Some(value) = value {
-        writer.bytes(tag, value);
-    }
-}
-
-fn put_when(writer: &mut Writer<'_>, tag: u64, when: &When) {
-    writer.record(tag, |inner| {
-        put(inner, 1, when.sequence);
-        put(inner, 2, when.micros);
-    });
-}
-
-fn put_path(writer: &mut Writer<'_>, tag: u64, path: Option<&CgroupPath>) {
-    if let Some(path) = path {
-        writer.record(tag, |inner| {
-            inner.bytes(1, &path.path);
-            inner.switch(2, path.is_cut);
-        });
-    }
-}
-
-fn put_victim(writer: &mut Writer<'_>, victim: &Victim) {
-    put_when(writer, 1, &victim.when);
-    writer.number(2, victim.pid.into());
-    writer.bytes(3, &victim.comm);
-    put(writer, 4, victim.uid.map(u64::from));
-    if let Some(adj) = victim.adj {
-        writer.signed(5, adj.into());
-    }
-    let amounts = [
-        victim.total_vm,
-        victim.anon,
-        victim.file,
-        victim.shmem,
-        victim.page_tables,
-    ];
-    for (tag, bytes) in (6..).zip(amounts) {
-        put(writer, tag, bytes);
-    }
-    put_path(writer, 11, victim.memcg.as_ref());
-    writer.number(12, place(&SEEN, &victim.seen));
-}
-
-/// Its number; of what has none the first one's, which is the least that can be said.
-fn place<T: PartialEq>(all: &[T], one: &T) -> u64 {
-    all.iter().position(|known| known == one).unwrap_or(0) as u64
-}
-
-/// What has that number; a newer program's is the first one.
-fn at<T: Copy>(all: &[T], value: Value<'_>) -> Option<T> {
-    let place = usize::try_from(value.number()?).unwrap_or(usize::MAX);
-    all.get(place).or(all.first()).copied()
-}
-
-fn when(value: Value<'_>) -> Option<When> {
-    let mut when = When::default();
-    read_fields(value.bytes()?, |tag, value| {
-        match tag {
-            1 => when.sequence = Some(value.number()?),
-            2 => when.micros = Some(value.number()?),
-            _ => {}
-        }
-        Some(())
-    })?;
-    Some(when)
-}
-
-fn path(value: Value<'_>) -> Option<CgroupPath> {
-    let mut path = CgroupPath::default();
-    read_fields(value.bytes()?, |tag, value| {
-        match tag {
-            1 => path.path = value.bytes()?.into(),
-            2 => path.is_cut = value.switch()?,
-            _ => {}
-        }
-        Some(())
-    })?;
-    Some(path)
-}
-
-fn charge(value: Value<'_>) -> Option<Charge> {
-    let mut charge = Charge {
-        limit: Limit::Max,
-        ..Charge::default()
-    };
-    read_fields(value.bytes()?, |tag, value| {
-        match tag {
-            1 => charge.usage = value.number()?,
-            2 => charge.limit = Limit::from_bytes(value.number()?),
-            3 => charge.failures = value.number()?,
-            _ => {}
-        }
-        Some(())
-    })?;
-    Some(charge)
-}
-
-fn trigger(value: Value<'_>) -> Option<Trigger> {
-    let mut trigger = Trigger::default();
-    read_fields(value.bytes()?, |tag, value| {
-        match tag {
-            1 => trigger.comm = value.bytes()?.into(),
-            2 => trigger.pid = Some(u32::try_from(value.number()?).ok()?),
-            3 => trigger.gfp_mask = value.number()?,
-            4 => trigger.order = i32::try_from(value.signed()?).ok()?,
-            5 => trigger.adj = Some(i32::try_from(value.signed()?).ok()?),
-            _ => {}
-        }
-        Some(())
-    })?;
-    Some(trigger)
-}
-
-fn victim(value: Value<'_>) -> Option<Victim> {
-    let mut victim = Victim::default();
-    read_fields(value.bytes()?, |tag, value| {
-        match tag {
-            1 => victim.when = when(value)?,
-            2 => victim.pid = u32::try_from(value.number()?).ok()?,
-            3 => victim.comm = value.bytes()?.into(),
-            4 => victim.uid = Some(u32::try_from(value.number()?).ok()?),
-            5 => victim.adj = Some(i32::try_from(value.signed()?).ok()?),
-            6 => victim.total_vm = Some(value.number()?),
-            7 => victim.anon = Some(value.number()?),
-            8 => victim.file = Some(value.number()?),
-            9 => victim.shmem = Some(value.number()?),
-            10 => victim.page_tables = Some(value.number()?),
-            11 => victim.memcg = Some(path(value)?),
-            12 => victim.seen = at(&SEEN, value)?,
-            _ => {}
-        }
-        Some(())
-    })?;
-    Some(victim)
+/// A label holds no more of a path than its end.
+fn shorten(words: &str) -> String {
+    const LETTERS_MAX: usize = 120;
+    let count = words.chars().count();
+    words.chars().skip(count.saturating_sub(LETTERS_MAX)).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub(crate) mod escape;
 mod json;
+mod kill;
 mod note;
 mod sentence;
 pub(crate) mod sink;

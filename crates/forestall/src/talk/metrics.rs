@@ -12,8 +12,8 @@ use prometheus_client::registry::Registry;
 
 use crate::agent::has_hand;
 use crate::agent::shared::{
-    ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Histogram, IgnoredKind, MODES, RUNGS, Row, Snapshot,
-    WALLS,
+    ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Desk, Histogram, IgnoredKind, MODES, RUNGS, Row,
+    Snapshot, WALLS,
 };
 use crate::log::{escape, words};
 
@@ -63,14 +63,51 @@ impl Collector for Source {
                 encode_node(&mut out, &seen.node)?;
             }
             out.counter(
-                "forestall_oom_kills",
-                "Processes the kernel's OOM killer has killed since boot",
+                "forestall_kernel_oom_kills",
+                "Processes that the kernel's OOM killer has killed since boot, by its own count",
                 |series| series.count(&NO_LABELS, seen.node.oom_kills),
             )?;
             encode_walls(&mut out, &seen)?;
         }
+        let counted = seen.at.map(|_| seen.node.oom_kills);
+        encode_ledger(&mut out, &self.board.kills, counted)?;
         encode_counters(&mut out, &self.board)
     }
+}
+
+/// What is kept of kills. Nothing where nobody listens: no series says less than a wrong one.
+fn encode_ledger(out: &mut Page<'_, '_>, desk: &Desk, counted: Option<u64>) -> fmt::Result {
+    let Some(heard) = desk.heard() else {
+        return Ok(());
+    };
+    out.counter(
+        "forestall_oom_kills",
+        "Processes the kernel's OOM killer has killed, as the ledger keeps them over restarts and boots",
+        |series| {
+            desk.each_total(|whom, kills| {
+                let labels = [
+                    ("level", whom.level.as_str()),
+                    ("namespace", &whom.namespace),
+                    ("pod", &whom.pod),
+                    ("container", &whom.container),
+                    ("unit", &whom.unit),
+                ];
+                series.count(&labels, kills)
+            })
+        },
+    )?;
+    // A kernel that does not count shows 0, and then nothing is missing.
+    let gap = counted.map_or(0, |counted| counted.saturating_sub(heard.kill_lines));
+    out.gauge(
+        "forestall_ledger_gap",
+        "Kills of this boot that the kernel has counted and that no line of its log told of",
+        |series| series.int(&NO_LABELS, i64::try_from(gap).unwrap_or(i64::MAX)),
+    )?;
+    out.counter(
+        "forestall_ledger_lost_records",
+        "Records of the kernel's log of this boot that were overwritten before they were read",
+        |series| series.count(&NO_LABELS, heard.lost),
+    )
 }
 
 /// The machine as both keepers count it.

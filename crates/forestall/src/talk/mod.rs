@@ -11,7 +11,6 @@ mod pages;
 mod reload;
 mod server;
 mod stance;
-mod supervise;
 #[cfg(test)]
 mod tests;
 
@@ -34,12 +33,12 @@ use self::eye::Eye;
 use self::kubelet::KUBELET_SPACING;
 use self::pages::Pages;
 use self::stance::{RIGHTS_SPACING, standby_spacing};
-use self::supervise::{BACKOFF_MAX, keep_going};
 use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, Snapshot};
 use crate::agent::{AgentArgs, Ground, Holder, KubeletNews, KubeletWatch, clock, say_left_out};
 use crate::config::{Listen, Settings};
 use crate::exit::Exit;
 use crate::log::{Level, Logger};
+use crate::supervise::{BACKOFF_MAX, keep_going};
 use crate::systemd::Notifier;
 
 /// Deep enough for rendering and parsing, shallow enough for the budget of the agent.
@@ -143,6 +142,7 @@ fn supervise(mut talker: Talker) {
     // Only ever down, which is always allowed; where it fails the thread is merely quicker than it needs to be.
     let _ = rustix::process::setpriority_process(None, talker.setup.nice);
     keep_going(
+        "talk",
         &mut talker,
         |talker| {
             let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -285,6 +285,9 @@ impl Talker {
             if matches!(event.kind, EventKind::PolicyTaken) {
                 self.settle(event.mode);
             }
+        }
+        for news in self.setup.board.kills.take_news() {
+            self.setup.logger.kill_news(&news);
         }
     }
 

@@ -39,6 +39,7 @@ impl Talker {
             ("forceEmpty", fresh.force_empty != old.force_empty),
             ("kubeletConfig", fresh.kubelet != old.kubelet),
             ("recorder", fresh.recorder != old.recorder),
+            ("ledger", fresh.ledger != old.ledger),
         ] {
             if changed {
                 self.setup.logger.say(

@@ -58,6 +58,31 @@ fn a_recorder_that_cannot_record_is_a_warning_and_a_metric() {
 }
 
 #[test]
+fn a_ledger_that_cannot_be_kept_is_a_warning_and_a_metric() {
+    let machine = Machine::new(PLENTY_KIB);
+    machine.write("off.yaml", "ledger: {enabled: false}\n");
+    let off = machine.path("off.yaml");
+    let is_off = ["--config", off.to_str().expect("a path of letters")];
+    let mut agent = Agent::start(machine.command(&LISTEN));
+    let line = agent.wait_for("ledger");
+    warns(&line, "/var/lib/forestall does not exist; make it");
+    let address = agent.address();
+    agent.wait_for("ready");
+    assert!(series(&get(address, "/metrics"), "forestall_degraded{what=\"ledger\"}") > 0.5);
+    agent.stop();
+    // What is not wanted is not missing, and a directory without the kernel's log is not enough.
+    machine.write("var/lib/forestall/here", "");
+    let mut agent = Agent::start(machine.command(&LISTEN));
+    warns(&agent.wait_for("ledger"), "dev/kmsg");
+    agent.stop();
+    let mut agent = Agent::start(machine.command(&[&LISTEN[..], &is_off].concat()));
+    let address = agent.address();
+    agent.wait_for("ready");
+    assert!(!get(address, "/metrics").contains("forestall_degraded{what=\"ledger\"}"));
+    agent.stop();
+}
+
+#[test]
 fn a_limit_on_file_sizes_costs_the_recording_and_nothing_else() {
     let machine = Machine::new(PLENTY_KIB);
     let place = machine.path("recordings");

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use forestall_decide::{Bytes, Decision, Mode, Moment, NodeSample, Rung, Sample, Span, WallKind};
 
+use super::desk::Desk;
 use super::label::{ActionOutcome, AlarmStage, IgnoredKind, RUNGS, WALLS, mode_index};
 use super::post::Names;
 use super::snapshot::Snapshot;
@@ -128,6 +129,8 @@ pub(crate) struct Board {
     recording: Mutex<Recording>,
     snapshot: Mutex<Snapshot>,
     kubepods: Mutex<Option<OpenGroup>>,
+    /// What the ledger's thread has heard; never the guard's to touch.
+    pub(crate) kills: Desk,
 }
 
 fn zeros<const N: usize>() -> [AtomicU64; N] {
@@ -177,6 +180,7 @@ impl Board {
             recording: Mutex::default(),
             snapshot: Mutex::new(Snapshot::new()),
             kubepods: Mutex::default(),
+            kills: Desk::default(),
         }
     }
 
@@ -396,6 +400,7 @@ impl Board {
         if let Recording::Failed(why) = &*lock(&self.recording) {
             degraded.push(Degraded::new("recorder", why.as_str()));
         }
+        degraded.extend(self.kills.missing().map(|why| Degraded::new("ledger", why)));
         degraded
     }
 

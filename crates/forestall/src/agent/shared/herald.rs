@@ -6,9 +6,11 @@ use std::sync::mpsc::SyncSender;
 use forestall_decide::{Mode, Moment};
 
 use super::board::{Board, Recording};
+use super::desk::Desk;
 use super::event::{Bell, Event, EventKind, Name, Trouble};
 
 /// Tells troubles, without waiting.
+#[derive(Clone)]
 pub(crate) struct Herald {
     board: Arc<Board>,
     sender: SyncSender<Event>,
@@ -29,6 +31,16 @@ impl Herald {
     /// The recorder goes on, or cannot.
     pub(crate) fn recording(&self, recording: Recording) {
         self.board.set_recording(recording);
+    }
+
+    /// What is known of kills.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.board.kills
+    }
+
+    /// Something lies on the desk to be said.
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
     }
 
     /// Something did not work, and everybody goes on.

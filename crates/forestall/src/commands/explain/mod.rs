@@ -26,7 +26,7 @@ use crate::exit::Exit;
 use crate::forensics::ending::Ending;
 use crate::forensics::source::{self, Listener, Read};
 use crate::forensics::{time, value};
-use crate::ledger::Book;
+use crate::ledger::Pages;
 use crate::log::escape;
 
 pub(crate) use self::headline::headline;
@@ -120,8 +120,7 @@ fn read_ledger(directory: &Path, seeker: &mut Seeker) -> anyhow::Result<Read> {
             directory.display()
         );
     }
-    let book = Book::open(directory)?;
-    for entry in &book.entries {
+    for entry in &Pages::read(directory)?.entries {
         seeker.hear(entry.dated());
     }
     Ok(Read::default())

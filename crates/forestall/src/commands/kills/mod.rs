@@ -15,7 +15,7 @@ use self::list::List;
 use crate::commands::explain::Output;
 use crate::exit::Exit;
 use crate::forensics::source::{self, Listener, Read};
-use crate::ledger::{self, Book};
+use crate::ledger::{self, Book, Pages};
 use crate::log::escape;
 
 /// Arguments of `kills`.
@@ -53,22 +53,35 @@ pub(crate) fn run(args: &KillsArgs) -> anyhow::Result<Exit> {
     Ok(if is_whole { Exit::Clean } else { Exit::Stale })
 }
 
-/// Takes in what is new, and lists what there is. Where nothing could be taken in, and where the kernel counted more than it told of, the
-/// list is a partial answer.
+/// Takes in what is new, and lists what there is. A ledger that an agent keeps is only read: it takes in what is new by itself. Where
+/// nothing could be taken in, and where the kernel counted more than it told of, the list is a partial answer.
 fn list_ledger(args: &KillsArgs, directory: &Path) -> anyhow::Result<Exit> {
-    let mut book = Book::open(directory)?;
-    let taken = ledger::take_in_now(&mut book);
+    let (pages, taken) = match Book::open(directory) {
+        Ok(mut book) => {
+            let taken = ledger::take_in_now(&mut book).map(drop);
+            let mut pages = Pages::read(directory)?;
+            pages.notes.append(&mut book.notes);
+            (pages, taken)
+        }
+        // Somebody keeps it, or it is another's.
+        Err(error) if !ledger::is_there(directory) => return Err(error),
+        Err(_) => {
+            let mut pages = Pages::read(directory)?;
+            let taken = ledger::look_now(&mut pages);
+            (pages, taken)
+        }
+    };
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut list = List::new(&mut out, args.output, !args.no_headers, Some(directory));
-    for entry in &book.entries {
+    for entry in &pages.entries {
         list.hear(entry.dated());
     }
     let is_whole = list
-        .finish(&Read::default(), Some(&book.tallies))
+        .finish(&Read::default(), Some(&pages.tallies))
         .and_then(|is_whole| out.flush().map(|()| is_whole))
         .context("cannot write to stdout")?;
     // Notes of a list for programs would not be read there.
-    for note in &book.notes {
+    for note in &pages.notes {
         let _ = writeln!(
             io::stderr(),
             "forestall: {}: {}",

@@ -104,18 +104,6 @@ const WORDS: [(&str, &str); 8] = [
     ("OTHER", "memory allocation of shards is done"),
 ];
 
-const LEVELS: [Level; 9] = [
-    Level::Container,
-    Level::Pod,
-    Level::Qos,
-    Level::Kubepods,
-    Level::OtherCgroup,
-    Level::SomeCgroup,
-    Level::Node,
-    Level::Numa,
-    Level::Cpuset,
-];
-
 /// Reads the middle column.
 fn known(facts: &'static str) -> Known<'static> {
     let mut known = Known::default();
@@ -137,7 +125,7 @@ fn known(facts: &'static str) -> Known<'static> {
             "wish" => known.wish = Some(Wish::Deletion),
             "sandboxed" => known.is_sandboxed = true,
             "kernel" => {
-                let level = LEVELS.iter().find(|level| level.label() == value);
+                let level = Level::ALL.iter().find(|level| level.label() == value);
                 kill.level = *level.expect("a level");
             }
             "of" => kill.is_of_first = Some(value == "first"),

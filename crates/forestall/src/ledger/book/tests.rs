@@ -3,6 +3,8 @@ use forestall_kernel::oom::{CgroupPath, Charge, Level, Report, Seen, Trigger, Vi
 use forestall_kernel::parse::Limit;
 use tempfile::TempDir;
 
+use super::super::entry::Home;
+use super::super::pages::Pages;
 use super::*;
 
 fn when(sequence: u64) -> When {
@@ -62,9 +64,14 @@ fn entry(sequence: u64) -> Entry {
     });
     (report.domain.anon, report.domain.kernel) = (Some(1 << 40), Some(0));
     Entry {
-        boot: (*b"boot").into(),
-        zero_micros: -5,
-        report,
+        homes: vec![Home {
+            pid: 1,
+            namespace: "shop".to_owned(),
+            pod: "cart-0".to_owned(),
+            container: "web".to_owned(),
+            is_cgroup_from_proc: true,
+        }],
+        ..Entry::new((*b"boot").into(), -5, report)
     }
 }
 
@@ -82,43 +89,47 @@ fn open(folder: &TempDir) -> Book {
     Book::open(folder.path()).expect("a ledger")
 }
 
+fn entries(folder: &TempDir) -> Vec<Entry> {
+    Pages::read(folder.path()).expect("a ledger").entries
+}
+
 #[test]
 fn what_is_kept_is_read_back() {
     let folder = TempDir::new().expect("a directory");
-    let entries = vec![entry(1), entry(2)];
-    open(&folder).append(entries.clone(), tally(5)).expect("room");
-    open(&folder).append(vec![entry(7)], tally(9)).expect("room");
+    let kept = vec![entry(1), entry(2)];
+    open(&folder).append(&kept, tally(5)).expect("room");
+    open(&folder).append(&[entry(7)], tally(9)).expect("room");
     let book = open(&folder);
-    assert_eq!(book.entries, [entries, vec![entry(7)]].concat());
+    assert_eq!(entries(&folder), [kept, vec![entry(7)]].concat());
     assert_eq!((book.tallies, book.notes), (vec![tally(9)], Vec::<String>::new()));
 }
 
 #[test]
 fn a_tail_that_was_cut_anywhere_costs_what_was_being_written_and_nothing_else() {
     let folder = TempDir::new().expect("a directory");
-    open(&folder).append(vec![entry(1)], tally(2)).expect("room");
+    open(&folder).append(&[entry(1)], tally(2)).expect("room");
     let path = folder.path().join(NEWER);
     let sound = std::fs::read(&path).expect("a file");
-    open(&folder).append(vec![entry(3)], tally(4)).expect("room");
+    open(&folder).append(&[entry(3)], tally(4)).expect("room");
     let whole = std::fs::read(&path).expect("a file");
     let all = [entry(1), entry(3)];
     let mut before = 0;
     for end in 0..whole.len() {
         std::fs::write(&path, &whole[..end]).expect("a file");
         let mut book = open(&folder);
-        let kept = book.entries.len();
+        let kept = entries(&folder).len();
         assert!(
             kept >= before && kept >= usize::from(end >= sound.len()),
             "{end}: {kept}"
         );
-        assert_eq!(book.entries, all[..kept], "{end}");
+        assert_eq!(entries(&folder), all[..kept], "{end}");
         before = kept;
         // It goes on behind what is sound, and is read back.
-        book.append(vec![entry(5)], tally(6)).expect("room");
+        book.append(&[entry(5)], tally(6)).expect("room");
         drop(book);
         let book = open(&folder);
         assert_eq!(
-            (book.entries.len(), book.entries.last()),
+            (entries(&folder).len(), entries(&folder).last()),
             (kept + 1, Some(&entry(5))),
             "{end}"
         );
@@ -127,23 +138,23 @@ fn a_tail_that_was_cut_anywhere_costs_what_was_being_written_and_nothing_else() 
     }
     std::fs::write(&path, [&whole[..], &[0; 300]].concat()).expect("a file");
     let book = open(&folder);
-    assert_eq!((book.entries.len(), book.notes.len()), (2, 1));
+    assert_eq!((entries(&folder).len(), book.notes.len()), (2, 1));
 }
 
 #[test]
 fn what_is_damaged_is_set_aside_and_not_thrown_away() {
     let folder = TempDir::new().expect("a directory");
     let mut book = open(&folder);
-    book.append(vec![entry(1)], tally(2)).expect("room");
+    book.append(&[entry(1)], tally(2)).expect("room");
     let sound = usize::try_from(book.size).expect("small");
-    book.append(vec![entry(3)], tally(4)).expect("room");
+    book.append(&[entry(3)], tally(4)).expect("room");
     drop(book);
     let path = folder.path().join(NEWER);
     let mut bytes = std::fs::read(&path).expect("a file");
     bytes[sound + 20] ^= 1;
     std::fs::write(&path, &bytes).expect("a file");
     let book = open(&folder);
-    assert_eq!(book.entries, [entry(1)]);
+    assert_eq!(entries(&folder), [entry(1)]);
     assert!(
         book.notes[0].contains("kept as kills.damaged"),
         "{:?}",
@@ -181,16 +192,48 @@ fn another_programs_file_and_a_newer_ones_are_left_alone() {
 fn two_files_are_kept_and_the_tallies_go_with_the_newer_one() {
     let folder = TempDir::new().expect("a directory");
     let mut book = open(&folder);
-    book.append(vec![entry(1)], tally(2)).expect("room");
+    book.append(&[entry(1)], tally(2)).expect("room");
     for turn in 1..=2_u64 {
         book.size = FILE_BYTES_MAX + 1;
-        book.append(vec![entry(turn * 10)], tally(turn * 10))
-            .expect("room");
+        book.append(&[entry(turn * 10)], tally(turn * 10)).expect("room");
     }
     drop(book);
     let book = open(&folder);
     assert_eq!(
-        (book.entries, book.tallies),
+        (entries(&folder), book.tallies),
         (vec![entry(10), entry(20)], vec![tally(20)])
     );
+}
+
+#[test]
+fn whoever_reads_beside_the_writer_sees_what_is_whole_and_changes_nothing() {
+    let folder = TempDir::new().expect("a directory");
+    let mut book = open(&folder);
+    book.append(&[entry(1)], tally(2)).expect("room");
+    let path = folder.path().join(NEWER);
+    let sound = std::fs::read(&path).expect("a file");
+    book.append(&[entry(3)], tally(4)).expect("room");
+    let whole = std::fs::read(&path).expect("a file");
+    for end in sound.len()..whole.len() {
+        std::fs::write(&path, &whole[..end]).expect("a file");
+        let pages = Pages::read(folder.path()).expect("a ledger");
+        assert_eq!(pages.entries[0], entry(1), "{end}");
+        assert!(pages.notes.is_empty(), "{end}: {:?}", pages.notes);
+        assert_eq!(std::fs::read(&path).expect("a file"), whole[..end]);
+    }
+}
+
+#[test]
+fn the_counts_outlive_the_files_that_they_are_of() {
+    let folder = TempDir::new().expect("a directory");
+    let mut book = open(&folder);
+    for turn in 0..5_u64 {
+        book.size = FILE_BYTES_MAX + 1;
+        book.append(&[entry(turn * 10)], tally(turn * 10)).expect("room");
+    }
+    drop(book);
+    assert_eq!(entries(&folder).len(), 2);
+    let book = open(&folder);
+    let kills: Vec<u64> = book.totals().iter().map(|(_, kills)| kills).collect();
+    assert_eq!(kills.iter().sum::<u64>(), 5, "{kills:?}");
 }

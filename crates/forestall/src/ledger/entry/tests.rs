@@ -15,11 +15,7 @@ fn what_filled_it_and_how_sure_that_is_is_told_as_the_log_told_it() {
         let path = file.expect("an entry").path();
         let log = std::fs::read(&path).expect("readable");
         let mut hear = |report: Report| {
-            let entry = Entry {
-                boot: Box::default(),
-                zero_micros: 0,
-                report,
-            };
+            let entry = Entry::new(Box::default(), 0, report);
             let read = Entry::decode(&entry.encode()).expect("a record").report;
             let report = entry.report;
             assert_eq!(Share::of(&read), Share::of(&report), "{}", path.display());

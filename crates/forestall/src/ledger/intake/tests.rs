@@ -3,6 +3,9 @@ use std::path::Path;
 use forestall_kernel::oom::LogScanner;
 use tempfile::TempDir;
 
+use super::super::book::Book;
+use super::super::look::hear_all;
+use super::super::pages::Pages;
 use super::*;
 
 const BOOT: &[u8] = b"11111111-2222-3333-4444-555555555555";
@@ -20,25 +23,29 @@ fn records(log: &[u8]) -> Vec<Record<'_>> {
         .collect()
 }
 
-fn now(counted: u64) -> Now {
-    Now {
-        boot: BOOT.into(),
-        zero_micros: 1_700_000_000_000_000,
-        counted: Some(counted),
-    }
-}
-
-/// Takes in what the ring holds at one time.
-fn look(book: &mut Book, ring: &[Record<'_>], counted: u64) -> Tally {
+/// Takes in what the ring of a boot holds at one time.
+fn look_of(boot: &[u8], book: &mut Book, ring: &[Record<'_>], counted: u64) -> Tally {
     let read = |hear: &mut dyn FnMut(&Record<'_>)| {
         ring.iter().for_each(hear);
         Ok(())
     };
-    take_in(book, now(counted), read).expect("room")
+    let (entries, tally) =
+        hear_all(book.known_of(boot), 1_700_000_000_000_000, Some(counted), read).expect("readable");
+    book.append(&entries, tally.clone()).expect("room");
+    tally
 }
 
-fn pids(book: &Book) -> Vec<u32> {
-    let victims = book.entries.iter().flat_map(|entry| &entry.report.victims);
+fn look(book: &mut Book, ring: &[Record<'_>], counted: u64) -> Tally {
+    look_of(BOOT, book, ring, counted)
+}
+
+fn entries(folder: &TempDir) -> Vec<Entry> {
+    Pages::read(folder.path()).expect("a ledger").entries
+}
+
+fn pids(folder: &TempDir) -> Vec<u32> {
+    let entries = entries(folder);
+    let victims = entries.iter().flat_map(|entry| &entry.report.victims);
     victims.map(|victim| victim.pid).collect()
 }
 
@@ -77,7 +84,7 @@ fn whenever_somebody_looked_before_no_kill_is_lost_and_none_is_kept_twice() {
                     &ring[oldest..],
                     0,
                 );
-                let mut kept = pids(&Book::open(folder.path()).expect("a ledger"));
+                let mut kept = pids(&folder);
                 kept.sort_unstable();
                 assert_eq!(
                     kept,
@@ -107,7 +114,7 @@ fn what_the_kernel_counted_and_no_line_told_of_stays_unattributed() {
     let mut book = Book::open(folder.path()).expect("a ledger");
     let tally = look(&mut book, &records(&group), 5);
     assert_eq!(
-        (tally.kill_lines, tally.unattributed(), pids(&book).len()),
+        (tally.kill_lines, tally.unattributed(), pids(&folder).len()),
         (5, Some(0), 4)
     );
 }
@@ -133,7 +140,7 @@ fn what_a_process_writes_into_the_log_is_no_kill() {
     let folder = TempDir::new().expect("a directory");
     let mut book = Book::open(folder.path()).expect("a ledger");
     let tally = look(&mut book, &[forged.expect("a record")], 0);
-    assert_eq!((tally.kill_lines, book.entries.len()), (0, 0));
+    assert_eq!((tally.kill_lines, entries(&folder).len()), (0, 0));
 }
 
 #[test]
@@ -143,16 +150,8 @@ fn another_boot_has_numbers_of_its_own() {
     let folder = TempDir::new().expect("a directory");
     let mut book = Book::open(folder.path()).expect("a ledger");
     look(&mut book, &ring, 1);
-    let other = Now {
-        boot: (*b"other").into(),
-        ..now(1)
-    };
-    let read = |hear: &mut dyn FnMut(&Record<'_>)| {
-        ring.iter().for_each(hear);
-        Ok(())
-    };
-    take_in(&mut book, other, read).expect("room");
-    assert_eq!((pids(&book), book.tallies.len()), (vec![313, 313], 2));
+    look_of(b"other", &mut book, &ring, 1);
+    assert_eq!((pids(&folder), book.tallies.len()), (vec![313, 313], 2));
 }
 
 /// A record of the kernel's, so many microseconds after boot.
@@ -173,8 +172,8 @@ fn kept(rings: &[&[String]]) -> Vec<(u32, Seen)> {
             0,
         );
     }
-    let book = Book::open(folder.path()).expect("a ledger");
-    let victims = book.entries.iter().flat_map(|entry| &entry.report.victims);
+    let entries = entries(&folder);
+    let victims = entries.iter().flat_map(|entry| &entry.report.victims);
     victims.map(|victim| (victim.pid, victim.seen)).collect()
 }
 
@@ -213,8 +212,86 @@ fn entries_without_a_tally_behind_them_are_known_all_the_same() {
         let whole = std::fs::read(&path).expect("a file");
         std::fs::write(&path, &whole[..whole.len() - 1]).expect("a file");
         let mut book = Book::open(folder.path()).expect("a ledger");
-        assert_eq!((book.entries.len(), book.tallies.len()), (reports, 0));
+        assert_eq!((entries(&folder).len(), book.tallies.len()), (reports, 0));
         assert_eq!(look(&mut book, &ring, 26), heard);
-        assert_eq!(book.entries.len(), reports);
+        assert_eq!(entries(&folder).len(), reports);
     }
+}
+
+/// Follows a log as an agent does, and is killed after so many records: what its last write had not finished is cut off.
+fn follow_until_killed(folder: &TempDir, ring: &[Record<'_>], silence_after: usize, torn: u64) {
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    let mut intake = book.intake(BOOT, 0);
+    for (nth, record) in ring.iter().enumerate() {
+        intake.hear(record);
+        if nth % silence_after == 0 {
+            intake.settle();
+        }
+        if intake.news() > 0 {
+            let (entries, tally) = intake.take(None);
+            book.append(&entries, tally).expect("room");
+        }
+    }
+    drop(book);
+    let path = folder.path().join("kills.ledger");
+    let size = std::fs::metadata(&path).expect("a file").len();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .expect("a file");
+    file.set_len(size.saturating_sub(torn)).expect("a file");
+}
+
+#[test]
+fn an_agent_that_is_killed_anywhere_in_a_storm_neither_loses_nor_doubles_a_kill() {
+    for name in [
+        "6.14-v2-storm.kmsg",
+        "6.12-v2-oom-group.kmsg",
+        "4.15-v1-weird-comm.kmsg",
+    ] {
+        let log = capture(name);
+        let (ring, mut all) = (records(&log), expected(&log));
+        all.sort_unstable();
+        let step = (ring.len() / 16).max(1);
+        for killed in (0..=ring.len()).step_by(step) {
+            for (silence_after, torn) in [(1_000_000, 0), (7, 1), (3, 40)] {
+                let folder = TempDir::new().expect("a directory");
+                follow_until_killed(&folder, &ring[..killed], silence_after, torn);
+                follow_until_killed(&folder, &ring, silence_after, 0);
+                look(&mut Book::open(folder.path()).expect("a ledger"), &ring, 0);
+                let mut kept = pids(&folder);
+                kept.sort_unstable();
+                assert_eq!(
+                    kept,
+                    all,
+                    "{name}: {killed} of {}, {silence_after}, {torn}",
+                    ring.len()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_report_that_is_not_over_has_told_is_heard_again() {
+    let verdict = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/x,task_memcg=/x,task=a,pid=7,uid=0";
+    let log = [
+        line(8, 998_000, "eth0: up"),
+        line(9, 999_000, verdict),
+        line(10, 1_000_000, KILL),
+    ]
+    .concat();
+    let ring = records(log.as_bytes());
+    let folder = TempDir::new().expect("a directory");
+    let mut intake = Book::open(folder.path()).expect("a ledger").intake(BOOT, 0);
+    intake.hear(&ring[0]);
+    intake.hear(&ring[1]);
+    intake.hear(&ring[2]);
+    // Its kill has been told, and a member of a group might still come.
+    let (entries, tally) = intake.take(Some(1));
+    assert_eq!((entries.len(), tally.through, tally.kill_lines), (0, Some(8), 0));
+    assert_eq!(intake.heard(), (1, 8));
+    intake.settle();
+    let (entries, tally) = intake.take(Some(1));
+    assert_eq!((entries.len(), tally.through, tally.kill_lines), (1, Some(10), 1));
 }

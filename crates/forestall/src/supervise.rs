@@ -5,11 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// The longest pause.
-pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(30);
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// Runs `body` until it ends well. After an error or a panic `pause` is told why and for how long to wait, twice as long
+/// Runs `body` of the thread that is called `name` until it ends well. After an error or a panic `pause` is told why and for how long to wait, twice as long
 /// each time; it answers whether to go on.
-pub(super) fn keep_going<T>(
+pub(crate) fn keep_going<T>(
+    name: &str,
     state: &mut T,
     mut body: impl FnMut(&mut T) -> io::Result<()>,
     mut pause: impl FnMut(&mut T, &str, Duration) -> bool,
@@ -18,8 +19,8 @@ pub(super) fn keep_going<T>(
     loop {
         let why = match catch_unwind(AssertUnwindSafe(|| body(state))) {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => format!("the talk thread could not go on: {error}"),
-            Err(_) => "the talk thread panicked".to_owned(),
+            Ok(Err(error)) => format!("the {name} thread could not go on: {error}"),
+            Err(_) => format!("the {name} thread panicked"),
         };
         if !pause(state, &why, length) {
             return;

@@ -1,0 +1,291 @@
+//! The ledger's thread: follows the kernel's log, keeps each kill once, and says so at once.
+//!
+//! It waits in poll(2) for the next record and has no tick. Whatever fails here, a panic included, costs the ledger and nothing else:
+//! it begins again from what is on disk, hears the ring once more, and keeps what is new. Before the disk is asked the kill is said,
+//! so that a disk that hangs delays no alarm.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use forestall_kernel::kmsg::{KmsgReader, Start};
+use forestall_kernel::parse::Vmstat;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use super::shared::{Heard, Herald, Keeping, KillNews};
+use crate::forensics::time::zero_of_log_clock;
+use crate::ledger::{Book, Intake, boot_id};
+use crate::supervise::keep_going;
+
+/// The ledger's place in the agent's own directory.
+const DIRECTORY: &str = "ledger";
+/// Deep enough for parsing and writing.
+const STACK_BYTES: usize = 256 << 10;
+/// The agent's start waits so long for what the log holds already: what that takes of the program is given back afterwards.
+const FIRST_LOOK_TIME_MAX: Duration = Duration::from_secs(1);
+/// So many reports are kept in one write: a storm waits for the disk once and not for each kill.
+const REPORTS_AT_ONCE: usize = 64;
+/// What was heard is noted at the latest when so many records have come since: they need not be heard again.
+const RECORDS_UNTOLD_MAX: u64 = 512;
+/// How long the end may take.
+const END_TIME_MAX: Duration = Duration::from_secs(1);
+/// What it costs not to keep kills.
+const NOT_KEEPING: &str = "kills are counted and not told of or kept";
+
+/// Where, and of which machine.
+#[derive(Clone, Debug)]
+pub(crate) struct LedgerSetup {
+    /// Where the ledger is kept.
+    pub(crate) directory: PathBuf,
+    /// Where the host's `/dev` and `/proc` are.
+    pub(crate) root: PathBuf,
+    /// The priority (nice value) the thread is meant to have.
+    pub(crate) nice: i32,
+}
+
+/// Opens the kernel's log with the oldest record.
+type Source = Box<dyn Fn() -> Result<KmsgReader, forestall_kernel::Error> + Send>;
+
+/// The running thread.
+pub(crate) struct Ledger {
+    thread: thread::JoinHandle<()>,
+    ending: Arc<Ending>,
+}
+
+struct Ending {
+    flag: AtomicBool,
+    bell: OwnedFd,
+}
+
+impl Ending {
+    fn has_come(&self) -> bool {
+        self.flag.load(Ordering::Acquire)
+    }
+}
+
+/// Where an agent with this state directory keeps its ledger.
+pub(crate) fn directory_in(state_dir: &Path) -> PathBuf {
+    state_dir.join(DIRECTORY)
+}
+
+/// Why a ledger cannot be kept here, with what to do.
+pub(crate) fn find_obstacle(setup: &LedgerSetup) -> Option<String> {
+    let device = device(&setup.root);
+    let state_dir = setup.directory.parent().unwrap_or(&setup.directory);
+    let why = if !state_dir.is_dir() {
+        format!(
+            "{} does not exist; make it, or set ledger.enabled: false",
+            state_dir.display()
+        )
+    } else if let Err(error) = KmsgReader::open(&device, Start::Now) {
+        format!("{error}; give this agent the device and CAP_SYSLOG, or set ledger.enabled: false")
+    } else {
+        return None;
+    };
+    Some(format!("{NOT_KEEPING}: {why}"))
+}
+
+fn device(root: &Path) -> PathBuf {
+    root.join("dev/kmsg")
+}
+
+/// Starts the thread, and waits a little until it has heard what there is.
+pub(crate) fn start(setup: LedgerSetup, herald: Herald) -> io::Result<Ledger> {
+    let device = device(&setup.root);
+    start_from(
+        Box::new(move || KmsgReader::open(&device, Start::Oldest)),
+        setup,
+        herald,
+    )
+}
+
+fn start_from(source: Source, setup: LedgerSetup, herald: Herald) -> io::Result<Ledger> {
+    let ending = Arc::new(Ending {
+        flag: AtomicBool::new(false),
+        bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+    });
+    let (caught_up, waits) = sync_channel(1);
+    let mut keeper = Keeper {
+        setup,
+        source,
+        herald,
+        ending: Arc::clone(&ending),
+        caught_up: Some(caught_up),
+    };
+    let thread = thread::Builder::new()
+        .name("ledger".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || keeper.run())?;
+    // Whatever comes of it, the guard begins.
+    let _ = waits.recv_timeout(FIRST_LOOK_TIME_MAX);
+    Ok(Ledger { thread, ending })
+}
+
+impl Ledger {
+    /// The guard has ended: what was heard is noted. A disk that hangs is not waited for.
+    pub(crate) fn end(self) {
+        self.ending.flag.store(true, Ordering::Release);
+        // It can only fail when the counter is full, and then the other side is awake.
+        let _ = rustix::io::write(&self.ending.bell, &1_u64.to_ne_bytes());
+        let steps = END_TIME_MAX.as_millis() / 10;
+        for _ in 0..steps {
+            if self.thread.is_finished() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+struct Keeper {
+    setup: LedgerSetup,
+    source: Source,
+    herald: Herald,
+    ending: Arc<Ending>,
+    /// Told once, when what the log held at the start has been heard.
+    caught_up: Option<SyncSender<()>>,
+}
+
+impl Keeper {
+    fn run(&mut self) {
+        // Only ever down, which is always allowed.
+        let _ = rustix::process::setpriority_process(None, self.setup.nice);
+        keep_going(
+            "ledger",
+            self,
+            |keeper| {
+                keeper
+                    .follow()
+                    .map_err(|error| io::Error::other(format!("{error:#}")))
+            },
+            |keeper, why, pause| {
+                let why = format!("{NOT_KEEPING}: {why}; it is tried again");
+                keeper.caught_up = None;
+                keeper.keeping(Keeping::Failed(why));
+                keeper.sleep(pause)
+            },
+        );
+    }
+
+    /// Says whether kills are kept, where that has changed.
+    fn keeping(&self, keeping: Keeping) {
+        if self.herald.desk().set_keeping(keeping.clone()) && self.caught_up.is_none() {
+            self.herald.desk().say(KillNews::Keeping(keeping));
+            self.herald.ring();
+        }
+    }
+
+    /// False where the end has come meanwhile.
+    fn sleep(&self, pause: Duration) -> bool {
+        let mut bell = [PollFd::new(&self.ending.bell, PollFlags::IN)];
+        let _ = poll(&mut bell, Timespec::try_from(pause).ok().as_ref());
+        !self.ending.has_come()
+    }
+
+    /// One life: opens everything, hears what there is, and then what comes.
+    fn follow(&mut self) -> anyhow::Result<()> {
+        let mut book = Book::open(&self.setup.directory)?;
+        for note in &book.notes {
+            self.herald.desk().say(KillNews::Damage(note.clone()));
+        }
+        let boot = boot_id(&self.setup.root)?;
+        let mut intake = book.intake(&boot, zero_of_log_clock());
+        let mut reader = (self.source)()?;
+        self.herald.desk().set_totals(book.totals());
+        loop {
+            let is_drained = self.drain(&mut reader, &mut intake)?;
+            if is_drained && self.caught_up.is_some() {
+                intake.settle();
+            }
+            self.keep(&mut book, &mut intake, &mut reader)?;
+            let (kill_lines, lost) = intake.heard();
+            self.herald.desk().set_heard(Heard { kill_lines, lost });
+            if self.ending.has_come() {
+                return Ok(());
+            }
+            if !is_drained {
+                continue;
+            }
+            self.keeping(Keeping::On);
+            if let Some(caught_up) = self.caught_up.take() {
+                // Who waited has given up, or takes it.
+                let _ = caught_up.try_send(());
+            }
+            if !self.wait(&reader, intake.silence_micros())? {
+                intake.settle();
+            }
+        }
+    }
+
+    /// Hears what there is; false where there is more.
+    fn drain(&self, reader: &mut KmsgReader, intake: &mut Intake) -> anyhow::Result<bool> {
+        while let Some(record) = reader.next_record()? {
+            intake.hear(&record);
+            if intake.news() >= REPORTS_AT_ONCE || self.ending.has_come() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for the next record, or for the end; false where a report has waited long enough for its next line.
+    fn wait(&self, reader: &KmsgReader, silence_micros: Option<u64>) -> io::Result<bool> {
+        let patience = silence_micros.map(Duration::from_micros);
+        let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        let mut waited = [
+            PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN),
+            PollFd::new(&self.ending.bell, PollFlags::IN),
+        ];
+        match poll(&mut waited, patience.as_ref()) {
+            Ok(0) => Ok(false),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Says and keeps what is over.
+    fn keep(&mut self, book: &mut Book, intake: &mut Intake, reader: &mut KmsgReader) -> anyhow::Result<()> {
+        let has_news = intake.news() > 0;
+        if !has_news && intake.records_untold() < RECORDS_UNTOLD_MAX && !self.ending.has_come() {
+            return Ok(());
+        }
+        // The kernel counts before it tells: what was told by now had been counted, and what is counted by now is heard below.
+        let counted = has_news.then(|| self.count()).flatten();
+        if counted.is_some() {
+            self.drain(reader, intake)?;
+        }
+        intake.set_zero(zero_of_log_clock());
+        let (entries, tally) = intake.take(counted);
+        let desk = self.herald.desk();
+        if self.caught_up.is_some() {
+            let kills: usize = entries.iter().map(|entry| entry.report.victims.len()).sum();
+            if kills > 0 {
+                desk.say(KillNews::Before(kills as u64));
+            }
+        } else {
+            for entry in &entries {
+                desk.say(KillNews::Kill(Box::new(entry.clone())));
+            }
+        }
+        if has_news {
+            self.herald.ring();
+        }
+        book.append(&entries, tally)?;
+        desk.set_totals(book.totals());
+        Ok(())
+    }
+
+    /// `oom_kill` of `/proc/vmstat`.
+    fn count(&self) -> Option<u64> {
+        let vmstat = std::fs::read(self.setup.root.join("proc/vmstat")).ok()?;
+        Vmstat::parse(&vmstat).oom_kills
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! Where a victim lived, as people call it: its pod's and its container's names, and who told of its cgroup.
+
+use forestall_trace::record::{Value, Writer, read_fields};
+
+/// Of one victim.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Home {
+    /// Whose.
+    pub(crate) pid: u32,
+    /// The pod's namespace; this and the other names are empty where nobody knew. Bytes from outside: escape them.
+    pub(crate) namespace: String,
+    /// The pod's name.
+    pub(crate) pod: String,
+    /// The container's name.
+    pub(crate) container: String,
+    /// No line told its cgroup: it was read from `/proc` while the process was ending.
+    pub(crate) is_cgroup_from_proc: bool,
+}
+
+impl Home {
+    pub(super) fn put(&self, writer: &mut Writer<'_>) {
+        writer.number(1, self.pid.into());
+        for (tag, name) in (2..).zip([&self.namespace, &self.pod, &self.container]) {
+            if !name.is_empty() {
+                writer.bytes(tag, name.as_bytes());
+            }
+        }
+        writer.switch(5, self.is_cgroup_from_proc);
+    }
+
+    pub(super) fn read(value: Value<'_>) -> Option<Self> {
+        let mut home = Self::default();
+        read_fields(value.bytes()?, |tag, value| {
+            let text = |value: Value<'_>| Some(String::from_utf8_lossy(value.bytes()?).into_owned());
+            match tag {
+                1 => home.pid = u32::try_from(value.number()?).ok()?,
+                2 => home.namespace = text(value)?,
+                3 => home.pod = text(value)?,
+                4 => home.container = text(value)?,
+                5 => home.is_cgroup_from_proc = value.switch()?,
+                _ => {}
+            }
+            Some(())
+        })?;
+        Some(home)
+    }
+}
