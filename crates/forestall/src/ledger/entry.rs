@@ -130,17 +130,33 @@ impl Entry {
         UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
+    /// Whose processes they were, where that has a name: to be put behind a sentence.
+    pub(crate) fn of_whom(&self) -> String {
+        let Some(home) = self.homes.iter().find(|home| !home.pod.is_empty()) else {
+            return String::new();
+        };
+        let [namespace, pod, container] =
+            [&home.namespace, &home.pod, &home.container].map(|name| escape::text(name));
+        if container.is_empty() {
+            format!(" (pod {namespace}/{pod})")
+        } else {
+            format!(" (container {container} of pod {namespace}/{pod})")
+        }
+    }
+
     /// Whose process a victim was.
     pub(crate) fn whom(&self, victim: &Victim) -> Whom {
         let report = &self.report;
         let home = self.homes.iter().find(|home| home.pid == victim.pid);
         let place = self.cgroup_of(victim).map(Place::of).unwrap_or_default();
+        let is_own = victim.memcg.is_some() || report.group.is_some();
         let named = |name: fn(&Home) -> &str| home.map(|home| escape::text(name(home))).unwrap_or_default();
         let name = named(|home| &home.pod);
         Whom {
             level: report.level.label().to_owned(),
             namespace: named(|home| &home.namespace),
-            unit: if place.pod.is_none() {
+            // Whose limit it was says not what else was there.
+            unit: if place.pod.is_none() && is_own {
                 shorten(&place.words)
             } else {
                 String::new()

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use forestall_kernel::kmsg::{Line, Record, When, unescape_into};
-use forestall_kernel::oom::{Collector, Part, Report, Seen};
+use forestall_kernel::oom::{Collector, Heard, Part, Report, Seen};
 
 use super::entry::{Entry, Tally};
 use super::recent::{Known, Recent};
@@ -62,12 +62,26 @@ impl Intake {
         self.ear.zero_micros = zero_micros;
     }
 
-    /// Hears the next record, whoever wrote it.
-    pub(crate) fn hear(&mut self, record: &Record<'_>) {
+    /// Hears the next record, whoever wrote it. Returns who was killed by it where no line has told of what cgroup.
+    pub(crate) fn hear(&mut self, record: &Record<'_>) -> Option<u32> {
         self.count(record);
         let ear = &mut self.ear;
-        self.collector
-            .hear(&Line::of_record(record), &mut |report| ear.hear(report, true));
+        let line = Line::of_record(record);
+        match self.collector.hear(&line, &mut |report| ear.hear(report, true)) {
+            Heard::Kill { pid } if !self.is_placed(pid) => Some(pid),
+            _ => None,
+        }
+    }
+
+    fn is_placed(&self, pid: u32) -> bool {
+        let mut reports = self.collector.open_reports();
+        reports.any(|report| {
+            let has_place = report.task_memcg.is_some() || report.group.is_some();
+            report
+                .victims
+                .iter()
+                .any(|victim| victim.pid == pid && (has_place || victim.memcg.is_some()))
+        })
     }
 
     /// After so long a silence, microseconds, [`Self::settle`] has something to say.

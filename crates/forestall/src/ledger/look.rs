@@ -85,7 +85,9 @@ pub(super) fn hear_all(
     read: impl FnOnce(&mut dyn FnMut(&Record<'_>)) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Vec<Entry>, Tally)> {
     let mut intake = Intake::new(known, zero_micros);
-    read(&mut |record| intake.hear(record))?;
+    read(&mut |record| {
+        intake.hear(record);
+    })?;
     intake.finish();
     Ok(intake.take(counted))
 }

@@ -14,7 +14,7 @@ mod recent;
 mod totals;
 
 pub(crate) use self::book::Book;
-pub(crate) use self::entry::{Entry, Tally};
+pub(crate) use self::entry::{Entry, Home, Tally};
 pub(crate) use self::intake::Intake;
 pub(crate) use self::look::{boot_id, look_now, take_in_now};
 pub(crate) use self::pages::{Pages, is_there};

@@ -62,7 +62,11 @@ impl Logger {
 
     fn killed(&mut self, entry: &Entry) {
         let at = entry.at();
-        let message = format!("KILLED by the kernel: {}", headline(&entry.report));
+        let message = format!(
+            "KILLED by the kernel: {}{}",
+            headline(&entry.report),
+            entry.of_whom()
+        );
         if entry.report.victims.is_empty() {
             self.put(at, Level::Error, "killed", self.mode, &message, Empty {});
         }

@@ -4,6 +4,9 @@
 //! it begins again from what is on disk, hears the ring once more, and keeps what is new. Before the disk is asked the kill is said,
 //! so that a disk that hangs delays no alarm.
 
+mod names;
+mod witness;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -17,9 +20,13 @@ use forestall_kernel::kmsg::{KmsgReader, Start};
 use forestall_kernel::parse::Vmstat;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use self::names::Names;
+use self::witness::Witness;
+use super::clock::now;
 use super::shared::{Heard, Herald, Keeping, KillNews};
+use crate::forensics::place::Place;
 use crate::forensics::time::zero_of_log_clock;
-use crate::ledger::{Book, Intake, boot_id};
+use crate::ledger::{Book, Entry, Home, Intake, boot_id};
 use crate::supervise::keep_going;
 
 /// The ledger's place in the agent's own directory.
@@ -193,16 +200,20 @@ impl Keeper {
         for note in &book.notes {
             self.herald.desk().say(KillNews::Damage(note.clone()));
         }
+        let mut eyes = Eyes {
+            names: Names::open(&self.setup.root, now()),
+            witness: Witness::new(&self.setup.root),
+        };
         let boot = boot_id(&self.setup.root)?;
         let mut intake = book.intake(&boot, zero_of_log_clock());
         let mut reader = (self.source)()?;
         self.herald.desk().set_totals(book.totals());
         loop {
-            let is_drained = self.drain(&mut reader, &mut intake)?;
+            let is_drained = self.drain(&mut reader, &mut intake, &mut eyes)?;
             if is_drained && self.caught_up.is_some() {
                 intake.settle();
             }
-            self.keep(&mut book, &mut intake, &mut reader)?;
+            self.keep(&mut book, &mut intake, &mut reader, &mut eyes)?;
             let (kill_lines, lost) = intake.heard();
             self.herald.desk().set_heard(Heard { kill_lines, lost });
             if self.ending.has_come() {
@@ -216,16 +227,20 @@ impl Keeper {
                 // Who waited has given up, or takes it.
                 let _ = caught_up.try_send(());
             }
-            if !self.wait(&reader, intake.silence_micros())? {
+            if !self.wait(&reader, &mut eyes.names, intake.silence_micros())? {
                 intake.settle();
             }
         }
     }
 
     /// Hears what there is; false where there is more.
-    fn drain(&self, reader: &mut KmsgReader, intake: &mut Intake) -> anyhow::Result<bool> {
+    fn drain(&self, reader: &mut KmsgReader, intake: &mut Intake, eyes: &mut Eyes) -> anyhow::Result<bool> {
         while let Some(record) = reader.next_record()? {
-            intake.hear(&record);
+            let unplaced = intake.hear(&record);
+            // Whoever was killed before the start is not there any more.
+            if let Some(pid) = unplaced.filter(|_| self.caught_up.is_none()) {
+                eyes.witness.look(pid);
+            }
             if intake.news() >= REPORTS_AT_ONCE || self.ending.has_come() {
                 return Ok(false);
             }
@@ -234,22 +249,35 @@ impl Keeper {
     }
 
     /// Waits for the next record, or for the end; false where a report has waited long enough for its next line.
-    fn wait(&self, reader: &KmsgReader, silence_micros: Option<u64>) -> io::Result<bool> {
+    fn wait(&self, reader: &KmsgReader, names: &mut Names, silence_micros: Option<u64>) -> io::Result<bool> {
         let patience = silence_micros.map(Duration::from_micros);
         let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        // Where nobody tells of names, the bell is asked twice.
+        let ear = names.ear().unwrap_or(self.ending.bell.as_fd());
         let mut waited = [
             PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN),
             PollFd::new(&self.ending.bell, PollFlags::IN),
+            PollFd::from_borrowed_fd(ear, PollFlags::IN),
         ];
-        match poll(&mut waited, patience.as_ref()) {
-            Ok(0) => Ok(false),
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(true),
-            Err(errno) => Err(errno.into()),
+        let woken = match poll(&mut waited, patience.as_ref()) {
+            Ok(woken) => woken > 0,
+            Err(rustix::io::Errno::INTR) => true,
+            Err(errno) => return Err(errno.into()),
+        };
+        if waited.last().is_some_and(|ear| !ear.revents().is_empty()) {
+            names.listen(now());
         }
+        Ok(woken)
     }
 
     /// Says and keeps what is over.
-    fn keep(&mut self, book: &mut Book, intake: &mut Intake, reader: &mut KmsgReader) -> anyhow::Result<()> {
+    fn keep(
+        &mut self,
+        book: &mut Book,
+        intake: &mut Intake,
+        reader: &mut KmsgReader,
+        eyes: &mut Eyes,
+    ) -> anyhow::Result<()> {
         let has_news = intake.news() > 0;
         if !has_news && intake.records_untold() < RECORDS_UNTOLD_MAX && !self.ending.has_come() {
             return Ok(());
@@ -257,10 +285,14 @@ impl Keeper {
         // The kernel counts before it tells: what was told by now had been counted, and what is counted by now is heard below.
         let counted = has_news.then(|| self.count()).flatten();
         if counted.is_some() {
-            self.drain(reader, intake)?;
+            self.drain(reader, intake, eyes)?;
         }
         intake.set_zero(zero_of_log_clock());
-        let (entries, tally) = intake.take(counted);
+        let (mut entries, tally) = intake.take(counted);
+        for entry in &mut entries {
+            eyes.place(entry);
+        }
+        eyes.witness.forget();
         let desk = self.herald.desk();
         if self.caught_up.is_some() {
             let kills: usize = entries.iter().map(|entry| entry.report.victims.len()).sum();
@@ -284,6 +316,48 @@ impl Keeper {
     fn count(&self) -> Option<u64> {
         let vmstat = std::fs::read(self.setup.root.join("proc/vmstat")).ok()?;
         Vmstat::parse(&vmstat).oom_kills
+    }
+}
+
+/// What tells of victims more than the kernel's log does.
+struct Eyes {
+    names: Names,
+    witness: Witness,
+}
+
+impl Eyes {
+    /// Notes where the victims of a report lived.
+    fn place(&mut self, entry: &mut Entry) {
+        let mut homes = Vec::new();
+        let report = &mut entry.report;
+        let shared = report.group.as_ref().or(report.task_memcg.as_ref());
+        let shared = shared.or(report.limit.as_ref()).cloned();
+        for victim in &mut report.victims {
+            let mut home = Home {
+                pid: victim.pid,
+                ..Home::default()
+            };
+            if victim.memcg.is_none() && report.group.is_none() {
+                victim.memcg = self.witness.cgroup_of(victim);
+                home.is_cgroup_from_proc = victim.memcg.is_some();
+            }
+            let place = victim
+                .memcg
+                .as_ref()
+                .or(shared.as_ref())
+                .map(Place::of)
+                .unwrap_or_default();
+            let at = now();
+            if let Some([namespace, pod]) = place.pod.and_then(|uid| self.names.pod(&uid, at)) {
+                (home.namespace, home.pod) = (namespace.to_owned(), pod.to_owned());
+            }
+            if let Some(name) = place.container.and_then(|id| self.names.container(&id, at)) {
+                name.clone_into(&mut home.container);
+            }
+            homes.push(home);
+        }
+        homes.retain(Home::says_something);
+        entry.homes = homes;
     }
 }
 

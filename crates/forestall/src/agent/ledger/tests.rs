@@ -215,3 +215,73 @@ fn where_it_cannot_be_kept_it_is_said_what_to_do() {
     let why = find_obstacle(&machine.setup()).expect("there is no directory");
     assert!(why.contains("state does not exist; make it"), "{why}");
 }
+
+#[test]
+fn a_kill_is_put_to_its_pod_and_container_by_name_though_both_are_gone() {
+    let machine = Machine::new();
+    let root = machine.folder.path();
+    let pods = root.join("var/log/pods");
+    let log = pods.join("shop_cart-0_0330b2c1-a15b-4cdd-b5e5-72d4a90bee82");
+    std::fs::create_dir_all(&log).expect("directories");
+    let containers = root.join("var/log/containers");
+    std::fs::create_dir_all(&containers).expect("directories");
+    let link = containers.join("cart-0_shop_front-web.log");
+    std::fs::write(&link, "").expect("a file");
+    let life = machine.start(&[]);
+    std::fs::remove_dir(&log).expect("it is empty");
+    std::fs::remove_file(&link).expect("a file");
+    for record in kill(5, 77) {
+        say(&life.log, &record);
+    }
+    let news = machine.news();
+    let [KillNews::Kill(entry)] = &news[..] else {
+        panic!("{news:?}")
+    };
+    let whom = entry.whom(&entry.report.victims[0]);
+    assert_eq!(
+        (&*whom.namespace, &*whom.pod, &*whom.container, &*whom.unit),
+        ("shop", "cart-0", "front", "")
+    );
+    life.ledger.end();
+}
+
+#[test]
+fn of_a_kill_line_alone_the_cgroup_is_read_while_the_victim_is_ending() {
+    let machine = Machine::new();
+    let root = machine.folder.path();
+    let process = |pid: u32, comm: &str, cgroup: &str| {
+        let own = root.join(format!("proc/{pid}"));
+        std::fs::create_dir_all(&own).expect("a directory");
+        std::fs::write(own.join("comm"), comm).expect("a file");
+        std::fs::write(own.join("cgroup"), cgroup).expect("a file");
+    };
+    process(77, "java\n", &format!("0::{POD}/web\n"));
+    // Another one has got the number, or it was on v1.
+    process(78, "sh\n", "0::/user.slice\n");
+    process(79, "java\n", "5:memory:/\n0::/\n");
+    let life = machine.start(&[]);
+    for (sequence, pid) in [(5, 77), (7, 78), (9, 79)] {
+        say(&life.log, &kill(sequence, pid)[1]);
+    }
+    let mut cgroups = Vec::new();
+    while cgroups.len() < 3 {
+        for news in machine.news() {
+            let KillNews::Kill(entry) = news else {
+                panic!("{news:?}")
+            };
+            let victim = &entry.report.victims[0];
+            let told = entry.homes.iter().any(|home| home.is_cgroup_from_proc);
+            cgroups.push((
+                victim.pid,
+                victim.memcg.as_ref().map(|path| path.path.to_vec()),
+                told,
+            ));
+        }
+    }
+    let web = format!("{POD}/web").into_bytes();
+    assert_eq!(
+        cgroups,
+        [(77, Some(web), true), (78, None, false), (79, None, false)]
+    );
+    life.ledger.end();
+}

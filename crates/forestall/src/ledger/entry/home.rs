@@ -18,6 +18,11 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// Anything but whose it is.
+    pub(crate) fn says_something(&self) -> bool {
+        self.is_cgroup_from_proc || !self.pod.is_empty() || !self.container.is_empty()
+    }
+
     pub(super) fn put(&self, writer: &mut Writer<'_>) {
         writer.number(1, self.pid.into());
         for (tag, name) in (2..).zip([&self.namespace, &self.pod, &self.container]) {

@@ -1,0 +1,267 @@
+//! What pods and containers are called, without asking a cluster: by the directories and links that the kubelet makes for their logs.
+//!
+//! `/var/log/pods/NAMESPACE_NAME_UID` (`BuildPodLogsDirectory`) and `/var/log/containers/NAME_NAMESPACE_CONTAINER-ID.log`
+//! (`legacyLogSymlink`, both in `pkg/kubelet/kuberuntime`). The kernel says when one comes or goes; who is gone is remembered for an hour,
+//! because a kill is often the last that is heard of a container.
+//!
+//! It opens no log, and invents nothing: who has no directory has no name.
+
+use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use forestall_decide::{Moment, Span};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+
+const PODS: &str = "var/log/pods";
+const CONTAINERS: &str = "var/log/containers";
+
+/// So many are known of each kind; a node has 110 pods, or 250.
+const KNOWN_MAX: usize = 2048;
+
+/// Who is gone is remembered for so long.
+const MEMORY: Span = Span::secs(3600);
+
+/// What the name of a file tells: the UID of a pod with its namespace and name, or the ID of a container with its name.
+type Told<'a> = (&'a str, [&'a str; 2]);
+
+/// What is known of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Known {
+    /// Of a pod its namespace and name, of a container its name.
+    names: [Box<str>; 2],
+    gone: Option<Moment>,
+}
+
+/// The names.
+#[derive(Debug)]
+pub(super) struct Names {
+    ear: Option<OwnedFd>,
+    pods: Kind,
+    containers: Kind,
+}
+
+/// Pods by their UIDs, or containers by their IDs.
+#[derive(Debug)]
+struct Kind {
+    directory: PathBuf,
+    read: fn(&str) -> Option<Told<'_>>,
+    watch: Option<i32>,
+    known: BTreeMap<Box<str>, Known>,
+}
+
+impl Names {
+    /// Of the machine below `root`.
+    pub(super) fn open(root: &Path, now: Moment) -> Self {
+        let kind = |directory: &str, read| Kind {
+            directory: root.join(directory),
+            read,
+            watch: None,
+            known: BTreeMap::new(),
+        };
+        let mut names = Self {
+            // Without it everything is looked up when it is needed.
+            ear: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok(),
+            pods: kind(PODS, read_pod),
+            containers: kind(CONTAINERS, read_container),
+        };
+        names.look(now);
+        names
+    }
+
+    /// Becomes readable when [`Names::listen`] has something to do.
+    pub(super) fn ear(&self) -> Option<BorrowedFd<'_>> {
+        self.ear.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Takes all that the kernel told.
+    pub(super) fn listen(&mut self, now: Moment) {
+        let Some(ear) = &self.ear else { return };
+        let mut scratch = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(ear, &mut scratch);
+        let mut has_missed = false;
+        loop {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(Errno::INTR) => continue,
+                Err(_) => break,
+            };
+            let events = event.events();
+            let kinds = [&mut self.pods, &mut self.containers];
+            let kind = kinds.into_iter().find(|kind| kind.watch == Some(event.wd()));
+            let name = event.file_name().and_then(|name| name.to_str().ok());
+            has_missed |= events.contains(ReadFlags::QUEUE_OVERFLOW);
+            match (kind, name) {
+                (Some(kind), None) if events.contains(ReadFlags::IGNORED) => kind.watch = None,
+                (Some(kind), Some(name)) if events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) => {
+                    kind.come(name, now);
+                }
+                (Some(kind), Some(name)) => kind.go(name, now),
+                _ => {}
+            }
+        }
+        if has_missed {
+            self.look(now);
+        }
+    }
+
+    /// The namespace and name of a pod; the disk is asked about one that is not known.
+    pub(super) fn pod(&mut self, uid: &str, now: Moment) -> Option<[&str; 2]> {
+        self.pods.find(uid, self.ear.as_ref(), now)
+    }
+
+    /// The name of a container.
+    pub(super) fn container(&mut self, id: &str, now: Moment) -> Option<&str> {
+        self.containers
+            .find(id, self.ear.as_ref(), now)
+            .map(|[name, _]| name)
+    }
+
+    fn look(&mut self, now: Moment) {
+        for kind in [&mut self.pods, &mut self.containers] {
+            kind.look(self.ear.as_ref(), now);
+        }
+    }
+}
+
+impl Kind {
+    fn find(&mut self, id: &str, ear: Option<&OwnedFd>, now: Moment) -> Option<[&str; 2]> {
+        if !self.known.contains_key(id) {
+            self.look(ear, now);
+        }
+        let Known {
+            names: [first, second],
+            ..
+        } = self.known.get(id)?;
+        Some([first, second])
+    }
+
+    /// Reads the directory, and has it watched from before that on.
+    fn look(&mut self, ear: Option<&OwnedFd>, now: Moment) {
+        if let (None, Some(ear)) = (self.watch, ear) {
+            let changes = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
+            self.watch = inotify::add_watch(ear, &self.directory, changes).ok();
+        }
+        let Ok(entries) = std::fs::read_dir(&self.directory) else {
+            return;
+        };
+        for entry in entries.flatten().take(2 * KNOWN_MAX) {
+            if let Some(name) = entry.file_name().to_str() {
+                self.come(name, now);
+            }
+        }
+    }
+
+    fn come(&mut self, file: &str, now: Moment) {
+        let Some((id, names)) = (self.read)(file) else {
+            return;
+        };
+        if self.known.len() >= KNOWN_MAX {
+            self.known
+                .retain(|_, known| known.gone.is_none_or(|gone| now.since(gone) < MEMORY));
+        }
+        if self.known.len() < KNOWN_MAX || self.known.contains_key(id) {
+            let names = names.map(Box::from);
+            self.known.insert(id.into(), Known { names, gone: None });
+        }
+    }
+
+    fn go(&mut self, file: &str, now: Moment) {
+        if let Some((id, _)) = (self.read)(file)
+            && let Some(known) = self.known.get_mut(id)
+        {
+            known.gone = Some(now);
+        }
+        self.known
+            .retain(|_, known| known.gone.is_none_or(|gone| now.since(gone) < MEMORY));
+    }
+}
+
+/// `NAMESPACE_NAME_UID`. Neither of the three has an underscore in it.
+fn read_pod(file: &str) -> Option<Told<'_>> {
+    let mut parts = file.split('_');
+    let (namespace, name, uid) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_whole = parts.next().is_none() && [namespace, name, uid].iter().all(|part| !part.is_empty());
+    is_whole.then_some((uid, [namespace, name]))
+}
+
+/// `NAME_NAMESPACE_CONTAINER-ID.log`.
+fn read_container(file: &str) -> Option<Told<'_>> {
+    let (_, last) = file.strip_suffix(".log")?.rsplit_once('_')?;
+    let (name, id) = last.rsplit_once('-')?;
+    (!name.is_empty() && !id.is_empty()).then_some((id, [name, ""]))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const UID: &str = "0330b2c1-a15b-4cdd-b5e5-72d4a90bee82";
+    const ID: &str = "b27201334a41cd0749d053b18378d7ea65617b8e26277197ea25c974da1a5a8a";
+
+    fn heard(names: &mut Names, now: Moment) {
+        let mut waited = [PollFd::from_borrowed_fd(
+            names.ear().expect("inotify"),
+            PollFlags::IN,
+        )];
+        assert!(poll(&mut waited, None).expect("a descriptor") > 0);
+        names.listen(now);
+    }
+
+    #[test]
+    fn a_pod_that_is_gone_has_its_name_for_an_hour() {
+        let root = TempDir::new().expect("a directory");
+        let (pods, containers) = (root.path().join(PODS), root.path().join(CONTAINERS));
+        std::fs::create_dir_all(&pods).expect("a directory");
+        let at = |secs: u64| Moment(secs * 1_000_000);
+        let mut names = Names::open(root.path(), at(0));
+        assert_eq!(names.pod(UID, at(0)), None);
+        let log = pods.join(format!("shop_cart-0_{UID}"));
+        std::fs::create_dir(&log).expect("a directory");
+        heard(&mut names, at(1));
+        std::fs::remove_dir(&log).expect("it is empty");
+        heard(&mut names, at(10));
+        assert_eq!(names.pod(UID, at(3600)), Some(["shop", "cart-0"]));
+        // What was not there when the agent was started is looked up when it is needed.
+        std::fs::create_dir_all(&containers).expect("a directory");
+        let link = containers.join(format!("cart-0_shop_web-app-{ID}.log"));
+        std::fs::write(link, "").expect("a file");
+        assert_eq!(names.container(ID, at(11)), Some("web-app"));
+        // After an hour the next that goes takes it along.
+        std::fs::create_dir(pods.join("a_b_c")).expect("a directory");
+        std::fs::remove_dir(pods.join("a_b_c")).expect("it is empty");
+        heard(&mut names, at(3611));
+        assert_eq!(names.pod(UID, at(3611)), None);
+    }
+
+    #[test]
+    fn what_the_kubelet_did_not_make_names_nobody() {
+        for file in ["", "shop", "shop_cart-0", "a_b_c_d", "_b_c", "a_b_"] {
+            assert_eq!(read_pod(file), None, "{file}");
+        }
+        for file in ["", "a_b_c-1.txt", "a_b_c.log", "a-1.log", "a_b_-1.log"] {
+            assert_eq!(read_container(file), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn no_crowd_of_directories_fills_the_memory() {
+        let root = TempDir::new().expect("a directory");
+        let mut names = Names::open(root.path(), Moment(0));
+        for pod in 0..3 * KNOWN_MAX {
+            names.pods.come(&format!("a_b_{pod}"), Moment(0));
+        }
+        assert_eq!(names.pods.known.len(), KNOWN_MAX);
+        // Those that are gone make room.
+        for pod in 0..KNOWN_MAX {
+            names.pods.go(&format!("a_b_{pod}"), Moment(0));
+        }
+        names.pods.come("a_b_new", Moment(0) + MEMORY);
+        assert_eq!(names.pods.known.len(), 1);
+    }
+}

@@ -1,0 +1,74 @@
+//! Where a process lived whose kill line stands alone: the kernel limits how many reports it tells in full, and then says the number alone.
+//!
+//! The kernel tells of a kill while its victim is ending, so that `/proc` still shows its cgroup for some milliseconds. What it shows is
+//! believed only of a process of the same name, and is kept as what it is: not the kernel's word.
+
+use std::path::{Path, PathBuf};
+
+use forestall_kernel::oom::{CgroupPath, Victim};
+use forestall_kernel::parse::memory_path;
+
+use crate::input::read_system;
+
+/// So many are remembered until their reports are over.
+const SEEN_MAX: usize = 256;
+
+/// One that was seen.
+#[derive(Debug)]
+struct Seen {
+    pid: u32,
+    comm: Vec<u8>,
+    path: Box<[u8]>,
+}
+
+/// What was seen since reports were last over.
+#[derive(Debug)]
+pub(super) struct Witness {
+    proc_root: PathBuf,
+    seen: Vec<Seen>,
+}
+
+impl Witness {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            proc_root: root.join("proc"),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Looks where this process lives, now.
+    pub(super) fn look(&mut self, pid: u32) {
+        if self.seen.len() >= SEEN_MAX {
+            return;
+        }
+        let own = self.proc_root.join(pid.to_string());
+        let read = |name: &str| read_system(&own.join(name)).ok();
+        let Some((comm, cgroup)) = read("comm").zip(read("cgroup")) else {
+            return;
+        };
+        // On v1 who is ending stands at the root, wherever it was; outside of our namespace nothing can be said.
+        let path = memory_path(&cgroup).filter(|path| *path != b"/" && !path.starts_with(b"/.."));
+        if let Some(path) = path {
+            self.seen.push(Seen {
+                pid,
+                comm: comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec(),
+                path: path.into(),
+            });
+        }
+    }
+
+    /// Where a victim lived, if it was seen there.
+    pub(super) fn cgroup_of(&self, victim: &Victim) -> Option<CgroupPath> {
+        let is_same = |seen: &&Seen| seen.pid == victim.pid && *seen.comm == *victim.comm;
+        let seen = self.seen.iter().rev().find(is_same)?;
+        Some(CgroupPath {
+            path: seen.path.clone(),
+            is_cut: false,
+        })
+    }
+
+    /// Nothing is being told any more.
+    pub(super) fn forget(&mut self) {
+        self.seen = Vec::new();
+    }
+}
