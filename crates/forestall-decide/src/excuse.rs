@@ -16,6 +16,7 @@ use crate::window::WINDOWS;
 
 /// Who has less of the growth (permille) has no part in it; and so much more may be taken than those take who have.
 const BESIDE_PERMILLE: u64 = 125;
+
 impl Engine {
     /// Why the culprit need not end by a kill that is due at this wall; `imminent`: one look is enough for it.
     pub(crate) fn excuse(

@@ -11,6 +11,7 @@ use crate::decision::{
 };
 use crate::engine::Engine;
 use crate::forecast::forecast;
+use crate::history::Scope;
 use crate::input::{GroupId, GroupSample, Sample};
 use crate::kubelet::Signal;
 use crate::ladder::Order;
@@ -199,12 +200,13 @@ impl Engine {
 
     /// The culprit's part of what is left is no more than so many times the growth of it that has been seen: what a pod takes to
     /// start says nothing about the next minute. Of who was braked, all counts that it has come to since before that. An eviction may
-    /// take minutes, so for one all of an even climb counts.
+    /// take minutes, so for one all of an even climb counts. A job is thought to come no higher than in a turn before.
     fn lasts(&self, left: Bytes, culprit: Culprit, rung: Rung) -> bool {
         let Target::Group(id) = culprit.target else {
             return true;
         };
-        let seen = self.history.group(id).map_or(Bytes::ZERO, |own| {
+        let own = self.history.group(id);
+        let seen = own.map_or(Bytes::ZERO, |own| {
             let held = own.held().latest();
             let braked = self.flights.grown_since_before_brake(culprit.target, held);
             let climbed = if rung == Rung::Evict {
@@ -215,7 +217,9 @@ impl Engine {
             braked.max(held - own.held_before()).max(climbed)
         });
         let times = if rung == Rung::Evict { EVICT_FOR } else { BRAKE_FOR };
-        seen.0.saturating_mul(times) >= left.permille(culprit.share_permille.min(1000)).0
+        let to_come = Bytes(seen.0.saturating_mul(times));
+        let turn = own.and_then(Scope::left_of_turn);
+        turn.map_or(to_come, |turn| turn.min(to_come)) >= left.permille(culprit.share_permille.min(1000))
             || !holds(Rule::Lasting)
     }
 
@@ -426,6 +430,13 @@ impl Engine {
         }
         let Target::Group(id) = culprit else { return None };
         let (group, size) = (find(sample, id)?, reading.limit.bytes()?);
+        if let Some(why) = group.protection.filter(|_| holds(Rule::Protected)) {
+            return Some(Step::PassOver(reading.pass_over(
+                Rung::Brake,
+                culprit,
+                WhyNot::Protected(why),
+            )));
+        }
         let order = Order {
             rung: Rung::Brake,
             target: culprit,

@@ -46,8 +46,7 @@ impl Ground {
             self.top = value;
         } else if self.top - value > least {
             if !self.killed_at.is_some_and(is_ending) && self.top - self.low > least {
-                let alike = self.highest + self.highest.permille(ALIKE_PERMILLE);
-                self.is_jobs = self.top <= alike;
+                self.is_jobs = self.top <= self.alike();
                 self.highest = self.highest.max(self.top);
                 self.turned_at = now;
             }
@@ -55,6 +54,17 @@ impl Ground {
         } else if value < self.low {
             self.low = value;
         }
+    }
+
+    /// Up to here a top is no higher than those before it.
+    fn alike(&self) -> Bytes {
+        self.highest + self.highest.permille(ALIKE_PERMILLE)
+    }
+
+    /// What is left up to the highest turn, or one like it, for who goes by turns and is below that.
+    pub(crate) fn left_of_turn(&self, value: Bytes) -> Option<Bytes> {
+        let left = self.alike() - value;
+        (self.is_jobs && left > Bytes::ZERO).then_some(left)
     }
 
     /// The part of a rise up to `value` that is new.
@@ -93,6 +103,24 @@ mod tests {
         assert_eq!(new_of_90(1, &turns[..9], true), 0);
         // Looks do not meet the very top: 182 is no higher.
         assert_eq!(new_of_90(1, &[5, 180, 5, 182, 5, 100], true), 0);
+    }
+
+    // A turn like the one of 200 may come to 203.
+    #[test]
+    fn a_job_has_its_turn_to_come_and_nobody_else_has() {
+        let left = |values: &[u64], value| {
+            let mut ground = Ground::default();
+            for (second, value) in values.iter().enumerate() {
+                ground.push(Moment(second as u64 * 1_000_000), Bytes::mebi(*value), true);
+            }
+            ground.left_of_turn(Bytes::mebi(value)).map(|left| left.0 >> 20)
+        };
+        let turns = [5, 200, 5, 200, 5];
+        assert_eq!(
+            [left(&turns, 5), left(&turns, 150), left(&turns, 202)],
+            [Some(198), Some(53), Some(1)]
+        );
+        assert_eq!([left(&turns, 204), left(&turns[..3], 150)], [None, None]);
     }
 
     #[test]

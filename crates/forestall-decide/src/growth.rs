@@ -124,7 +124,7 @@ impl Search<'_> {
                     (Bytes::ZERO, came_with)
                 };
                 settled += beside;
-                let new = self.new_part(found, rising);
+                let new = self.new_part(found, rising, window);
                 swung += self.swung_part(found, window);
                 count(Grower {
                     target: Target::Group(group.id),
@@ -180,8 +180,12 @@ impl Search<'_> {
     }
 
     /// What of a rise counts.
-    fn new_part(self, found: &Scope, rise: Bytes) -> Bytes {
-        if self.only_new { found.new_part(rise) } else { rise }
+    fn new_part(self, found: &Scope, rise: Bytes, window: Span) -> Bytes {
+        if self.only_new {
+            found.new_part(rise, window)
+        } else {
+            rise
+        }
     }
 
     /// Whether it has come up by a part of what the wall has lost, in a climb that began long before the window did. A window in which a
@@ -198,7 +202,7 @@ impl Search<'_> {
     fn swung_part(self, found: &Scope, window: Span) -> Bytes {
         let (rise, _) = found.held().rise(window);
         let rise = Bytes(u64::try_from(rise).unwrap_or(0));
-        rise - self.new_part(found, rise)
+        rise - self.new_part(found, rise, window)
     }
 
     /// What those who came back to where they were took in the last second.

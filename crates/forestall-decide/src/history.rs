@@ -197,9 +197,18 @@ impl Scope {
         }
     }
 
-    /// The part of so large a rise to what it holds now that it never held before.
-    pub(crate) fn new_part(&self, rise: Bytes) -> Bytes {
-        self.ground.new_part(rise, self.held().latest())
+    /// The part of so large a rise within `window` to what it holds now that it never held before, neither in a turn of its own nor in
+    /// the minute before the window.
+    pub(crate) fn new_part(&self, rise: Bytes, window: Span) -> Bytes {
+        let held = self.held();
+        let new = self.ground.new_part(rise, held.latest());
+        let before = held.highest_before(window).unwrap_or(Bytes::ZERO);
+        new.min(held.latest() - before)
+    }
+
+    /// How much higher it has come in a turn before, if it goes by turns and is below that.
+    pub(crate) fn left_of_turn(&self) -> Option<Bytes> {
+        self.ground.left_of_turn(self.held().latest())
     }
 
     /// What it held already when it was first seen, if it came within the window.

@@ -52,7 +52,7 @@ impl Engine {
                 continue;
             };
             let due = self.judge_kill(now, sample, &reading);
-            let kill = due.filter(|due| !self.is_excused(sample, &reading, due));
+            let kill = due.filter(|due| !self.is_excused(sample, &reading, due) || !holds(Rule::Excused));
             self.consider_pods(now, sample, &reading, kill.is_some());
             if let Some(due) = kill {
                 self.consider_kill(now, sample, reading, due);
@@ -318,7 +318,7 @@ impl Engine {
     }
 
     /// A kill that still waits after TERM is finished at once when the wall comes too near, unless it has become known that
-    /// its victim may not be touched. True while a kill is in flight at this wall and its victim still has to go.
+    /// its victim may not be touched. True while a kill is in flight, at this wall or of its culprit, and its victim still has to go.
     fn escalate(&mut self, now: Moment, sample: &Sample, imminent: bool, evidence: Evidence) -> bool {
         let reading = &evidence.reading;
         // Its TERM may have been given for a wall that is further away.

@@ -81,6 +81,8 @@ rules! {
     Lasting,
     /// The culprit goes first.
     CulpritFirst,
+    /// Nobody is killed for growth that ends, before the wall, at a limit of his own or at what he was promised.
+    Excused,
     /// No pod ends for growth that comes mostly from outside the pods.
     HostsOwn,
     /// Where nobody is the culprit, only such a one goes as frees enough.

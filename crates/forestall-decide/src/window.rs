@@ -156,6 +156,13 @@ impl Track {
             && self.window(0).all(|point| point.value < self.tip.value)
     }
 
+    /// The most that it was in the longest window before the last `age`; `None` where nothing is known of that.
+    pub(crate) fn highest_before(&self, age: Span) -> Option<Bytes> {
+        let before = self.window(WINDOWS.len() - 1);
+        let before = before.filter(|point| self.tip.at.since(point.at) >= age);
+        before.map(|point| point.value).max()
+    }
+
     /// The points of one window before the tip (0, 1, 2 as in `WINDOWS`), oldest first.
     fn window(&self, at: usize) -> impl Iterator<Item = Point> + '_ {
         self.heads[at].within(&self.points[at], self.tip.at, WINDOWS[at])

@@ -2,7 +2,9 @@
 
 mod world;
 
-use forestall_decide::{Engine, GroupId, Mode, Policy, Rung, Rungs, Span, Target};
+use forestall_decide::{
+    Engine, GroupId, Mode, PassedOver, Policy, Protection, Rung, Rungs, Span, Target, WhyNot,
+};
 use world::{MIB, World};
 
 fn container(id: u64) -> Target {
@@ -40,6 +42,18 @@ fn who_has_just_been_braked_is_not_killed_for_its_growth_before() {
     world.run(&mut engine, Span::secs(30), |_| ());
     let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
     assert_eq!((rungs, world.kernel_kills), (vec![Rung::Brake], 0));
+}
+
+#[test]
+fn who_may_not_be_touched_is_not_braked_either() {
+    let mut world = braked(1_700);
+    world.of(2).protection = Some(Protection::OomScoreAdj);
+    world.of(2).rate = 40 * MIB;
+    world.run(&mut engine(Mode::Enforce), Span::secs(42), |_| ());
+    assert_eq!(world.ordered, []);
+    let why = WhyNot::Protected(Protection::OomScoreAdj);
+    let is_passed = |it: &PassedOver| (it.rung, it.target, it.why) == (Rung::Brake, container(2), why);
+    assert!(world.passed_over.iter().any(is_passed));
 }
 
 #[test]

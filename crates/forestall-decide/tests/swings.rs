@@ -38,6 +38,30 @@ fn a_job_that_takes_what_it_had_before_is_not_the_culprit_of_a_leak_beside_it() 
     }
 }
 
+/// Two heaps that are collected every second or every seven, long at their plateaus, beside a leak of a mebibyte a second.
+#[test]
+fn a_heap_that_takes_what_it_had_within_the_minute_is_not_the_culprit_of_a_slow_leak_beside_it() {
+    for (period_secs, tooth_mebi) in [(1, 20), (7, 24)] {
+        let mut world = World::new(2048, 1200);
+        world.container(1, 50).rate = MIB;
+        world.container(2, 400);
+        world.container(3, 400);
+        let begun = world.now;
+        world.run(&mut enforcing(), Span::secs(400), |world| {
+            let since = world.now.since(begun).0;
+            for (id, phase) in [(2, 0), (3, 400_000)] {
+                let turn = (since + phase) % (period_secs * 1_000_000);
+                world.of(id).anon = 400 * MIB + tooth_mebi * MIB * turn / (period_secs * 1_000_000);
+            }
+        });
+        assert_eq!(
+            (world.killed(), world.kernel_kills),
+            (vec![leaker(1)], 0),
+            "{tooth_mebi} MiB every {period_secs} s"
+        );
+    }
+}
+
 #[test]
 fn a_job_beside_nobody_that_grows_is_ended_when_it_comes_back_for_more_than_there_is() {
     let mut world = World::new(1024, 600);

@@ -287,7 +287,7 @@ impl Node {
     pub(crate) fn protection(&self, at: usize, index: usize) -> Option<Protection> {
         let pod = &self.pods[at];
         let container = &pod.containers[index];
-        let by_score = container.oom_score_adj <= -900 && at == HOST;
+        let by_score = container.oom_score_adj <= -900;
         container
             .protection
             .or(pod.protection().filter(|_| at != HOST))

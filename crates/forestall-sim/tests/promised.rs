@@ -42,6 +42,18 @@ fn who_meets_a_limit_of_its_own_before_the_node_is_full_is_left_alone() {
     );
 }
 
+// The database fills the 9 GiB that are its request and its limit beside one who crept to 5 GiB on 256 MiB: its processes have the kubelet's −997,
+// and the kernel, too, takes somebody else.
+#[test]
+fn a_guaranteed_pod_is_never_killed_for_what_it_was_promised() {
+    let pods = "  - { name: creep, node: 0, containers: [{ name: c, base: 1Gi, request: 256Mi, load: { leak: { rate: 10Mi/s } } }] }\n  \
+                - { name: db, node: 0, start: 5m, containers: [{ name: c, base: 1Gi, request: 10Gi, limit: 10Gi, load: { leak: { rate: 40Mi/s, \
+                total: 8700Mi } } }] }\n";
+    let (ours, others) = ended(15, "memory: 16Gi, kubelet: { kubeReserved: 512Mi }", pods);
+    let is_db = |name: &String| name.starts_with("db");
+    assert!(!ours.iter().chain(&others).any(is_db), "{ours:?} {others:?}");
+}
+
 // It crosses its request 40 MiB before the limit of all pods, and the node's end is 40 MiB further away: its TERM is given for that.
 #[test]
 fn who_waits_in_term_for_one_wall_is_finished_for_a_nearer_one() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forestall_decide::{ActionId, Bytes, GroupId, Mode, Moment, OutcomeKind, Rung, Span, WallKind};
+use forestall_decide::{ActionId, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Rung, Span, WallKind};
 
 use super::Checker;
 use super::kill::{aimed, follows_kills, harmful, held_back_permille, name, on, ordered, sound};
@@ -26,6 +26,9 @@ const WAITED: Span = Span::millis(1900);
 const TOGETHER: Span = Span::secs(600);
 /// With so much of it in a volume (permille), a kill gives back next to nothing of what somebody holds.
 const KEPT_PERMILLE: u64 = 900;
+/// Growth that ends at an own limit is an excuse where so much more than that (permille), and what counters swing by, fits.
+const EXCUSED_PERMILLE: u64 = 1500;
+const NOISE: Bytes = Bytes(4 << 20);
 /// So little is nothing: less than any growth that counts.
 const NOTHING: Bytes = Bytes(128 << 10);
 /// An eviction that follows a second kill is asked for within this.
@@ -57,7 +60,6 @@ impl Checker for CulpritFirst {
         let let_go = self.let_go.get(&(event.node, grower.group));
         let known = grower.growing_for >= KNOWN_FOR
             && let_go.is_none_or(|at| event.at.since(*at) >= KNOWN_FOR)
-            && !grower.protected
             // Whom the kernel takes a process at a time, and who fills it again, does not grow at all.
             && grower.grown >= forestall_decide::BytesPerSecond(grower.rate).over(KNOWN_FOR)
             && grower.rate > truth.size.permille(SLOW_PERMILLE).0
@@ -72,6 +74,44 @@ impl Checker for CulpritFirst {
                 name(order),
                 grower.group,
                 grower.growing_for.as_millis() / 1000
+            )
+        })
+    }
+}
+
+/// What was left, to know whether somebody grew alone, and whose limit ended a part of it: that excuses nobody who goes on.
+#[derive(Default)]
+pub(super) struct Excused {
+    seen: Seen,
+    met_at: BTreeMap<(u32, GroupId), Moment>,
+}
+
+impl Checker for Excused {
+    fn see(&mut self, event: &Event) -> Option<String> {
+        self.seen.see(event);
+        if let What::KernelKilled {
+            scope: Some(_),
+            victim,
+            ..
+        } = &event.what
+        {
+            self.met_at.insert((event.node, victim.group), event.at);
+        }
+        let order = harmful(event).filter(|order| is_kernels(order.wall) && !follows_kills(order))?;
+        let (grower, aim, truth) = (order.grower?, order.target.as_ref()?, order.truth?);
+        let is_alone = grower.group == aim.victim.group
+            && grower.growing_for >= KNOWN_FOR
+            && self.seen.was_alone(event, truth.wall, truth.left, grower.rate);
+        let met_at = self.met_at.get(&(event.node, grower.group));
+        let is_alone = is_alone && met_at.is_none_or(|at| event.at.since(*at) >= KNOWN_FOR);
+        let left = aim.limit.bytes()? - aim.victim.held;
+        let is_excused = left > Bytes::ZERO && left.permille(EXCUSED_PERMILLE) + NOISE <= truth.told();
+        (order.rung == Rung::Kill && is_alone && is_excused).then(|| {
+            format!(
+                "{} of {}, which meets a limit of its own after {left}, with {} left",
+                order.rung.label(),
+                name(order),
+                truth.told()
             )
         })
     }
@@ -284,6 +324,24 @@ pub(super) fn killed_somebody_else() -> Vec<Event> {
             protected: false,
             guarded: true,
         });
+    })]
+}
+
+pub(super) fn killed_for_its_own_limit() -> Vec<Event> {
+    vec![ordered(|order| {
+        order.grower = Some(Grower {
+            group: GroupId(5),
+            pod: GroupId(4),
+            rate: 8 << 20,
+            growing_for: Span::secs(60),
+            grown: Bytes::mebi(480),
+            takes_again: false,
+            protected: false,
+            guarded: true,
+        });
+        if let Some(aim) = &mut order.target {
+            aim.limit = Limit::Bytes(Bytes::mebi(710));
+        }
     })]
 }
 

@@ -123,7 +123,11 @@ impl Checker for NeverTouched {
         let never = matches!(aim.spared, Some(WhyNot::OptedOut | WhyNot::Critical));
         // That a pod would come straight back, or never, is no reason to leave it its cache.
         let spared = never || aim.spared.is_some() && order.rung != Rung::Reclaim;
-        (aim.victim.protection.is_some() || spared).then(|| {
+        // A score is about who ends: what a pod has asked for helps it.
+        let is_help = matches!(order.rung, Rung::Grow | Rung::Warn);
+        let by_score = aim.victim.protection == Some(Protection::OomScoreAdj);
+        let protected = aim.victim.protection.is_some() && !(by_score && is_help);
+        (protected || spared).then(|| {
             format!(
                 "{} of {}, which is protected: {:?}, {:?}",
                 order.rung.label(),

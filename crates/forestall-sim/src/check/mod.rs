@@ -50,7 +50,7 @@ pub struct Otherwise {
 
 /// Rules about when somebody ends, and who. Of these a public preset has its own. Whom nobody may touch, how small a kill is,
 /// and what is switched off, hold for it as well.
-const JUDGEMENT: [&str; 14] = [
+const JUDGEMENT: [&str; 15] = [
     "own-stalls",
     "modesty",
     "one-at-a-time",
@@ -59,6 +59,7 @@ const JUDGEMENT: [&str; 14] = [
     "lasting",
     "two-keys",
     "culprit-first",
+    "excused",
     "hosts-own",
     "frees-enough",
     "on-its-way",
@@ -239,9 +240,15 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "culprit-first",
-        says: "Nobody else ends for one who grows alone, unless it takes again what it had and somebody else grows, too.",
+        says: "Nobody else ends for one who grows alone, not even where that one is protected, unless it takes again what it had and somebody else grows, too.",
         checker: || Box::<choice::CulpritFirst>::default(),
         breach: choice::killed_somebody_else,
+    },
+    Rule {
+        name: "excused",
+        says: "Who grows alone and meets a limit of its own before the wall is not killed.",
+        checker: || Box::<choice::Excused>::default(),
+        breach: choice::killed_for_its_own_limit,
     },
     Rule {
         name: "hosts-own",

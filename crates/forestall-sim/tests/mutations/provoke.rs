@@ -20,6 +20,13 @@ pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
             alone(KILL, limited(pod("leak", 0, leak(10 << 10)), 200)),
             "own-limit",
         ),
+        Rule::Excused => (
+            world(
+                KILL,
+                vec![calm(480), limited(pod("leak", 0, leak(10 << 10)), 425)],
+            ),
+            "excused",
+        ),
         Rule::KubeletsWall => (
             with_kubelet(alone(KILL, pod("leak", 0, leak(10 << 10))), 150),
             "kubelets-wall",
