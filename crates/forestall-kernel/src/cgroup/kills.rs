@@ -18,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::fs::{Mode, OFlags, RawDir};
@@ -39,6 +40,9 @@ const DEPTH_MAX: usize = 16;
 /// Cgroups whose counts are remembered. Only those with a kill or a limit met have any.
 const KNOWN_MAX: usize = 4096;
 
+/// A limit that was met is remembered for so long at least, and twice that at most.
+const MET_AGO: Duration = Duration::from_secs(1);
+
 /// Longer than the file, bytes.
 const EVENTS_BYTES_MAX: usize = 1024;
 
@@ -54,8 +58,8 @@ pub struct KillCount {
     pub kills: u64,
     /// Groups that were killed as one here and below since the last look (`oom_group_kill`, 5.17; 0 before).
     pub group_kills: u64,
-    /// How often a limit here or below was met, with no room left, since the last look that found a kill here: `oom`. It comes
-    /// before its kill, or without one where nobody can be killed.
+    /// How often a limit here or below was met, with no room left (`oom`), within the last second or two: it comes before its
+    /// kills, those of a group are counted one by one, and where nobody can be killed there are none.
     pub limits_met: u64,
     /// The same of this cgroup alone; `None` without `memory.events.local`.
     pub own: Option<OwnCount>,
@@ -66,7 +70,7 @@ pub struct KillCount {
 pub struct OwnCount {
     /// Processes that lived in it and were killed, since the last look.
     pub kills: u64,
-    /// How often its own limit was met, since the last look that found a kill here or below.
+    /// How often its own limit was met within the last second or two.
     pub limits_met: u64,
 }
 
@@ -75,9 +79,49 @@ pub struct OwnCount {
 struct Known {
     all: MemoryEvents,
     own: MemoryEvents,
-    /// `oom` when a kill was found last.
-    met_at_kill: u64,
-    own_met_at_kill: u64,
+    /// When `met_before` was moved last, and what it becomes the next time.
+    moved_at: Duration,
+    met_next: Met,
+    /// What limits met are counted from.
+    met_before: Met,
+}
+
+/// `oom`, of a cgroup with those below it, and of it alone.
+#[derive(Clone, Copy, Debug, Default)]
+struct Met {
+    all: u64,
+    own: u64,
+}
+
+impl Known {
+    fn met(&self) -> Met {
+        Met {
+            all: self.all.oom,
+            own: self.own.oom,
+        }
+    }
+
+    /// Forgets what was met longer ago.
+    fn forget(&mut self, now: Duration) {
+        let ago = now.saturating_sub(self.moved_at);
+        if ago >= MET_AGO {
+            self.met_before = if ago >= 2 * MET_AGO {
+                self.met()
+            } else {
+                self.met_next
+            };
+            self.met_next = self.met();
+            self.moved_at = now;
+        }
+    }
+}
+
+/// One look on its way.
+struct Look<'a> {
+    now: Duration,
+    /// So many cgroups may still be looked at.
+    left: usize,
+    changes: &'a mut Vec<KillCount>,
 }
 
 /// A cgroup right below the root, or the root itself where that is not the machine's.
@@ -153,29 +197,29 @@ impl KillCounters {
                 path: Arc::from(shown.join("*/memory.events")),
             });
         }
-        counters.look_at(None, &mut Vec::new());
+        counters.begin(Duration::ZERO);
         Ok(counters)
     }
 
-    /// What has changed since the last look, from the top down, appended to `changes`. Only where the kernel has told of something is
+    /// What has changed since the last look, from the top down, appended to `changes`. `now` is the time by any clock that goes on. Only where the kernel has told of something is
     /// looked at all. Polls that wake often (a container that lives at its limit) need not be answered at once: the descriptor stays readable.
-    pub fn look(&mut self, changes: &mut Vec<KillCount>) -> Result<(), Error> {
+    pub fn look(&mut self, now: Duration, changes: &mut Vec<KillCount>) -> Result<(), Error> {
         let Some(heard) = self.listen() else {
             self.list_tops()?;
-            self.look_at(None, changes);
+            self.look_at(None, now, changes);
             return Ok(());
         };
         if !heard.is_empty() {
-            self.look_at(Some(&heard), changes);
+            self.look_at(Some(&heard), now, changes);
         }
         Ok(())
     }
 
     /// The same at every cgroup, whatever the kernel has told.
-    pub fn look_everywhere(&mut self, changes: &mut Vec<KillCount>) -> Result<(), Error> {
+    pub fn look_everywhere(&mut self, now: Duration, changes: &mut Vec<KillCount>) -> Result<(), Error> {
         let _ = self.listen();
         self.list_tops()?;
-        self.look_at(None, changes);
+        self.look_at(None, now, changes);
         Ok(())
     }
 
@@ -245,11 +289,7 @@ impl KillCounters {
         let file: Arc<Path> = Arc::from(self.shown.join(relative).join("memory.events"));
         match inotify::add_watch(&self.ear, &*file, WatchFlags::MODIFY) {
             Ok(watch) => {
-                let path = if name.is_empty() {
-                    Box::default()
-                } else {
-                    path_of(b"", name)
-                };
+                let path = path_of(b"", name);
                 self.tops.push(Top {
                     dir,
                     inode,
@@ -264,43 +304,45 @@ impl KillCounters {
         }
     }
 
-    fn look_at(&mut self, heard: Option<&[i32]>, changes: &mut Vec<KillCount>) {
-        let mut looks = LOOKS_MAX;
-        let tops = std::mem::take(&mut self.tops);
-        for top in &tops {
-            if heard.is_none_or(|heard| heard.contains(&top.watch)) {
-                let path = if top.path.is_empty() { b"/" } else { &*top.path };
-                self.follow(&top.dir, top.inode, path, 1, &mut looks, changes);
-            }
-        }
-        self.tops = tops;
+    fn look_at(&mut self, heard: Option<&[i32]>, now: Duration, changes: &mut Vec<KillCount>) {
+        self.follow_tops(heard, now, changes);
         if self.known.len() > KNOWN_MAX {
             // Most of them are gone. Whoever is left is looked at once more, and nobody is told twice.
-            self.known.clear();
-            let tops = std::mem::take(&mut self.tops);
-            let mut looks = LOOKS_MAX;
-            for top in &tops {
-                self.follow(&top.dir, top.inode, &top.path, 1, &mut looks, &mut Vec::new());
-            }
-            self.tops = tops;
+            self.begin(now);
         }
     }
 
+    /// Takes all that was counted so far for known.
+    fn begin(&mut self, now: Duration) {
+        self.known.clear();
+        self.follow_tops(None, now, &mut Vec::new());
+        for known in self.known.values_mut() {
+            (known.met_before, known.met_next) = (known.met(), known.met());
+        }
+    }
+
+    fn follow_tops(&mut self, heard: Option<&[i32]>, now: Duration, changes: &mut Vec<KillCount>) {
+        let tops = std::mem::take(&mut self.tops);
+        let mut look = Look {
+            now,
+            left: LOOKS_MAX,
+            changes,
+        };
+        for top in &tops {
+            if heard.is_none_or(|heard| heard.contains(&top.watch)) {
+                self.follow(&top.dir, top.inode, &top.path, 1, &mut look);
+            }
+        }
+        self.tops = tops;
+    }
+
     /// Looks at a cgroup and, where its counts have changed, at those below it.
-    fn follow(
-        &mut self,
-        dir: &OwnedFd,
-        inode: u64,
-        path: &[u8],
-        depth: usize,
-        looks: &mut usize,
-        changes: &mut Vec<KillCount>,
-    ) {
-        if *looks == 0 || depth > DEPTH_MAX {
+    fn follow(&mut self, dir: &OwnedFd, inode: u64, path: &[u8], depth: usize, look: &mut Look<'_>) {
+        if look.left == 0 || depth > DEPTH_MAX {
             self.is_partial = true;
             return;
         }
-        *looks -= 1;
+        look.left -= 1;
         // Gone meanwhile: what it counted is in those above it.
         let Some(all) = self.read(dir, c"memory.events") else {
             return;
@@ -311,33 +353,26 @@ impl KillCounters {
             return;
         }
         let own = self.read(dir, c"memory.events.local");
-        let change = KillCount {
+        let mut known = before;
+        known.forget(look.now);
+        known.all = all;
+        known.own = own.unwrap_or_default();
+        self.known.insert(inode, known);
+        look.changes.push(KillCount {
             path: path.into(),
             inode,
             kills: all.oom_kill.saturating_sub(before.all.oom_kill),
             group_kills: all.oom_group_kill.saturating_sub(before.all.oom_group_kill),
-            limits_met: all.oom.saturating_sub(before.met_at_kill),
+            limits_met: all.oom.saturating_sub(known.met_before.all),
             own: own.map(|own| OwnCount {
                 kills: own.oom_kill.saturating_sub(before.own.oom_kill),
-                limits_met: own.oom.saturating_sub(before.own_met_at_kill),
+                limits_met: own.oom.saturating_sub(known.met_before.own),
             }),
-        };
-        let own = own.unwrap_or_default();
-        let is_kill = change.kills > 0;
-        self.known.insert(
-            inode,
-            Known {
-                all,
-                own,
-                met_at_kill: if is_kill { all.oom } else { before.met_at_kill },
-                own_met_at_kill: if is_kill { own.oom } else { before.own_met_at_kill },
-            },
-        );
-        changes.push(change);
+        });
         for (name, inode) in list(dir).unwrap_or_default() {
             if let Ok(child) = open_dir(dir, &name) {
                 let path = path_of(path, &name);
-                self.follow(&child, inode, &path, depth + 1, looks, changes);
+                self.follow(&child, inode, &path, depth + 1, look);
             }
         }
     }

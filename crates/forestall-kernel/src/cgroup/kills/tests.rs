@@ -69,9 +69,15 @@ impl Node {
     }
 }
 
+/// Looks a minute after the last time.
 fn look(counters: &mut KillCounters) -> Vec<KillCount> {
+    let last = counters.known.values().map(|known| known.moved_at).max();
+    look_after(counters, last.unwrap_or_default() + Duration::from_mins(1))
+}
+
+fn look_after(counters: &mut KillCounters, now: Duration) -> Vec<KillCount> {
     let mut changes = Vec::new();
-    counters.look(&mut changes).expect("looked");
+    counters.look(now, &mut changes).expect("looked");
     changes
 }
 
@@ -197,11 +203,12 @@ fn what_a_removed_cgroup_counted_is_told_by_those_above_it() {
 }
 
 #[test]
-fn a_limit_that_is_met_before_its_kill_is_remembered_until_then() {
+fn a_limit_that_was_met_is_remembered_for_the_kills_that_follow() {
     let node = node();
     let mut counters = node.open();
+    let after = Duration::from_millis;
     node.count(POD, "oom");
-    let changes = look(&mut counters);
+    let changes = look_after(&mut counters, after(100_000));
     assert_eq!(changes.iter().map(|change| change.kills).sum::<u64>(), 0);
     assert_eq!(
         changes
@@ -210,10 +217,18 @@ fn a_limit_that_is_met_before_its_kill_is_remembered_until_then() {
             .map(|own| own.limits_met),
         Some(1)
     );
+    // The members of a group, one look after the other.
+    for millis in [100_010, 100_500, 100_900] {
+        node.count(CONTAINER, "oom_kill");
+        assert_eq!(
+            at(&look_after(&mut counters, after(millis)), CONTAINER),
+            POD,
+            "{millis}"
+        );
+    }
+    // Two seconds later another one, at nobody's limit.
     node.count(CONTAINER, "oom_kill");
-    assert_eq!(at(&look(&mut counters), CONTAINER), POD);
-    node.count(CONTAINER, "oom_kill");
-    assert_eq!(at(&look(&mut counters), CONTAINER), "none", "each is used once");
+    assert_eq!(at(&look_after(&mut counters, after(102_100)), CONTAINER), "none");
 }
 
 #[test]
@@ -256,7 +271,9 @@ fn cgroups_at_the_top_come_and_go() {
     assert_eq!(counters.tops.len(), 2);
     let mut changes = Vec::new();
     node.kill(None, OTHER);
-    counters.look_everywhere(&mut changes).expect("looked");
+    counters
+        .look_everywhere(Duration::from_hours(1), &mut changes)
+        .expect("looked");
     assert_eq!(changes.len(), 4);
     assert_eq!(look(&mut counters), []);
 }
