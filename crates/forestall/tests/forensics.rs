@@ -340,6 +340,32 @@ fn a_ledger_is_listed_with_its_proof() {
     let gone = folder.path().join("gone");
     let said = forestall(&["explain", "--ledger", gone.to_str().expect("UTF-8")]);
     assert!(said.status.code() == Some(1) && !gone.exists());
-    let both = forestall(&["kills", "--ledger", ledger, "--log", "x"]);
-    assert_eq!(both.status.code(), Some(2));
+    for wrong in [
+        &["--ledger", ledger][..],
+        &["-f"],
+        &["--since", "10m"],
+        &["-n", "shop"],
+        &["-N", "3"],
+    ] {
+        let both = forestall(&[&["kills", "--log", "x"], wrong].concat());
+        assert_eq!(both.status.code(), Some(2), "{wrong:?}");
+    }
+    let last = forestall(&[
+        "kills",
+        "--ledger",
+        ledger,
+        "-o",
+        "json",
+        "-N",
+        "1",
+        "--since",
+        "2000-01-01",
+    ]);
+    let value: Value = serde_json::from_slice(&last.stdout).expect("JSON");
+    assert_eq!(
+        value["reports"].as_array().map(Vec::len),
+        Some(usize::from(count > Some(0)))
+    );
+    let nobody = json(&["kills", "--ledger", ledger, "-n", "no-such-namespace"]);
+    assert_eq!(nobody["kills"].as_u64(), Some(0));
 }

@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::entry::{Entry, Tally};
 use super::intake::Intake;
-use super::pages::{MAGIC, NEWER, OLDER, VERSION, Word, keep, kind, read_file, tally_of};
+use super::pages::{End, MAGIC, NEWER, OLDER, VERSION, Word, keep, kind, read_file, tally_of};
 use super::recent::{Known, Recent};
 use super::totals::Totals;
 
@@ -68,12 +68,12 @@ impl Book {
             }
             Word::Totals(before) => totals = before,
         };
-        let older = read_file(&directory.join(OLDER), &mut hear)?;
+        let older = read_file(&directory.join(OLDER), End::default(), &mut hear)?;
         if older.rest > 0 {
             notes.push(format!("{} bytes of {OLDER} cannot be read", older.rest));
         }
         let path = directory.join(NEWER);
-        let end = read_file(&path, &mut hear)?;
+        let end = read_file(&path, End::default(), &mut hear)?;
         let mut file = open(&path).with_context(|| path.display().to_string())?;
         if end.rest > 0 {
             if !end.is_torn {

@@ -132,16 +132,8 @@ impl Entry {
 
     /// Whose processes they were, where that has a name: to be put behind a sentence.
     pub(crate) fn of_whom(&self) -> String {
-        let Some(home) = self.homes.iter().find(|home| !home.pod.is_empty()) else {
-            return String::new();
-        };
-        let [namespace, pod, container] =
-            [&home.namespace, &home.pod, &home.container].map(|name| escape::text(name));
-        if container.is_empty() {
-            format!(" (pod {namespace}/{pod})")
-        } else {
-            format!(" (container {container} of pod {namespace}/{pod})")
-        }
+        let words = self.homes.iter().find_map(Home::words);
+        words.map_or_else(String::new, |words| format!(" ({words})"))
     }
 
     /// Whose process a victim was.

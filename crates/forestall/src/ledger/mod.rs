@@ -11,6 +11,7 @@ mod intake;
 mod look;
 mod pages;
 mod recent;
+mod tail;
 mod totals;
 
 pub(crate) use self::book::Book;
@@ -18,4 +19,5 @@ pub(crate) use self::entry::{Entry, Home, Tally};
 pub(crate) use self::intake::Intake;
 pub(crate) use self::look::{boot_id, look_now, take_in_now};
 pub(crate) use self::pages::{Pages, is_there};
+pub(crate) use self::tail::Tail;
 pub(crate) use self::totals::{Totals, Whom};

@@ -3,13 +3,14 @@
 //! It refuses to hold a file in memory: what is read is handed on, and whoever wants to keep it does.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use forestall_trace::frame;
 
 use super::entry::{Entry, Tally};
+use super::intake::Intake;
 use super::recent::{Known, Recent};
 use super::totals::Totals;
 
@@ -82,7 +83,7 @@ impl Pages {
                 recent,
                 ..
             } = &mut pages;
-            let end = read_file(&directory.join(name), &mut |word| match word {
+            let end = read_file(&directory.join(name), End::default(), &mut |word| match word {
                 Word::Entry(entry) => {
                     recent.remember(&entry);
                     entries.push(*entry);
@@ -100,6 +101,11 @@ impl Pages {
             }
         }
         Ok(pages)
+    }
+
+    /// Whoever hears what is new of a boot.
+    pub(crate) fn intake(&self, boot: &[u8], zero_micros: i64) -> Intake {
+        Intake::new(self.known_of(boot), zero_micros)
     }
 
     /// What was kept of a boot so far.
@@ -139,18 +145,19 @@ pub(super) fn keep(tallies: &mut Vec<Tally>, tally: Tally) {
     }
 }
 
-/// Reads a file as far as it holds what was written; one that is not there is empty.
-pub(super) fn read_file(path: &Path, hear: &mut dyn FnMut(Word)) -> anyhow::Result<End> {
+/// Reads a file, from where reading ended before, as far as it holds what was written; one that is not there is empty.
+pub(super) fn read_file(path: &Path, from: End, hear: &mut dyn FnMut(Word)) -> anyhow::Result<End> {
     let shown = || path.display().to_string();
-    let file = match File::open(path) {
+    let mut file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(End::default()),
         file => file.with_context(|| format!("{}: cannot be read", shown()))?,
     };
-    read(file, hear).with_context(shown)
+    file.seek(SeekFrom::Start(from.at))?;
+    read(file, from, hear).with_context(shown)
 }
 
-fn read(mut file: impl Read, hear: &mut dyn FnMut(Word)) -> anyhow::Result<End> {
-    let mut end = End::default();
+fn read(mut file: impl Read, from: End, hear: &mut dyn FnMut(Word)) -> anyhow::Result<End> {
+    let mut end = from;
     let mut held = Vec::new();
     let mut used = 0;
     let mut is_over = false;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use forestall_kernel::oom::{Report, Victim};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::commands::explain::{Output, name};
 use crate::commands::foretold::object;
@@ -13,7 +13,7 @@ use crate::commands::node::report::yaml;
 use crate::forensics::place::Place;
 use crate::forensics::source::{Listener, Read};
 use crate::forensics::{share, time, value};
-use crate::ledger::Tally;
+use crate::ledger::{Entry, Home, Tally};
 use crate::log::escape;
 
 /// Writes what it hears.
@@ -28,6 +28,9 @@ pub(super) struct List<'a> {
     kills: u64,
     /// Reports in the middle of which records were lost.
     gaps: u64,
+    /// Where those live who are being written.
+    homes: Vec<Home>,
+    is_following: bool,
     /// Why nothing more can be written.
     broken: Option<io::Error>,
 }
@@ -48,7 +51,33 @@ impl<'a> List<'a> {
             reports: 0,
             kills: 0,
             gaps: 0,
+            homes: Vec::new(),
+            is_following: false,
             broken: None,
+        }
+    }
+
+    /// Hears one that a ledger keeps, which knows who lived where.
+    pub(super) fn hear_entry(&mut self, entry: &Entry) {
+        self.homes.clone_from(&entry.homes);
+        self.hear(entry.dated());
+        self.homes.clear();
+    }
+
+    /// As lines that come one by one: each stands for itself, and is written at once.
+    pub(super) fn follow(&mut self) -> io::Result<()> {
+        self.is_following = true;
+        if self.reports == 0 {
+            self.write_headers()?;
+        }
+        self.flush()
+    }
+
+    /// Hands on what is written.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match self.broken.take() {
+            Some(error) => Err(error),
+            None => self.out.flush(),
         }
     }
 
@@ -122,18 +151,40 @@ impl<'a> List<'a> {
         Ok(())
     }
 
+    fn value(&self, report: &Report) -> Value {
+        let mut value = value::of(report, self.zero_micros);
+        let victims = value.get_mut("victims").and_then(Value::as_array_mut);
+        for victim in victims.into_iter().flatten().filter_map(Value::as_object_mut) {
+            let pid = victim.get("pid").and_then(Value::as_u64);
+            let home = self.homes.iter().find(|home| Some(home.pid.into()) == pid);
+            victim.extend(names(home));
+        }
+        value.into()
+    }
+
     fn write(&mut self, report: &Report) -> io::Result<()> {
         match self.output {
+            Output::Json | Output::Yaml if self.is_following => {
+                let one = object([
+                    ("kind", "kill".into()),
+                    ("version", value::VERSION.into()),
+                    ("report", self.value(report)),
+                ]);
+                if self.output == Output::Json {
+                    return writeln!(self.out, "{}", serde_json::to_string(&one)?);
+                }
+                write!(self.out, "---\n{}", yaml(&one.into()))
+            }
             Output::Table | Output::Wide => self.write_rows(report),
             Output::Json => {
                 self.begin_values()?;
                 let comma = if self.reports > 0 { "," } else { "" };
-                let value = serde_json::to_string(&value::of(report, self.zero_micros))?;
+                let value = serde_json::to_string(&self.value(report))?;
                 write!(self.out, "{comma}\n{value}")
             }
             Output::Yaml => {
                 self.begin_values()?;
-                let one = Value::Array(vec![value::of(report, self.zero_micros).into()]);
+                let one = Value::Array(vec![self.value(report)]);
                 self.out.write_all(yaml(&one).as_bytes())
             }
         }
@@ -157,12 +208,20 @@ impl<'a> List<'a> {
         }
     }
 
+    fn write_headers(&mut self) -> io::Result<()> {
+        let is_table = matches!(self.output, Output::Table | Output::Wide);
+        if !self.has_headers || !is_table {
+            return Ok(());
+        }
+        row(
+            self.out,
+            ["WHEN", "LEVEL", "PID", "NAME", "HELD", "LIMIT", "WHERE"],
+        )
+    }
+
     fn write_rows(&mut self, report: &Report) -> io::Result<()> {
-        if self.reports == 0 && self.has_headers {
-            row(
-                self.out,
-                ["WHEN", "LEVEL", "PID", "NAME", "HELD", "LIMIT", "WHERE"],
-            )?;
+        if self.reports == 0 && !self.is_following {
+            self.write_headers()?;
         }
         let limit = share::limit(report).map_or_else(|| "-".to_owned(), human);
         for victim in &report.victims {
@@ -194,6 +253,13 @@ impl<'a> List<'a> {
 
     /// Where a victim lived, or else whose limit it was.
     fn place(&self, report: &Report, victim: Option<&Victim>) -> String {
+        let home = victim.and_then(|victim| self.homes.iter().find(|home| home.pid == victim.pid));
+        if let Some(known) = home
+            .and_then(Home::words)
+            .filter(|_| self.output == Output::Table)
+        {
+            return known;
+        }
         let own = victim.and_then(|victim| victim.memcg.as_ref());
         let path = own.or(report.group.as_ref()).or(report.limit.as_ref());
         match path {
@@ -202,6 +268,21 @@ impl<'a> List<'a> {
             Some(path) => Place::of(path).words,
         }
     }
+}
+
+/// What a ledger knows of where a victim lived.
+fn names(home: Option<&Home>) -> Map<String, Value> {
+    let known = |name: fn(&Home) -> &str| {
+        let name = home.map(name).filter(|name| !name.is_empty());
+        Value::from(name.map(escape::text))
+    };
+    let is_from_proc = home.is_some_and(|home| home.is_cgroup_from_proc);
+    object([
+        ("namespace", known(|home| &home.namespace)),
+        ("pod", known(|home| &home.pod)),
+        ("container", known(|home| &home.container)),
+        ("cgroup_source", if is_from_proc { "proc" } else { "log" }.into()),
+    ])
 }
 
 /// What the kernel counted against what it told, in one boot.
@@ -258,5 +339,76 @@ impl Listener for List<'_> {
 
     fn is_done(&self) -> bool {
         self.broken.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forestall_kernel::oom::Level;
+
+    use super::*;
+
+    fn entry(namespace: &str, pid: u32) -> Entry {
+        let report = Report {
+            level: Level::Container,
+            victims: vec![Victim {
+                pid,
+                comm: (*b"java").into(),
+                ..Victim::default()
+            }],
+            ..Report::default()
+        };
+        let home = Home {
+            pid,
+            namespace: namespace.to_owned(),
+            pod: "cart\x1b-0".to_owned(),
+            container: "web".to_owned(),
+            is_cgroup_from_proc: true,
+        };
+        Entry {
+            homes: vec![home],
+            ..Entry::new((*b"boot").into(), 0, report)
+        }
+    }
+
+    fn followed(output: Output) -> String {
+        let mut out = Vec::new();
+        let mut list = List::new(&mut out, output, true, Some(Path::new("x")));
+        list.follow().expect("room");
+        list.hear_entry(&entry("shop", 7));
+        list.hear_entry(&entry("", 8));
+        list.flush().expect("room");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn what_is_followed_comes_as_lines_that_stand_for_themselves() {
+        let lines = followed(Output::Json);
+        let values: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        assert_eq!(values.len(), 2);
+        assert_eq!(
+            (values[0]["kind"].as_str(), values[0]["version"].as_u64()),
+            (Some("kill"), Some(1))
+        );
+        let victim = &values[0]["report"]["victims"][0];
+        assert_eq!(
+            (
+                victim["namespace"].as_str(),
+                victim["pod"].as_str(),
+                victim["cgroup_source"].as_str()
+            ),
+            (Some("shop"), Some("cart\\x1b-0"), Some("proc"))
+        );
+        assert_eq!(values[1]["report"]["victims"][0]["namespace"], Value::Null);
+        let table = followed(Output::Table);
+        let rows: Vec<&str> = table.lines().collect();
+        assert_eq!(rows.len(), 3, "{table}");
+        assert!(
+            rows[0].starts_with("WHEN") && rows[1].ends_with("container web of pod shop/cart\\x1b-0"),
+            "{table}"
+        );
     }
 }

@@ -1,10 +1,12 @@
 use forestall_kernel::kmsg::When;
 use forestall_kernel::oom::{CgroupPath, Charge, Level, Report, Seen, Trigger, Victim};
 use forestall_kernel::parse::Limit;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
 use super::super::entry::Home;
 use super::super::pages::Pages;
+use super::super::tail::Tail;
 use super::*;
 
 fn when(sequence: u64) -> When {
@@ -236,4 +238,34 @@ fn the_counts_outlive_the_files_that_they_are_of() {
     let book = open(&folder);
     let kills: Vec<u64> = book.totals().iter().map(|(_, kills)| kills).collect();
     assert_eq!(kills.iter().sum::<u64>(), 5, "{kills:?}");
+}
+
+#[test]
+fn whoever_follows_is_told_each_once_over_the_turn_of_files() {
+    let folder = TempDir::new().expect("a directory");
+    let mut book = open(&folder);
+    book.append(&[entry(1)], tally(2)).expect("room");
+    let mut tail = Tail::open(folder.path()).expect("inotify");
+    assert_eq!(tail.read().expect("readable"), [entry(1)]);
+    assert_eq!(tail.read().expect("readable"), []);
+    book.append(&[entry(3)], tally(4)).expect("room");
+    let is_told = |tail: &Tail| {
+        let mut waited = [PollFd::new(tail, PollFlags::IN)];
+        poll(&mut waited, Some(&Timespec::default())).expect("a descriptor") > 0
+    };
+    assert!(is_told(&tail));
+    // Before it was read the file has become the older one.
+    book.size = FILE_BYTES_MAX + 1;
+    book.append(&[entry(5)], tally(6)).expect("room");
+    assert_eq!(tail.read().expect("readable"), [entry(3), entry(5)]);
+    assert!(!is_told(&tail));
+    // What is just being written comes when it is whole.
+    let path = folder.path().join(NEWER);
+    book.append(&[entry(7)], tally(8)).expect("room");
+    let whole = std::fs::read(&path).expect("a file");
+    let file = OpenOptions::new().write(true).open(&path).expect("a file");
+    file.set_len(whole.len() as u64 - 40).expect("a file");
+    let torn = tail.read().expect("readable").len();
+    std::fs::write(&path, &whole).expect("a file");
+    assert_eq!(torn + tail.read().expect("readable").len(), 1);
 }

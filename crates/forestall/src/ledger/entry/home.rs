@@ -1,5 +1,6 @@
 //! Where a victim lived, as people call it: its pod's and its container's names, and who told of its cgroup.
 
+use crate::log::escape;
 use forestall_trace::record::{Value, Writer, read_fields};
 
 /// Of one victim.
@@ -21,6 +22,20 @@ impl Home {
     /// Anything but whose it is.
     pub(crate) fn says_something(&self) -> bool {
         self.is_cgroup_from_proc || !self.pod.is_empty() || !self.container.is_empty()
+    }
+
+    /// By name, fit for a terminal; `None` where nobody knew the pod's.
+    pub(crate) fn words(&self) -> Option<String> {
+        let [namespace, pod, container] =
+            [&self.namespace, &self.pod, &self.container].map(|name| escape::text(name));
+        if pod.is_empty() {
+            return None;
+        }
+        Some(if container.is_empty() {
+            format!("pod {namespace}/{pod}")
+        } else {
+            format!("container {container} of pod {namespace}/{pod}")
+        })
     }
 
     pub(super) fn put(&self, writer: &mut Writer<'_>) {
