@@ -109,8 +109,6 @@ impl TraceInstance {
         }
         let kib = buffer_kib(self.count_processors());
         self.write(c"buffer_size_kb", file::ShortText::number(kib, b"").as_bytes())?;
-        // A reader is woken by the first record. Kernels before 5.0 know no other way.
-        self.write_if_there(c"buffer_percent", b"0")?;
         let victim = self.write_if_there(VICTIM[0], b"1")?;
         let signal = self.write_if_there(SIGNAL[0], FILTER)? && self.write_if_there(SIGNAL[1], b"1")?;
         if !victim && !signal {

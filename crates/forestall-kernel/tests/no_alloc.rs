@@ -11,6 +11,7 @@ use std::path::Path;
 
 use forestall_kernel::kmsg::{KmsgReader, Line, Record, unescape_into};
 use forestall_kernel::oom::{Collector, Heard, LogScanner};
+use forestall_kernel::tracing::TraceReader;
 
 struct Counting;
 
@@ -98,6 +99,47 @@ fn reading_a_record_allocates_nothing() {
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
     assert_eq!((read, kmsg.lost(), kmsg.malformed()), (8, 14, 1));
+}
+
+#[test]
+fn reading_what_tracing_tells_allocates_nothing() {
+    let instance = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, content: &[u8]| {
+        let path = instance.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        std::fs::write(path, content).expect("written");
+    };
+    let field = |kind: &str, offset: usize, size: usize| {
+        format!("\tfield:{kind};\toffset:{offset};\tsize:{size};\tsigned:0;\n")
+    };
+    let header =
+        field("u64 timestamp", 0, 8) + &field("local_t commit", 8, 8) + &field("char data", 16, 4080);
+    write("events/header_page", header.as_bytes());
+    let format =
+        field("unsigned short common_type", 0, 2) + &field("int common_pid", 4, 4) + &field("int pid", 8, 4);
+    write(
+        "events/oom/mark_victim/format",
+        format!("ID: 7\n{format}").as_bytes(),
+    );
+    write("trace_pipe", b"");
+    // Three words: the kind of the event, who needed memory, and the victim.
+    let record = [7_u32, 1, 2].map(u32::to_ne_bytes).concat();
+    let word = if cfg!(target_endian = "big") {
+        3_u32 << 27
+    } else {
+        3
+    };
+    let entries = [&word.to_ne_bytes()[..], &record].concat().repeat(200);
+    let mut page = [0_u64, 3200].map(u64::to_ne_bytes).concat();
+    page.extend_from_slice(&entries);
+    page.resize(4096, 0);
+    write("per_cpu/cpu0/trace_pipe_raw", &page.repeat(3));
+    let mut reader = TraceReader::open(instance.path()).expect("all of it is there");
+    let before = ALLOCATIONS.get();
+    let mut heard = 0;
+    assert_eq!(reader.read(|_| heard += 1), Ok(600));
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!((heard, reader.malformed()), (600, 0));
 }
 
 #[test]

@@ -30,6 +30,8 @@ use crate::Error;
 use crate::file::{Buffer, read_record};
 use crate::parse::{MemoryEvents, mounts};
 
+use limit::Recent;
+
 pub use limit::LimitMet;
 
 /// Cgroups right below the root that are heard of; a machine has a handful.
@@ -58,8 +60,8 @@ pub struct KillCount {
     pub kills: u64,
     /// Groups that were killed as one here and below since the last look (`oom_group_kill`, 5.17; 0 before).
     pub group_kills: u64,
-    /// How often a limit here or below was met, with no room left (`oom`), within the last second or two: it comes before its
-    /// kills, those of a group are counted one by one, and where nobody can be killed there are none.
+    /// How often a limit here or below was met, with no room left (`oom`), within the last second or two and since the last
+    /// look that found a kill here. It comes before its kill, and without one where nobody can be killed.
     pub limits_met: u64,
     /// The same of this cgroup alone; `None` without `memory.events.local`.
     pub own: Option<OwnCount>,
@@ -70,7 +72,7 @@ pub struct KillCount {
 pub struct OwnCount {
     /// Processes that lived in it and were killed, since the last look.
     pub kills: u64,
-    /// How often its own limit was met within the last second or two.
+    /// How often its own limit was met, in that time.
     pub limits_met: u64,
 }
 
@@ -142,6 +144,7 @@ pub struct KillCounters {
     root_watch: Option<i32>,
     tops: Vec<Top>,
     known: BTreeMap<u64, Known>,
+    recent: Recent,
     buffer: Buffer,
     told: Box<[MaybeUninit<u8>]>,
     is_partial: bool,
@@ -183,6 +186,7 @@ impl KillCounters {
             root_watch: None,
             tops: Vec::new(),
             known: BTreeMap::new(),
+            recent: Recent::default(),
             buffer: Buffer::with_capacity(EVENTS_BYTES_MAX),
             told: vec![MaybeUninit::uninit(); 4096].into_boxed_slice(),
             is_partial: false,
@@ -221,6 +225,12 @@ impl KillCounters {
         self.list_tops()?;
         self.look_at(None, now, changes);
         Ok(())
+    }
+
+    /// At whose limit somebody was killed who lived in the cgroup `path`, by what one look has found. The members of a group are
+    /// counted one by one, often in several looks: the first one's limit holds for those that follow within a second.
+    pub fn limit_of<'a>(&mut self, now: Duration, changes: &'a [KillCount], path: &[u8]) -> LimitMet<'a> {
+        self.recent.limit_of(now, changes, path)
     }
 
     /// There is more than was looked at: changes below may have gone unnoticed.
@@ -357,8 +367,7 @@ impl KillCounters {
         known.forget(look.now);
         known.all = all;
         known.own = own.unwrap_or_default();
-        self.known.insert(inode, known);
-        look.changes.push(KillCount {
+        let change = KillCount {
             path: path.into(),
             inode,
             kills: all.oom_kill.saturating_sub(before.all.oom_kill),
@@ -368,7 +377,14 @@ impl KillCounters {
                 kills: own.oom_kill.saturating_sub(before.own.oom_kill),
                 limits_met: own.oom.saturating_sub(known.met_before.own),
             }),
-        });
+        };
+        if change.kills > 0 {
+            // What was met has led to these, and to no later one.
+            known.met_before = known.met();
+            known.met_next = known.met();
+        }
+        self.known.insert(inode, known);
+        look.changes.push(change);
         for (name, inode) in list(dir).unwrap_or_default() {
             if let Ok(child) = open_dir(dir, &name) {
                 let path = path_of(path, &name);

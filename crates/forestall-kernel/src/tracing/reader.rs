@@ -167,8 +167,9 @@ impl TraceReader {
 }
 
 impl AsFd for TraceReader {
-    /// For poll(2): readable while there is a record of any processor. Where the instance's `buffer_percent` is above 0 the kernel
-    /// waits until so much of a buffer is full.
+    /// For poll(2): readable while there is a record of any processor. How much of a buffer has to be full (`buffer_percent`, which
+    /// 5.10 lets nobody write who may not override a file's mode) is asked of a single processor's file alone
+    /// (`ring_buffer_poll_wait` in `kernel/trace/ring_buffer.c`).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }

@@ -2,7 +2,14 @@
 //!
 //! It refuses to choose where two were met at once.
 
+use std::time::Duration;
+
 use super::KillCount;
+
+/// What was met explains a kill in the same cgroup that is counted so much later.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
+/// Limits that are remembered for that.
+const RECENT_MAX: usize = 64;
 
 /// At whose limit somebody was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +26,7 @@ pub enum LimitMet<'a> {
 
 impl<'a> LimitMet<'a> {
     /// Whose limit a process met that was killed in the cgroup `path`, by what one look has found.
-    pub fn of(changes: &'a [KillCount], path: &[u8]) -> Self {
+    pub(super) fn of(changes: &'a [KillCount], path: &[u8]) -> Self {
         let is_above = |change: &&KillCount| {
             let change_path = change.path.strip_suffix(b"/").unwrap_or(&change.path);
             let rest = path.strip_prefix(change_path);
@@ -46,6 +53,64 @@ impl<'a> LimitMet<'a> {
             // What was met, was met elsewhere below `lowest`: the one beneath it on this path counts nothing.
             (Some(_), Some(lowest), None) if lowest.own.is_some() => Self::None,
             _ => Self::Unclear,
+        }
+    }
+}
+
+/// The limits of kills that were told of a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Vec<Met>);
+
+#[derive(Debug)]
+struct Met {
+    victim: Box<[u8]>,
+    limit: Box<[u8]>,
+    is_exact: bool,
+    at: Duration,
+}
+
+impl Recent {
+    /// As [`LimitMet::of`], and for a kill without a limit of its own that of the one before it in the same cgroup.
+    pub(super) fn limit_of<'a>(
+        &mut self,
+        now: Duration,
+        changes: &'a [KillCount],
+        victim: &[u8],
+    ) -> LimitMet<'a> {
+        self.0.retain(|met| now.saturating_sub(met.at) <= FOLLOWS_WITHIN);
+        let before = self.0.iter().position(|met| *met.victim == *victim);
+        let found = match (
+            LimitMet::of(changes, victim),
+            before.and_then(|at| self.0.get(at)),
+        ) {
+            (LimitMet::None, Some(before)) => before.among(changes),
+            (found, _) => found,
+        };
+        let (LimitMet::At(limit) | LimitMet::Below(limit)) = found else {
+            return found;
+        };
+        if let Some(at) = before {
+            self.0.swap_remove(at);
+        } else if self.0.len() == RECENT_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(Met {
+            victim: victim.into(),
+            limit: limit.path.clone(),
+            is_exact: matches!(found, LimitMet::At(_)),
+            at: now,
+        });
+        found
+    }
+}
+
+impl Met {
+    /// The same limit, among what changed now: whoever lies above a kill has counted it, too.
+    fn among<'a>(&self, changes: &'a [KillCount]) -> LimitMet<'a> {
+        match changes.iter().find(|change| change.path == self.limit) {
+            Some(limit) if self.is_exact => LimitMet::At(limit),
+            Some(limit) => LimitMet::Below(limit),
+            None => LimitMet::None,
         }
     }
 }

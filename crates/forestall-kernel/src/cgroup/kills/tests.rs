@@ -203,7 +203,7 @@ fn what_a_removed_cgroup_counted_is_told_by_those_above_it() {
 }
 
 #[test]
-fn a_limit_that_was_met_is_remembered_for_the_kills_that_follow() {
+fn a_limit_that_is_met_before_its_kill_is_remembered_until_then_and_not_for_long() {
     let node = node();
     let mut counters = node.open();
     let after = Duration::from_millis;
@@ -217,18 +217,62 @@ fn a_limit_that_was_met_is_remembered_for_the_kills_that_follow() {
             .map(|own| own.limits_met),
         Some(1)
     );
-    // The members of a group, one look after the other.
-    for millis in [100_010, 100_500, 100_900] {
-        node.count(CONTAINER, "oom_kill");
-        assert_eq!(
-            at(&look_after(&mut counters, after(millis)), CONTAINER),
-            POD,
-            "{millis}"
-        );
-    }
-    // Two seconds later another one, at nobody's limit.
+    node.count(CONTAINER, "oom_kill");
+    assert_eq!(at(&look_after(&mut counters, after(100_010)), CONTAINER), POD);
+    // It has led to that one: the next is at nobody's limit.
+    node.count(CONTAINER, "oom_kill");
+    assert_eq!(at(&look_after(&mut counters, after(100_020)), CONTAINER), "none");
+    // Met when the kill was under way already, and to no end.
+    node.count(POD, "oom");
+    look_after(&mut counters, after(100_030));
     node.count(CONTAINER, "oom_kill");
     assert_eq!(at(&look_after(&mut counters, after(102_100)), CONTAINER), "none");
+}
+
+#[test]
+fn the_limit_of_a_groups_first_holds_for_all_of_it() {
+    let node = node();
+    let mut counters = node.open();
+    let mut limit = |millis: u64, victim: &str| {
+        node.count(victim, "oom_kill");
+        let now = Duration::from_millis(millis);
+        let changes = look_after(&mut counters, now);
+        match counters.limit_of(now, &changes, victim.as_bytes()) {
+            LimitMet::At(change) => String::from_utf8_lossy(&change.path).into_owned(),
+            LimitMet::Below(change) => format!("below {}", String::from_utf8_lossy(&change.path)),
+            other => format!("{other:?}"),
+        }
+    };
+    node.count(POD, "oom");
+    assert_eq!(
+        [
+            limit(100_000, CONTAINER),
+            limit(100_900, CONTAINER),
+            limit(101_700, CONTAINER)
+        ],
+        [POD; 3]
+    );
+    // Somebody else, at the same time, and another one in the same cgroup later.
+    assert_eq!([limit(101_800, OTHER), limit(102_900, CONTAINER)], ["None"; 2]);
+    // A limit that was met below comes as no more than that.
+    fs::rename(
+        node.path(CONTAINER).join("memory.events.local"),
+        node.path(CONTAINER).join("kept"),
+    )
+    .expect("moved");
+    for group in ["/kubepods", "/kubepods/burstable", POD, CONTAINER] {
+        node.add(group, "memory.events", "oom");
+    }
+    fs::rename(
+        node.path(CONTAINER).join("kept"),
+        node.path(CONTAINER).join("memory.events.local"),
+    )
+    .expect("back");
+    let below = format!("below {CONTAINER}");
+    assert_eq!(
+        [limit(110_000, CONTAINER), limit(110_100, CONTAINER)],
+        [below.as_str(); 2]
+    );
 }
 
 #[test]
