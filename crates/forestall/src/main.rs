@@ -12,6 +12,7 @@ mod forensics;
 mod input;
 mod ledger;
 mod log;
+mod notify;
 mod supervise;
 mod systemd;
 mod talk;

@@ -23,6 +23,7 @@ mod trigger;
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use anyhow::Context;
 use forestall_act::ignore_file_size_signal;
@@ -47,6 +48,7 @@ use crate::config::{self, Settings};
 use crate::exit::Exit;
 use crate::log::sink::Sink;
 use crate::log::{Level, Logger, Style, escape};
+use crate::notify::Notifications;
 use crate::systemd::Notifier;
 use crate::talk::{self, TalkSetup};
 
@@ -114,6 +116,11 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         &mut logger,
     );
     let ledger = start_ledger(&settings, &started, nice, &ledger_herald, &mut logger);
+    let mut others = Notifications::new(Arc::clone(&ends.board.told), nice);
+    others
+        .follow(&settings.notify)
+        .context("cannot start the notify thread")?;
+    logger.tell_others(others);
     if let Some(holder) = started.holder {
         logger.say(Level::Warn, "standby", &standby(holder));
     }

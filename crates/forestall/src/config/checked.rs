@@ -11,6 +11,7 @@ use super::Invalid;
 use super::choice::word;
 use super::kubelet::KubeletFile;
 use super::listen::Listen;
+use super::notify::Notify;
 use super::quantity::{write_size, write_time};
 use super::raw::{Percent, Raw, RawRecorder, Typed};
 
@@ -35,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) recorder: Recorder,
     /// Kills are kept in a ledger.
     pub(crate) ledger: bool,
+    /// Who is told of what happens.
+    pub(crate) notify: Notify,
     /// Where the flight recorder writes, if not in the agent's own directory; a flag only.
     pub(crate) record: Option<PathBuf>,
 }
@@ -92,6 +95,7 @@ impl Default for Settings {
             kubelet: KubeletFile::default(),
             recorder: Recorder::default(),
             ledger: true,
+            notify: Notify::default(),
             record: None,
         }
     }
@@ -168,6 +172,7 @@ impl Settings {
             kubelet: KubeletFile::check(raw.kubelet_config.as_deref())?,
             recorder: Recorder::check(&raw.recorder)?,
             ledger: raw.ledger.enabled.unwrap_or(true),
+            notify: Notify::check(&raw.notify)?,
             record: None,
         })
     }

@@ -7,6 +7,7 @@ pub(crate) mod checked;
 pub(crate) mod choice;
 pub(crate) mod kubelet;
 pub(crate) mod listen;
+pub(crate) mod notify;
 pub(crate) mod percent;
 mod place;
 pub(crate) mod quantity;

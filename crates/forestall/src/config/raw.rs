@@ -38,6 +38,8 @@ pub(crate) struct Raw {
     #[serde(default)]
     pub(super) ledger: RawLedger,
     #[serde(default)]
+    pub(super) notify: RawNotify,
+    #[serde(default)]
     pub(super) war_story_a: RawWarStory,
     #[serde(default)]
     pub(super) gist: RawGist,
@@ -98,6 +100,16 @@ pub(crate) struct RawRecorder {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawLedger {
     pub(super) enabled: Option<bool>,
+}
+
+/// Who is told.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawNotify {
+    pub(super) exec: Option<Vec<String>>,
+    pub(super) webhook: Option<String>,
+    pub(super) events: Option<Vec<String>>,
+    pub(super) timeout: Option<Typed<Span>>,
 }
 
 /// War story A's two thresholds.

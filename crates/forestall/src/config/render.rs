@@ -190,6 +190,32 @@ fn fields(settings: &Settings) -> Vec<Field> {
         "Follow the kernel's log, and keep and tell of each out-of-memory kill. Restart to change.",
     );
 
+    let notify = &settings.notify;
+    add(
+        "notify",
+        "exec",
+        list(&notify.exec),
+        "A program and its arguments, run for each event with the line of the log as JSON on its stdin; [] for none.",
+    );
+    add(
+        "notify",
+        "webhook",
+        quoted(
+            &notify
+                .webhook
+                .as_ref()
+                .map_or("none".to_owned(), ToString::to_string),
+        ),
+        "Where the same is sent to by HTTP POST, such as http://127.0.0.1:8080/kills; no TLS; none for nowhere.",
+    );
+    add("notify", "events", list(&notify.events), EVENTS);
+    add(
+        "notify",
+        "timeout",
+        write_time(notify.timeout),
+        "How long one of them may take; at most 1m.",
+    );
+
     add(
         "warStoryA",
         "usedPercent",
@@ -210,6 +236,9 @@ fn fields(settings: &Settings) -> Vec<Field> {
     );
     all
 }
+
+const EVENTS: &str = "\
+Of what: killed (the kernel killed somebody for memory, which takes a ledger), alarm, action, outcome.";
 
 const KUBELET: &str = "\
 Where to learn what the node's kubelet runs with: auto (its flags and files, below root), none, or the path of its
@@ -243,6 +272,12 @@ const fn what_it_does(rung: Rung) -> &'static str {
 
 fn policy_word(on: bool) -> String {
     if on { "true" } else { "false" }.to_owned()
+}
+
+/// Texts in brackets.
+fn list(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", texts.join(", "))
 }
 
 /// A YAML double-quoted scalar; JSON's string syntax is a subset of it.

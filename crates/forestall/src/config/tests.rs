@@ -5,6 +5,7 @@ use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Rungs, Span, Victims};
 
 use super::*;
 use crate::config::choice::{Mode as ModeWord, Preset as PresetWord};
+use crate::config::notify::Notify;
 
 mod any_text;
 
@@ -86,6 +87,12 @@ fn what_is_printed_is_read_back() {
             size_max: Bytes::mebi(5),
         },
         ledger: false,
+        notify: Notify {
+            exec: vec!["/bin/page".to_owned(), "a \"b\" #c".to_owned()],
+            webhook: None,
+            events: vec!["alarm".to_owned(), "killed".to_owned()],
+            timeout: Span::secs(3),
+        },
         kubelet: KubeletFile::At(PathBuf::from("/host/a: \"b\"/#c")),
         record: None,
     };
@@ -161,6 +168,14 @@ fn errors_name_line_and_column_and_what_to_write() {
         ("warStoryA:\n  usedPercent: 185\n", "2:16: ", "between 0 and 100"),
         ("recorder: {sizeMax: 64}\n", "1:21: ", "350Mi"),
         ("recorder: {sizeMax: 10Ki}\n", "recorder.sizeMax", "at least 1Mi"),
+        ("notify: {exec: [page]}\n", "notify.exec", "/usr/local/bin/page"),
+        ("notify: {webhook: \"https://a/\"}\n", "notify.webhook", "curl"),
+        (
+            "notify: {events: [killed, death]}\n",
+            "notify.events",
+            "killed, alarm, action, outcome",
+        ),
+        ("notify: {timeout: 1h}\n", "notify.timeout", "at most 1m"),
         ("recorder: {keep: 5s}\n", "recorder.keep", "at least 1m"),
         ("listen: everywhere\n", "1:9: ", "127.0.0.1:9090"),
         ("beside: yes\n", "1:9: ", "bool"),

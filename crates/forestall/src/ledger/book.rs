@@ -6,10 +6,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use forestall_trace::frame;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::entry::{Entry, Tally};
 use super::intake::Intake;
@@ -48,8 +50,7 @@ impl Book {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("{shown}: the ledger's directory cannot be made"))?;
         let lock = open(&directory.join(LOCK)).with_context(|| format!("{shown}: cannot be written to"))?;
-        if let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            let error = io::Error::from(error);
+        if let Err(error) = take(&lock) {
             if error.kind() == ErrorKind::WouldBlock {
                 bail!("{shown}: somebody else has this ledger open; try again, or name another directory");
             }
@@ -176,6 +177,21 @@ impl Book {
         self.begin()
     }
 }
+
+/// Takes the lock. Whoever just looks has it for a moment, and so has a child of its holder's between fork and exec.
+fn take(lock: &File) -> io::Result<()> {
+    for _ in 0..LOCK_TRIES {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+            taken => return Ok(taken?),
+        }
+    }
+    Ok(flock(lock, FlockOperation::NonBlockingLockExclusive)?)
+}
+
+/// So often, and so far apart, a lock that somebody has is tried.
+const LOCK_TRIES: usize = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// So many boots are remembered in a new file.
 const TALLIES_MAX: usize = 64;

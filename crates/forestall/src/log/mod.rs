@@ -27,6 +27,7 @@ use self::json::{
 };
 use self::sink::Sink;
 use crate::agent::shared::{AlarmStage, Board, Event, EventKind, Row, Snapshot};
+use crate::notify::Notifications;
 
 /// Walls in a status line.
 const WALLS_TOLD: usize = 5;
@@ -81,6 +82,7 @@ pub(crate) struct Logger {
     style: Style,
     node: Option<String>,
     mode: Mode,
+    notifications: Option<Notifications>,
 }
 
 impl Logger {
@@ -91,7 +93,18 @@ impl Logger {
             style,
             node: node.map(|node| escape::text(&node)),
             mode,
+            notifications: None,
         }
+    }
+
+    /// Tells others, too, from now on.
+    pub(crate) fn tell_others(&mut self, notifications: Notifications) {
+        self.notifications = Some(notifications);
+    }
+
+    /// Whom, once the settings are read again.
+    pub(crate) fn notifications(&mut self) -> Option<&mut Notifications> {
+        self.notifications.as_mut()
     }
 
     /// The mode that lines without an event of their own are said in.
@@ -347,21 +360,21 @@ impl Logger {
         message: &str,
         body: T,
     ) {
+        let record = Record {
+            v: 1,
+            ts: time::rfc3339(at),
+            level: level.label(),
+            event,
+            mode: words::mode(mode),
+            node: self.node.as_deref(),
+            message,
+            body,
+        };
+        // Only a map with keys that are no strings could fail, and there is none.
+        let json = || serde_json::to_string(&record).unwrap_or_default();
+        let others = self.notifications.as_ref().filter(|others| others.wants(event));
         let line = match self.style {
-            Style::Json => {
-                let record = Record {
-                    v: 1,
-                    ts: time::rfc3339(at),
-                    level: level.label(),
-                    event,
-                    mode: words::mode(mode),
-                    node: self.node.as_deref(),
-                    message,
-                    body,
-                };
-                // Only a map with keys that are no strings could fail, and there is none.
-                serde_json::to_string(&record).unwrap_or_default()
-            }
+            Style::Json => json(),
             Style::Plain { colour } => {
                 let clock = time::time_of_day(at);
                 if colour && level != Level::Info {
@@ -371,6 +384,9 @@ impl Logger {
                 }
             }
         };
+        if let Some(others) = others {
+            others.tell(if self.is_live() { json() } else { line.clone() });
+        }
         self.sink.push(&line);
     }
 }

@@ -307,6 +307,16 @@ fn encode_counters(out: &mut Page<'_, '_>, board: &Board) -> fmt::Result {
     out.counter("forestall_troubles", "Things the guard tried in vain", |series| {
         series.count(&NO_LABELS, board.troubles())
     })?;
+    out.counter(
+        "forestall_notifications",
+        "Events that a program or an address was to be told of",
+        |series| {
+            for (way, outcome, count) in board.told.all() {
+                series.count(&[("way", way), ("outcome", outcome)], count)?;
+            }
+            Ok(())
+        },
+    )?;
     out.gauge(
         "forestall_recording",
         "1 while the flight recorder keeps what the guard sees; 0: off, or it cannot (then it is degraded)",

@@ -354,6 +354,9 @@ impl Talker {
         self.setup.board.read_snapshot(&mut self.seen);
         self.tell_lateness();
         self.tell_left_out();
+        if let Some(why) = self.setup.board.told.take_failure() {
+            self.setup.logger.say(Level::Warn, "notify", &why);
+        }
         if self.seen.at.is_none() {
             return;
         }

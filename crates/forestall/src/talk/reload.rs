@@ -69,9 +69,19 @@ impl Talker {
             );
             return;
         }
+        let followed = self
+            .setup
+            .logger
+            .notifications()
+            .map_or(Ok(()), |others| others.follow(&fresh.notify));
+        if let Err(error) = followed {
+            let message = format!("nobody is notified: the thread cannot be started: {error}");
+            self.setup.logger.say(Level::Error, "reload", &message);
+        }
         self.setup.settings = Settings {
             policy: fresh.policy,
             beside: fresh.beside,
+            notify: fresh.notify,
             ..self.setup.settings.clone()
         };
         self.setup

@@ -1,7 +1,7 @@
 //! Counters, the last look and the guard's health, for whoever asks.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use forestall_decide::{Bytes, Decision, Mode, Moment, NodeSample, Rung, Sample, Span, WallKind};
 
@@ -10,6 +10,7 @@ use super::label::{ActionOutcome, AlarmStage, IgnoredKind, RUNGS, WALLS, mode_in
 use super::post::Names;
 use super::snapshot::Snapshot;
 use crate::agent::OpenGroup;
+use crate::notify::Told;
 
 /// Upper bounds of the time histograms, in microseconds: from a quiet look to a kill that took its whole grace.
 pub(crate) const BUCKET_BOUNDS: [u64; 12] = [
@@ -131,6 +132,8 @@ pub(crate) struct Board {
     kubepods: Mutex<Option<OpenGroup>>,
     /// What the ledger's thread has heard; never the guard's to touch.
     pub(crate) kills: Desk,
+    /// What was told to others.
+    pub(crate) told: Arc<Told>,
 }
 
 fn zeros<const N: usize>() -> [AtomicU64; N] {
@@ -181,6 +184,7 @@ impl Board {
             snapshot: Mutex::new(Snapshot::new()),
             kubepods: Mutex::default(),
             kills: Desk::default(),
+            told: Arc::default(),
         }
     }
 
