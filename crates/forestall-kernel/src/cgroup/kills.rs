@@ -10,6 +10,7 @@
 //! refuses to do: work on v1, where the count is that of one cgroup alone, goes with it, and wakes nobody; and say who was killed, which
 //! no counter knows.
 
+mod counts;
 mod limit;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use crate::Error;
 use crate::file::{Buffer, read_record};
 use crate::parse::{MemoryEvents, mounts};
 
+use counts::{Counts, Known};
 use limit::Recent;
 
 pub use limit::LimitMet;
@@ -41,9 +43,6 @@ const LOOKS_MAX: usize = 8192;
 const DEPTH_MAX: usize = 16;
 /// Cgroups whose counts are remembered. Only those with a kill or a limit met have any.
 const KNOWN_MAX: usize = 4096;
-
-/// A limit that was met is remembered for so long at least, and twice that at most.
-const MET_AGO: Duration = Duration::from_secs(1);
 
 /// Longer than the file, bytes.
 const EVENTS_BYTES_MAX: usize = 1024;
@@ -74,48 +73,6 @@ pub struct OwnCount {
     pub kills: u64,
     /// How often its own limit was met, in that time.
     pub limits_met: u64,
-}
-
-/// The counts of a cgroup when it was looked at last.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    all: MemoryEvents,
-    own: MemoryEvents,
-    /// When `met_before` was moved last, and what it becomes the next time.
-    moved_at: Duration,
-    met_next: Met,
-    /// What limits met are counted from.
-    met_before: Met,
-}
-
-/// `oom`, of a cgroup with those below it, and of it alone.
-#[derive(Clone, Copy, Debug, Default)]
-struct Met {
-    all: u64,
-    own: u64,
-}
-
-impl Known {
-    fn met(&self) -> Met {
-        Met {
-            all: self.all.oom,
-            own: self.own.oom,
-        }
-    }
-
-    /// Forgets what was met longer ago.
-    fn forget(&mut self, now: Duration) {
-        let ago = now.saturating_sub(self.moved_at);
-        if ago >= MET_AGO {
-            self.met_before = if ago >= 2 * MET_AGO {
-                self.met()
-            } else {
-                self.met_next
-            };
-            self.met_next = self.met();
-            self.moved_at = now;
-        }
-    }
 }
 
 /// One look on its way.
@@ -346,60 +303,77 @@ impl KillCounters {
         self.tops = tops;
     }
 
-    /// Looks at a cgroup and, where its counts have changed, at those below it.
-    fn follow(&mut self, dir: &OwnedFd, inode: u64, path: &[u8], depth: usize, look: &mut Look<'_>) {
+    /// Looks at a cgroup and, where its counts have changed, at those below it. Returns by how much.
+    ///
+    /// The kernel counts from below (`memcg_memory_event` in `include/linux/memcontrol.h`), and those below are read after this one: they
+    /// may be ahead of it. What they have is counted here, too, so that one look tells the same of all who lie above one another.
+    fn follow(
+        &mut self,
+        dir: &OwnedFd,
+        inode: u64,
+        path: &[u8],
+        depth: usize,
+        look: &mut Look<'_>,
+    ) -> Counts {
         if look.left == 0 || depth > DEPTH_MAX {
             self.is_partial = true;
-            return;
+            return Counts::default();
         }
         look.left -= 1;
         // Gone meanwhile: what it counted is in those above it.
         let Some(all) = self.read(dir, c"memory.events") else {
-            return;
+            return Counts::default();
         };
-        let before = self.known.get(&inode).copied().unwrap_or_default();
-        let counts = |events: &MemoryEvents| (events.oom, events.oom_kill, events.oom_group_kill);
-        if counts(&all) == counts(&before.all) {
-            return;
+        let mut known = self.known.get(&inode).copied().unwrap_or_default();
+        if all.since(known.all) == Counts::default() {
+            return Counts::default();
         }
-        let own = self.read(dir, c"memory.events.local");
-        let mut known = before;
         known.forget(look.now);
-        known.all = all;
-        known.own = own.unwrap_or_default();
-        let change = KillCount {
+        let own = self.read(dir, c"memory.events.local");
+        let more_own = own.unwrap_or_default().since(known.own);
+        let place = look.changes.len();
+        look.changes.push(KillCount {
             path: path.into(),
             inode,
-            kills: all.oom_kill.saturating_sub(before.all.oom_kill),
-            group_kills: all.oom_group_kill.saturating_sub(before.all.oom_group_kill),
-            limits_met: all.oom.saturating_sub(known.met_before.all),
-            own: own.map(|own| OwnCount {
-                kills: own.oom_kill.saturating_sub(before.own.oom_kill),
-                limits_met: own.oom.saturating_sub(known.met_before.own),
-            }),
-        };
-        if change.kills > 0 {
+            kills: 0,
+            group_kills: 0,
+            limits_met: 0,
+            own: None,
+        });
+        let mut more_below = Counts::default();
+        for (name, inode) in list(dir).unwrap_or_default() {
+            if let Ok(child) = open_dir(dir, &name) {
+                let path = path_of(path, &name);
+                more_below = more_below.plus(self.follow(&child, inode, &path, depth + 1, look));
+            }
+        }
+        let more = all.since(known.all).with(more_own.plus(more_below), u64::max);
+        known.all = known.all.plus(more);
+        known.own = known.own.plus(more_own);
+        if let Some(change) = look.changes.get_mut(place) {
+            change.kills = more.kills;
+            change.group_kills = more.groups;
+            change.limits_met = known.all.met.saturating_sub(known.met_before.all);
+            change.own = own.map(|_| OwnCount {
+                kills: more_own.kills,
+                limits_met: known.own.met.saturating_sub(known.met_before.own),
+            });
+        }
+        if more.kills > 0 {
             // What was met has led to these, and to no later one.
             known.met_before = known.met();
             known.met_next = known.met();
         }
         self.known.insert(inode, known);
-        look.changes.push(change);
-        for (name, inode) in list(dir).unwrap_or_default() {
-            if let Ok(child) = open_dir(dir, &name) {
-                let path = path_of(path, &name);
-                self.follow(&child, inode, &path, depth + 1, look);
-            }
-        }
+        more
     }
 
-    fn read(&mut self, dir: &OwnedFd, name: &CStr) -> Option<MemoryEvents> {
+    fn read(&mut self, dir: &OwnedFd, name: &CStr) -> Option<Counts> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(dir, name, flags, Mode::empty()).ok()?;
         let shown = || Arc::clone(&self.shown);
-        read_record(&file, &mut self.buffer, shown)
-            .ok()
-            .map(MemoryEvents::parse)
+        let read = read_record(&file, &mut self.buffer, shown).ok()?;
+        Some(Counts::of(&MemoryEvents::parse(read)))
     }
 }
 

@@ -276,6 +276,42 @@ fn the_limit_of_a_groups_first_holds_for_all_of_it() {
 }
 
 #[test]
+fn what_those_below_have_counted_first_is_told_of_all_at_once() {
+    let node = node();
+    let mut counters = node.open();
+    // The kernel has come as far as the pod with the second kill, and as far as the container with the limit that the third one meets.
+    node.kill(Some(CONTAINER), CONTAINER);
+    for group in [CONTAINER, POD] {
+        node.add(group, "memory.events", "oom_kill");
+    }
+    for file in ["memory.events", "memory.events.local"] {
+        node.add(CONTAINER, file, "oom");
+    }
+    node.add(CONTAINER, "memory.events.local", "oom_kill");
+    let changes = look_after(&mut counters, Duration::from_secs(100));
+    let kills = |changes: &[KillCount]| {
+        changes
+            .iter()
+            .map(|change| (change.kills, change.limits_met))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kills(&changes), [(2, 2); 4]);
+    assert_eq!(at(&changes, CONTAINER), CONTAINER);
+    // The rest of it, which is nothing new.
+    for group in ["/kubepods/burstable", "/kubepods"] {
+        node.add(group, "memory.events", "oom_kill");
+    }
+    for group in [POD, "/kubepods/burstable", "/kubepods"] {
+        node.add(group, "memory.events", "oom");
+    }
+    assert_eq!(look_after(&mut counters, Duration::from_secs(100)), []);
+    node.kill(Some(POD), CONTAINER);
+    let changes = look_after(&mut counters, Duration::from_secs(200));
+    assert_eq!(kills(&changes)[..3], [(1, 1); 3]);
+    assert_eq!(at(&changes, CONTAINER), POD);
+}
+
+#[test]
 fn a_killed_group_is_counted_as_one_too() {
     let node = node();
     let add_line = |group: &str| {
