@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use forestall_lab_init::plan::{self, Hierarchy, Lru, Plan};
+use forestall_lab_init::plan::{self, Hierarchy, Lru, Plan, Trial};
 use forestall_lab_init::report::Report;
 use rustix::mount::{MountFlags, mount};
 use rustix::net::{AddressFamily, SendFlags, SocketType};
@@ -12,7 +12,7 @@ use rustix::system::RebootCommand;
 
 use crate::node::Node;
 use crate::reporter::Reporter;
-use crate::{machine, swap, thrash, trial, watch};
+use crate::{kills, machine, swap, thrash, trial, watch};
 
 /// Runs the plan and resets the machine, whatever happens.
 pub(crate) fn run() -> Result<()> {
@@ -58,8 +58,10 @@ fn carry_out(reporter: &Reporter) -> Result<()> {
             .ok()
             .map(|text| text.trim().to_owned()),
     });
-    if node.plan.tries_rights {
-        return trial::run(&node);
+    match node.plan.trial {
+        Some(Trial::Rights) => return trial::run(&node),
+        Some(Trial::Kills) => return kills::run(&node),
+        None => {}
     }
     if let Some(rounds) = node.plan.reactions {
         return thrash::run(node, rounds);

@@ -7,6 +7,7 @@ use forestall_lab_init::reaction;
 
 mod cgroup;
 mod guest;
+mod kills;
 mod kubelet;
 mod launch;
 mod machine;
@@ -40,6 +41,14 @@ fn main() -> Result<()> {
         Some("try") => {
             let order = rest.first().context("try wants what to try, as JSON")?;
             trial::carry_out(&serde_json::from_str(order)?)
+        }
+        Some("watch-kills") => {
+            let order = rest.first().context("watch-kills wants its order, as JSON")?;
+            kills::carry_out(&serde_json::from_str(order)?)
+        }
+        Some("end") => {
+            let cgroup = rest.first().context("end wants a cgroup")?;
+            kills::end_all_in(std::path::Path::new(cgroup))
         }
         Some("bare") => {
             let root = rest.first().context("bare wants a root")?;

@@ -22,6 +22,16 @@ impl Share {
     }
 }
 
+/// What a guest can try instead of living through a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trial {
+    /// What each set of rights allows.
+    Rights,
+    /// What the sources of kills tell of kills of every kind.
+    Kills,
+}
+
 /// Everything the guest has to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(
@@ -49,8 +59,9 @@ pub struct Plan {
     pub disk: bool,
     /// Whether the stand-in for the kubelet evicts.
     pub kubelet_evicts: bool,
-    /// Whether the guest, instead of living through a story, tries what each set of rights allows.
-    pub tries_rights: bool,
+    /// What the guest tries, instead of living through a story.
+    #[serde(default)]
+    pub trial: Option<Trial>,
     /// Whether the guest, instead of living through a story, times so many reactions of the agent and of a bare loop while
     /// the culprits make it thrash.
     #[serde(default)]

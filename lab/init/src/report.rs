@@ -104,6 +104,8 @@ pub enum Report {
         /// What it costs not to have it, and what takes its place.
         cost: String,
     },
+    /// What the sources of kills told of one kind of kill.
+    Kills(KillsTold),
     /// How long reactions took.
     Reacted {
         /// Whose.
@@ -140,6 +142,41 @@ pub enum Report {
         /// The longest time between two looks of the guest's own loop: how starved a resident process was.
         starved_millis: u64,
     },
+}
+
+/// Kills of one kind: what the init knows, and what each source told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KillsTold {
+    /// The kind.
+    pub story: String,
+    /// Processes that ended by SIGKILL, as whoever waits for them knows.
+    pub ended: usize,
+    /// Of those, marked as victims of the OOM killer.
+    pub marked: usize,
+    /// Of those, sent SIGKILL by the kernel.
+    pub by_kernel: usize,
+    /// Of those, sent SIGKILL by a process.
+    pub by_process: usize,
+    /// That process's name, escaped.
+    pub sender: Option<String>,
+    /// At whose limit it was, by the counters.
+    pub limit: String,
+    /// At whose limit it was; empty where the counters cannot know.
+    pub limit_expected: Vec<String>,
+    /// Kills, by the counters of the topmost cgroup.
+    pub counted: u64,
+    /// Groups killed as one, by the same.
+    pub groups: u64,
+    /// How far `oom_kill` of /proc/vmstat has moved.
+    pub vmstat: u64,
+    /// Records that tracing has lost.
+    pub lost: u64,
+    /// From a record's own time to its reading, microseconds: the median and the longest.
+    pub late_micros: [u64; 2],
+    /// How long it took, milliseconds.
+    pub took_millis: u64,
+    /// What the sources told is what happened.
+    pub holds: bool,
 }
 
 /// A pressure file, by what it stands for.

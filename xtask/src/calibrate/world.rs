@@ -30,7 +30,7 @@ pub(crate) fn world(run: &Measured, parameters: &Parameters) -> Result<World, In
     if plan.zram.is_some() {
         return Err(Inexpressible(SWAP));
     }
-    if plan.tries_rights || plan.reactions.is_some() {
+    if plan.trial.is_some() || plan.reactions.is_some() {
         return Err(Inexpressible("no story of a node"));
     }
     let scale = Scale {

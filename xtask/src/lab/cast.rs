@@ -43,7 +43,7 @@ pub(super) fn node(dice: &mut Dice, scenario: &str, seed: u64) -> Plan {
         swap_forbidden: false,
         disk: false,
         kubelet_evicts: false,
-        tries_rights: false,
+        trial: None,
         reactions: None,
         plain: false,
         pods: pods.to_vec(),

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
+use forestall_lab_init::plan::Trial;
 
 use self::guest::Parts;
 use self::job::{Done, Job};
@@ -23,6 +24,7 @@ mod draw;
 mod guest;
 mod job;
 mod kernels;
+mod kills;
 mod matrix;
 mod options;
 pub(crate) mod reaction;
@@ -50,13 +52,22 @@ pub(crate) fn run(args: Vec<String>) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (parts, images, results) = prepare(&options)?;
-    let success = if options.tries_rights {
-        let trials = trial::run(&parts, &images, &options)?;
-        print!("{}", trials.table());
+    let success = if let Some(trial) = options.trial {
+        let (table, success) = match trial {
+            Trial::Rights => {
+                let trials = trial::run(&parts, &images, &options)?;
+                (trials.table(), trials.complete())
+            }
+            Trial::Kills => {
+                let told = kills::run(&parts, &images, &options)?;
+                (kills::table(&told), kills::hold(&told))
+            }
+        };
+        print!("{table}");
         for skipped in &results.skipped {
             println!("lab: skipped {}: {}", skipped.what, skipped.why);
         }
-        trials.complete()
+        success
     } else {
         let results = experiment(&parts, &images, &options, results)?;
         print!("{}\n{}", results.table(), matrix::render(&results));
@@ -84,7 +95,7 @@ fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
     let agent = match &options.binary {
         Some(binary) => Some(binary.clone()),
         // A trial is the init's own.
-        None if (options.with || options.record.is_some()) && !options.tries_rights => {
+        None if (options.with || options.record.is_some()) && options.trial.is_none() => {
             Some(build("forestall", &target)?)
         }
         None => None,

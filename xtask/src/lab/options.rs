@@ -3,20 +3,21 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use forestall_lab_init::plan::Hierarchy;
+use forestall_lab_init::plan::{Hierarchy, Trial};
 
 use super::kernels::{self, Kernel};
 use super::scenario::{self, Scenario};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask lab [OPTION…] [SCENARIO…]
-       cargo xtask lab --try rights [OPTION…]
+       cargo xtask lab --try rights|kills [OPTION…]
 
   --list              the scenarios and kernels, and nothing else
   --smoke             one kernel, four scenarios, with and without the agent (a few minutes)
   --kernel V,…        which kernels (default: all)
   --hierarchy v1|v2   which cgroup hierarchy has the memory (default v2; v1 on the kernels before 6.12)
   --try rights        instead of a story: which pressure triggers and rights each set of rights has, by trying
+  --try kills         instead of a story: what tracing and the cgroups' counters tell of kills of every kind
   --memory MIB        the guest's memory (default 1024; scenarios that need a certain amount keep it)
   --seed N            the first seed (default 1)
   --runs N            how many seeds (default 1)
@@ -43,7 +44,7 @@ pub(crate) struct Options {
     pub(crate) help: bool,
     pub(crate) kernels: Vec<Kernel>,
     pub(crate) hierarchy: Hierarchy,
-    pub(crate) tries_rights: bool,
+    pub(crate) trial: Option<Trial>,
     pub(crate) scenarios: Vec<&'static Scenario>,
     pub(crate) memory_mib: u32,
     pub(crate) seed: u64,
@@ -74,7 +75,7 @@ impl Options {
             help: false,
             kernels: Vec::new(),
             hierarchy: Hierarchy::V2,
-            tries_rights: false,
+            trial: None,
             scenarios: Vec::new(),
             memory_mib: 1024,
             seed: 1,
@@ -105,8 +106,9 @@ impl Options {
                 "--kernel" => options.kernels = kernels_named(&value()?)?,
                 "--hierarchy" => options.hierarchy = hierarchy_named(&value()?)?,
                 "--try" => match value()?.as_str() {
-                    "rights" => options.tries_rights = true,
-                    other => bail!("--try knows `rights`, and not {other:?}"),
+                    "rights" => options.trial = Some(Trial::Rights),
+                    "kills" => options.trial = Some(Trial::Kills),
+                    other => bail!("--try knows `rights` and `kills`, and not {other:?}"),
                 },
                 "--memory" => options.memory_mib = number(&arg, &value()?)?,
                 "--seed" => options.seed = number(&arg, &value()?)?,
@@ -136,8 +138,8 @@ impl Options {
         if options.into.is_some() && (options.record.is_some() || options.counted_clock) {
             bail!("--into keeps runs of the lab as it is: neither --record nor --counted-clock");
         }
-        if options.tries_rights && (smoke || !options.scenarios.is_empty()) {
-            bail!("--try rights tells no story: give it no scenario and no --smoke");
+        if options.trial.is_some() && (smoke || !options.scenarios.is_empty()) {
+            bail!("--try tells no story: give it no scenario and no --smoke");
         }
         if !(1..=2).contains(&options.jobs) {
             bail!("--jobs is 1 or 2: an emulated guest wants a core of its own");

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use forestall_lab_init::plan::{Hierarchy, Plan};
+use forestall_lab_init::plan::{self, Hierarchy, Plan};
 use forestall_lab_init::report::{PressureFile, Report};
 use forestall_lab_init::rights::Rights;
 use serde::Serialize;
@@ -48,7 +48,7 @@ pub(crate) fn run(parts: &Parts, images: &[Image], options: &Options) -> Result<
     for (index, image) in images.iter().enumerate() {
         let label = format!("{}-rights", image.kernel.name);
         eprintln!("lab: [{}/{}] {label}", index + 1, images.len());
-        let plan = plan(options.hierarchy);
+        let plan = empty_node(options.hierarchy);
         let (outcome, retried) = job::boot(&label, || {
             guest::run(parts, image, &plan, options.memory_mib, &label)
         })?;
@@ -69,11 +69,11 @@ pub(crate) fn run(parts: &Parts, images: &[Image], options: &Options) -> Result<
 }
 
 /// An empty node: there is nothing to draw.
-fn plan(hierarchy: Hierarchy) -> Plan {
+fn empty_node(hierarchy: Hierarchy) -> Plan {
     let mut plan = cast::node(&mut Dice::new(1, "rights"), "rights", 1);
     plan.agent = None;
     plan.hierarchy = hierarchy;
-    plan.tries_rights = true;
+    plan.trial = Some(plan::Trial::Rights);
     plan
 }
 

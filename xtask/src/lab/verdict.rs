@@ -121,7 +121,8 @@ impl Story {
                 | Report::Right { .. }
                 | Report::Reacted { .. }
                 | Report::Recording { .. }
-                | Report::Thrashed { .. } => {}
+                | Report::Thrashed { .. }
+                | Report::Kills(_) => {}
             }
         }
         story
