@@ -359,7 +359,7 @@ fn a_ledger_is_listed_with_its_proof() {
         "-N",
         "1",
         "--since",
-        "2000-01-01",
+        "2000-01-01T00:00:00Z",
     ]);
     let value: Value = serde_json::from_slice(&last.stdout).expect("JSON");
     assert_eq!(

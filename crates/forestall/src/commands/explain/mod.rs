@@ -5,6 +5,7 @@
 //! the one report that it explains, and counts.
 
 mod end;
+mod growth;
 mod headline;
 mod page;
 mod screen;
@@ -17,16 +18,18 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use self::end::EndArgs;
+use self::growth::Growth;
 use self::screen::Shown;
 use self::seeker::{Seeker, Who};
 use crate::commands::foretold::object;
+use crate::commands::kills::AGENTS_LEDGER;
 use crate::commands::node::report::yaml;
 use crate::commands::terminal::Terminal;
 use crate::exit::Exit;
 use crate::forensics::ending::Ending;
 use crate::forensics::source::{self, Listener, Read};
 use crate::forensics::{time, value};
-use crate::ledger::Pages;
+use crate::ledger::{self, Pages};
 use crate::log::escape;
 
 pub(crate) use self::headline::headline;
@@ -40,6 +43,9 @@ pub(crate) struct ExplainArgs {
     /// printed; `-` is stdin
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Say what grew before by the recordings in this directory, or in this file [default: those of this machine's agent, but not for --log]
+    #[arg(long, value_name = "DIR|FILE")]
+    trace: Option<PathBuf>,
     /// Look into the ledger in this directory (`forestall kills --ledger DIR`) instead, which outlasts the kernel's log
     #[arg(long, value_name = "DIR", conflicts_with = "log")]
     ledger: Option<PathBuf>,
@@ -63,22 +69,31 @@ pub(crate) enum Output {
     Yaml,
 }
 
+/// Where an agent records.
+const AGENTS_TRACE: &str = "/var/lib/forestall/trace";
+
 /// Reads, and explains. A report in the middle of which records were lost is a partial answer.
 pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let log = args.log.as_deref().or(args.ledger.as_deref());
-    let zero_micros = log.is_none().then(time::zero_of_log_clock);
+    let mut zero_micros = log.is_none().then(time::zero_of_log_clock);
     let mut seeker = Seeker::new(args.who.as_deref().map(Who::new));
     // What is typed about an end of somebody who is not named is about no kill of this machine's.
     let is_of_end_alone = !args.end.is_empty() && args.who.is_none() && log.is_none();
+    let mut name = name(log);
     let read = if is_of_end_alone {
         Read::default()
     } else if let Some(directory) = &args.ledger {
         read_ledger(directory, &mut seeker)?
     } else {
-        source::read(log, &mut seeker)?
+        let (read, is_kept) = read_here(args, log, &mut seeker)?;
+        if is_kept {
+            // What a ledger keeps is dated.
+            (name, zero_micros) = (AGENTS_LEDGER.to_owned(), None);
+        }
+        read
     };
     let ending = (!args.end.is_empty()).then(|| args.end.ending(seeker.found.as_ref()));
-    let name = name(log);
+    let growth = find_growth(args, &seeker, zero_micros);
     if let (Some(who), None, None) = (&args.who, &seeker.found, &ending) {
         let who = escape::text(who);
         let kills = match seeker.kills {
@@ -91,9 +106,18 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     }
     let text = match args.output {
         Output::Json => {
-            serde_json::to_string_pretty(&answer(&seeker, &read, log, zero_micros, ending.as_ref()))? + "\n"
+            serde_json::to_string_pretty(&answer(
+                &seeker,
+                &read,
+                log,
+                zero_micros,
+                ending.as_ref(),
+                growth.as_ref(),
+            ))? + "\n"
         }
-        Output::Yaml => yaml(&answer(&seeker, &read, log, zero_micros, ending.as_ref()).into()),
+        Output::Yaml => {
+            yaml(&answer(&seeker, &read, log, zero_micros, ending.as_ref(), growth.as_ref()).into())
+        }
         Output::Table | Output::Wide => {
             let shown = Shown {
                 seeker: &seeker,
@@ -102,6 +126,7 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
                 zero_micros,
                 is_wide: args.output == Output::Wide,
                 ending,
+                growth: growth.as_ref(),
                 is_of_end_alone,
             };
             shown.screen(Terminal::of_stdout())
@@ -110,6 +135,33 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     super::print(text.as_bytes())?;
     let has_gap = seeker.found.as_ref().is_some_and(|report| report.has_gap);
     Ok(if has_gap { Exit::Stale } else { Exit::Clean })
+}
+
+/// What grew before, as far as it was recorded. A log is of another machine, unless somebody says that a recording is of it.
+fn find_growth(args: &ExplainArgs, seeker: &Seeker, zero_micros: Option<i64>) -> Option<Growth> {
+    let report = seeker.found.as_ref()?;
+    let directory = match &args.trace {
+        Some(directory) => directory,
+        None if args.log.is_none() => Path::new(AGENTS_TRACE),
+        None => return None,
+    };
+    let when = report.victims.first().map_or(&report.when, |victim| &victim.when);
+    let killed = u64::try_from(time::unix_micros(when, zero_micros)?).ok()?;
+    Growth::of(report, killed, directory)
+}
+
+/// The kernel's log, or a file's. Of whom the kernel's ring does not know any more the agent's ledger may tell; then it is true.
+fn read_here(args: &ExplainArgs, log: Option<&Path>, seeker: &mut Seeker) -> anyhow::Result<(Read, bool)> {
+    let read = source::read(log, seeker);
+    let agents = Path::new(AGENTS_LEDGER);
+    if log.is_none() && seeker.found.is_none() && ledger::is_there(agents) {
+        let mut other = Seeker::new(args.who.as_deref().map(Who::new));
+        if let Ok(kept) = read_ledger(agents, &mut other) {
+            *seeker = other;
+            return Ok((kept, true));
+        }
+    }
+    Ok((read?, false))
 }
 
 /// All that a ledger holds. One that is not there is not made.
@@ -141,6 +193,7 @@ fn answer(
     log: Option<&Path>,
     zero_micros: Option<i64>,
     ending: Option<&Ending>,
+    growth: Option<&Growth>,
 ) -> Map<String, Value> {
     let report = seeker.found.as_ref();
     object([
@@ -156,10 +209,15 @@ fn answer(
             "report",
             report.map(|report| value::of(report, zero_micros)).into(),
         ),
+        ("growth", growth.map(Growth::value).into()),
         ("kills_in_log", seeker.kills.into()),
         (
             "kills_at_same_limit_before",
             seeker.before().map(|before| before.kills).into(),
+        ),
+        (
+            "kills_of_pod_in_a_row",
+            seeker.again().map(|again| again.kills).into(),
         ),
         ("lost_records", read.lost.into()),
     ])

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use forestall_kernel::oom::{CgroupPath, Reap, Report, Row, Victim};
 
 use super::end::sentence;
+use super::growth::Growth;
 use super::headline::{headline, named};
 use super::page::Page;
 use super::seeker::Seeker;
@@ -39,6 +40,8 @@ pub(super) struct Shown<'a> {
     pub(super) is_wide: bool,
     /// What the end comes to with what was typed about it.
     pub(super) ending: Option<Ending>,
+    /// What grew before.
+    pub(super) growth: Option<&'a Growth>,
     /// Nothing but that was asked for.
     pub(super) is_of_end_alone: bool,
 }
@@ -74,6 +77,9 @@ impl Shown<'_> {
         filled(&mut page, report);
         victims(&mut page, report, self.is_wide);
         others(&mut page, report);
+        for (label, said) in self.growth.map(Growth::lines).unwrap_or_default() {
+            page.line(label, &said);
+        }
         asked(&mut page, report, self.is_wide);
         for (number, said) in (1..).zip(advice::of(report)) {
             page.line(
@@ -89,6 +95,16 @@ impl Shown<'_> {
     /// What else is in the log.
     fn before(&self, page: &mut Page) {
         let seeker = self.seeker;
+        if let Some(again) = seeker.again() {
+            let since = time::written(&again.first, self.zero_micros);
+            page.line(
+                "again",
+                &format!(
+                    "kill {} of this pod in a row, first {since}: it is started again and fills up again",
+                    again.kills
+                ),
+            );
+        }
         if let Some(before) = seeker.before() {
             let times = if before.kills == 1 {
                 "once".to_owned()

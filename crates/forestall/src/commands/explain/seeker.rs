@@ -68,6 +68,19 @@ pub(super) struct Before {
     pub(super) first: When,
 }
 
+/// Kills of one pod that followed one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Loop {
+    /// So many, the one that is explained included.
+    pub(super) kills: u64,
+    /// When the first of them was, and the last so far.
+    pub(super) first: When,
+    last: When,
+}
+
+/// Whoever is killed again within this time is started again and again: the kubelet waits five minutes at the most (`MaxContainerBackOff`).
+const LOOP_MICROS: i64 = 600_000_000;
+
 /// Finds the last report that is asked for.
 #[derive(Debug, Default)]
 pub(super) struct Seeker {
@@ -82,6 +95,9 @@ pub(super) struct Seeker {
     /// So many times there was nobody to kill.
     pub(super) no_killable: u64,
     limits: BTreeMap<Box<[u8]>, Before>,
+    /// By the pod's UID: a container that is started again has another ID, and may have another name only in another pod.
+    loops: BTreeMap<Box<[u8]>, Loop>,
+    found_loop: Option<Loop>,
 }
 
 impl Seeker {
@@ -97,12 +113,55 @@ impl Seeker {
         self.before
     }
 
+    /// How often its pod was killed in a row; `None` where this was the only time.
+    pub(super) fn again(&self) -> Option<Loop> {
+        self.found_loop.filter(|again| again.kills > 1)
+    }
+
+    /// Counts a kill among those of its pod.
+    fn count_loop(&mut self, report: &Report) -> Option<Loop> {
+        let victim = report.victims.first()?;
+        let home = victim
+            .memcg
+            .as_ref()
+            .or(report.group.as_ref())
+            .or(report.limit.as_ref())?;
+        let identity = Identity::of_path(&home.path);
+        let uid = identity.pod()?.uid.as_bytes();
+        let when = victim.when;
+        let known = self.loops.get(uid).filter(|known| is_soon(&known.last, &when));
+        let (kills, first) = known.map_or((1, when), |known| (known.kills.saturating_add(1), known.first));
+        let now = Loop {
+            kills,
+            first,
+            last: when,
+        };
+        if self.loops.len() < LIMITS_MAX || self.loops.contains_key(uid) {
+            self.loops.insert(uid.into(), now);
+        }
+        Some(now)
+    }
+
     /// A report without a kill is taken only while there is none with one.
     fn is_better(&self, report: &Report) -> bool {
         let tells = |report: &Report| has_victim(report) || report.no_killable > 0;
         let is_asked_for = self.who.as_ref().is_none_or(|who| who.is_in(report));
         is_asked_for && (tells(report) || !self.found.as_ref().is_some_and(tells))
     }
+}
+
+/// Whether one came not long after the other, by the log's clock or, over boots, by dates.
+fn is_soon(before: &When, after: &When) -> bool {
+    let unix = |when: &When| when.calendar?.unix_micros(0, 0);
+    let passed = match (unix(before).zip(unix(after)), before.micros.zip(after.micros)) {
+        (Some((before, after)), _) => after.checked_sub(before),
+        (None, Some((before, after))) => i64::try_from(after)
+            .ok()
+            .zip(i64::try_from(before).ok())
+            .map(|(a, b)| a - b),
+        (None, None) => None,
+    };
+    passed.is_some_and(|passed| (0..=LOOP_MICROS).contains(&passed))
 }
 
 impl Listener for Seeker {
@@ -122,7 +181,9 @@ impl Listener for Seeker {
             let kills = known.map_or(0, |known| known.kills).saturating_add(kills);
             self.limits.insert(limit, Before { kills, first });
         }
+        let again = self.count_loop(&report);
         if self.is_better(&report) {
+            self.found_loop = again;
             self.before = known;
             self.found = Some(report);
         }
@@ -202,6 +263,26 @@ mod tests {
         let bare = Report::default();
         assert_eq!(found(None, &[report(1, "a", ""), bare.clone()]), Some(1));
         assert_eq!(found(None, &[bare]), Some(0));
+    }
+
+    #[test]
+    fn a_pod_that_is_killed_again_soon_after_is_a_loop_whatever_its_containers_are_called() {
+        let killed = |secs: u64, container: &str| {
+            let mut killed = report(1, "java", &format!("{POD}/{container}"));
+            killed.victims[0].when.micros = Some(secs * 1_000_000);
+            killed
+        };
+        let mut seeker = Seeker::default();
+        seeker.hear(killed(100, "a"));
+        assert_eq!(seeker.again(), None);
+        seeker.hear(killed(700, "b"));
+        seeker.hear(report(9, "other", "/system.slice/x.service"));
+        seeker.hear(killed(1290, "c"));
+        let again = seeker.again().expect("thrice");
+        assert_eq!((again.kills, again.first.micros), (3, Some(100_000_000)));
+        // Long after the last one it is a new story.
+        seeker.hear(killed(2000, "d"));
+        assert_eq!(seeker.again(), None);
     }
 
     #[test]

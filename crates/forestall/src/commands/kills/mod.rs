@@ -47,7 +47,7 @@ pub(crate) struct KillsArgs {
 }
 
 /// Where an agent keeps its ledger.
-const AGENTS_LEDGER: &str = "/var/lib/forestall/ledger";
+pub(crate) const AGENTS_LEDGER: &str = "/var/lib/forestall/ledger";
 
 /// Reads and lists. Where records were lost the list is a partial answer.
 pub(crate) fn run(args: &KillsArgs) -> anyhow::Result<Exit> {
