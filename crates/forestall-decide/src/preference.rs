@@ -37,7 +37,21 @@ pub struct Standing {
     pub weight: i32,
 }
 
+impl Preferred {
+    /// What was written of it: `never`, or a weight, and not both. The error says what to write.
+    pub fn read(never: Option<bool>, weight: Option<i32>) -> Result<Self, &'static str> {
+        match (never, weight) {
+            (Some(true), None) => Ok(Self::Never),
+            (None, Some(weight)) => Ok(Self::Weight(weight)),
+            _ => Err("a preference says either never: true or a weight, such as weight: 10"),
+        }
+    }
+}
+
 impl Preference {
+    /// So many are enough for anybody, and are weighed for every pod.
+    pub const COUNT_MAX: usize = 1000;
+
     /// Whether it speaks of this pod.
     pub fn covers(&self, pod: &Pod) -> bool {
         let one_of =

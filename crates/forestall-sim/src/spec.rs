@@ -4,7 +4,8 @@
 
 use forestall_decide::kubelet::KubeletConfig;
 use forestall_decide::{
-    Bytes, BytesPerSecond, Limit, Lru, Moment, Owner, Policy, Protection, Span, Standing,
+    Bytes, BytesPerSecond, Limit, Lru, Moment, Owner, Pod, Policy, Preference, Protection, Span, Standing,
+    weigh,
 };
 
 use crate::memory::Part;
@@ -290,6 +291,17 @@ impl ContainerSpec {
 }
 
 impl PodSpec {
+    /// Weighs what an operator prefers. What its own annotations say is added when the agent is told of it.
+    pub fn prefer(&mut self, preferences: &[Preference]) {
+        let plain = Pod {
+            namespace: self.namespace.clone(),
+            labels: self.labels.clone(),
+            priority_class: self.priority_class.clone(),
+            ..Pod::default()
+        };
+        self.preferred = weigh(&plain, preferences);
+    }
+
     /// One pod that starts at once, wherever it is put, and is brought back by a controller.
     pub fn plain(name: &str, containers: Vec<ContainerSpec>) -> Self {
         Self {

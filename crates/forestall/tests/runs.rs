@@ -93,3 +93,24 @@ fn a_policy_that_would_always_act_on_a_node_is_wrong_usage() {
         );
     }
 }
+
+#[test]
+fn whom_the_configuration_spares_is_spared_in_a_simulated_world() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("scenario.yaml");
+    let leak = "title: leak\nduration: 5m\nnodes: [{ name: w, memory: 1000Mi }]\n\
+                pods: [{ name: leak, node: 0, containers: [{ name: a, load: { leak: { rate: 10Mi/s } } }] }]\n";
+    std::fs::write(&path, leak).expect("a writable directory");
+    let policy = dir.path().join("policy.yaml");
+    let kills = |preferences: &str| {
+        let text = format!("mode: enforce\npreferences: [{preferences}]\n");
+        std::fs::write(&policy, text).expect("a writable directory");
+        let paths = [&path, &policy].map(|path| path.to_str().expect("text"));
+        let said = simulate(&[paths[0], "--policy", paths[1], "-o", "json"]).stdout;
+        let answer: serde_json::Value = serde_json::from_slice(&said).expect("JSON");
+        answer["runs"][0]["agent_kills"].as_u64().expect("a count")
+    };
+    assert!(kills("") > 0);
+    assert_eq!(kills("{ namespaces: [default], never: true }"), 0);
+    assert!(kills("{ namespaces: [other], never: true }") > 0);
+}

@@ -2,6 +2,7 @@
 //!
 //! It refuses by what would be made of the file, and not by the file's size, which is bounded where it is read.
 
+use forestall_decide::Preference;
 use serde_saphyr::Spanned;
 
 use super::checked::{Place, at};
@@ -27,8 +28,6 @@ const LABEL_BYTES: u64 = 64;
 /// Each is looked at whenever something happens on its node.
 const FAULTS_OF_NODE_MAX: u64 = 1000;
 const FAULTS_MAX: u64 = 200_000;
-/// Each is held against every pod.
-const PREFERENCES_MAX: usize = 1000;
 
 /// A name of a length that Kubernetes takes.
 pub(super) fn refuse_long(typed: &Spanned<String>) -> Result<(), SimError> {
@@ -57,7 +56,7 @@ pub(super) fn refuse_many_containers(raw: &[RawContainer]) -> Result<(), SimErro
 
 /// Whom the operator spares or prefers.
 pub(super) fn refuse_many_preferences<T>(raw: &[Spanned<T>]) -> Result<(), SimError> {
-    match raw.get(PREFERENCES_MAX) {
+    match raw.get(Preference::COUNT_MAX) {
         Some(one) => Err(at(Place::of(one), "more than 1,000 preferences; make it fewer")),
         None => Ok(()),
     }

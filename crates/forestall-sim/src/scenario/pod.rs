@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use forestall_decide::{Moment, Owner, Pod, Preference, Preferred, Span, weigh};
+use forestall_decide::{Moment, Owner, Preference, Preferred, Span};
 use serde_saphyr::Spanned;
 
 use super::bounds::{Sum, refuse_long_text, refuse_many_preferences, text_of};
 use super::checked::{Place, at, inner, limit, unique};
 use super::load::containers;
-use super::plain::{self, Plain};
+use super::plain;
 use super::raw::{RawPlace, RawPod, RawPreference, RawScenario};
 use super::words::RawOwner;
 use crate::error::SimError;
@@ -39,14 +39,7 @@ pub(super) fn pods(raw: &RawScenario, nodes: usize, sum: &mut Sum) -> Result<Vec
             &one.name,
             "pod of this namespace",
         )?;
-        // What a pod's own annotations say is added when the agent is told of it.
-        let plain = Pod {
-            namespace: spec.namespace.clone(),
-            labels: spec.labels.clone(),
-            priority_class: spec.priority_class.clone(),
-            ..Pod::default()
-        };
-        spec.preferred = weigh(&plain, &preferences);
+        spec.prefer(&preferences);
         let places = if spec.place == Where::Each {
             u64::try_from(nodes).unwrap_or(u64::MAX)
         } else {
@@ -64,16 +57,8 @@ pub(super) fn pods(raw: &RawScenario, nodes: usize, sum: &mut Sum) -> Result<Vec
 fn preference(raw: &Spanned<RawPreference>) -> Result<Preference, SimError> {
     let it = &raw.value;
     let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
-    let verdict = match (it.never, it.weight) {
-        (Some(Plain(true)), None) => Preferred::Never,
-        (None, Some(Plain(weight))) => Preferred::Weight(weight),
-        _ => {
-            return Err(at(
-                Place::of(raw),
-                "a preference says either never: true or a weight, such as weight: 10",
-            ));
-        }
-    };
+    let verdict = Preferred::read(it.never.map(plain::inner), it.weight.map(plain::inner))
+        .map_err(|why| at(Place::of(raw), why))?;
     Ok(Preference {
         namespaces: boxed(&it.namespaces),
         labels: it

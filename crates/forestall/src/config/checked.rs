@@ -5,21 +5,25 @@
 
 use std::path::PathBuf;
 
-use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Rungs, Span, Victims};
+use forestall_decide::{Bytes, Mode, Policy, Preference, Preset, Rung, Rungs, Span, Victims};
 
 use super::Invalid;
 use super::choice::word;
 use super::kubelet::KubeletFile;
 use super::listen::Listen;
 use super::notify::Notify;
+use super::preference;
 use super::quantity::{write_size, write_time};
 use super::raw::{Percent, Raw, RawRecorder, Typed};
+use super::switch::is_on;
 
 /// Everything `agent` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// The engine's policy.
     pub(crate) policy: Policy,
+    /// Whom to spare, and who goes sooner or later.
+    pub(crate) preferences: Vec<Preference>,
     /// Enforce although another memory killer runs here.
     pub(crate) beside: bool,
     /// On cgroup v1, reclaim by emptying a cgroup of its cache.
@@ -66,7 +70,7 @@ impl Default for Recorder {
 impl Recorder {
     fn check(raw: &RawRecorder) -> Result<Self, Invalid> {
         let mut recorder = Self::default();
-        take(&mut recorder.on, raw.enabled);
+        take(&mut recorder.on, raw.enabled.map(is_on));
         take(&mut recorder.keep, raw.keep.map(inner));
         take(&mut recorder.size_max, raw.size_max.map(inner));
         if recorder.size_max < Bytes::mebi(1) {
@@ -87,6 +91,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
+            preferences: Vec::new(),
             beside: false,
             force_empty: false,
             require: Vec::new(),
@@ -164,14 +169,15 @@ impl Settings {
         }
         Ok(Self {
             policy,
-            beside: raw.beside.unwrap_or(false),
-            force_empty: raw.force_empty.unwrap_or(false),
+            preferences: preference::check(&raw.preferences)?,
+            beside: raw.beside.is_some_and(is_on),
+            force_empty: raw.force_empty.is_some_and(is_on),
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),
             root: check_root(raw.root.as_ref())?,
             kubelet: KubeletFile::check(raw.kubelet_config.as_deref())?,
             recorder: Recorder::check(&raw.recorder)?,
-            ledger: raw.ledger.enabled.unwrap_or(true),
+            ledger: raw.ledger.enabled.is_none_or(is_on),
             notify: Notify::check(&raw.notify)?,
             record: None,
         })

@@ -10,6 +10,7 @@ pub(crate) mod listen;
 pub(crate) mod notify;
 pub(crate) mod percent;
 mod place;
+mod preference;
 pub(crate) mod quantity;
 mod raw;
 pub(crate) mod record;
@@ -144,14 +145,7 @@ fn parse(text: &str) -> Result<Raw, Invalid> {
         strict_booleans: true,
         merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
     };
-    let raw: Raw = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| Invalid::new(say_where(&error)))?;
-    match switch::find_quoted(text) {
-        Some((line, column)) => Err(Invalid::new(format!(
-            "{line}:{column}: this is no boolean; write true or false, without quotes"
-        ))),
-        None => Ok(raw),
-    }
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| Invalid::new(say_where(&error)))
 }
 
 /// What is wrong with a YAML text, on one line; it starts with `LINE:COLUMN: ` or a space, to stand behind the file's name.

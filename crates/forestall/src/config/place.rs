@@ -16,6 +16,7 @@ struct Sections {
     rungs: Places,
     timing: Places,
     recorder: Places,
+    notify: Places,
     war_story_a: Places,
     gist: Places,
 }
@@ -32,6 +33,7 @@ pub(super) fn find(text: &str, wrong: &str) -> Option<(u64, u64)> {
                 "rungs" => sections.rungs,
                 "timing" => sections.timing,
                 "recorder" => sections.recorder,
+                "notify" => sections.notify,
                 "warStoryA" => sections.war_story_a,
                 "gist" => sections.gist,
                 _ => return None,

@@ -1,6 +1,7 @@
 //! The configuration file as typed. Every field is optional, unknown ones are refused, and values are read by the same
 //! parsers as the flags, so that an error points at its line and column.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use forestall_decide::{self as decide, Bytes, Span};
@@ -12,6 +13,7 @@ use super::listen::{Listen, parse_listen};
 use super::percent::parse_percent;
 use super::quantity::{parse_size, parse_time};
 use super::record::Record;
+use super::switch::{Switch, is_on};
 use crate::agent::AgentArgs;
 
 /// The file.
@@ -21,16 +23,18 @@ pub(crate) struct Raw {
     pub(super) mode: Option<Mode>,
     pub(super) preset: Option<Preset>,
     pub(super) victims: Option<Victims>,
-    pub(super) beside: Option<bool>,
+    pub(super) beside: Option<Switch>,
     pub(super) require: Option<Vec<Rung>>,
     pub(super) listen: Option<Typed<Listen>>,
     pub(super) root: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) preferences: Vec<RawPreference>,
     #[serde(default)]
     pub(super) rungs: RawRungs,
     pub(super) culprit_share_percent: Option<Typed<Percent>>,
     pub(super) kubelet_eviction_hard: Option<Typed<Bytes>>,
     pub(super) kubelet_config: Option<PathBuf>,
-    pub(super) force_empty: Option<bool>,
+    pub(super) force_empty: Option<Switch>,
     #[serde(default)]
     pub(super) timing: RawTiming,
     #[serde(default)]
@@ -45,17 +49,31 @@ pub(crate) struct Raw {
     pub(super) gist: RawGist,
 }
 
+/// Whom the operator spares, or prefers to see go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawPreference {
+    #[serde(default)]
+    pub(super) namespaces: Vec<String>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) priority_classes: Vec<String>,
+    pub(super) never: Option<Switch>,
+    pub(super) weight: Option<i32>,
+}
+
 /// Which rungs may be used.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawRungs {
-    pub(super) reclaim: Option<bool>,
-    pub(super) brake: Option<bool>,
-    pub(super) warn: Option<bool>,
-    pub(super) grow: Option<bool>,
-    pub(super) evict: Option<bool>,
-    pub(super) kill: Option<bool>,
-    pub(super) sysrq: Option<bool>,
+    pub(super) reclaim: Option<Switch>,
+    pub(super) brake: Option<Switch>,
+    pub(super) warn: Option<Switch>,
+    pub(super) grow: Option<Switch>,
+    pub(super) evict: Option<Switch>,
+    pub(super) kill: Option<Switch>,
+    pub(super) sysrq: Option<Switch>,
 }
 
 impl RawRungs {
@@ -70,7 +88,9 @@ impl RawRungs {
             (decide::Rung::Kill, self.kill),
             (decide::Rung::Sysrq, self.sysrq),
         ];
-        typed.into_iter().filter_map(|(rung, asked)| Some((rung, asked?)))
+        typed
+            .into_iter()
+            .filter_map(|(rung, asked)| Some((rung, is_on(asked?))))
     }
 }
 
@@ -90,7 +110,7 @@ pub(crate) struct RawTiming {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawRecorder {
-    pub(super) enabled: Option<bool>,
+    pub(super) enabled: Option<Switch>,
     pub(super) keep: Option<Typed<Span>>,
     pub(super) size_max: Option<Typed<Bytes>>,
 }
@@ -99,7 +119,7 @@ pub(crate) struct RawRecorder {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawLedger {
-    pub(super) enabled: Option<bool>,
+    pub(super) enabled: Option<Switch>,
 }
 
 /// Who is told.
@@ -179,12 +199,12 @@ impl Raw {
         set(&mut self.mode, args.mode);
         set(&mut self.preset, args.preset);
         set(&mut self.victims, args.victims);
-        set(&mut self.beside, args.beside.then_some(true));
+        set(&mut self.beside, args.beside.then_some(Switch(true)));
         set(&mut self.root, args.root.clone());
         set(&mut self.listen, args.listen.map(Typed));
         set(
             &mut self.recorder.enabled,
-            (args.record == Some(Record::Off)).then_some(false),
+            (args.record == Some(Record::Off)).then_some(Switch(false)),
         );
         set(&mut self.timing.interval, args.interval.map(Typed));
         set(&mut self.gist.min_available, args.min_available.map(Typed));

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use super::checked::Settings;
 use super::choice::{Mode, Preset, Victims, word};
 use super::percent::write_percent;
+use super::preference;
 use super::quantity::{write_size, write_time};
 
 /// One line: where it stands, its value, and what it means.
@@ -77,6 +78,12 @@ fn fields(settings: &Settings) -> Vec<Field> {
         "victims",
         word::<Victims>(policy.victims),
         "Whom to choose: culprit (who explains the growth), kubelet (its own order), priority (the lowest first).",
+    );
+    add(
+        "",
+        "preferences",
+        preference::write(&settings.preferences),
+        PREFERENCES,
     );
     add(
         "",
@@ -244,6 +251,11 @@ const KUBELET: &str = "\
 Where to learn what the node's kubelet runs with: auto (its flags and files, below root), none, or the path of its
 configuration as the agent sees it. Restart to change.";
 
+const PREFERENCES: &str = "\
+Whom to spare, and who goes sooner (a positive weight) or later (a negative one) than others, by namespaces, labels and
+priorityClasses, which must all be true: [{ namespaces: [kube-system], never: true }, { labels: { tier: batch }, weight: 10 }].
+Only simulate and replay know it yet.";
+
 const PRESET: &str = "\
 Whose rules: forestall (runway, stall and culprit); war-story-a (used or page cache above a percentage, lowest
 priority first); gist (SysRq f whenever too little is available). The last two bring their own rungs and interval.";
@@ -281,6 +293,6 @@ fn list(texts: &[String]) -> String {
 }
 
 /// A YAML double-quoted scalar; JSON's string syntax is a subset of it.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,54 +1,44 @@
-//! Switches in quotes. A text is no boolean, whatever it says: a template that quotes what it fills in would otherwise decide
-//! whether `"no"` is on. The parser reads `"true"` as a boolean, so that the text is looked through once it is known to be sound.
-//! No setting is meant to be the text `true` or `false`.
+//! A switch of the configuration. A text is no boolean, whatever it says: a template that quotes what it fills in would otherwise
+//! decide whether `"no"` is on.
 
-/// Line and column of the first `"true"` or `"false"`.
-pub(super) fn find_quoted(text: &str) -> Option<(usize, usize)> {
-    let mut lines = text.lines().enumerate();
-    lines.find_map(|(number, line)| Some((number + 1, find_in(line)? + 1)))
-}
+use std::fmt;
 
-fn find_in(line: &str) -> Option<usize> {
-    let mut letters = line.chars().enumerate();
-    let mut before = ' ';
-    while let Some((at, letter)) = letters.next() {
-        let begins = before.is_whitespace() || matches!(before, '[' | '{' | ',' | ':');
-        match letter {
-            '#' if before.is_whitespace() => return None,
-            '"' | '\'' if begins => {
-                let quoted: String = letters
-                    .by_ref()
-                    .map(|(_, next)| next)
-                    .take_while(|next| *next != letter)
-                    .collect();
-                let word = quoted.trim();
-                if word.eq_ignore_ascii_case("true") || word.eq_ignore_ascii_case("false") {
-                    return Some(at);
-                }
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+/// On or off, written without quotes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Switch(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Switch {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = Switch;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("true or false, without quotes")
             }
-            _ => {}
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Self::Value, E> {
+                Ok(Switch(on))
+            }
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
+                Err(E::custom(WRONG))
+            }
+            // Whatever is handed back from here is told with the place of the value.
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
+                Err(E::custom(WRONG))
+            }
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
+                Err(E::custom(WRONG))
+            }
         }
-        before = letter;
+        from.deserialize_any(Word)
     }
-    None
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+const WRONG: &str = "this is no boolean; write true or false, without quotes";
 
-    #[test]
-    fn a_quoted_boolean_is_found_and_a_text_that_holds_one_is_none() {
-        assert_eq!(find_quoted("mode: shadow\nbeside: \"true\"\n"), Some((2, 9)));
-        assert_eq!(find_quoted("rungs: {kill: 'False'}"), Some((1, 15)));
-        assert_eq!(find_quoted("beside: &a \"true\""), Some((1, 12)));
-        for sound in [
-            "beside: true # not \"true\"",
-            "root: \"/a 'true' b\"",
-            "root: \"/true\"",
-            "# 'false'",
-        ] {
-            assert_eq!(find_quoted(sound), None, "{sound}");
-        }
-    }
+/// Whether it is on.
+pub(super) fn is_on(switch: Switch) -> bool {
+    switch.0
 }

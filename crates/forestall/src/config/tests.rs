@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as _, FromArgMatches as _};
-use forestall_decide::{Bytes, Mode, Policy, Preset, Rung, Rungs, Span, Victims};
+use forestall_decide::{Bytes, Mode, Policy, Preference, Preferred, Preset, Rung, Rungs, Span, Victims};
 
 use super::*;
 use crate::config::choice::{Mode as ModeWord, Preset as PresetWord};
@@ -76,6 +76,18 @@ fn what_is_printed_is_read_back() {
             kubelet_eviction_hard: Bytes::mebi(750),
             ..Policy::default()
         },
+        preferences: vec![
+            Preference {
+                namespaces: vec!["kube-system".into(), "a: \"b\" # }".into()],
+                labels: vec![("tier".into(), "batch".into()), ("x/y".into(), "null".into())],
+                priority_classes: vec!["low".into()],
+                verdict: Preferred::Never,
+            },
+            Preference {
+                verdict: Preferred::Weight(-7),
+                ..Preference::default()
+            },
+        ],
         beside: true,
         force_empty: true,
         require: vec![Rung::Kill, Rung::Reclaim],
@@ -127,6 +139,33 @@ fn no_switch_is_a_text_in_quotes() {
         .lines()
         .filter(|line| line.ends_with(": true") || line.ends_with(": false"));
     assert_eq!(printed.count(), switches.len());
+}
+
+#[test]
+fn a_preference_says_one_thing_and_nothing_that_is_not_known() {
+    for (text, word) in [
+        (
+            "preferences: [{ weight: 1, never: true }]\n",
+            "preferences: number 1: ",
+        ),
+        (
+            "preferences:\n- weight: 1\n- namespaces: [a]\n",
+            "preferences: number 2: ",
+        ),
+        ("preferences: [{ never: false }]\n", "never: true or a weight"),
+        ("preferences: [{ never: \"true\" }]\n", "1:24: this is no boolean"),
+        ("preferences: [{ weight: 3000000000 }]\n", "1:25: "),
+        ("preferences: [{ label: a }]\n", "label"),
+    ] {
+        let Invalid { message: error, .. } = check(text).expect_err(text);
+        assert!(error.contains(word), "{text}: {error}");
+    }
+    // What a label says may well be the text `true`.
+    let spot = check("preferences: [{ labels: { spot: \"true\" }, weight: 5 }]\n").expect("sound");
+    assert_eq!(spot.preferences[0].labels, [("spot".into(), "true".into())]);
+    let many = "- { weight: 1 }\n".repeat(Preference::COUNT_MAX + 1);
+    let Invalid { message: error, .. } = check(&format!("preferences:\n{many}")).expect_err("too many");
+    assert!(error.contains("more than 1000"), "{error}");
 }
 
 #[test]

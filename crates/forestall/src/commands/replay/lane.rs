@@ -8,6 +8,7 @@ use forestall_decide::{
 };
 use forestall_trace::Begin;
 
+use super::Asked;
 use super::foretold::Watch;
 use super::undone::{AllUndone, Passed};
 
@@ -58,7 +59,7 @@ impl Score {
 /// A policy and its engine.
 pub(super) struct Lane {
     /// `None`: whichever was recorded.
-    fixed: Option<Policy>,
+    fixed: Option<Asked>,
     engine: Box<Engine>,
     pub(super) decided: Vec<Decided>,
     /// Alarms that were raised: whether they are sound.
@@ -84,9 +85,11 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(fixed: Option<Policy>) -> Self {
+    pub(super) fn new(fixed: Option<Asked>) -> Self {
         Self {
-            engine: Box::new(Engine::new(fixed.unwrap_or_default())),
+            engine: Box::new(Engine::new(
+                fixed.as_ref().map_or_else(Policy::default, |fixed| fixed.policy),
+            )),
             fixed,
             decided: Vec::new(),
             alarms: Vec::new(),
@@ -115,7 +118,7 @@ impl Lane {
             Some(fixed) => Policy {
                 mode: recorded.mode.max(Mode::Shadow),
                 fill_rate: recorded.fill_rate,
-                ..*fixed
+                ..fixed.policy
             },
         }
     }
@@ -133,6 +136,13 @@ impl Lane {
     pub(super) fn step(&mut self, at: Moment, input: Input<'_>) {
         if let Input::Pods(pods) = input {
             self.watch.take_pods(at, pods);
+            let asked = self.fixed.as_ref();
+            if let Some(preferences) = asked.and_then(|fixed| fixed.preferences.as_deref()) {
+                let mut weighed = pods.clone();
+                weighed.weigh(preferences);
+                self.engine.step(at, Input::Pods(&weighed));
+                return;
+            }
         }
         self.engine.step(at, input);
     }

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use forestall_decide::Policy;
+use forestall_decide::{Policy, Preference};
 use forestall_trace::Reader;
 use serde::Serialize;
 
@@ -81,9 +81,17 @@ fn parse_choice(text: &str) -> Result<Choice, String> {
     ))
 }
 
+/// A policy that was asked for.
+#[derive(Clone, Debug)]
+struct Asked {
+    policy: Policy,
+    /// Whom to spare, and who goes sooner; `None`: as it was when it was recorded.
+    preferences: Option<Vec<Preference>>,
+}
+
 impl Choice {
     /// The policy, or `None` for whichever was in force when it was recorded.
-    fn load(&self) -> anyhow::Result<Option<Policy>> {
+    fn load(&self) -> anyhow::Result<Option<Asked>> {
         let args = match self {
             Self::Recorded => return Ok(None),
             Self::Preset(preset) => AgentArgs {
@@ -95,7 +103,12 @@ impl Choice {
                 ..AgentArgs::default()
             },
         };
-        Ok(Some(config::load(&args)?.policy))
+        let settings = config::load(&args)?;
+        Ok(Some(Asked {
+            policy: settings.policy,
+            // A preset says nothing of anybody's pods.
+            preferences: matches!(self, Self::File(_)).then_some(settings.preferences),
+        }))
     }
 
     fn name(&self) -> String {
@@ -125,7 +138,7 @@ fn answer(args: &ReplayArgs) -> anyhow::Result<(String, Exit)> {
         .recordings()
         .with_context(|| args.trace.display().to_string())?;
     for bytes in recordings {
-        let played = play(Reader::open(&bytes)?, policies);
+        let played = play(Reader::open(&bytes)?, policies.each_ref().map(Option::as_ref));
         let report = Report::new(&played, &names).context("the trace was not played for both policies")?;
         reports.push(report);
     }

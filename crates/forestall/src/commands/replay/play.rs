@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use forestall_decide::{GroupId, Input, Mode, Moment, Pods, Policy, Rung, Sample, Target};
+use forestall_decide::{GroupId, Input, Mode, Moment, Pods, Rung, Sample, Target};
 use forestall_trace::{Cause, Item, Names, Reader, Version};
 
+use super::Asked;
 use super::foretold::Watch;
 use super::kills::{KernelKill, Kills};
 use super::lane::Lane;
@@ -43,12 +44,12 @@ pub(super) struct Played {
 }
 
 /// Plays a recording for both policies and for the recorded one.
-pub(super) fn play(mut reader: Reader<'_>, policies: [Option<Policy>; 2]) -> Played {
+pub(super) fn play(mut reader: Reader<'_>, policies: [Option<&Asked>; 2]) -> Played {
     let mut lanes = vec![Lane::new(None)];
     // An engine each, and none twice: they are most of what a replay takes.
     let asked = policies.map(|policy| {
         let Some(policy) = policy else { return 0 };
-        lanes.push(Lane::new(Some(policy)));
+        lanes.push(Lane::new(Some(policy.clone())));
         lanes.len() - 1
     });
     let mut played = Played {

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use forestall_decide::{
-    Bytes, GroupId, GroupKind, GroupSample, Input, Limit, LimitHits, Mode, Moment, NodeSample, Pod,
-    PodContainer, PodUid, Pods, Policy, Qos, Rung, Rungs, Sample, Span, Standing, Target, WallKind,
+    Bytes, GroupId, GroupKind, GroupSample, Input, Limit, LimitHits, Mode, Moment, NodeSample, Owner, Pod,
+    PodContainer, PodUid, Pods, Policy, Preference, Qos, Rung, Rungs, Sample, Span, Standing, Target,
+    WallKind,
 };
 use forestall_trace::{Encoder, Names, Origin, Reader};
 use serde_json::Value;
@@ -16,7 +17,7 @@ use super::lane::{Decided, Lane, Score};
 use super::play::play;
 use super::report::Report;
 use super::undone::Passed;
-use super::{Choice, Output, ReplayArgs, answer, table};
+use super::{Asked, Choice, Output, ReplayArgs, answer, table};
 use crate::config::choice::Preset;
 use crate::exit::Exit;
 
@@ -249,6 +250,7 @@ fn leak_of_one_who_opted_out(mode: Mode) -> Vec<u8> {
             group: Some(GroupId(3)),
             namespace: "bakery".into(),
             name: "till".into(),
+            owner: Owner::Controller,
             standing: Standing {
                 vetoed: true,
                 ..Standing::default()
@@ -310,7 +312,11 @@ fn told_of(out: &[u8]) -> (Value, String) {
         rungs: Rungs::all(),
         ..Policy::default()
     };
-    let played = play(Reader::open(out).expect("it plays"), [Some(all), None]);
+    let all = Asked {
+        policy: all,
+        preferences: None,
+    };
+    let played = play(Reader::open(out).expect("it plays"), [Some(&all), None]);
     let names = ["all", "recorded"].map(str::to_owned);
     let report = Report::new(&played, &names).expect("it was played for both");
     (
@@ -349,6 +355,32 @@ fn who_was_not_ended_is_told_with_the_reason_once_for_all_the_looks_at_which_it_
     ] {
         assert!(text.contains(line), "{text}");
     }
+}
+
+/// Under another configuration the pod's opting out by the operator is what that one says; its own word is kept.
+#[test]
+fn another_policys_preferences_are_weighed_in_the_place_of_the_recorded_ones() {
+    let out = leak_of_one_who_opted_out(Mode::Shadow);
+    let kills = |preferences| {
+        let asked = Asked {
+            policy: Policy {
+                mode: Mode::Enforce,
+                ..Policy::default()
+            },
+            preferences,
+        };
+        let played = play(Reader::open(&out).expect("it plays"), [Some(&asked), None]);
+        let [Some(lane), _] = played.asked() else {
+            panic!("it was asked for")
+        };
+        lane.decided.iter().filter(|it| it.rung == Rung::Kill).count()
+    };
+    let bakery = Preference {
+        namespaces: vec!["bakery".into()],
+        ..Preference::default()
+    };
+    assert_eq!([kills(None), kills(Some(vec![bakery]))], [0, 0]);
+    assert!(kills(Some(Vec::new())) > 0);
 }
 
 #[test]

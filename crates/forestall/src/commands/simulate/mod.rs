@@ -95,7 +95,7 @@ pub(super) struct Run {
 
 /// Runs, and prints what came of it.
 pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
-    let source = match Source::read(&args.scenario)? {
+    let mut source = match Source::read(&args.scenario)? {
         Ok(source) => source,
         Err(why) => {
             // Nothing is left to tell it to if stderr is gone.
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    let variants = variants(args, &source)?;
+    let variants = variants(args, &mut source)?;
     let seeds = args.seeds.unwrap_or_else(|| {
         let seed = args.seed.unwrap_or_else(|| source.seed());
         Seeds {
@@ -249,7 +249,7 @@ fn lowest(runs: &[Run], node: u32) -> u64 {
     seen.min().unwrap_or(u64::MAX)
 }
 
-fn variants(args: &SimulateArgs, source: &Source) -> anyhow::Result<Vec<Variant>> {
+fn variants(args: &SimulateArgs, source: &mut Source) -> anyhow::Result<Vec<Variant>> {
     let none = Variant {
         name: "no agent",
         agents: Agents::None,
@@ -258,7 +258,11 @@ fn variants(args: &SimulateArgs, source: &Source) -> anyhow::Result<Vec<Variant>
         return Ok(vec![none]);
     }
     let own = match &args.policy {
-        Some(path) => Agents::Given(source::read_policy(path, source.scenario())?),
+        Some(path) => {
+            let given = source::read_policy(path, source.scenario())?;
+            source.prefer(&given.preferences);
+            Agents::Given(given.policy)
+        }
         None => source.agents(),
     };
     if args.compare {

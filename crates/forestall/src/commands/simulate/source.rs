@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use forestall_decide::Policy;
+use forestall_decide::{Policy, Preference};
 use forestall_sim::{Scenario, World, parse_scenario, swarm, swarm_policy};
 
 use crate::agent::AgentArgs;
@@ -66,6 +66,12 @@ pub(super) enum Agents {
     Given(Policy),
 }
 
+/// What a configuration file says of how agents decide.
+pub(super) struct Given {
+    pub(super) policy: Policy,
+    pub(super) preferences: Vec<Preference>,
+}
+
 /// Where worlds come from.
 pub(super) enum Source {
     /// A file.
@@ -126,6 +132,15 @@ impl Source {
         }
     }
 
+    /// Puts what another configuration prefers in the place of what the scenario does.
+    pub(super) fn prefer(&mut self, preferences: &[Preference]) {
+        if let Self::File(scenario) = self {
+            for pod in &mut scenario.world.pods {
+                pod.prefer(preferences);
+            }
+        }
+    }
+
     pub(super) fn title(&self) -> &str {
         self.scenario()
             .map_or("random worlds", |scenario| &scenario.world.title)
@@ -133,7 +148,7 @@ impl Source {
 }
 
 /// The policy of a configuration file, as the agent would run it on each of a scenario's nodes.
-pub(super) fn read_policy(path: &Path, scenario: Option<&Scenario>) -> anyhow::Result<Policy> {
+pub(super) fn read_policy(path: &Path, scenario: Option<&Scenario>) -> anyhow::Result<Given> {
     let settings = config::load(&AgentArgs {
         config: Some(PathBuf::from(path)),
         ..AgentArgs::default()
@@ -145,5 +160,8 @@ pub(super) fn read_policy(path: &Path, scenario: Option<&Scenario>) -> anyhow::R
             format!("{path}: on node {node}")
         })?;
     }
-    Ok(settings.policy)
+    Ok(Given {
+        policy: settings.policy,
+        preferences: settings.preferences,
+    })
 }
