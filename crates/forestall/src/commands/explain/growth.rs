@@ -109,6 +109,7 @@ impl Growth {
                         let Some(name) = reader.names().group(group.id) else {
                             continue;
                         };
+                        let name = trimmed(name);
                         let look = Look::of(at, group);
                         if let Some(course) = courses.get_mut(name) {
                             course.to = look;
@@ -221,7 +222,7 @@ impl Growth {
 fn find_own(report: &Report, courses: &BTreeMap<Box<[u8]>, Course>) -> Option<(Box<[u8]>, Course)> {
     let victim = report.victims.first().and_then(|victim| victim.memcg.as_ref());
     let home = victim.or(report.group.as_ref()).or(report.task_memcg.as_ref())?;
-    let mut path = trimmed(home);
+    let mut path = trimmed(&home.path);
     loop {
         if let Some(course) = courses.get(path) {
             return Some((path.into(), *course));
@@ -237,7 +238,10 @@ fn find_others(
     own: Option<&[u8]>,
     courses: &BTreeMap<Box<[u8]>, Course>,
 ) -> Vec<(Box<[u8]>, Course)> {
-    let limit = report.limit.as_ref().map_or(&b""[..], trimmed);
+    let limit = report
+        .limit
+        .as_ref()
+        .map_or(&b""[..], |limit| trimmed(&limit.path));
     if !is_machines(report.level) && (limit.is_empty() || Some(limit) == own) {
         return Vec::new();
     }
@@ -262,9 +266,9 @@ fn is_below(path: &[u8], above: &[u8]) -> bool {
         .is_some_and(|rest| rest.starts_with(b"/"))
 }
 
-/// Recordings have paths without the slash that the kernel begins them with.
-fn trimmed(path: &CgroupPath) -> &[u8] {
-    path.path.strip_prefix(b"/").unwrap_or(&path.path)
+/// Older recordings have paths without the slash that the kernel begins them with.
+fn trimmed(path: &[u8]) -> &[u8] {
+    path.strip_prefix(b"/").unwrap_or(path)
 }
 
 fn words(path: &[u8]) -> String {
@@ -365,7 +369,8 @@ mod tests {
                 }
             }
         }
-        let home = format!("/{}", largest.1);
+        // As the kernel prints it.
+        let home = format!("/{}", largest.1.trim_start_matches('/'));
         let report = report(Level::Container, Some(&home), &home);
         let read = |at| Growth::read(&report, at, &mut source.reader().expect("a trace"));
         let growth = read(last).expect("it was recorded");
