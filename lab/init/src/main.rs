@@ -15,6 +15,7 @@ mod node;
 mod recording;
 mod reporter;
 mod resident;
+mod storm;
 mod swap;
 mod thrash;
 mod trial;
@@ -46,6 +47,7 @@ fn main() -> Result<()> {
             let order = rest.first().context("watch-kills wants its order, as JSON")?;
             kills::carry_out(&serde_json::from_str(order)?)
         }
+        Some("read-log") => storm::read_log(),
         Some("end") => {
             let cgroup = rest.first().context("end wants a cgroup")?;
             kills::end_all_in(std::path::Path::new(cgroup))

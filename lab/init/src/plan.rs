@@ -30,6 +30,8 @@ pub enum Trial {
     Rights,
     /// What the sources of kills tell of kills of every kind.
     Kills,
+    /// What the agent's ledger keeps of storms.
+    Storms,
 }
 
 /// Everything the guest has to know.

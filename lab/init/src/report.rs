@@ -106,6 +106,8 @@ pub enum Report {
     },
     /// What the sources of kills told of one kind of kill.
     Kills(KillsTold),
+    /// What the agent's ledger keeps of a storm.
+    Storm(StormKept),
     /// How long reactions took.
     Reacted {
         /// Whose.
@@ -177,6 +179,35 @@ pub struct KillsTold {
     pub took_millis: u64,
     /// What the sources told is what happened.
     pub holds: bool,
+}
+
+/// A storm: what the init knows, and what the agent's ledger keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StormKept {
+    /// Which.
+    pub storm: String,
+    /// Processes that ended by SIGKILL, as whoever waits for them knows.
+    pub ended: usize,
+    /// Of those, kept.
+    pub kept: usize,
+    /// Of those, with the cgroup in which they lived.
+    pub placed: usize,
+    /// Of those, with the level at which the limit was.
+    pub levelled: usize,
+    /// Kept more than once.
+    pub twice: usize,
+    /// Kills that the kernel counted and the ledger does not know, as it says.
+    pub unattributed: u64,
+    /// Records of the log that were lost, as it says.
+    pub lost_records: u64,
+    /// Records that the log had meanwhile.
+    pub records: u64,
+    /// The agent's largest resident memory (`VmHWM`), KiB.
+    pub agent_peak_kib: u64,
+    /// Processor time that the agent used, and a bare reader of the log beside it, milliseconds.
+    pub cpu_millis: [u64; 2],
+    /// How long it took, milliseconds.
+    pub took_millis: u64,
 }
 
 /// A pressure file, by what it stands for.

@@ -31,6 +31,7 @@ pub(crate) mod reaction;
 mod recording;
 mod results;
 pub(crate) mod scenario;
+mod storms;
 mod trial;
 mod verdict;
 
@@ -61,6 +62,10 @@ pub(crate) fn run(args: Vec<String>) -> Result<ExitCode> {
             Trial::Kills => {
                 let told = kills::run(&parts, &images, &options)?;
                 (kills::table(&told), kills::hold(&told))
+            }
+            Trial::Storms => {
+                let kept = storms::run(&parts, &images, &options)?;
+                (storms::table(&kept), storms::hold(&kept))
             }
         };
         print!("{table}");
@@ -95,7 +100,9 @@ fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
     let agent = match &options.binary {
         Some(binary) => Some(binary.clone()),
         // A trial is the init's own.
-        None if (options.with || options.record.is_some()) && options.trial.is_none() => {
+        None if (options.with || options.record.is_some())
+            && matches!(options.trial, None | Some(Trial::Storms)) =>
+        {
             Some(build("forestall", &target)?)
         }
         None => None,

@@ -122,7 +122,8 @@ impl Story {
                 | Report::Reacted { .. }
                 | Report::Recording { .. }
                 | Report::Thrashed { .. }
-                | Report::Kills(_) => {}
+                | Report::Kills(_)
+                | Report::Storm(_) => {}
             }
         }
         story

@@ -1,0 +1,154 @@
+//! The trial of the agent's ledger (`--try storms`): on each kernel a thousand kills while the agent is ended by force, and a storm
+//! in which nobody can be killed. It tells what was kept, as a table and as `target/lab/storms.json`.
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context, Result};
+use forestall_lab_init::plan::{Naming, Plan, Trial};
+use forestall_lab_init::report::{Report, StormKept};
+use serde::Serialize;
+
+use super::draw::Dice;
+use super::guest::{self, Parts};
+use super::kernels::Image;
+use super::options::Options;
+use super::{cast, job};
+
+/// What was kept on one kernel.
+#[derive(Debug, Serialize)]
+pub(crate) struct Kept {
+    /// `uname -r`, as the guest says it.
+    release: String,
+    /// It came to its end.
+    complete: bool,
+    /// Why it did not, if it said so.
+    unable: Option<String>,
+    storms: Vec<StormKept>,
+}
+
+/// Tries on every kernel, one guest after the other, and writes the file.
+pub(crate) fn run(parts: &Parts, images: &[Image], options: &Options) -> Result<Vec<Kept>> {
+    let mut all = Vec::new();
+    for (index, image) in images.iter().enumerate() {
+        let label = format!("{}-storms", image.kernel.name);
+        eprintln!("lab: [{}/{}] {label}", index + 1, images.len());
+        let plan = plan(options);
+        let (outcome, _) = job::boot(&label, || {
+            guest::run(parts, image, &plan, options.memory_mib, &label)
+        })?;
+        let mut kept = Kept {
+            release: String::new(),
+            complete: false,
+            unable: None,
+            storms: Vec::new(),
+        };
+        for report in outcome.reports {
+            match report {
+                Report::Booted { kernel, .. } => kept.release = kernel,
+                Report::Unable { why } => kept.unable = Some(why),
+                Report::Ended { .. } => kept.complete = true,
+                Report::Storm(storm) => kept.storms.push(storm),
+                _ => {}
+            }
+        }
+        all.push(kept);
+    }
+    let path = parts.folder.join("storms.json");
+    let text = serde_json::to_vec_pretty(&all).context("what was kept, as JSON")?;
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    eprintln!("lab: results in {}", path.display());
+    Ok(all)
+}
+
+/// An empty node with an agent that may read the kernel's log, and time for storms.
+fn plan(options: &Options) -> Plan {
+    let mut plan = cast::node(&mut Dice::new(1, "storms"), "storms", 1);
+    plan.hierarchy = options.hierarchy;
+    plan.naming = Naming::Cgroupfs;
+    plan.kubepods_limit = None;
+    plan.trial = Some(Trial::Storms);
+    if let Some(agent) = &mut plan.agent {
+        agent.args = ["agent", "--mode", "shadow"].map(str::to_owned).to_vec();
+        agent.as_pod = false;
+        agent.full_caps = true;
+    }
+    plan.calm_millis = 2_000;
+    plan.deadline_millis = 900_000;
+    plan
+}
+
+/// Whether every kernel came to its end, and every kill was kept once. Where they lived and whose limit it was is told and not asked for:
+/// the log tells it of ten kills in five seconds.
+pub(crate) fn hold(all: &[Kept]) -> bool {
+    let is_kept = |storm: &StormKept| storm.kept == storm.ended && storm.twice == 0;
+    all.iter()
+        .all(|kept| kept.complete && kept.storms.len() == 2 && kept.storms.iter().all(is_kept))
+}
+
+/// One line for each storm on each kernel.
+pub(crate) fn table(all: &[Kept]) -> String {
+    let head = [
+        "kernel",
+        "storm",
+        "killed",
+        "kept",
+        "with their cgroup",
+        "with their level",
+        "twice",
+        "unattributed",
+        "records",
+        "of them lost",
+        "agent's peak, KiB",
+        "CPU: agent, bare reader, ms",
+        "took, s",
+    ];
+    let mut table = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for kept in all {
+        if let Some(why) = &kept.unable {
+            let _ = writeln!(table, "| {} | unable: {why} |", kept.release);
+        }
+        for storm in &kept.storms {
+            let cells = [
+                kept.release.clone(),
+                storm.storm.clone(),
+                storm.ended.to_string(),
+                storm.kept.to_string(),
+                storm.placed.to_string(),
+                storm.levelled.to_string(),
+                storm.twice.to_string(),
+                storm.unattributed.to_string(),
+                storm.records.to_string(),
+                storm.lost_records.to_string(),
+                storm.agent_peak_kib.to_string(),
+                storm.cpu_millis.map(|millis| millis.to_string()).join(", "),
+                (storm.took_millis / 1000).to_string(),
+            ];
+            let _ = writeln!(table, "| {} |", cells.join(" | "));
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_did_not_live_through_both_or_kept_one_twice_does_not_hold() {
+        let kept = |storms| Kept {
+            release: "6.1.0".into(),
+            complete: true,
+            unable: None,
+            storms: vec![StormKept::default(); storms],
+        };
+        assert!(hold(&[kept(2)]));
+        assert!(!hold(&[kept(2), kept(1)]));
+        let mut twice = kept(2);
+        twice.storms[1].twice = 1;
+        assert!(!hold(&[twice]));
+        let mut lost = kept(2);
+        lost.storms[0].ended = 1;
+        assert!(!hold(&[lost]));
+        assert!(table(&[kept(1)]).contains("| 6.1.0 |"));
+    }
+}
