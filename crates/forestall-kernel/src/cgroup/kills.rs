@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::fs::{Access, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::hierarchy::{Hierarchy, Version};
@@ -89,7 +89,8 @@ struct Top {
     dir: OwnedFd,
     inode: u64,
     path: Box<[u8]>,
-    watch: i32,
+    /// `None` where nothing is heard.
+    watch: Option<i32>,
 }
 
 /// The counters of a hierarchy.
@@ -99,6 +100,8 @@ pub struct KillCounters {
     root: OwnedFd,
     shown: Arc<Path>,
     root_watch: Option<i32>,
+    /// Nobody waits for it, and the kernel need not tell of anything.
+    is_deaf: bool,
     tops: Vec<Top>,
     known: BTreeMap<u64, Known>,
     recent: Recent,
@@ -114,6 +117,16 @@ impl KillCounters {
     /// [`Error::Refused`]: cgroup v1, or v2 with `memory_localevents`, whose counts are not added up. [`Error::Gone`]: no cgroup
     /// has `memory.events`. Whatever else is wrong with inotify is told as it is.
     pub fn open(hierarchy: &Hierarchy, mountinfo: &[u8]) -> Result<Self, Error> {
+        Self::open_as(hierarchy, mountinfo, false)
+    }
+
+    /// As [`Self::open`], for whoever has another reason to look: the kernel tells of nothing, so that nothing queues up, and
+    /// [`Self::look_everywhere`] is all that finds anything.
+    pub fn open_deaf(hierarchy: &Hierarchy, mountinfo: &[u8]) -> Result<Self, Error> {
+        Self::open_as(hierarchy, mountinfo, true)
+    }
+
+    fn open_as(hierarchy: &Hierarchy, mountinfo: &[u8], is_deaf: bool) -> Result<Self, Error> {
         let shown: Arc<Path> = Arc::from(hierarchy.root.as_path());
         let refused = |what| Error::Refused {
             path: Arc::clone(&shown),
@@ -141,16 +154,20 @@ impl KillCounters {
             root,
             shown: Arc::clone(&shown),
             root_watch: None,
+            is_deaf,
             tops: Vec::new(),
             known: BTreeMap::new(),
             recent: Recent::default(),
             buffer: Buffer::with_capacity(EVENTS_BYTES_MAX),
-            told: vec![MaybeUninit::uninit(); 4096].into_boxed_slice(),
+            told: vec![MaybeUninit::uninit(); if is_deaf { 0 } else { 4096 }].into_boxed_slice(),
             is_partial: false,
         };
         if !counters.take_root_as_top()? {
             let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
-            counters.root_watch = Some(inotify::add_watch(&counters.ear, &*shown, flags).map_err(failed)?);
+            if !is_deaf {
+                let watch = inotify::add_watch(&counters.ear, &*shown, flags);
+                counters.root_watch = Some(watch.map_err(failed)?);
+            }
             counters.list_tops()?;
         }
         if counters.tops.is_empty() {
@@ -158,8 +175,15 @@ impl KillCounters {
                 path: Arc::from(shown.join("*/memory.events")),
             });
         }
-        counters.begin(Duration::ZERO);
+        counters.begin(Duration::ZERO, &mut Vec::new());
         Ok(counters)
+    }
+
+    /// All that was counted so far, since each cgroup was made, as if it were of one look; what comes is counted from here on.
+    pub fn look_back(&mut self, now: Duration) -> Vec<KillCount> {
+        let mut counted = Vec::new();
+        self.begin(now, &mut counted);
+        counted
     }
 
     /// What has changed since the last look, from the top down, appended to `changes`. `now` is the time by any clock that goes on. Only where the kernel has told of something is
@@ -178,7 +202,9 @@ impl KillCounters {
 
     /// The same at every cgroup, whatever the kernel has told.
     pub fn look_everywhere(&mut self, now: Duration, changes: &mut Vec<KillCount>) -> Result<(), Error> {
-        let _ = self.listen();
+        if !self.is_deaf {
+            let _ = self.listen();
+        }
         self.list_tops()?;
         self.look_at(None, now, changes);
         Ok(())
@@ -221,15 +247,15 @@ impl KillCounters {
 
     /// Hears of the cgroups that are right below the root now, and of no other.
     fn list_tops(&mut self) -> Result<(), Error> {
-        if self.root_watch.is_none() {
+        if self.tops.iter().any(|top| &*top.path == b"/") {
             return Ok(());
         }
         let mut found = list(&self.root).map_err(|errno| Error::from_errno(&self.shown, errno))?;
         let ear = &self.ear;
         self.tops.retain(|top| {
             let is_there = found.iter().any(|(_, inode)| *inode == top.inode);
-            if !is_there {
-                let _ = inotify::remove_watch(ear, top.watch);
+            if let Some(watch) = top.watch.filter(|_| !is_there) {
+                let _ = inotify::remove_watch(ear, watch);
             }
             is_there
         });
@@ -254,7 +280,12 @@ impl KillCounters {
     fn take_top(&mut self, dir: OwnedFd, inode: u64, name: &CStr) -> Result<bool, Error> {
         let relative = Path::new(std::str::from_utf8(name.to_bytes()).unwrap_or_default());
         let file: Arc<Path> = Arc::from(self.shown.join(relative).join("memory.events"));
-        match inotify::add_watch(&self.ear, &*file, WatchFlags::MODIFY) {
+        let found = if self.is_deaf {
+            rustix::fs::access(&*file, Access::READ_OK).map(|()| None)
+        } else {
+            inotify::add_watch(&self.ear, &*file, WatchFlags::MODIFY).map(Some)
+        };
+        match found {
             Ok(watch) => {
                 let path = path_of(b"", name);
                 self.tops.push(Top {
@@ -275,14 +306,14 @@ impl KillCounters {
         self.follow_tops(heard, now, changes);
         if self.known.len() > KNOWN_MAX {
             // Most of them are gone. Whoever is left is looked at once more, and nobody is told twice.
-            self.begin(now);
+            self.begin(now, &mut Vec::new());
         }
     }
 
     /// Takes all that was counted so far for known.
-    fn begin(&mut self, now: Duration) {
+    fn begin(&mut self, now: Duration, counted: &mut Vec<KillCount>) {
         self.known.clear();
-        self.follow_tops(None, now, &mut Vec::new());
+        self.follow_tops(None, now, counted);
         for known in self.known.values_mut() {
             (known.met_before, known.met_next) = (known.met(), known.met());
         }
@@ -296,7 +327,8 @@ impl KillCounters {
             changes,
         };
         for top in &tops {
-            if heard.is_none_or(|heard| heard.contains(&top.watch)) {
+            let is_told = |heard: &[i32]| top.watch.is_some_and(|watch| heard.contains(&watch));
+            if heard.is_none_or(is_told) {
                 self.follow(&top.dir, top.inode, &top.path, 1, &mut look);
             }
         }

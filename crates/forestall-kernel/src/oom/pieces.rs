@@ -37,10 +37,12 @@ pub enum Piece {
     Sysrq,
     /// `Kernel panic - not syncing: Out of memory …`
     Panic,
+    /// No line, but the cgroups' counters: they told whose limit it was.
+    Counters,
 }
 
 impl Piece {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Header,
         Self::Banner,
         Self::LimitLine,
@@ -58,6 +60,7 @@ impl Piece {
         Self::Suppressed,
         Self::Sysrq,
         Self::Panic,
+        Self::Counters,
     ];
 
     /// A short fixed word.
@@ -80,6 +83,7 @@ impl Piece {
             Self::Suppressed => "suppressed",
             Self::Sysrq => "sysrq",
             Self::Panic => "panic",
+            Self::Counters => "counters",
         }
     }
 
@@ -112,7 +116,8 @@ impl Pieces {
         Piece::ALL.into_iter().filter(move |piece| self.has(*piece))
     }
 
-    pub(crate) fn add(&mut self, piece: Piece) {
+    /// One more.
+    pub fn add(&mut self, piece: Piece) {
         self.bits |= piece.bit();
     }
 

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use forestall_act::ignore_file_size_signal;
 use forestall_decide::{Mode, Policy, Rung};
+use forestall_kernel::cgroup::Hierarchy;
 use forestall_trace::tap::Tap;
 
 pub(crate) use self::args::AgentArgs;
@@ -225,6 +226,9 @@ fn start_ledger(
     let setup = LedgerSetup {
         directory: ledger::directory_in(started.ground.state_dir()),
         root: settings.root.clone(),
+        hierarchy: std::fs::read("/proc/self/mountinfo")
+            .ok()
+            .and_then(|mountinfo| Hierarchy::find(&mountinfo, &settings.root).ok()),
         nice,
     };
     let mut fail = |why: String| {

@@ -65,6 +65,7 @@ pub(crate) fn of_level(report: &Report) -> Option<Basis> {
     }
     let source = match (&report.limit, &report.constraint) {
         (_, Some(_)) => "verdict",
+        _ if pieces.has(Piece::Counters) => "cgroup counters",
         (Some(_), None) if pieces.has(Piece::LimitLine) => "limit line",
         (Some(_), None) => "head of the statistics",
         (None, None) if pieces.has(Piece::Usage) => "usage line",
@@ -76,6 +77,8 @@ pub(crate) fn of_level(report: &Report) -> Option<Basis> {
     let confidence = match report.level {
         _ if is_cut || report.has_gap => Confidence::Medium,
         Level::SomeCgroup => Confidence::Medium,
+        // Several may have been meant, all of that level.
+        _ if source == "cgroup counters" && report.limit.is_none() => Confidence::Medium,
         // A kill line calls a shortage on some NUMA nodes by the same words as one of the whole machine.
         Level::Node if source == "words of the kill line" => Confidence::Medium,
         _ if source == "head of the statistics" => Confidence::Medium,
@@ -149,7 +152,7 @@ pub(crate) fn begins(when: &When) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use forestall_kernel::oom::LogScanner;
+    use forestall_kernel::oom::{CgroupPath, LogScanner};
 
     use super::*;
 
@@ -174,6 +177,19 @@ mod tests {
         assert_eq!(of_memory(&bare), None);
         assert_eq!(overall(&bare), Confidence::Medium);
         assert!(missing(&bare)[0].starts_with("the rest of the report"));
+    }
+
+    #[test]
+    fn counters_that_may_mean_several_of_a_level_are_less_sure_than_one() {
+        let mut bare = report(
+            "[    5.1] Memory cgroup out of memory: Killed process 7 (a) total-vm:2kB, anon-rss:4kB, file-rss:0kB\n",
+        );
+        bare.level = Level::Container;
+        bare.pieces.add(Piece::Counters);
+        let counters = |confidence| Some(basis("cgroup counters", confidence));
+        assert_eq!(of_level(&bare), counters(Confidence::Medium));
+        bare.limit = Some(CgroupPath::default());
+        assert_eq!(of_level(&bare), counters(Confidence::High));
     }
 
     #[test]

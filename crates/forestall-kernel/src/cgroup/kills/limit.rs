@@ -25,8 +25,8 @@ pub enum LimitMet<'a> {
 }
 
 impl<'a> LimitMet<'a> {
-    /// Whose limit a process met that was killed in the cgroup `path`, by what one look has found.
-    pub(super) fn of(changes: &'a [KillCount], path: &[u8]) -> Self {
+    /// Whose limit a process met that was killed in the cgroup `path`, by what one look has found, and by nothing before it.
+    pub fn of(changes: &'a [KillCount], path: &[u8]) -> Self {
         let is_above = |change: &&KillCount| {
             let change_path = change.path.strip_suffix(b"/").unwrap_or(&change.path);
             let rest = path.strip_prefix(change_path);

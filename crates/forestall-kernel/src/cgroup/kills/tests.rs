@@ -382,6 +382,33 @@ fn without_local_counts_the_level_is_no_more_than_at_or_below() {
 }
 
 #[test]
+fn who_hears_nothing_finds_all_the_same_and_can_look_back() {
+    let node = node();
+    let hierarchy = Hierarchy::at(node.0.path(), true).expect("a hierarchy");
+    node.kill(Some(POD), CONTAINER);
+    node.kill(Some(POD), CONTAINER);
+    let mut counters = KillCounters::open_deaf(&hierarchy, b"").expect("it counts");
+    let now = Duration::from_secs(100);
+    let before = counters.look_back(now);
+    assert_eq!(at(&before, CONTAINER), POD);
+    assert_eq!(before.first().map(|change| change.kills), Some(2));
+    node.group("/kubelet");
+    node.kill(None, OTHER);
+    node.kill(Some("/kubelet"), "/kubelet");
+    assert_eq!(look_after(&mut counters, now), [], "nobody told of it");
+    let mut changes = Vec::new();
+    counters.look_everywhere(now, &mut changes).expect("looked");
+    assert_eq!(
+        [
+            at(&changes, OTHER),
+            at(&changes, "/kubelet"),
+            at(&changes, CONTAINER)
+        ],
+        ["none", "/kubelet", "none"]
+    );
+}
+
+#[test]
 fn where_the_root_is_a_cgroup_itself_it_is_the_top() {
     let node = node();
     for file in ["memory.events", "memory.events.local"] {

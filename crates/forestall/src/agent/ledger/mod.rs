@@ -4,6 +4,7 @@
 //! it begins again from what is on disk, hears the ring once more, and keeps what is new. Before the disk is asked the kill is said,
 //! so that a disk that hangs delays no alarm.
 
+mod counted;
 mod names;
 mod witness;
 
@@ -16,10 +17,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use forestall_kernel::cgroup::Hierarchy;
 use forestall_kernel::kmsg::{KmsgReader, Start};
+use forestall_kernel::oom::{Report, Victim};
 use forestall_kernel::parse::Vmstat;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use self::counted::Counted;
 use self::names::Names;
 use self::witness::Witness;
 use super::clock::now;
@@ -51,6 +55,8 @@ pub(crate) struct LedgerSetup {
     pub(crate) directory: PathBuf,
     /// Where the host's `/dev` and `/proc` are.
     pub(crate) root: PathBuf,
+    /// The cgroups whose counters tell what the log leaves out.
+    pub(crate) hierarchy: Option<Hierarchy>,
     /// The priority (nice value) the thread is meant to have.
     pub(crate) nice: i32,
 }
@@ -203,6 +209,7 @@ impl Keeper {
         let mut eyes = Eyes {
             names: Names::open(&self.setup.root, now()),
             witness: Witness::new(&self.setup.root),
+            counted: Counted::open(self.setup.hierarchy.as_ref(), now()),
         };
         let boot = boot_id(&self.setup.root)?;
         let mut intake = book.intake(&boot, zero_of_log_clock());
@@ -223,6 +230,7 @@ impl Keeper {
                 continue;
             }
             self.keeping(Keeping::On);
+            eyes.counted.forget_before();
             if let Some(caught_up) = self.caught_up.take() {
                 // Who waited has given up, or takes it.
                 let _ = caught_up.try_send(());
@@ -289,9 +297,7 @@ impl Keeper {
         }
         intake.set_zero(zero_of_log_clock());
         let (mut entries, tally) = intake.take(counted);
-        for entry in &mut entries {
-            eyes.place(entry);
-        }
+        eyes.place(&mut entries);
         eyes.witness.forget();
         let desk = self.herald.desk();
         if self.caught_up.is_some() {
@@ -323,41 +329,52 @@ impl Keeper {
 struct Eyes {
     names: Names,
     witness: Witness,
+    counted: Counted,
 }
 
 impl Eyes {
-    /// Notes where the victims of a report lived.
-    fn place(&mut self, entry: &mut Entry) {
-        let mut homes = Vec::new();
-        let report = &mut entry.report;
-        let shared = report.group.as_ref().or(report.task_memcg.as_ref());
-        let shared = shared.or(report.limit.as_ref()).cloned();
-        for victim in &mut report.victims {
-            let mut home = Home {
-                pid: victim.pid,
-                ..Home::default()
-            };
-            if victim.memcg.is_none() && report.group.is_none() {
-                victim.memcg = self.witness.cgroup_of(victim);
-                home.is_cgroup_from_proc = victim.memcg.is_some();
+    /// Notes where the victims of reports lived, and whose limit it was.
+    fn place(&mut self, entries: &mut [Entry]) {
+        let mut seen = Vec::new();
+        for report in entries.iter_mut().map(|entry| &mut entry.report) {
+            let is_of_group = report.group.is_some();
+            for victim in report.victims.iter_mut().filter(|_| !is_of_group) {
+                if victim.memcg.is_none() {
+                    victim.memcg = self.witness.cgroup_of(victim);
+                    seen.extend(victim.memcg.is_some().then_some(victim.pid));
+                }
             }
-            let place = victim
-                .memcg
-                .as_ref()
-                .or(shared.as_ref())
-                .map(Place::of)
-                .unwrap_or_default();
-            let at = now();
-            if let Some([namespace, pod]) = place.pod.and_then(|uid| self.names.pod(&uid, at)) {
-                (home.namespace, home.pod) = (namespace.to_owned(), pod.to_owned());
-            }
-            if let Some(name) = place.container.and_then(|id| self.names.container(&id, at)) {
-                name.clone_into(&mut home.container);
-            }
-            homes.push(home);
         }
-        homes.retain(Home::says_something);
-        entry.homes = homes;
+        let counted = self.counted.complete(entries, now());
+        for entry in entries {
+            let report = &entry.report;
+            let homes = report.victims.iter().map(|victim| {
+                let mut home = self.name(report, victim);
+                home.is_cgroup_from_proc = seen.contains(&victim.pid);
+                home.is_cgroup_from_counters = counted.contains(&victim.pid);
+                home
+            });
+            let homes: Vec<Home> = homes.filter(Home::says_something).collect();
+            entry.homes = homes;
+        }
+    }
+
+    fn name(&mut self, report: &Report, victim: &Victim) -> Home {
+        let mut home = Home {
+            pid: victim.pid,
+            ..Home::default()
+        };
+        let shared = report.group.as_ref().or(report.task_memcg.as_ref());
+        let path = victim.memcg.as_ref().or(shared).or(report.limit.as_ref());
+        let place = path.map(Place::of).unwrap_or_default();
+        let at = now();
+        if let Some([namespace, pod]) = place.pod.and_then(|uid| self.names.pod(&uid, at)) {
+            (home.namespace, home.pod) = (namespace.to_owned(), pod.to_owned());
+        }
+        if let Some(name) = place.container.and_then(|id| self.names.container(&id, at)) {
+            name.clone_into(&mut home.container);
+        }
+        home
     }
 }
 

@@ -63,6 +63,7 @@ impl Machine {
         LedgerSetup {
             directory: directory_in(&self.folder.path().join("state")),
             root: self.folder.path().to_owned(),
+            hierarchy: Hierarchy::at(&self.folder.path().join("sys/fs/cgroup"), true).ok(),
             nice: 0,
         }
     }

@@ -276,12 +276,11 @@ fn names(home: Option<&Home>) -> Map<String, Value> {
         let name = home.map(name).filter(|name| !name.is_empty());
         Value::from(name.map(escape::text))
     };
-    let is_from_proc = home.is_some_and(|home| home.is_cgroup_from_proc);
     object([
         ("namespace", known(|home| &home.namespace)),
         ("pod", known(|home| &home.pod)),
         ("container", known(|home| &home.container)),
-        ("cgroup_source", if is_from_proc { "proc" } else { "log" }.into()),
+        ("cgroup_source", home.map_or("log", Home::cgroup_source).into()),
     ])
 }
 
@@ -364,6 +363,7 @@ mod tests {
             pod: "cart\x1b-0".to_owned(),
             container: "web".to_owned(),
             is_cgroup_from_proc: true,
+            is_cgroup_from_counters: false,
         };
         Entry {
             homes: vec![home],

@@ -72,6 +72,7 @@ fn entry(sequence: u64) -> Entry {
             pod: "cart-0".to_owned(),
             container: "web".to_owned(),
             is_cgroup_from_proc: true,
+            is_cgroup_from_counters: true,
         }],
         ..Entry::new((*b"boot").into(), -5, report)
     }

@@ -16,12 +16,23 @@ pub(crate) struct Home {
     pub(crate) container: String,
     /// No line told its cgroup: it was read from `/proc` while the process was ending.
     pub(crate) is_cgroup_from_proc: bool,
+    /// Nor that: it is the only one in which the cgroups' counters have moved.
+    pub(crate) is_cgroup_from_counters: bool,
 }
 
 impl Home {
     /// Anything but whose it is.
     pub(crate) fn says_something(&self) -> bool {
-        self.is_cgroup_from_proc || !self.pod.is_empty() || !self.container.is_empty()
+        self.cgroup_source() != "log" || !self.pod.is_empty() || !self.container.is_empty()
+    }
+
+    /// What told its cgroup, in a short fixed word.
+    pub(crate) const fn cgroup_source(&self) -> &'static str {
+        match (self.is_cgroup_from_proc, self.is_cgroup_from_counters) {
+            (true, _) => "proc",
+            (false, true) => "counters",
+            (false, false) => "log",
+        }
     }
 
     /// By name, fit for a terminal; `None` where nobody knew the pod's.
@@ -46,6 +57,7 @@ impl Home {
             }
         }
         writer.switch(5, self.is_cgroup_from_proc);
+        writer.switch(6, self.is_cgroup_from_counters);
     }
 
     pub(super) fn read(value: Value<'_>) -> Option<Self> {
@@ -58,6 +70,7 @@ impl Home {
                 3 => home.pod = text(value)?,
                 4 => home.container = text(value)?,
                 5 => home.is_cgroup_from_proc = value.switch()?,
+                6 => home.is_cgroup_from_counters = value.switch()?,
                 _ => {}
             }
             Some(())
