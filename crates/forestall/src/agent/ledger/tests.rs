@@ -205,6 +205,38 @@ fn a_log_that_fails_costs_the_ledger_alone_and_it_begins_again() {
 }
 
 #[test]
+fn a_panic_costs_one_life_and_the_next_one_keeps_what_came_meanwhile() {
+    let machine = Machine::new();
+    let (log, theirs) = UnixDatagram::pair().expect("sockets");
+    theirs.set_nonblocking(true).expect("a socket");
+    let is_first = AtomicBool::new(true);
+    let source = move || {
+        assert!(
+            !is_first.swap(false, Ordering::Relaxed),
+            "a defect, for this test"
+        );
+        let theirs = theirs.try_clone().expect("a descriptor");
+        Ok(KmsgReader::over(theirs.into(), Path::new("kmsg")))
+    };
+    let herald = machine.ends.herald.clone();
+    let ledger = start_from(Box::new(source), machine.setup(), herald).expect("a thread");
+    for record in kill(5, 77) {
+        say(&log, &record);
+    }
+    let mut said = Vec::new();
+    while pids(&said).is_empty() {
+        said.extend(machine.news());
+    }
+    assert!(
+        matches!(&said[0], KillNews::Keeping(Keeping::Failed(why)) if why.contains("ledger thread panicked")),
+        "{said:?}"
+    );
+    assert!(machine.ends.board.degraded().is_empty());
+    ledger.end();
+    assert_eq!((machine.kept(), machine.totals()), (vec![77], of_pod(1)));
+}
+
+#[test]
 fn where_it_cannot_be_kept_it_is_said_what_to_do() {
     let machine = Machine::new();
     let why = find_obstacle(&machine.setup()).expect("there is no device");
