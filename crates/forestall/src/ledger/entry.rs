@@ -109,7 +109,7 @@ impl Entry {
     }
 
     /// Counts its victims, each with whom it was.
-    pub(super) fn count(&self, totals: &mut Totals) {
+    pub(crate) fn count(&self, totals: &mut Totals) {
         for victim in &self.report.victims {
             totals.add(self.whom(victim), 1);
         }

@@ -314,7 +314,7 @@ impl Keeper {
             self.herald.ring();
         }
         book.append(&entries, tally)?;
-        desk.set_totals(book.totals());
+        desk.count(&entries);
         Ok(())
     }
 

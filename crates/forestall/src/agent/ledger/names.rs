@@ -76,7 +76,8 @@ impl Names {
         self.ear.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Takes all that the kernel told.
+    /// Takes all that the kernel told. What it tells in time costs the names that have changed; all directories are read again only
+    /// where it has missed some.
     pub(super) fn listen(&mut self, now: Moment) {
         let Some(ear) = &self.ear else { return };
         let mut scratch = [MaybeUninit::uninit(); 4096];
@@ -107,16 +108,31 @@ impl Names {
         }
     }
 
-    /// The namespace and name of a pod; the disk is asked about one that is not known.
+    /// The namespace and name of a pod.
     pub(super) fn pod(&mut self, uid: &str, now: Moment) -> Option<[&str; 2]> {
-        self.pods.find(uid, self.ear.as_ref(), now)
+        if !self.pods.known.contains_key(uid) {
+            self.catch_up(now);
+        }
+        self.pods.find(uid)
     }
 
     /// The name of a container.
     pub(super) fn container(&mut self, id: &str, now: Moment) -> Option<&str> {
-        self.containers
-            .find(id, self.ear.as_ref(), now)
-            .map(|[name, _]| name)
+        if !self.containers.known.contains_key(id) {
+            self.catch_up(now);
+        }
+        self.containers.find(id).map(|[name, _]| name)
+    }
+
+    /// Somebody is not known: whoever came by now has been told of, and the disk is asked only where nobody watches it. A storm of kills
+    /// in a pod without a directory reads no directory for each.
+    fn catch_up(&mut self, now: Moment) {
+        self.listen(now);
+        for kind in [&mut self.pods, &mut self.containers] {
+            if kind.watch.is_none() {
+                kind.look(self.ear.as_ref(), now);
+            }
+        }
     }
 
     fn look(&mut self, now: Moment) {
@@ -127,10 +143,7 @@ impl Names {
 }
 
 impl Kind {
-    fn find(&mut self, id: &str, ear: Option<&OwnedFd>, now: Moment) -> Option<[&str; 2]> {
-        if !self.known.contains_key(id) {
-            self.look(ear, now);
-        }
+    fn find(&self, id: &str) -> Option<[&str; 2]> {
         let Known {
             names: [first, second],
             ..
@@ -237,6 +250,27 @@ mod tests {
         std::fs::remove_dir(pods.join("a_b_c")).expect("it is empty");
         heard(&mut names, at(3611));
         assert_eq!(names.pod(UID, at(3611)), None);
+    }
+
+    #[test]
+    fn a_directory_that_is_watched_is_not_read_again_for_whom_nobody_knows() {
+        let (root, other) = (
+            TempDir::new().expect("a directory"),
+            TempDir::new().expect("a directory"),
+        );
+        let pods = root.path().join(PODS);
+        std::fs::create_dir_all(&pods).expect("a directory");
+        let mut names = Names::open(root.path(), Moment(0));
+        // Who came a moment ago is known without a wait for the descriptor.
+        std::fs::create_dir(pods.join(format!("shop_cart-0_{UID}"))).expect("a directory");
+        assert_eq!(names.pod(UID, Moment(0)), Some(["shop", "cart-0"]));
+        // Whoever read the disk now would find somebody.
+        std::fs::create_dir(other.path().join("shop_cart-1_unheard")).expect("a directory");
+        names.pods.directory = other.path().to_owned();
+        assert_eq!(names.pod("unheard", Moment(0)), None);
+        // Where nobody watches, it is read.
+        names.pods.watch = None;
+        assert_eq!(names.pod("unheard", Moment(0)), Some(["shop", "cart-1"]));
     }
 
     #[test]

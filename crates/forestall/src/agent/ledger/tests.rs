@@ -176,6 +176,30 @@ fn another_life_tells_no_kill_again_and_goes_on_counting() {
 }
 
 #[test]
+fn a_kill_copies_nothing_of_what_was_counted_before() {
+    let machine = Machine::new();
+    let life = machine.start(&kill(5, 77));
+    assert!(matches!(machine.news()[..], [KillNews::Before(1)]));
+    let place = || {
+        let mut place = None;
+        let done: Result<(), ()> = machine.ends.board.kills.each_total(|whom, _| {
+            place = Some(whom.pod.as_ptr().addr());
+            Ok(())
+        });
+        done.expect("nothing fails");
+        place.expect("somebody was killed")
+    };
+    let before = place();
+    for record in kill(7, 78) {
+        say(&life.log, &record);
+    }
+    assert_eq!(pids(&machine.news()), [78]);
+    life.ledger.end();
+    assert_eq!(machine.totals(), of_pod(2));
+    assert_eq!(place(), before);
+}
+
+#[test]
 fn a_log_that_fails_costs_the_ledger_alone_and_it_begins_again() {
     let machine = Machine::new();
     // Another agent has the ledger.

@@ -99,6 +99,14 @@ impl Desk {
         self.lock().totals.clone_from(totals);
     }
 
+    /// Counts kills that have just been kept. What was counted before stays where it is: a kill costs the same however many came before.
+    pub(crate) fn count(&self, entries: &[Entry]) {
+        let mut held = self.lock();
+        for entry in entries {
+            entry.count(&mut held.totals);
+        }
+    }
+
     /// What was heard in this boot.
     pub(crate) fn set_heard(&self, heard: Heard) {
         self.lock().heard = heard;
