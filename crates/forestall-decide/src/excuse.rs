@@ -2,20 +2,24 @@
 //!
 //! Two grounds, a fact and a promise. Everybody who grows meets a limit of his own first: this wall is not reached by them. Everybody
 //! who grows keeps within what Kubernetes has promised him, and all of that fits before the wall. What it refuses to do: excuse anybody
-//! for whom, with all others who grow, there is no room before the wall; trust a promise where one look is enough; and name another one
-//! who goes in his place.
+//! for whom, with all others who grow, there is no room before the wall; and trust a promise where one look is enough. Where a culprit keeps within
+//! his request and that does not fit, one who took what is missing beyond his own goes before him.
 
 use crate::decision::{Target, WallKind, WallReading, WhyNot};
 use crate::engine::Engine;
 use crate::growth::Search;
 use crate::input::{GroupId, Sample};
+use crate::ladder::ROOM_PERMILLE;
 use crate::tree::lineage;
-use crate::units::{Bytes, wide_ratio};
+use crate::units::{Bytes, Moment, wide_ratio};
+use crate::victim::{candidate, may_touch, rank};
 use crate::wall::noise;
 use crate::window::WINDOWS;
 
 /// Who has less of the growth (permille) has no part in it; and so much more may be taken than those take who have.
 const BESIDE_PERMILLE: u64 = 125;
+/// The growth of ten seconds has stopped where the last one shows so little of it (permille): a quarter of an even second.
+const STOPPED_PERMILLE: u64 = 25;
 
 impl Engine {
     /// Why the culprit need not end by a kill that is due at this wall; `imminent`: one look is enough for it.
@@ -45,6 +49,45 @@ impl Engine {
         None
     }
 
+    /// Who goes before a culprit that keeps within his request: the first, in the order of victims, of those who hold beyond their own
+    /// what is missing, have taken it since their start, and have not given it back for a minute.
+    pub(crate) fn find_breaker(
+        &mut self,
+        now: Moment,
+        sample: &Sample,
+        reading: &WallReading,
+    ) -> Option<Target> {
+        let culprit = self.pods.owning(sample, reading.culprit?.target)?;
+        let (uid, left) = (culprit.pod.uid, culprit.left_of_request()?);
+        if !self.pods.is_fresh(now) {
+            return None;
+        }
+        let missing = left.max(reading.limit.bytes()?.permille(ROOM_PERMILLE)) - reading.distance;
+        let victims = self.policy.victims;
+        rank(
+            sample,
+            &self.history.roster,
+            &self.pods,
+            reading.scope,
+            victims,
+            &mut self.ranked,
+        );
+        let places = self.ranked.iter().map(|ranked| ranked.place);
+        let mut pods = places.filter_map(|place| candidate(sample, &self.history.roster, &self.pods, place));
+        pods.find_map(|it| {
+            let container = it.largest_container(sample, |_| false)?;
+            let target = Target::Group(container.id);
+            let owner = self.pods.owning(sample, target)?;
+            if it.pod.uid == uid || may_touch(&it).and(may_touch(&owner)).is_err() {
+                return None;
+            }
+            let scope = self.history.group(container.id)?;
+            let kept = scope.kept();
+            let has_taken = |before| kept - before >= missing && container.anon >= missing;
+            (has_taken(it.pod.request) && has_taken(scope.began_with())).then_some(target)
+        })
+    }
+
     /// Fills the list with the culprit and everybody who has a part in what was taken within one second or within ten, also by who takes
     /// again what it gave back. Returns the part (permille) that they have in it together, in the window in which it is smaller.
     fn find_takers(&mut self, sample: &Sample, scope: Option<GroupId>, culprit: Target) -> u64 {
@@ -57,9 +100,13 @@ impl Engine {
         };
         self.growers.clear();
         self.growers.push((culprit, Bytes::ZERO));
-        let mut share = 1000;
-        for window in [WINDOWS[0], WINDOWS[1]] {
+        let (mut share, mut even) = (1000, Bytes::ZERO);
+        for window in [WINDOWS[1], WINDOWS[0]] {
             let total = search.each_grower(window, |_| ()).total;
+            // Who has just stopped is not to blame for who creeps on beside him.
+            if window == WINDOWS[0] && total.permille_of(even) < STOPPED_PERMILLE {
+                break;
+            }
             let mut theirs = Bytes::ZERO;
             search.each_grower(window, |grower| {
                 let is_listed =
@@ -75,6 +122,7 @@ impl Engine {
             if total > Bytes::ZERO {
                 share = share.min(theirs.permille_of(total));
             }
+            even = total;
         }
         share
     }

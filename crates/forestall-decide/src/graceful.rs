@@ -297,9 +297,15 @@ impl Engine {
         match by_kernel.culprit.filter(|_| holds(Rule::CulpritFirst)) {
             Some(culprit) => {
                 // Where it is none of the pods, or may not be evicted, the kubelet has its way: nobody else goes for it sooner than that.
+                let breaker = self.find_breaker(now, sample, &by_kernel);
                 let Some(it) = self.pods.owning(sample, culprit.target) else {
                     return;
                 };
+                if breaker.is_some() {
+                    let over = reading.pass_over(Rung::Evict, it.target(), WhyNot::WithinRequest);
+                    self.passed_over.push(over);
+                    return;
+                }
                 let is_due = in_sight(self.ahead(&it, it.pod.grace + takes))
                     && self.lasts(reading.distance, culprit, Rung::Evict);
                 if is_due && (!self.flights.is_warned(now, it.target()) || !holds(Rule::WarnedFree)) {

@@ -56,6 +56,11 @@ impl Ground {
         }
     }
 
+    /// It has given back once.
+    pub(crate) fn has_turned(&self) -> bool {
+        self.highest > Bytes::ZERO
+    }
+
     /// Up to here a top is no higher than those before it.
     fn alike(&self) -> Bytes {
         self.highest + self.highest.permille(ALIKE_PERMILLE)

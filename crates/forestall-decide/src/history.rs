@@ -206,6 +206,15 @@ impl Scope {
         new.min(held.latest() - before)
     }
 
+    /// What it has not given back for a minute, where it gives anything back at all.
+    pub(crate) fn kept(&self) -> Bytes {
+        if self.ground.has_turned() {
+            self.held().lowest()
+        } else {
+            self.held().latest()
+        }
+    }
+
     /// How much higher it has come in a turn before, if it goes by turns and is below that.
     pub(crate) fn left_of_turn(&self) -> Option<Bytes> {
         self.ground.left_of_turn(self.held().latest())

@@ -26,7 +26,7 @@ use crate::wall::{noise, room_before, signal_of};
 /// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
 const LEAK_NEAR: Span = Span::secs(60);
 /// So much of a wall (permille) must be left, or be on its way, for nobody to have to end.
-const ROOM_PERMILLE: u64 = 40;
+pub(crate) const ROOM_PERMILLE: u64 = 40;
 
 /// One order.
 #[derive(Clone, Copy, Debug)]
@@ -217,7 +217,13 @@ impl Engine {
             if !is_modest && holds(Rule::Modesty) {
                 return Err(RefusalReason::NoCulprit);
             }
-            return self.spare(sample, &culprit);
+            let target = self.spare(sample, &culprit)?;
+            let Some(breaker) = self.find_breaker(now, sample, reading) else {
+                return Ok(target);
+            };
+            self.passed_over
+                .push(reading.pass_over(Rung::Kill, target, WhyNot::OthersFirst));
+            return Ok(breaker);
         }
         // Where one look is enough to see that somebody has to end, it is not enough to end one who did not grow.
         let soon = (self.policy.term_grace + self.time_to_effect(sample)).times(2);

@@ -156,6 +156,14 @@ impl Track {
             && self.window(0).all(|point| point.value < self.tip.value)
     }
 
+    /// The least that it was in the longest window.
+    pub(crate) fn lowest(&self) -> Bytes {
+        let before = self.window(WINDOWS.len() - 1).map(|point| point.value);
+        before
+            .min()
+            .map_or(self.tip.value, |least| least.min(self.tip.value))
+    }
+
     /// The most that it was in the longest window before the last `age`; `None` where nothing is known of that.
     pub(crate) fn highest_before(&self, age: Span) -> Option<Bytes> {
         let before = self.window(WINDOWS.len() - 1);

@@ -128,3 +128,35 @@ fn a_burst_that_has_just_begun_leaves_no_room_for_excuses() {
     assert_eq!((kill.target, world.kernel_kills), (container(2), 0));
     assert!(kill.evidence.reading.distance > Bytes::mebi(300), "{kill:?}");
 }
+
+/// The first one has leaked 8,300 MiB from 300 on a request of 300; the second one fills 3,900 that it was promised, which is more than is left.
+#[test]
+fn who_took_what_is_missing_beyond_his_request_goes_before_one_who_keeps_within_his_own() {
+    for (request, goes) in [(300, 1), (8_400, 2)] {
+        let mut world = World::new(16_384, 12_000);
+        world.container(1, 300);
+        world.container(2, 500);
+        world.pod(1).request = Bytes::mebi(request);
+        world.pod(2).request = Bytes::mebi(3_900);
+        let begin = world.now;
+        let mut engine = Engine::new(Policy {
+            mode: Mode::Enforce,
+            rungs: Rungs::of(&[Rung::Kill]),
+            ..Policy::default()
+        });
+        world.run(&mut engine, Span::secs(400), |world| {
+            let since = world.now.since(begin);
+            let is_still = world.killed().is_empty();
+            let leaks = is_still && since >= Span::secs(40) && world.of(1).anon < 8_300 * MIB;
+            world.of(1).rate = if leaks { 40 * MIB } else { 0 };
+            let fills = is_still && since >= Span::secs(300) && world.of(2).anon < 3_850 * MIB;
+            world.of(2).rate = if fills { 100 * MIB } else { 0 };
+        });
+        let killed: Vec<Target> = world.killed();
+        assert_eq!(
+            (killed, world.kernel_kills),
+            (vec![container(goes)], 0),
+            "{request}"
+        );
+    }
+}

@@ -309,6 +309,11 @@ impl Pod {
             .sum()
     }
 
+    /// What its containers hold, as the kubelet counts it.
+    pub(crate) fn working_set(&self, now: Moment) -> Bytes {
+        self.used(&Part::ALL, now) - self.used(&[Part::Inactive], now)
+    }
+
     /// What its containers hold in such parts.
     pub(crate) fn used(&self, parts: &[Part], now: Moment) -> Bytes {
         let one = |container: &Container| {

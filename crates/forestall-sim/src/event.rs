@@ -204,6 +204,8 @@ pub struct Grower {
     pub grown: Bytes,
     /// It has held as much before, since its start.
     pub takes_again: bool,
+    /// What its pod requests beyond what it holds; nothing where it holds more.
+    pub left_of_request: Option<Bytes>,
     /// Nobody may touch it.
     pub protected: bool,
     /// An agent that may act runs on this node.
@@ -309,6 +311,8 @@ pub struct Aim {
     pub rate: u64,
     /// Its own limit.
     pub limit: Limit,
+    /// What its pod holds beyond what it requests.
+    pub beyond_request: Bytes,
     /// It asked to be warned.
     pub wants_warning: bool,
     /// Its limit may be raised.

@@ -422,11 +422,17 @@ impl Node {
             growing_for: now.since(container.running.since()),
             grown: container.grown(now),
             takes_again: container.takes_again(now),
+            left_of_request: self.left_of_request(at, now),
             protected: self.protection(at, index).is_some()
                 || self.spared(&self.pods[at]).is_some()
                 || at == HOST,
             guarded: self.agent.as_ref().is_some_and(crate::agent::Agent::guards),
         })
+    }
+
+    fn left_of_request(&self, at: usize, now: Moment) -> Option<Bytes> {
+        let (used, request) = (self.pods[at].working_set(now), self.pods[at].request);
+        (at != HOST && used <= request).then(|| request - used)
     }
 
     /// How long nearly all growth has come from outside the pods, if it does.

@@ -207,7 +207,7 @@ impl Node {
     /// A pod as a target, or the host.
     fn aim_at(&self, at: usize, kind: AimKind, policy: &Policy, now: Moment) -> Aim {
         let pod = &self.pods[at];
-        let working_set = pod.used(&Part::ALL, now) - pod.used(&[Part::Inactive], now);
+        let working_set = pod.working_set(now);
         let has_place = match self.told_elsewhere {
             Elsewhere::Unknown => true,
             Elsewhere::Room(room) => pod.request.max(working_set) <= room,
@@ -230,6 +230,7 @@ impl Node {
             spared,
             rate: pod.containers.iter().map(crate::kernel::rate).sum(),
             limit: pod.spec.limit,
+            beyond_request: working_set - pod.request,
             wants_warning: pod.spec.warning.is_some(),
             may_grow: pod.spec.grow_max.is_some(),
             in_volumes: pod.in_volumes(now),

@@ -54,6 +54,32 @@ fn a_guaranteed_pod_is_never_killed_for_what_it_was_promised() {
     assert!(!ours.iter().chain(&others).any(is_db), "{ours:?} {others:?}");
 }
 
+// The job stops at 869 of the 919 MiB that it requests, with 20 MiB left beside a host that leaks 2 MiB/s: for some seconds it still is who grew most.
+#[test]
+fn who_has_just_stopped_within_its_request_is_not_killed_for_who_creeps_on_beside_it() {
+    let pods = "  - { name: calm, node: 0, containers: [{ name: c, base: 876Mi, request: 876Mi }] }\n  \
+                - { name: job, node: 0, start: 20s, containers: [{ name: c, base: 50Mi, request: 919Mi, load: { burst: { size: 819Mi, rise: 35s, \
+                hold: 40s, every: 400s } } }] }\n";
+    let node = "memory: 2Gi, kubelet: { evictionHard: 20Mi }, host: [{ name: leak, base: 50Mi, load: { leak: { rate: 2Mi/s } } }]";
+    let (ours, others) = ended(4, node, pods);
+    let is_pods = |name: &String| name.starts_with("job") || name.starts_with("calm");
+    assert!(!ours.iter().chain(&others).any(is_pods), "{ours:?} {others:?}");
+}
+
+// Leak and job grow at once, the job faster, and it needs 5 GiB of 8 that it requests; the leak stands at forty times its own request.
+#[test]
+fn a_job_within_its_request_is_not_killed_beside_a_leak_beyond_its_own() {
+    let pods = "  - { name: leak, node: 0, containers: [{ name: c, request: 163Mi, base: 50Mi, load: { leak: { rate: 16Mi/s } } }] }\n  \
+                - { name: job, node: 0, containers: [{ name: c, request: 5015Mi, base: 50Mi, load: { burst: { size: 4915Mi, rise: 46s, hold: 15s, \
+                every: 162s } } }] }\n";
+    let (ours, others) = ended(15, "memory: 8Gi", pods);
+    assert!(
+        !ours.is_empty() && ours.iter().all(|name| name == "leak-0/c"),
+        "{ours:?}"
+    );
+    assert_eq!(others, [""; 0]);
+}
+
 // It crosses its request 40 MiB before the limit of all pods, and the node's end is 40 MiB further away: its TERM is given for that.
 #[test]
 fn who_waits_in_term_for_one_wall_is_finished_for_a_nearer_one() {

@@ -67,7 +67,9 @@ impl Checker for CulpritFirst {
         let it = grower.group == aim.victim.group || grower.pod == aim.pod;
         // There was room for what a job takes again: who has grown since left it none.
         let is_jobs = grower.takes_again && aim.rate > 0;
-        (known && !it && !is_jobs).then(|| {
+        // Who keeps what he was promised goes after one who does not.
+        let is_breakers = grower.left_of_request.is_some() && aim.beyond_request > Bytes::ZERO;
+        (known && !it && !is_jobs && !is_breakers).then(|| {
             format!(
                 "{} of {} though {:?} has grown alone for {} s",
                 order.rung.label(),
@@ -321,6 +323,7 @@ pub(super) fn killed_somebody_else() -> Vec<Event> {
             growing_for: Span::secs(60),
             grown: Bytes::mebi(480),
             takes_again: false,
+            left_of_request: None,
             protected: false,
             guarded: true,
         });
@@ -336,6 +339,7 @@ pub(super) fn killed_for_its_own_limit() -> Vec<Event> {
             growing_for: Span::secs(60),
             grown: Bytes::mebi(480),
             takes_again: false,
+            left_of_request: None,
             protected: false,
             guarded: true,
         });

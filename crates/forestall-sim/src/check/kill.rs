@@ -244,6 +244,7 @@ pub(super) fn sound() -> Order {
             spared: None,
             rate: 0,
             limit: Limit::Max,
+            beyond_request: Bytes::ZERO,
             wants_warning: false,
             may_grow: false,
             in_volumes: Bytes::ZERO,

@@ -158,6 +158,7 @@ pub(super) fn slept_through_a_leak() -> Vec<Event> {
                 growing_for: Span::secs(90),
                 grown: Bytes::mebi(720),
                 takes_again: false,
+                left_of_request: None,
                 protected: false,
                 guarded: true,
             }),

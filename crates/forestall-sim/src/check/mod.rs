@@ -240,7 +240,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "culprit-first",
-        says: "Nobody else ends for one who grows alone, not even where that one is protected, unless it takes again what it had and somebody else grows, too.",
+        says: "Nobody else ends for one who grows alone, not even where that one is protected, unless it takes again what it had and somebody else grows, too, or keeps within its request and the other one does not.",
         checker: || Box::<choice::CulpritFirst>::default(),
         breach: choice::killed_somebody_else,
     },

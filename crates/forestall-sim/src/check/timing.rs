@@ -255,6 +255,7 @@ fn evicted_beside(mebi: u64, rate: u64, growing_for: Span) -> Vec<Event> {
             growing_for,
             grown: forestall_decide::BytesPerSecond(rate).over(growing_for),
             takes_again: false,
+            left_of_request: None,
             protected: false,
             guarded: true,
         });
