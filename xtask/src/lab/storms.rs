@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context, Result};
-use forestall_lab_init::plan::{Naming, Plan, Trial};
+use forestall_lab_init::plan::{Hierarchy, Naming, Plan, Trial};
 use forestall_lab_init::report::{Report, StormKept};
 use serde::Serialize;
 
@@ -19,6 +19,8 @@ use super::{cast, job};
 pub(crate) struct Kept {
     /// `uname -r`, as the guest says it.
     release: String,
+    /// Its cgroups' counters add up: it is v2.
+    counts: bool,
     /// It came to its end.
     complete: bool,
     /// Why it did not, if it said so.
@@ -38,6 +40,7 @@ pub(crate) fn run(parts: &Parts, images: &[Image], options: &Options) -> Result<
         })?;
         let mut kept = Kept {
             release: String::new(),
+            counts: options.hierarchy == Hierarchy::V2,
             complete: false,
             unable: None,
             storms: Vec::new(),
@@ -77,12 +80,15 @@ fn plan(options: &Options) -> Plan {
     plan
 }
 
-/// Whether every kernel came to its end, and every kill was kept once. Where they lived and whose limit it was is told and not asked for:
-/// the log tells it of ten kills in five seconds.
+/// Whether every kernel came to its end, every kill was kept once, and on v2 each with its level. Where they lived is told and not asked
+/// for: the log tells it of ten kills in five seconds, and `/proc` until whoever started them has heard of their end.
 pub(crate) fn hold(all: &[Kept]) -> bool {
-    let is_kept = |storm: &StormKept| storm.kept == storm.ended && storm.twice == 0;
+    let is_kept = |storm: &StormKept, counts: bool| {
+        storm.kept == storm.ended && storm.twice == 0 && (!counts || storm.levelled == storm.ended)
+    };
+    let are_kept = |kept: &Kept| kept.storms.iter().all(|storm| is_kept(storm, kept.counts));
     all.iter()
-        .all(|kept| kept.complete && kept.storms.len() == 2 && kept.storms.iter().all(is_kept))
+        .all(|kept| kept.complete && kept.storms.len() == 2 && are_kept(kept))
 }
 
 /// One line for each storm on each kernel.
@@ -137,6 +143,7 @@ mod tests {
     fn a_kernel_that_did_not_live_through_both_or_kept_one_twice_does_not_hold() {
         let kept = |storms| Kept {
             release: "6.1.0".into(),
+            counts: true,
             complete: true,
             unable: None,
             storms: vec![StormKept::default(); storms],
@@ -146,6 +153,11 @@ mod tests {
         let mut twice = kept(2);
         twice.storms[1].twice = 1;
         assert!(!hold(&[twice]));
+        let mut bare = kept(2);
+        (bare.storms[0].ended, bare.storms[0].kept) = (1, 1);
+        assert!(!hold(std::slice::from_ref(&bare)));
+        bare.counts = false;
+        assert!(hold(&[bare]), "v1 counts nothing that could tell");
         let mut lost = kept(2);
         lost.storms[0].ended = 1;
         assert!(!hold(&[lost]));

@@ -247,7 +247,7 @@ impl Keeper {
             let unplaced = intake.hear(&record);
             // Whoever was killed before the start is not there any more.
             if let Some(pid) = unplaced.filter(|_| self.caught_up.is_none()) {
-                eyes.witness.look(pid);
+                eyes.witness.look(pid, now());
             }
             if intake.news() >= REPORTS_AT_ONCE || self.ending.has_come() {
                 return Ok(false);
@@ -298,7 +298,7 @@ impl Keeper {
         intake.set_zero(zero_of_log_clock());
         let (mut entries, tally) = intake.take(counted);
         eyes.place(&mut entries);
-        eyes.witness.forget();
+        eyes.witness.forget(now());
         let desk = self.herald.desk();
         if self.caught_up.is_some() {
             let kills: usize = entries.iter().map(|entry| entry.report.victims.len()).sum();

@@ -5,13 +5,15 @@
 
 use std::path::{Path, PathBuf};
 
+use forestall_decide::{Moment, Span};
 use forestall_kernel::oom::{CgroupPath, Victim};
 use forestall_kernel::parse::memory_path;
 
 use crate::input::read_system;
 
-/// So many are remembered until their reports are over.
+/// So many are remembered until their reports are over, and for so long: in a burst others are over first.
 const SEEN_MAX: usize = 256;
+const SEEN_AGO: Span = Span::secs(5);
 
 /// One that was seen.
 #[derive(Debug)]
@@ -19,9 +21,10 @@ struct Seen {
     pid: u32,
     comm: Vec<u8>,
     path: Box<[u8]>,
+    at: Moment,
 }
 
-/// What was seen since reports were last over.
+/// What was seen of those whose reports are not over.
 #[derive(Debug)]
 pub(super) struct Witness {
     proc_root: PathBuf,
@@ -37,7 +40,7 @@ impl Witness {
     }
 
     /// Looks where this process lives, now.
-    pub(super) fn look(&mut self, pid: u32) {
+    pub(super) fn look(&mut self, pid: u32, now: Moment) {
         if self.seen.len() >= SEEN_MAX {
             return;
         }
@@ -53,22 +56,24 @@ impl Witness {
                 pid,
                 comm: comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec(),
                 path: path.into(),
+                at: now,
             });
         }
     }
 
-    /// Where a victim lived, if it was seen there.
-    pub(super) fn cgroup_of(&self, victim: &Victim) -> Option<CgroupPath> {
-        let is_same = |seen: &&Seen| seen.pid == victim.pid && *seen.comm == *victim.comm;
-        let seen = self.seen.iter().rev().find(is_same)?;
+    /// Where a victim lived, if it was seen there. It is asked once.
+    pub(super) fn cgroup_of(&mut self, victim: &Victim) -> Option<CgroupPath> {
+        let is_same = |seen: &Seen| seen.pid == victim.pid && *seen.comm == *victim.comm;
+        let place = self.seen.iter().rposition(is_same)?;
         Some(CgroupPath {
-            path: seen.path.clone(),
+            path: self.seen.swap_remove(place).path,
             is_cut: false,
         })
     }
 
-    /// Nothing is being told any more.
-    pub(super) fn forget(&mut self) {
-        self.seen = Vec::new();
+    /// Forgets those of whom nothing more was told.
+    pub(super) fn forget(&mut self, now: Moment) {
+        self.seen.retain(|seen| now.since(seen.at) < SEEN_AGO);
+        self.seen.shrink_to_fit();
     }
 }
