@@ -204,8 +204,8 @@ pub struct StormKept {
     pub records: u64,
     /// The agent's largest resident memory (`VmHWM`), KiB.
     pub agent_peak_kib: u64,
-    /// Processor time that the agent used, and a bare reader of the log beside it, milliseconds.
-    pub cpu_millis: [u64; 2],
+    /// Processor time that the agent used, its ledger's thread alone, and a bare reader of the log beside it, milliseconds.
+    pub cpu_millis: [u64; 3],
     /// How long it took, milliseconds.
     pub took_millis: u64,
 }

@@ -144,8 +144,8 @@ fn flood(node: &Node) -> Result<StormKept> {
 struct Meter {
     began: Instant,
     record: u64,
-    /// Of the agents before this one, less what this one or they had used before the storm, milliseconds.
-    agent_millis: i64,
+    /// Of the agents before this one, and of their ledgers' threads, less what this one or they had used before the storm, milliseconds.
+    used_millis: [i64; 2],
 }
 
 impl Meter {
@@ -153,15 +153,20 @@ impl Meter {
         let mut meter = Self {
             began: Instant::now(),
             record: last_record(),
-            agent_millis: 0,
+            used_millis: [0; 2],
         };
         meter.add_agent(node)?;
-        meter.agent_millis = -meter.agent_millis;
+        meter.used_millis = meter.used_millis.map(|millis| -millis);
         Ok(meter)
     }
 
     fn add_agent(&mut self, node: &Node) -> Result<()> {
-        self.agent_millis += i64::try_from(cpu_millis(node.agent.context("an agent")?))?;
+        let agent = node.agent.context("an agent")?;
+        let own = Path::new("/proc").join(agent.to_string());
+        let paths = [own.clone(), ledger_of(&own)?];
+        for (used, path) in self.used_millis.iter_mut().zip(paths) {
+            *used += i64::try_from(cpu_millis(&path))?;
+        }
         Ok(())
     }
 
@@ -171,10 +176,9 @@ impl Meter {
         let status = fs::read_to_string(format!("/proc/{agent}/status")).context("the agent is gone")?;
         kept.records = last_record().saturating_sub(self.record);
         kept.agent_peak_kib = machine::field(&status, "VmHWM:").unwrap_or(0);
-        kept.cpu_millis = [
-            u64::try_from(self.agent_millis).unwrap_or(0),
-            cpu_millis(i32::try_from(bare.id())?),
-        ];
+        let [agent, ledger] = self.used_millis.map(|millis| u64::try_from(millis).unwrap_or(0));
+        let bare_reader = cpu_millis(&Path::new("/proc").join(bare.id().to_string()));
+        kept.cpu_millis = [agent, ledger, bare_reader];
         kept.took_millis = u64::try_from(self.began.elapsed().as_millis())?;
         bare.kill()?;
         bare.wait()?;
@@ -289,9 +293,20 @@ fn last_record() -> u64 {
     }
 }
 
-/// Processor time that a process has used, milliseconds.
-fn cpu_millis(pid: i32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+/// The agent's thread that keeps its ledger. The guard looks more often while memory is short, and what that costs is not the ledger's.
+fn ledger_of(agent: &Path) -> Result<PathBuf> {
+    for task in fs::read_dir(agent.join("task"))?.flatten() {
+        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        if name.trim_end() == "ledger" {
+            return Ok(task.path());
+        }
+    }
+    bail!("the agent keeps no ledger")
+}
+
+/// Processor time that a process, or a thread, has used, milliseconds.
+fn cpu_millis(path: &Path) -> u64 {
+    let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
     let ticks = stat.rsplit(')').next().map(|rest| {
         let times = rest.split_whitespace().skip(11).take(2);
         times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>()

@@ -105,7 +105,7 @@ pub(crate) fn table(all: &[Kept]) -> String {
         "records",
         "of them lost",
         "agent's peak, KiB",
-        "CPU: agent, bare reader, ms",
+        "CPU: agent, of it the ledger's thread, bare reader, ms",
         "took, s",
     ];
     let mut table = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
