@@ -12,14 +12,18 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 #[path = "../../crates/forestall/src/config/tests/any_text.rs"]
 mod any_text;
-#[allow(dead_code, unused_imports, reason = "a part of the binary's modules, as the binary has them")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "a part of the binary's modules, as the binary has them"
+)]
 #[path = "../../crates/forestall/src/agent/args.rs"]
 mod args;
 #[allow(dead_code, unused_imports, reason = "as above")]
 #[path = "../../crates/forestall/src/config/mod.rs"]
 mod config;
 #[allow(dead_code, reason = "as above")]
-#[path = "../../crates/forestall/src/input.rs"]
+#[path = "../../crates/forestall/src/input/mod.rs"]
 mod input;
 
 mod agent {

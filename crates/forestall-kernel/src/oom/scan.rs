@@ -82,7 +82,10 @@ impl LogScanner {
             let Some((line, Some(after))) = rest.get(at..).map(split_line) else {
                 break;
             };
-            hear(&mut self.collector, line, done);
+            // A word behind where a line is cut is none.
+            if line.len() <= LINE_BYTES_MAX || self.may_matter(cut(line)) {
+                hear(&mut self.collector, line, done);
+            }
             at = rest.len() - after.len();
         }
         if let Some(tail) = rest.get(at..).filter(|tail| !tail.is_empty()) {
@@ -103,17 +106,24 @@ impl LogScanner {
 
     fn end_line(&mut self, done: &mut dyn FnMut(Report)) {
         let line = std::mem::take(&mut self.partial);
-        hear(&mut self.collector, &line, done);
+        // Where a block happens to end must not matter, so that what is passed over within one is passed over here.
+        if self.may_matter(&line) {
+            hear(&mut self.collector, &line, done);
+        }
         self.partial = line;
         self.partial.clear();
     }
 }
 
 fn hear(collector: &mut Collector, line: &[u8], done: &mut dyn FnMut(Report)) {
-    let line = line.get(..LINE_BYTES_MAX).unwrap_or(line);
+    let line = cut(line);
     if !line.is_empty() {
         collector.hear(&Line::of_text(line), done);
     }
+}
+
+fn cut(line: &[u8]) -> &[u8] {
+    line.get(..LINE_BYTES_MAX).unwrap_or(line)
 }
 
 /// The next place of each word in a block, looked for only when the last one has been passed.

@@ -10,7 +10,7 @@ pub(crate) mod evidence;
 mod journal;
 pub(crate) mod place;
 mod plain;
-mod shape;
+pub(crate) mod shape;
 pub(crate) mod share;
 pub(crate) mod source;
 pub(crate) mod time;

@@ -66,14 +66,14 @@ fn read_log(path: &Path, listener: &mut dyn Listener) -> anyhow::Result<Read> {
 }
 
 /// What a block goes through.
-struct Stages {
+pub(crate) struct Stages {
     plain: Plain,
     journal: Option<Journal>,
     scanner: LogScanner,
 }
 
 impl Stages {
-    fn new(shape: Shape) -> Self {
+    pub(crate) fn new(shape: Shape) -> Self {
         Self {
             plain: Plain::default(),
             journal: (shape == Shape::Journal).then(Journal::default),
@@ -81,7 +81,7 @@ impl Stages {
         }
     }
 
-    fn feed(&mut self, block: &[u8], listener: &mut dyn Listener) {
+    pub(crate) fn feed(&mut self, block: &[u8], listener: &mut dyn Listener) {
         let Some(journal) = &mut self.journal else {
             let block = self.plain.strip(block);
             self.scanner.feed(block, &mut |report| listener.hear(report));
@@ -91,7 +91,7 @@ impl Stages {
         journal.lines(block, &mut |line| hear_record(scanner, line, listener));
     }
 
-    fn finish(&mut self, listener: &mut dyn Listener) {
+    pub(crate) fn finish(&mut self, listener: &mut dyn Listener) {
         let scanner = &mut self.scanner;
         match &mut self.journal {
             Some(journal) => journal.finish(&mut |line| hear_record(scanner, line, listener)),

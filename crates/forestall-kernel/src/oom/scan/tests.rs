@@ -70,3 +70,25 @@ fn every_line_with_which_a_report_begins_has_one_of_the_words() {
         assert!(WORDS.iter().any(has_word) || is_after_another, "{line}");
     }
 }
+
+/// No kernel's table begins without one of the words; somebody's log may.
+#[test]
+fn where_a_block_ends_decides_nothing() {
+    let log = format!(
+        "[    1.5] [ pid ] uid rss name\n[    1.5] [    7]     0    50 a\n[    1.6] {KILL}\n[    9.5] {}oom\n[    9.6] [ pid ] uid rss name\n",
+        "[ pid ] uid rss name ".repeat(LINE_BYTES_MAX / 16)
+    );
+    let read = |size: usize| {
+        let (mut reports, mut scanner) = (Vec::new(), LogScanner::new());
+        for block in log.as_bytes().chunks(size) {
+            scanner.feed(block, &mut |report| reports.push(report));
+        }
+        scanner.finish(&mut |report| reports.push(report));
+        reports
+    };
+    let whole = read(log.len());
+    assert_eq!(whole.iter().flat_map(|report| &report.victims).count(), 1);
+    for size in [1, 33, 4096] {
+        assert_eq!(read(size), whole, "{size}");
+    }
+}

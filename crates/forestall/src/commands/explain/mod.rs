@@ -4,6 +4,8 @@
 //! It reads this machine's kernel or a log that is named, from wherever it comes, and changes nothing. Of a log of any size it keeps
 //! the one report that it explains, and counts.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod any_log;
 mod end;
 mod growth;
 mod headline;
@@ -74,6 +76,13 @@ const AGENTS_TRACE: &str = "/var/lib/forestall/trace";
 
 /// Reads, and explains. A report in the middle of which records were lost is a partial answer.
 pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
+    let (text, exit) = explained(args, Terminal::of_stdout())?;
+    super::print(text.as_bytes())?;
+    Ok(exit)
+}
+
+/// What is printed, on a terminal like this one.
+fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, Exit)> {
     let log = args.log.as_deref().or(args.ledger.as_deref());
     let mut zero_micros = log.is_none().then(time::zero_of_log_clock);
     let mut seeker = Seeker::new(args.who.as_deref().map(Who::new));
@@ -129,12 +138,11 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
                 growth: growth.as_ref(),
                 is_of_end_alone,
             };
-            shown.screen(Terminal::of_stdout())
+            shown.screen(terminal)
         }
     };
-    super::print(text.as_bytes())?;
     let has_gap = seeker.found.as_ref().is_some_and(|report| report.has_gap);
-    Ok(if has_gap { Exit::Stale } else { Exit::Clean })
+    Ok((text, if has_gap { Exit::Stale } else { Exit::Clean }))
 }
 
 /// What grew before, as far as it was recorded. A log is of another machine, unless somebody says that a recording is of it.

@@ -68,8 +68,17 @@ pub(crate) fn run(args: &KillsArgs) -> anyhow::Result<Exit> {
         return list_pages(args, None, &pages, taken);
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let log = args.log.as_deref();
-    let mut list = List::new(&mut out, args.output, !args.no_headers, log);
+    list_log(args.log.as_deref(), args.output, !args.no_headers, &mut out)
+}
+
+/// What a log tells, or this machine's kernel.
+pub(crate) fn list_log(
+    log: Option<&Path>,
+    output: Output,
+    has_headers: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let mut list = List::new(&mut *out, output, has_headers, log);
     let read = source::read(log, &mut list)?;
     let is_whole = list
         .finish(&read, None)
