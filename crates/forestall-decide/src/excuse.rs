@@ -2,17 +2,14 @@
 //!
 //! Two grounds, a fact and a promise. Everybody who grows meets a limit of his own first: this wall is not reached by them. Everybody
 //! who grows keeps within what Kubernetes has promised him, and all of that fits before the wall. What it refuses to do: excuse anybody
-//! for whom, with all others who grow, there is no room before the wall; and trust a promise where one look is enough. Where a culprit keeps within
-//! his request and that does not fit, one who took what is missing beyond his own goes before him.
+//! for whom, with all others who grow, there is no room before the wall; and trust a promise where one look is enough.
 
 use crate::decision::{Target, WallKind, WallReading, WhyNot};
 use crate::engine::Engine;
 use crate::growth::Search;
 use crate::input::{GroupId, Sample};
-use crate::ladder::ROOM_PERMILLE;
 use crate::tree::lineage;
-use crate::units::{Bytes, Moment, wide_ratio};
-use crate::victim::{candidate, may_touch, rank};
+use crate::units::{Bytes, wide_ratio};
 use crate::wall::noise;
 use crate::window::WINDOWS;
 
@@ -47,45 +44,6 @@ impl Engine {
             return Some(WhyNot::WithinRequest);
         }
         None
-    }
-
-    /// Who goes before a culprit that keeps within his request: the first, in the order of victims, of those who hold beyond their own
-    /// what is missing, have taken it since their start, and have not given it back for a minute.
-    pub(crate) fn find_breaker(
-        &mut self,
-        now: Moment,
-        sample: &Sample,
-        reading: &WallReading,
-    ) -> Option<Target> {
-        let culprit = self.pods.owning(sample, reading.culprit?.target)?;
-        let (uid, left) = (culprit.pod.uid, culprit.left_of_request()?);
-        if !self.pods.is_fresh(now) {
-            return None;
-        }
-        let missing = left.max(reading.limit.bytes()?.permille(ROOM_PERMILLE)) - reading.distance;
-        let victims = self.policy.victims;
-        rank(
-            sample,
-            &self.history.roster,
-            &self.pods,
-            reading.scope,
-            victims,
-            &mut self.ranked,
-        );
-        let places = self.ranked.iter().map(|ranked| ranked.place);
-        let mut pods = places.filter_map(|place| candidate(sample, &self.history.roster, &self.pods, place));
-        pods.find_map(|it| {
-            let container = it.largest_container(sample, |_| false)?;
-            let target = Target::Group(container.id);
-            let owner = self.pods.owning(sample, target)?;
-            if it.pod.uid == uid || may_touch(&it).and(may_touch(&owner)).is_err() {
-                return None;
-            }
-            let scope = self.history.group(container.id)?;
-            let kept = scope.kept();
-            let has_taken = |before| kept - before >= missing && container.anon >= missing;
-            (has_taken(it.pod.request) && has_taken(scope.began_with())).then_some(target)
-        })
     }
 
     /// Fills the list with the culprit and everybody who has a part in what was taken within one second or within ten, also by who takes

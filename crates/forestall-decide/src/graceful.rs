@@ -80,6 +80,7 @@ impl Engine {
                 match reading.culprit.filter(|_| holds(Rule::CulpritFirst)) {
                     Some(culprit) => {
                         let step = self.ease_or_evict(now, sample, reading, culprit, kill_is_due);
+                        let step = self.evict_breaker(now, sample, reading, step);
                         self.take(now, sample, step);
                     }
                     None => self.evict_ranked(now, sample, reading, kill_is_due),
@@ -297,7 +298,7 @@ impl Engine {
         match by_kernel.culprit.filter(|_| holds(Rule::CulpritFirst)) {
             Some(culprit) => {
                 // Where it is none of the pods, or may not be evicted, the kubelet has its way: nobody else goes for it sooner than that.
-                let breaker = self.find_breaker(now, sample, &by_kernel);
+                let breaker = self.find_evictable_breaker(now, sample, &by_kernel);
                 let Some(it) = self.pods.owning(sample, culprit.target) else {
                     return;
                 };
@@ -360,7 +361,7 @@ impl Engine {
     }
 
     /// `instead`: of a kill, or after one.
-    fn judge_evict(
+    pub(crate) fn judge_evict(
         &self,
         now: Moment,
         sample: &Sample,

@@ -218,7 +218,9 @@ impl Engine {
                 return Err(RefusalReason::NoCulprit);
             }
             let target = self.spare(sample, &culprit)?;
-            let Some(breaker) = self.find_breaker(now, sample, reading) else {
+            let missing = self.missing(sample, reading);
+            let breaker = missing.and_then(|missing| self.find_breaker(now, sample, reading, missing));
+            let Some(breaker) = breaker else {
                 return Ok(target);
             };
             self.passed_over

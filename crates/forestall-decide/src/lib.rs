@@ -8,6 +8,7 @@
 
 mod alarm;
 mod blame;
+mod breaker;
 mod climb;
 mod culprit;
 mod decision;

@@ -83,6 +83,8 @@ rules! {
     CulpritFirst,
     /// Nobody is killed for growth that ends, before the wall, at a limit of his own or at what he was promised.
     Excused,
+    /// Who took what is missing beyond his request is killed before a culprit that keeps within his own.
+    BreakerFirst,
     /// No pod ends for growth that comes mostly from outside the pods.
     HostsOwn,
     /// Where nobody is the culprit, only such a one goes as frees enough.

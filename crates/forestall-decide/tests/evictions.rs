@@ -174,3 +174,29 @@ fn whoever_came_and_stands_still_is_not_killed_for_one_who_grows_on() {
     });
     assert_eq!(world.killed(), [Target::Group(GroupId(1))]);
 }
+
+/// The first one leaks beyond its request, and has not all that the second one, which was promised 5,500 MiB, still lacks (its own grace is that of a pod).
+#[test]
+fn who_is_beyond_his_request_is_evicted_before_one_who_keeps_within_his_own() {
+    for (request, goes) in [(64, 1), (4_000, 2)] {
+        let mut world = World::new(8_192, 7_000);
+        world.container(1, 2_000);
+        world.container(2, 100);
+        world.pod(1).request = Bytes::mebi(request);
+        world.pod(2).request = Bytes::mebi(5_500);
+        let start = world.now;
+        world.run(&mut engine(&EVICT), Span::secs(240), |world| {
+            if world.ordered.is_empty() {
+                let fills = world.now.since(start) >= Span::secs(120);
+                world.of(1).rate = 5 * MIB;
+                world.of(2).rate = if fills { 30 * MIB } else { 0 };
+            }
+        });
+        assert_eq!(
+            world.targets_of(Rung::Evict).first(),
+            Some(&pod(goes)),
+            "{request}"
+        );
+        assert!(world.killed().is_empty(), "{request}");
+    }
+}

@@ -198,6 +198,13 @@ impl Container {
         held - lows.least(now).unwrap_or(held)
     }
 
+    /// What of that it held all the last half minute.
+    pub(crate) fn grown_and_kept(&self, now: Moment) -> Bytes {
+        let mut lows = self.lows;
+        lows.note(self.changed, (now, self.held(now)));
+        lows.least_lately(now).unwrap_or_default() - lows.least(now).unwrap_or_default()
+    }
+
     /// What ends with it: all but what lies in a volume. Its cache goes along, which a kernel would keep a little longer.
     pub(crate) fn empty(&mut self) {
         let kept = if self.volume {

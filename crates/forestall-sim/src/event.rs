@@ -204,7 +204,7 @@ pub struct Grower {
     pub grown: Bytes,
     /// It has held as much before, since its start.
     pub takes_again: bool,
-    /// What its pod requests beyond what it holds; nothing where it holds more.
+    /// What its pod requests beyond what it holds, if the agent knows of it; nothing where it holds more.
     pub left_of_request: Option<Bytes>,
     /// Nobody may touch it.
     pub protected: bool,
@@ -268,6 +268,9 @@ pub struct Order {
     pub coming: Bytes,
     /// Whether one container makes up nearly all growth, and how fast.
     pub grower: Option<Grower>,
+    /// The most that somebody else's pod holds beyond its request, which it took in the last minutes and never had before; of such as may be
+    /// touched.
+    pub breaker: Bytes,
     /// Nearly all growth is outside the pods, and nobody's growth has changed for so long.
     pub host_leaks_for: Option<Span>,
     /// The target, if there is such a thing.
@@ -313,6 +316,8 @@ pub struct Aim {
     pub limit: Limit,
     /// What its pod holds beyond what it requests.
     pub beyond_request: Bytes,
+    /// What its pod requests beyond what it holds, if the agent knows of it; nothing where it holds more.
+    pub left_of_request: Option<Bytes>,
     /// It asked to be warned.
     pub wants_warning: bool,
     /// Its limit may be raised.

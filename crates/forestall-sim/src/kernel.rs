@@ -430,11 +430,6 @@ impl Node {
         })
     }
 
-    fn left_of_request(&self, at: usize, now: Moment) -> Option<Bytes> {
-        let (used, request) = (self.pods[at].working_set(now), self.pods[at].request);
-        (at != HOST && used <= request).then(|| request - used)
-    }
-
     /// How long nearly all growth has come from outside the pods, if it does.
     pub(crate) fn host_leaks_for(&self, now: Moment) -> Option<Span> {
         let all = self.places(Scope::Machine);

@@ -31,6 +31,7 @@ mod memory;
 mod node;
 mod order;
 mod process;
+mod promise;
 mod random;
 mod reclaim;
 mod refusal;

@@ -41,7 +41,16 @@ impl Lows {
 
     /// The least of what is remembered at `now`.
     pub(crate) fn least(&self, now: Moment) -> Option<Bytes> {
-        let kept = u64::try_from(KEPT).unwrap_or(u64::MAX);
+        self.least_of(KEPT, now)
+    }
+
+    /// The least of the last half minute, and of what has begun of the next.
+    pub(crate) fn least_lately(&self, now: Moment) -> Option<Bytes> {
+        self.least_of(2, now)
+    }
+
+    fn least_of(&self, kept: usize, now: Moment) -> Option<Bytes> {
+        let kept = u64::try_from(kept).unwrap_or(u64::MAX);
         let oldest = (now.0 / WIDTH.0 + 1).saturating_sub(kept);
         let lately = self.0.iter().flatten().filter(|(at, _)| *at >= oldest);
         lately.map(|(_, least)| *least).min()

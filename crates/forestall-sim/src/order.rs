@@ -107,6 +107,7 @@ impl Node {
             room: self.room(now),
             coming: self.coming(reading.wall, now),
             grower: self.grower(now),
+            breaker: self.breaker(action.target, now),
             host_leaks_for: self.host_leaks_for(now),
             target: self.aim(action.target, policy, now).map(Box::new),
             grace: action.grace,
@@ -231,6 +232,7 @@ impl Node {
             rate: pod.containers.iter().map(crate::kernel::rate).sum(),
             limit: pod.spec.limit,
             beyond_request: working_set - pod.request,
+            left_of_request: self.left_of_request(at, now).filter(|_| self.is_told(pod)),
             wants_warning: pod.spec.warning.is_some(),
             may_grow: pod.spec.grow_max.is_some(),
             in_volumes: pod.in_volumes(now),
@@ -243,11 +245,16 @@ impl Node {
         }
     }
 
-    /// Why a pod may not be touched by what Kubernetes says of it, if the agent was told that there is such a pod.
+    /// The agent was told that there is such a pod.
+    pub(crate) fn is_told(&self, pod: &Pod) -> bool {
+        let started = pod.containers.iter().map(|container| container.started).min();
+        pod.kind.is_some() && self.told_at.is_some() && self.told_at >= started
+    }
+
+    /// Why a pod may not be touched by what Kubernetes says of it, if the agent knows.
     pub(crate) fn spared(&self, pod: &Pod) -> Option<WhyNot> {
         let spec = &pod.spec;
-        let started = pod.containers.iter().map(|container| container.started).min();
-        if pod.kind.is_none() || self.told_at < started || self.told_at.is_none() {
+        if !self.is_told(pod) {
             return None;
         }
         match spec.owner {

@@ -12,6 +12,7 @@ mod cluster;
 mod kill;
 mod lasting;
 mod letting;
+mod promise;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -50,7 +51,7 @@ pub struct Otherwise {
 
 /// Rules about when somebody ends, and who. Of these a public preset has its own. Whom nobody may touch, how small a kill is,
 /// and what is switched off, hold for it as well.
-const JUDGEMENT: [&str; 15] = [
+const JUDGEMENT: [&str; 16] = [
     "own-stalls",
     "modesty",
     "one-at-a-time",
@@ -60,6 +61,7 @@ const JUDGEMENT: [&str; 15] = [
     "two-keys",
     "culprit-first",
     "excused",
+    "breaker-first",
     "hosts-own",
     "frees-enough",
     "on-its-way",
@@ -249,6 +251,12 @@ pub const RULES: &[Rule] = &[
         says: "Who grows alone and meets a limit of its own before the wall is not killed.",
         checker: || Box::<choice::Excused>::default(),
         breach: choice::killed_for_its_own_limit,
+    },
+    Rule {
+        name: "breaker-first",
+        says: "Who keeps within its request is not killed while somebody else took what is missing beyond his own.",
+        checker: || Box::new(promise::BreakerFirst),
+        breach: promise::killed_who_kept_within_its_request,
     },
     Rule {
         name: "hosts-own",

@@ -27,6 +27,18 @@ pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
             ),
             "excused",
         ),
+        Rule::BreakerFirst => {
+            let late = Load::Leak {
+                part: Part::Anon,
+                rate: BytesPerSecond(15 * MIB),
+                total: Some(Bytes::mebi(550)),
+                delay: Span::secs(130),
+            };
+            let mut job = pod("job", 10, late);
+            job.containers[0].request = Bytes::mebi(600);
+            let creeps = pod("crept", 10, leak(3 << 10));
+            (lasting(world(KILL, vec![creeps, job]), 240), "breaker-first")
+        }
         Rule::KubeletsWall => (
             with_kubelet(alone(KILL, pod("leak", 0, leak(10 << 10))), 150),
             "kubelets-wall",
