@@ -16,6 +16,8 @@ mod fleet;
 mod floor;
 mod guard;
 mod idle;
+mod lines;
+mod log;
 mod look;
 mod pods;
 mod reaction;
@@ -77,6 +79,9 @@ fn measure_the_binary(wanted: &Wanted, report: &mut Report) -> Result<()> {
     }
     if wanted.measures(Measurement::Look) {
         look::measure(report)?;
+    }
+    if wanted.measures(Measurement::Log) {
+        log::measure(&binary, report)?;
     }
     if wanted.measures(Measurement::Reaction) {
         reaction::measure(&binary, report)?;

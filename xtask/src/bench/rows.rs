@@ -9,6 +9,7 @@ pub(super) enum Measurement {
     Idle,
     Guard,
     Look,
+    Log,
     Step,
     Reaction,
     Stall,
@@ -18,13 +19,15 @@ pub(super) enum Measurement {
 }
 
 /// Every row, in the order of the table.
-const ALL: [(&str, Measurement); 18] = [
+const ALL: [(&str, Measurement); 20] = [
     ("binary-size", Measurement::Idle),
     ("rss", Measurement::Idle),
     ("rss-peak", Measurement::Idle),
     ("idle-cpu", Measurement::Idle),
     ("guard-cgroups", Measurement::Guard),
     ("look-files", Measurement::Look),
+    ("log-scan", Measurement::Log),
+    ("log-grep", Measurement::Log),
     ("step", Measurement::Step),
     ("step-changed-p99", Measurement::Step),
     ("reaction", Measurement::Reaction),
