@@ -59,6 +59,27 @@ impl Calendar {
         })
     }
 
+    /// Passes over a date like syslog's whose month is in another language, `Mai 01 12:00:00` or ` 5月 01 12:00:00`: journalctl goes by the
+    /// locale. Which day it was is not known.
+    pub(crate) fn pass_foreign(line: &mut Cursor<'_>) -> Option<()> {
+        const MONTH_BYTES_MAX: usize = 24;
+        let mut ahead = *line;
+        ahead.blanks();
+        let month = ahead.word();
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.' || !byte.is_ascii();
+        let is_digits = month.iter().all(u8::is_ascii_digit);
+        if month.len() > MONTH_BYTES_MAX || is_digits || !month.iter().all(is_name) {
+            return None;
+        }
+        ahead.take(b" ")?;
+        ahead.blanks();
+        ranged(ahead.digits()?, 1, 31)?;
+        ahead.take(b" ")?;
+        time(&mut ahead)?;
+        *line = ahead;
+        Some(())
+    }
+
     /// `Wed Dec  6 23:54:11 2017`: `dmesg -T`.
     pub(crate) fn ctime(line: &mut Cursor<'_>) -> Option<Self> {
         let mut ahead = *line;

@@ -16,6 +16,36 @@ const IN_EVENTS: [&[u8]; 3] = [
 
 /// Reads a line that is no record of `/dev/kmsg`.
 pub(crate) fn read(line: &[u8]) -> Line<'_> {
+    let found = read_dressed(line);
+    if !found.is_bare {
+        return found;
+    }
+    let inner = quoted(line).map(read_dressed).filter(|inner| !inner.is_bare);
+    inner.unwrap_or(found)
+}
+
+/// What stands behind `> `, as in a mail, or behind what grep puts before a line, `/var/log/kern.log:17:`.
+fn quoted(line: &[u8]) -> Option<&[u8]> {
+    const NAME_BYTES_MAX: usize = 256;
+    if let Some(inner) = line.strip_prefix(b"> ") {
+        return Some(inner);
+    }
+    let mut rest = Cursor::new(line);
+    let name = rest.take_while(|byte| byte > b' ' && byte != b':');
+    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let is_named = name.contains(&b'/') || name.contains(&b'.') || is_number(name);
+    if !is_named || name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    rest.take(b":")?;
+    let mut numbered = rest;
+    if is_number(numbered.take_while(|byte| byte.is_ascii_digit())) && numbered.take(b":").is_some() {
+        rest = numbered;
+    }
+    Some(rest.rest())
+}
+
+fn read_dressed(line: &[u8]) -> Line<'_> {
     let mut rest = Cursor::new(line);
     let mut found = Line {
         when: When::default(),
@@ -109,9 +139,16 @@ fn protocol<'a>(line: &mut Cursor<'a>, found: &mut Line<'a>) -> Option<()> {
 /// `Feb 20 08:18:28 host kernel: ` and the same with an ISO stamp; `dmesg --time-format iso` has the stamp alone.
 fn syslog<'a>(line: &mut Cursor<'a>, found: &mut Line<'a>) -> Option<()> {
     let mut ahead = *line;
-    let calendar = Calendar::syslog(&mut ahead)
+    let Some(calendar) = Calendar::syslog(&mut ahead)
         .or_else(|| Calendar::iso(&mut ahead))
-        .or_else(|| Calendar::ctime(&mut ahead))?;
+        .or_else(|| Calendar::ctime(&mut ahead))
+    else {
+        Calendar::pass_foreign(&mut ahead)?;
+        ahead.take(b" ")?;
+        found.origin = host_and_tag(&mut ahead)?;
+        *line = ahead;
+        return Some(());
+    };
     // A zone may be named behind the time, which no offset follows from.
     let named = |text: &[u8]| (2..6).contains(&text.len()) && text.iter().all(u8::is_ascii_uppercase);
     if calendar.year.is_some() && calendar.offset_minutes.is_none() {

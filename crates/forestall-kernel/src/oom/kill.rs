@@ -101,11 +101,11 @@ impl<'a> Kill<'a> {
     }
 }
 
-/// `123kB` in bytes.
+/// `123kB` in bytes; `None` for what no machine has.
 pub(crate) fn kilobytes(mut word: Cursor<'_>) -> Option<u64> {
     let value = word.digits()?;
     word.take(b"kB")?;
-    Some(value.saturating_mul(1024))
+    value.checked_mul(1024)
 }
 
 /// What the words before `Kill process` or `Killed process` say ran out; `None` where they are not the kernel's.
@@ -207,6 +207,9 @@ mod tests {
         assert_eq!((found.pid, found.comm), (62769, None));
         assert_eq!(cut("Killed process 6276"), None);
         assert_eq!(cut("Killed process 99999999999 (x) total-vm:1kB"), None);
+        let found =
+            cut("Killed process 7 (x) total-vm:99999999999999999999kB, anon-rss:4kB").expect("a kill");
+        assert_eq!((found.total_vm, found.anon), (None, Some(4096)));
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl LogScanner {
                 break;
             };
             // A word behind where a line is cut is none.
+            let line = without_hole(line);
             if line.len() <= LINE_BYTES_MAX || self.may_matter(cut(line)) {
                 hear(&mut self.collector, line, done);
             }
@@ -100,6 +101,11 @@ impl LogScanner {
     }
 
     fn keep(&mut self, piece: &[u8]) {
+        let piece = if self.partial.is_empty() {
+            without_hole(piece)
+        } else {
+            piece
+        };
         let room = LINE_BYTES_MAX - self.partial.len().min(LINE_BYTES_MAX);
         self.partial.extend_from_slice(piece.get(..room).unwrap_or(piece));
     }
@@ -120,6 +126,12 @@ fn hear(collector: &mut Collector, line: &[u8], done: &mut dyn FnMut(Report)) {
     if !line.is_empty() {
         collector.hear(&Line::of_text(line), done);
     }
+}
+
+/// Without the zero bytes that a machine left in a file when it lost its power: what it wrote next follows them at once.
+fn without_hole(line: &[u8]) -> &[u8] {
+    let zeros = line.iter().take_while(|byte| **byte == 0).count();
+    line.get(zeros..).unwrap_or_default()
 }
 
 fn cut(line: &[u8]) -> &[u8] {

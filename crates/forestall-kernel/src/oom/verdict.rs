@@ -3,7 +3,7 @@
 //! A process names itself, so its name may hold commas and `pid=1`: the line is taken apart from its end. It is longer than one
 //! record holds where paths are long, so any of its end may be missing.
 
-use crate::parse::unsigned_32;
+use crate::parse::{unsigned, unsigned_32};
 
 const START: &[u8] = b"oom-kill:constraint=";
 
@@ -118,7 +118,8 @@ const MARK: &[u8] = b",task=";
 fn tail(body: &[u8]) -> Option<Tail<'_>> {
     let (rest, uid) = cut_last(body, b",uid=")?;
     let (rest, pid) = cut_last(rest, b",pid=")?;
-    let (pid, uid) = (unsigned_32(pid)?, unsigned_32(uid)?);
+    // No process has a number that does not fit, and a number that is cut down would be somebody else's.
+    let (pid, uid) = (u32::try_from(unsigned(pid)?).ok()?, unsigned_32(uid)?);
     // The first mark from which what is left is no longer than a name: a name may hold the mark, and the cgroup's name before it is
     // the runtime's.
     let from = rest.len().saturating_sub(COMM_BYTES_MAX + MARK.len());

@@ -29,6 +29,14 @@ fn the_last_line_need_not_end() {
 }
 
 #[test]
+fn a_line_behind_a_hole_of_zeros_is_read() {
+    let log = format!("{}{KILL}\n", "\0".repeat(5 * LINE_BYTES_MAX));
+    for size in [100, 65536, 1 << 20] {
+        assert_eq!(victims(log.as_bytes(), size), [7], "{size}");
+    }
+}
+
+#[test]
 fn a_line_that_is_too_long_is_cut_and_the_next_one_is_read() {
     let log = format!("oom{}\n{KILL}\n", "x".repeat(5 * LINE_BYTES_MAX));
     for size in [100, 65536, 1 << 20] {
