@@ -45,6 +45,8 @@ fn quoted(line: &[u8]) -> Option<&[u8]> {
     Some(rest.rest())
 }
 
+/// In the program once, though it is called from two places.
+#[inline(never)]
 fn read_dressed(line: &[u8]) -> Line<'_> {
     let mut rest = Cursor::new(line);
     let mut found = Line {

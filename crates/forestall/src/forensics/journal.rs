@@ -99,6 +99,20 @@ pub(crate) fn line_of(record: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// What a daemon wrote as a line of text, for whoever knows the daemon's lines by themselves; `None` for the kernel's.
+pub(crate) fn line_of_daemon(record: &[u8]) -> Option<Vec<u8>> {
+    let record = record.strip_prefix(b"\x1e").unwrap_or(record);
+    let record: Value = serde_json::from_slice(record).ok()?;
+    let text = |key: &str| record.get(key).and_then(Value::as_str);
+    if text("_TRANSPORT") == Some("kernel") {
+        return None;
+    }
+    let micros = text("__REALTIME_TIMESTAMP")?.parse::<u64>().ok()?;
+    let at = UNIX_EPOCH.checked_add(Duration::from_micros(micros))?;
+    let line = text("MESSAGE")?.lines().next()?;
+    Some(format!("{} host daemon: {line}", rfc3339(at)).into_bytes())
+}
+
 fn byte(value: &Value) -> Option<u8> {
     value.as_u64().and_then(|value| u8::try_from(value).ok())
 }

@@ -9,6 +9,7 @@ use forestall_kernel::kmsg::{KmsgReader, Line, Start};
 use forestall_kernel::oom::{Collector, LogScanner, Report};
 
 use super::journal::{self, Journal};
+use super::kubelet::{self, Deed, Watch};
 use super::plain::Plain;
 use super::shape::{self, Shape};
 use crate::input::Flow;
@@ -26,6 +27,14 @@ pub(crate) trait Listener {
 
     /// Nothing more is wanted: nobody reads what would be written.
     fn is_done(&self) -> bool;
+
+    /// What the kubelet says in the same log is wanted, too.
+    fn wants_kubelet(&self) -> bool {
+        false
+    }
+
+    /// The kubelet's next deed, as it stands in the log; reports come when they are over.
+    fn hear_kubelet(&mut self, _deed: Deed) {}
 }
 
 /// What was read.
@@ -70,6 +79,7 @@ pub(crate) struct Stages {
     plain: Plain,
     journal: Option<Journal>,
     scanner: LogScanner,
+    watch: Watch,
 }
 
 impl Stages {
@@ -78,23 +88,30 @@ impl Stages {
             plain: Plain::default(),
             journal: (shape == Shape::Journal).then(Journal::default),
             scanner: LogScanner::new(),
+            watch: Watch::default(),
         }
     }
 
     pub(crate) fn feed(&mut self, block: &[u8], listener: &mut dyn Listener) {
         let Some(journal) = &mut self.journal else {
             let block = self.plain.strip(block);
+            if listener.wants_kubelet() {
+                self.watch.feed(block, &mut |deed| listener.hear_kubelet(deed));
+            }
             self.scanner.feed(block, &mut |report| listener.hear(report));
             return;
         };
-        let scanner = &mut self.scanner;
-        journal.lines(block, &mut |line| hear_record(scanner, line, listener));
+        let (scanner, watch) = (&mut self.scanner, &self.watch);
+        journal.lines(block, &mut |line| hear_record(scanner, watch, line, listener));
     }
 
     pub(crate) fn finish(&mut self, listener: &mut dyn Listener) {
-        let scanner = &mut self.scanner;
+        let (scanner, watch) = (&mut self.scanner, &mut self.watch);
+        if listener.wants_kubelet() {
+            watch.finish(&mut |deed| listener.hear_kubelet(deed));
+        }
         match &mut self.journal {
-            Some(journal) => journal.finish(&mut |line| hear_record(scanner, line, listener)),
+            Some(journal) => journal.finish(&mut |line| hear_record(scanner, watch, line, listener)),
             None => scanner.feed(self.plain.finish(), &mut |report| listener.hear(report)),
         }
         scanner.finish(&mut |report| listener.hear(report));
@@ -102,7 +119,13 @@ impl Stages {
 }
 
 /// Most records of a journal are about other things, and are not taken apart.
-fn hear_record(scanner: &mut LogScanner, record: &[u8], listener: &mut dyn Listener) {
+fn hear_record(scanner: &mut LogScanner, watch: &Watch, record: &[u8], listener: &mut dyn Listener) {
+    if listener.wants_kubelet() && watch.may_matter(record) {
+        let line = journal::line_of_daemon(record);
+        if let Some(deed) = line.and_then(|line| kubelet::read(&line)) {
+            listener.hear_kubelet(deed);
+        }
+    }
     if !scanner.may_matter(record) && !journal::is_in_bytes(record) {
         return;
     }

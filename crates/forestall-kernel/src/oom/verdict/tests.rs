@@ -99,3 +99,11 @@ fn other_lines_are_none() {
     assert_eq!(Verdict::parse(b" oom-kill:constraint=X"), None);
     assert_eq!(Verdict::parse(b"oom-kill:"), None);
 }
+
+#[test]
+fn a_number_that_no_process_has_names_nobody() {
+    let text = b"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a,task_memcg=/a/b,task=x,pid=99999999999999999999999,uid=0";
+    let verdict = Verdict::parse(text).expect("a verdict");
+    assert_eq!((verdict.pid, verdict.is_whole), (None, false));
+    assert_eq!(verdict.oom_memcg, Some(&b"/a"[..]));
+}

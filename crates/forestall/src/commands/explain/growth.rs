@@ -145,19 +145,19 @@ impl Growth {
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let own = self.own.iter().map(|own| ("grew", own));
         let others = self.others.iter().map(|other| ("beside it", other));
-        let mut lines: Vec<(&str, String)> = own
-            .chain(others)
+        own.chain(others)
             .map(|(label, (name, course))| (label, self.told(name, course)))
-            .collect();
-        lines.extend(self.deeds.iter().map(|deed| {
-            let before = Span(self.killed - deed.at);
+            .collect()
+    }
+
+    /// What the agent did: how long before the kill, microseconds, and what.
+    pub(super) fn deeds(&self) -> Vec<(u64, String)> {
+        let mut deeds = Vec::new();
+        for deed in &self.deeds {
             let (rung, what, freed) = (deed.rung.label(), outcome(deed.kind), human(deed.freed.0));
-            (
-                "forestall",
-                format!("{before} before: {rung} {what}, {freed} freed"),
-            )
-        }));
-        lines
+            deeds.push((self.killed - deed.at, format!("{rung} {what}, {freed} freed")));
+        }
+        deeds
     }
 
     fn told(&self, name: &str, course: &Course) -> String {

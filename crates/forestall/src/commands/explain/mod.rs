@@ -12,6 +12,7 @@ mod headline;
 mod page;
 mod screen;
 mod seeker;
+mod timeline;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ use self::end::EndArgs;
 use self::growth::Growth;
 use self::screen::Shown;
 use self::seeker::{Seeker, Who};
+use self::timeline::Timeline;
 use crate::commands::foretold::object;
 use crate::commands::kills::AGENTS_LEDGER;
 use crate::commands::node::report::yaml;
@@ -218,6 +220,12 @@ fn answer(
             report.map(|report| value::of(report, zero_micros)).into(),
         ),
         ("growth", growth.map(Growth::value).into()),
+        (
+            "timeline",
+            report
+                .map(|report| Timeline::of(report, &seeker.around, growth).value())
+                .into(),
+        ),
         ("kills_in_log", seeker.kills.into()),
         (
             "kills_at_same_limit_before",

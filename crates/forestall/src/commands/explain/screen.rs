@@ -9,6 +9,7 @@ use super::growth::Growth;
 use super::headline::{headline, named};
 use super::page::Page;
 use super::seeker::Seeker;
+use super::timeline::Timeline;
 use crate::commands::free::shown::human;
 use crate::commands::terminal::Terminal;
 use crate::forensics::ending::Ending;
@@ -80,6 +81,7 @@ impl Shown<'_> {
         for (label, said) in self.growth.map(Growth::lines).unwrap_or_default() {
             page.line(label, &said);
         }
+        self.timeline(&mut page, report);
         asked(&mut page, report, self.is_wide);
         for (number, said) in (1..).zip(advice::of(report)) {
             page.line(
@@ -90,6 +92,17 @@ impl Shown<'_> {
         rests(&mut page, report, self.is_wide);
         self.before(&mut page);
         page.text
+    }
+
+    /// Who did what before and after.
+    fn timeline(&self, page: &mut Page, report: &Report) {
+        let timeline = Timeline::of(report, &self.seeker.around, self.growth);
+        for (place, line) in timeline.lines().iter().enumerate() {
+            page.line(if place == 0 { "time line" } else { "" }, line);
+        }
+        for (label, said) in timeline.remarks {
+            page.line(label, &said);
+        }
     }
 
     /// What else is in the log.

@@ -1,16 +1,20 @@
 //! Which of a log's reports is the one that is asked for, and what the others come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use forestall_kernel::cgroup::Identity;
 use forestall_kernel::kmsg::When;
 use forestall_kernel::oom::{CgroupPath, Level, Report};
 
+use crate::forensics::kubelet::Deed;
 use crate::forensics::share::has_victim;
 use crate::forensics::source::Listener;
 
 /// So many limits are remembered.
 const LIMITS_MAX: usize = 4096;
+
+/// So many of the kubelet's deeds before the report's end are remembered, and as many behind it.
+const DEEDS_MAX: usize = 64;
 
 /// Whose end is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +102,12 @@ pub(super) struct Seeker {
     /// By the pod's UID: a container that is started again has another ID, and may have another name only in another pod.
     loops: BTreeMap<Box<[u8]>, Loop>,
     found_loop: Option<Loop>,
+    /// What the kubelet did last.
+    deeds: VecDeque<Deed>,
+    /// The same as it stands around the report that is explained, in the order of the log.
+    pub(super) around: Vec<Deed>,
+    /// So many more may follow.
+    room: usize,
 }
 
 impl Seeker {
@@ -184,6 +194,8 @@ impl Listener for Seeker {
         let again = self.count_loop(&report);
         if self.is_better(&report) {
             self.found_loop = again;
+            self.around = self.deeds.iter().cloned().collect();
+            self.room = DEEDS_MAX;
             self.before = known;
             self.found = Some(report);
         }
@@ -191,6 +203,21 @@ impl Listener for Seeker {
 
     fn is_done(&self) -> bool {
         false
+    }
+
+    fn wants_kubelet(&self) -> bool {
+        true
+    }
+
+    fn hear_kubelet(&mut self, deed: Deed) {
+        if self.found.is_some() && self.room > 0 {
+            self.room -= 1;
+            self.around.push(deed.clone());
+        }
+        if self.deeds.len() >= DEEDS_MAX {
+            self.deeds.pop_front();
+        }
+        self.deeds.push_back(deed);
     }
 }
 
