@@ -44,6 +44,17 @@ impl When {
             passed
         })
     }
+
+    /// Whether this lies more than a second before `earlier` and comes behind it all the same: the clock of another boot, which began anew.
+    /// Processors that print at once are never as far apart.
+    pub fn has_gone_back_behind(&self, earlier: &Self) -> bool {
+        if let (Some(from), Some(to)) = (earlier.micros, self.micros) {
+            return from.saturating_sub(to) > 1_000_000;
+        }
+        let unix = |when: &Self| when.calendar?.unix_micros(0, 0);
+        let passed = unix(self).zip(unix(earlier)).map(|(to, from)| to - from);
+        passed.is_some_and(|passed| passed < -1_000_000)
+    }
 }
 
 /// One line.

@@ -53,6 +53,8 @@ pub struct Collector {
     joiner: Joiner,
     decoded: Box<[u8]>,
     sequence: Option<u64>,
+    /// When the kernel's last line was written, as far as it says so.
+    last: When,
     /// Records were lost while something was told, and what is begun next may lack its beginning.
     is_after_gap: bool,
     /// What was suppressed and belongs to the report that comes next.
@@ -85,6 +87,7 @@ impl Collector {
             joiner: Joiner::default(),
             decoded: vec![0; TEXT_BYTES_MAX].into_boxed_slice(),
             sequence: None,
+            last: When::default(),
             is_after_gap: false,
             suppressed: 0,
             recent: VecDeque::new(),
@@ -135,6 +138,7 @@ impl Collector {
         if line.origin == Origin::Other {
             return Heard::Nothing;
         }
+        self.follow(&line.when, done);
         let mut heard = Heard::Nothing;
         if self.joiner.is_holding() {
             match self.joiner.offer(line) {
@@ -171,6 +175,20 @@ impl Collector {
         self.release(done);
         self.close_all(done);
         self.end_storms(done);
+    }
+
+    /// Follows the clock of lines without numbers. Only the kernel's: others may write whatever time they like.
+    fn follow(&mut self, when: &When, done: &mut dyn FnMut(Report)) {
+        if when.micros.is_none() && when.calendar.is_none() {
+            return;
+        }
+        let last = std::mem::replace(&mut self.last, *when);
+        if when.sequence.is_none() && when.has_gone_back_behind(&last) {
+            // Another boot: nothing of it belongs to what was told before, and its processes have the same numbers again.
+            self.release(done);
+            self.close_all(done);
+            self.recent.clear();
+        }
     }
 
     /// Follows the records' numbers.

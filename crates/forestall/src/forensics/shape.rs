@@ -84,13 +84,18 @@ fn shape(begin: &[u8]) -> Result<Shape, Refusal> {
     if is_object && is_journals {
         return Ok(Shape::Journal);
     }
-    if matches!(line.trim_ascii_end(), b"{" | b"[") || line.starts_with(b"__CURSOR=") {
+    if matches!(line.trim_ascii_end(), b"{" | b"[") || is_export(line) {
         return refuse(
             "holds records of several lines each",
             "have one in each line: journalctl -k -o json, or kubectl get events without -o",
         );
     }
     Ok(Shape::Text)
+}
+
+/// `journalctl -o export`: a field a line.
+fn is_export(line: &[u8]) -> bool {
+    line.starts_with(b"__CURSOR=") || line.starts_with(b"__REALTIME_TIMESTAMP=")
 }
 
 fn refuse(why: &str, advice: &str) -> Result<Shape, Refusal> {
@@ -218,5 +223,6 @@ mod tests {
         assert_eq!(judge(b"{\"level\":\"info\"}\n"), Ok(Shape::Text));
         assert!(why(b"{\n\t\"__CURSOR\" : \"s\"\n").contains("several lines"));
         assert!(why(b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1\n").contains("several lines"));
+        assert!(why(b"__REALTIME_TIMESTAMP=1\nMESSAGE=x\n").contains("several lines"));
     }
 }

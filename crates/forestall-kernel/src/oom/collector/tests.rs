@@ -422,3 +422,40 @@ fn the_stack_tells_a_cgroups_limit_where_all_else_is_lost() {
     assert_eq!(level(" ? mem_cgroup_out_of_memory+0x36/0x50"), Level::Unknown);
     assert_eq!(level(" out_of_memory+0x36/0x50"), Level::Unknown);
 }
+
+/// A file that a log daemon keeps holds several boots, whose clocks begin anew; so does one without stamps where dates go back.
+#[test]
+fn another_boot_in_the_same_file_has_its_own_kills_and_numbers() {
+    let boots = [
+        format!("[  500.000000] {}", header("a")),
+        format!("[  500.000100] {}", verdict(7)),
+        format!("[  500.000200] {}", kill(7)),
+        "[  900.000000] eth0: link up".to_owned(),
+        "[    0.000000] Linux version 6.12.0".to_owned(),
+        format!("[   20.000000] {}", kill(7)),
+        format!("[   20.100000] {}", kill(8)),
+    ];
+    let dated = boots
+        .clone()
+        .map(|line| format!("Feb 20 08:18:28 host kernel: {line}"));
+    let by_date = [
+        format!("Feb 20 08:18:28 host kernel: {}", kill(7)),
+        format!("Feb 20 08:10:00 host kernel: {}", kill(7)),
+    ];
+    for lines in [&boots[..], &dated[..]] {
+        let reports = read(lines);
+        let told: Vec<_> = reports.iter().map(pids).collect();
+        assert_eq!(told, [[7], [7], [8]]);
+        assert_eq!(path(reports[0].limit.as_ref()), "/kubepods/pod1");
+        assert_eq!(reports[1].limit, None);
+    }
+    assert_eq!(read(&by_date).len(), 2);
+    // A processor that printed a little earlier is no other boot: the first of a group is still told once.
+    let close = [
+        format!("[  500.000200] {}", kill(7)),
+        format!("[  500.000190] {}", group("/kubepods/pod1/c")),
+        format!("[  500.000180] {}", kill(7)),
+    ];
+    let told: Vec<_> = read(&close).iter().map(pids).collect();
+    assert_eq!(told, [[7]]);
+}
