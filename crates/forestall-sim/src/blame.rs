@@ -17,7 +17,7 @@ impl Load {
 
     /// The most that it holds beside its base of what reclaim cannot free; `None` where there is no such bound. What outlives a
     /// restart (`volume`) is filled again beside what was there.
-    fn most(&self, volume: bool) -> Option<Bytes> {
+    pub(crate) fn most(&self, volume: bool) -> Option<Bytes> {
         match *self {
             Self::Steady | Self::Reader { .. } => Some(Bytes::ZERO),
             Self::Leak { total, .. } => total.filter(|_| !volume),

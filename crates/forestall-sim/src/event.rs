@@ -314,6 +314,8 @@ pub struct Aim {
     pub rate: u64,
     /// Its own limit.
     pub limit: Limit,
+    /// What of it lies in swap, where that limit does not count it.
+    pub swapped: Bytes,
     /// What its pod holds beyond what it requests.
     pub beyond_request: Bytes,
     /// What its pod requests beyond what it holds, if the agent knows of it; nothing where it holds more.

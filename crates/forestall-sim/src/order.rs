@@ -187,6 +187,7 @@ impl Node {
                         victim: self.victim(at, index, now),
                         rate: crate::kernel::rate(&self.pods[at].containers[index]),
                         limit: self.pods[at].containers[index].limit,
+                        swapped: self.pods[at].containers[index].swapped,
                         ..self.aim_at(at, kind, policy, now)
                     });
                 }
@@ -231,6 +232,7 @@ impl Node {
             spared,
             rate: pod.containers.iter().map(crate::kernel::rate).sum(),
             limit: pod.spec.limit,
+            swapped: pod.containers.iter().map(|container| container.swapped).sum(),
             beyond_request: working_set - pod.request,
             left_of_request: self.left_of_request(at, now).filter(|_| self.is_told(pod)),
             wants_warning: pod.spec.warning.is_some(),

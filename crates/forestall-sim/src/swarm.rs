@@ -81,6 +81,14 @@ pub fn swarm(seed: u64, policy: Option<Policy>) -> World {
     for pod in &mut pods {
         ask_for_itself(pod, &mut own, memory);
     }
+    let mut promises = Random::split(seed, 0x5052_4f4d);
+    for pod in &mut pods {
+        promise(pod, &mut promises, memory);
+    }
+    let mut soft = Random::split(seed, 0x534f_4654);
+    for kubelet in nodes.iter_mut().filter_map(|node| node.kubelet.as_mut()) {
+        soften(kubelet, &mut soft);
+    }
     let many = u64::try_from(nodes.len()).unwrap_or(1);
     let mut faults: Vec<Fault> = (0..random.below(5)).map(|_| fault(&mut random, many)).collect();
     faults.extend(clock_jumps(&mut Random::split(seed, 0x434c_4f43), many));
@@ -282,6 +290,43 @@ fn ask_for_itself(pod: &mut PodSpec, random: &mut Random, memory: Bytes) {
     for container in &mut pod.containers {
         if one_in(random, 3) {
             container.largest_process = Some(memory.permille(5 + random.below(200)));
+        }
+    }
+}
+
+/// One pod in three is promised all that it will ever take, and one heap in three never comes to its plateau.
+fn promise(pod: &mut PodSpec, random: &mut Random, memory: Bytes) {
+    let keeps = one_in(random, 3);
+    for container in &mut pod.containers {
+        if let Load::Heap { plateau, .. } = &mut container.load
+            && one_in(random, 3)
+        {
+            *plateau = memory + memory;
+        }
+        if let Some(most) = container.load.most(container.volume).filter(|_| keeps) {
+            let promised = container.base + most + memory.permille(random.below(30));
+            container.request = promised.min(container.limit.bytes().unwrap_or(promised));
+        }
+    }
+}
+
+/// One kubelet in three has a soft threshold, too, and one in four asks for more than it lacked.
+fn soften(kubelet: &mut KubeletConfig, random: &mut Random) {
+    let hard = kubelet.thresholds.clone();
+    if one_in(random, 3) {
+        let grace = Span::secs(20 + random.below(100));
+        let more = kubelet.capacity.permille(10 + random.below(60));
+        let soft = hard.iter().map(|threshold| Threshold {
+            value: threshold.value + more,
+            grace,
+            ..*threshold
+        });
+        kubelet.thresholds.extend(soft);
+    }
+    if one_in(random, 4) {
+        let reclaim = kubelet.capacity.permille(random.below(100));
+        for threshold in &mut kubelet.thresholds {
+            threshold.min_reclaim = reclaim;
         }
     }
 }

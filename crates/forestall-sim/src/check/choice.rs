@@ -106,7 +106,7 @@ impl Checker for Excused {
             && self.seen.was_alone(event, truth.wall, truth.left, grower.rate);
         let met_at = self.met_at.get(&(event.node, grower.group));
         let is_alone = is_alone && met_at.is_none_or(|at| event.at.since(*at) >= KNOWN_FOR);
-        let left = aim.limit.bytes()? - aim.victim.held;
+        let left = aim.limit.bytes()? - (aim.victim.held - aim.swapped);
         let is_excused = left > Bytes::ZERO && left.permille(EXCUSED_PERMILLE) + NOISE <= truth.told();
         (order.rung == Rung::Kill && is_alone && is_excused).then(|| {
             format!(

@@ -244,6 +244,7 @@ pub(super) fn sound() -> Order {
             spared: None,
             rate: 0,
             limit: Limit::Max,
+            swapped: Bytes::ZERO,
             beyond_request: Bytes::ZERO,
             left_of_request: None,
             wants_warning: false,
