@@ -32,6 +32,13 @@ const SIGNAL: [&CStr; 2] = [
     c"events/signal/signal_generate/enable",
 ];
 
+/// Whom somebody puts into a cgroup of version 2, which says where its first process lived once that is gone.
+const MOVED: [&CStr; 2] = [
+    c"events/cgroup/cgroup_attach_task/filter",
+    c"events/cgroup/cgroup_attach_task/enable",
+];
+const MOVED_FILTER: &[u8] = b"dst_root==0";
+
 /// All buffers together, KiB, and what a processor's has at least and at most. A kill takes some 140 bytes: the smallest holds
 /// 200 of them, the largest 900.
 const BUFFERS_KIB: u64 = 2048;
@@ -113,6 +120,10 @@ impl TraceInstance {
         let signal = self.write_if_there(SIGNAL[0], FILTER)? && self.write_if_there(SIGNAL[1], b"1")?;
         if !victim && !signal {
             return Err(self.failed(VICTIM[0], Errno::NOENT));
+        }
+        // It is no source of kills: they are told without it, too.
+        if let Ok(true) = self.write_if_there(MOVED[0], MOVED_FILTER) {
+            let _ = self.write_if_there(MOVED[1], b"1");
         }
         self.write(c"tracing_on", b"1")
     }

@@ -60,7 +60,7 @@ fn carry_out(reporter: &Reporter) -> Result<()> {
     });
     match node.plan.trial {
         Some(Trial::Rights) => return trial::run(&node),
-        Some(Trial::Kills) => return kills::run(&node),
+        Some(Trial::Kills) => return kills::run(node),
         Some(Trial::Storms) => return storm::run(node),
         None => {}
     }

@@ -3,6 +3,7 @@
 //! It is done by one process with the rights that are shipped, by the very code that the agent uses. What happened is known from
 //! whom that process has started and waited for.
 
+mod unread;
 mod watch;
 
 use std::fs;
@@ -24,6 +25,7 @@ use crate::launch::{self, Place};
 use crate::machine;
 use crate::node::Node;
 
+pub(crate) use self::unread::slay;
 use self::watch::{Kind, Started, Watcher};
 
 /// What a limit is set to: whoever grows reaches it within a second.
@@ -42,7 +44,7 @@ pub(crate) struct Order {
 }
 
 /// Has kills watched, and sends what came of it.
-pub(crate) fn run(node: &Node) -> Result<()> {
+pub(crate) fn run(mut node: Node) -> Result<()> {
     let order = Order {
         naming: node.plan.naming,
         hierarchy: node.plan.hierarchy,
@@ -70,6 +72,7 @@ pub(crate) fn run(node: &Node) -> Result<()> {
     if !output.status.success() {
         bail!("the watcher failed: {}", output.status);
     }
+    unread::run(&mut node)?;
     node.reporter.send(&Report::Ended {
         at_millis: machine::now_millis(),
         why: End::Settled,

@@ -52,6 +52,7 @@ fn main() -> Result<()> {
             let cgroup = rest.first().context("end wants a cgroup")?;
             kills::end_all_in(std::path::Path::new(cgroup))
         }
+        Some("slay") => kills::slay(rest.first().context("slay wants a process")?),
         Some("bare") => {
             let root = rest.first().context("bare wants a root")?;
             reaction::react_barely(std::path::Path::new(root), || false)

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Where the guest finds its plan.
 pub const PATH: &str = "/plan.json";
 
+/// Where an agent of a trial finds its configuration.
+pub const CONFIG: &str = "/forestall.yaml";
+
 /// Where an agent that records does so, and nobody else puts anything.
 pub const RECORDINGS: &str = "/run/forestall/recordings";
 

@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::launch::{self, Place};
 use crate::machine;
 use crate::node::{self, Node};
+use forestall_lab_init::plan::CONFIG;
 
 const LEDGER: &str = "/var/lib/forestall/ledger";
 const LIMIT_BYTES: u64 = 24 << 20;
@@ -37,6 +38,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Lives through both, and sends what was kept.
 pub(crate) fn run(mut node: Node) -> Result<()> {
     let agent = node.plan.agent.clone().context("a plan with an agent")?;
+    fs::write(CONFIG, "mode: shadow\nledger: {tracing: true}\n").context("writing the configuration")?;
     node.start_agent(&agent)?;
     wait_for("the ledger", || Path::new(LEDGER).is_dir())?;
     sleep(Duration::from_millis(node.plan.calm_millis));

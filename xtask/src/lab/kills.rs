@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context, Result};
-use forestall_lab_init::plan::{Plan, Trial};
-use forestall_lab_init::report::{KillsTold, Report};
+use forestall_lab_init::plan::{CONFIG, Hierarchy, Plan, Trial};
+use forestall_lab_init::report::{KillsTold, Report, StormKept};
 use serde::Serialize;
 
 use super::draw::Dice;
@@ -24,6 +24,10 @@ pub(crate) struct Told {
     /// Why it did not, if it said so.
     unable: Option<String>,
     kinds: Vec<KillsTold>,
+    /// Its cgroups' counters add up: it is v2.
+    counts: bool,
+    /// What the agent's ledger keeps where it may not read the kernel's log.
+    unread: Vec<StormKept>,
 }
 
 /// Tries on every kernel, one guest after the other, and writes the file.
@@ -36,7 +40,10 @@ pub(crate) fn run(parts: &Parts, images: &[Image], options: &Options) -> Result<
         let (outcome, _) = job::boot(&label, || {
             guest::run(parts, image, &plan, options.memory_mib, &label)
         })?;
-        all.push(Told::of(outcome.reports));
+        all.push(Told {
+            counts: options.hierarchy == Hierarchy::V2,
+            ..Told::of(outcome.reports)
+        });
     }
     let path = parts.folder.join("kills.json");
     let text = serde_json::to_vec_pretty(&all).context("what was told, as JSON")?;
@@ -48,7 +55,10 @@ pub(crate) fn run(parts: &Parts, images: &[Image], options: &Options) -> Result<
 /// An empty node, and time for a storm.
 fn plan(options: &Options) -> Plan {
     let mut plan = cast::node(&mut Dice::new(1, "kills"), "kills", 1);
-    plan.agent = None;
+    if let Some(agent) = &mut plan.agent {
+        agent.args = ["agent", "--config", CONFIG].map(str::to_owned).to_vec();
+        agent.as_pod = false;
+    }
     plan.hierarchy = options.hierarchy;
     plan.kubepods_limit = None;
     plan.naming = forestall_lab_init::plan::Naming::Cgroupfs;
@@ -58,12 +68,24 @@ fn plan(options: &Options) -> Plan {
 }
 
 impl Told {
+    /// Without the log everybody is kept once; with counters with level and cgroup, too, and nobody is missing but, in the kernel's own count, whom it
+    /// chose first of a group and counts twice.
+    fn is_kept(&self) -> bool {
+        let is_whole = |kept: &StormKept| {
+            let is_known = (kept.placed, kept.levelled) == (kept.ended, kept.ended) || !self.counts;
+            (kept.kept, kept.twice) == (kept.ended, 0) && is_known && kept.unattributed <= 1
+        };
+        !self.unread.is_empty() && self.unread.iter().all(is_whole)
+    }
+
     fn of(reports: Vec<Report>) -> Self {
         let mut told = Self {
             release: String::new(),
             complete: false,
             unable: None,
             kinds: Vec::new(),
+            counts: true,
+            unread: Vec::new(),
         };
         for report in reports {
             match report {
@@ -71,6 +93,7 @@ impl Told {
                 Report::Unable { why } => told.unable = Some(why),
                 Report::Ended { .. } => told.complete = true,
                 Report::Kills(kind) => told.kinds.push(kind),
+                Report::Storm(kept) => told.unread.push(kept),
                 _ => {}
             }
         }
@@ -80,8 +103,10 @@ impl Told {
 
 /// Whether every kernel came to its end, and told what happened.
 pub(crate) fn hold(all: &[Told]) -> bool {
-    all.iter()
-        .all(|told| told.complete && !told.kinds.is_empty() && told.kinds.iter().all(|kind| kind.holds))
+    all.iter().all(|told| {
+        let is_told = !told.kinds.is_empty() && told.kinds.iter().all(|kind| kind.holds);
+        told.complete && is_told && told.is_kept()
+    })
 }
 
 /// One line for each kind of kill on each kernel.
@@ -132,6 +157,34 @@ pub(crate) fn table(all: &[Told]) -> String {
             let _ = writeln!(table, "| {} |", cells.join(" | "));
         }
     }
+    table.push_str(&unread(all));
+    table
+}
+
+/// The same for what was kept without the log.
+fn unread(all: &[Told]) -> String {
+    let head = [
+        "kernel",
+        "kind, the log unread",
+        "killed",
+        "kept",
+        "with their cgroup",
+        "with their level and sender",
+        "twice",
+        "unattributed in all",
+    ];
+    let mut table = format!("\n| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for told in all {
+        for kept in &told.unread {
+            let counts = [kept.ended, kept.kept, kept.placed, kept.levelled, kept.twice];
+            let counts = counts.map(|count| count.to_string()).join(" | ");
+            let _ = writeln!(
+                table,
+                "| {} | {} | {counts} | {} |",
+                told.release, kept.storm, kept.unattributed
+            );
+        }
+    }
     table
 }
 
@@ -152,7 +205,27 @@ mod tests {
             complete: true,
             unable: None,
             kinds,
+            counts: true,
+            unread: vec![StormKept::default()],
         };
+        let unread = |kept| Told {
+            unread: vec![kept],
+            ..told(vec![kind(true)])
+        };
+        let kept = StormKept {
+            ended: 4,
+            kept: 4,
+            placed: 4,
+            levelled: 4,
+            unattributed: 1,
+            ..StormKept::default()
+        };
+        assert!(hold(&[unread(kept.clone())]));
+        assert!(!hold(&[unread(StormKept {
+            placed: 3,
+            ..kept.clone()
+        })]));
+        assert!(!hold(&[unread(StormKept { twice: 1, ..kept })]));
         assert!(hold(&[told(vec![kind(true)])]));
         assert!(!hold(&[told(vec![kind(true), kind(false)])]));
         assert!(!hold(&[told(Vec::new())]));

@@ -99,10 +99,8 @@ fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let agent = match &options.binary {
         Some(binary) => Some(binary.clone()),
-        // A trial is the init's own.
-        None if (options.with || options.record.is_some())
-            && matches!(options.trial, None | Some(Trial::Storms)) =>
-        {
+        // The trial of rights is the init's own.
+        None if (options.with || options.record.is_some()) && options.trial != Some(Trial::Rights) => {
             Some(build("forestall", &target)?)
         }
         None => None,

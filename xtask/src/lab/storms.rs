@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context, Result};
-use forestall_lab_init::plan::{Hierarchy, Naming, Plan, Trial};
+use forestall_lab_init::plan::{CONFIG, Hierarchy, Naming, Plan, Trial};
 use forestall_lab_init::report::{Report, StormKept};
 use serde::Serialize;
 
@@ -71,7 +71,7 @@ fn plan(options: &Options) -> Plan {
     plan.kubepods_limit = None;
     plan.trial = Some(Trial::Storms);
     if let Some(agent) = &mut plan.agent {
-        agent.args = ["agent", "--mode", "shadow"].map(str::to_owned).to_vec();
+        agent.args = ["agent", "--config", CONFIG].map(str::to_owned).to_vec();
         agent.as_pod = false;
         agent.full_caps = true;
     }

@@ -39,10 +39,12 @@ pub enum Piece {
     Panic,
     /// No line, but the cgroups' counters: they told whose limit it was.
     Counters,
+    /// No line, but the kernel's tracing: it told who was chosen, and for whom the kernel was at work.
+    Mark,
 }
 
 impl Piece {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Header,
         Self::Banner,
         Self::LimitLine,
@@ -61,6 +63,7 @@ impl Piece {
         Self::Sysrq,
         Self::Panic,
         Self::Counters,
+        Self::Mark,
     ];
 
     /// A short fixed word.
@@ -84,6 +87,7 @@ impl Piece {
             Self::Sysrq => "sysrq",
             Self::Panic => "panic",
             Self::Counters => "counters",
+            Self::Mark => "mark",
         }
     }
 

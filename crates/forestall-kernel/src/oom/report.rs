@@ -91,6 +91,8 @@ pub enum Seen {
     Named,
     /// The reaper's line alone: its kill line was lost, or came long before.
     ReaperOnly,
+    /// No line: the kernel's tracing tells that it was chosen and sent SIGKILL.
+    Marked,
 }
 
 /// What the reaper made of a victim.

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::format::EventFormat;
 use super::format::PageFormat;
 use super::page::Page;
-use super::record::{Comm, Known, SignalFields, Told, TraceEvent, VictimFields};
+use super::record::{Comm, Known, MoveFields, SignalFields, Told, TraceEvent, VictimFields};
 use crate::Error;
 use crate::file::{Buffer, HeldFile};
 use crate::parse::{lines, signed};
@@ -74,6 +74,9 @@ impl TraceReader {
             kind,
             victim: victim.ok().and_then(|content| VictimFields::parse(&content)),
             signal: signal.ok().and_then(|content| SignalFields::parse(&content)),
+            moved: read("events/cgroup/cgroup_attach_task/format")
+                .ok()
+                .and_then(|content| MoveFields::parse(&content)),
         };
         let pipe_path: Arc<Path> = Arc::from(path.join("trace_pipe"));
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -93,7 +96,17 @@ impl TraceReader {
 
     /// Hands over what is there, in the order of time for each processor, and says how many events that was. Allocates nothing.
     /// At most 64 pages of each processor: whatever is left makes the descriptor readable.
-    pub fn read(&mut self, mut hear: impl FnMut(TraceEvent)) -> Result<usize, Error> {
+    pub fn read(&mut self, hear: impl FnMut(TraceEvent)) -> Result<usize, Error> {
+        self.read_all(hear, |_, _| {})
+    }
+
+    /// The same, and to `moved` who was put into which cgroup of version 2 (`cgroup:cgroup_attach_task`), by its path from the root of the
+    /// hierarchy: the first process of a container, and nobody who was born where it lives.
+    pub fn read_all(
+        &mut self,
+        mut hear: impl FnMut(TraceEvent),
+        mut moved: impl FnMut(i32, &[u8]),
+    ) -> Result<usize, Error> {
         let mut heard = 0;
         for processor in &self.processors {
             for _ in 0..PAGES_MAX {
@@ -115,6 +128,10 @@ impl TraceReader {
                         Told::Event(event) => {
                             heard += 1;
                             hear(event);
+                        }
+                        Told::Moved { pid, path } => {
+                            heard += 1;
+                            moved(pid, path);
                         }
                         Told::Other => {}
                         Told::Malformed => self.malformed = self.malformed.saturating_add(1),

@@ -227,6 +227,38 @@ impl SignalFields {
     }
 }
 
+/// Where the fields of `cgroup:cgroup_attach_task` lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MoveFields {
+    id: u16,
+    hierarchy: Field,
+    pid: Field,
+    path: Field,
+}
+
+impl MoveFields {
+    pub(super) fn parse(content: &[u8]) -> Option<Self> {
+        let format = EventFormat::of(content);
+        let field = |name: &str| format.field(name.as_bytes());
+        Some(Self {
+            id: format.id()?,
+            hierarchy: field("dst_root")?,
+            pid: field("pid")?,
+            path: field("dst_path")?,
+        })
+    }
+
+    fn read<'a>(&self, record: &'a [u8]) -> Option<Told<'a>> {
+        // Version 2 is the one of number 0.
+        if self.hierarchy.signed(record)? != 0 {
+            return Some(Told::Other);
+        }
+        let path = self.path.bytes(record)?.split(|byte| *byte == 0).next()?;
+        let pid = self.pid.signed(record)?;
+        Some(Told::Moved { pid, path })
+    }
+}
+
 /// The events that are known here, and what they are told by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
@@ -234,19 +266,25 @@ pub(super) struct Known {
     pub(super) kind: Field,
     pub(super) victim: Option<VictimFields>,
     pub(super) signal: Option<SignalFields>,
+    pub(super) moved: Option<MoveFields>,
 }
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Told<'a> {
     Event(TraceEvent),
+    /// Somebody was put into this cgroup of version 2.
+    Moved {
+        pid: i32,
+        path: &'a [u8],
+    },
     /// Of another event, or another signal, which somebody else may have switched on.
     Other,
     Malformed,
 }
 
 impl Known {
-    pub(super) fn read(&self, at_nanos: u64, record: &[u8]) -> Told {
+    pub(super) fn read<'a>(&self, at_nanos: u64, record: &'a [u8]) -> Told<'a> {
         let Some(kind) = self.kind.unsigned(record) else {
             return Told::Malformed;
         };
@@ -258,6 +296,8 @@ impl Known {
                 Some(_) => return Told::Other,
                 None => None,
             }
+        } else if let Some(moved) = self.moved.as_ref().filter(|fields| u64::from(fields.id) == kind) {
+            return moved.read(record).unwrap_or(Told::Malformed);
         } else {
             return Told::Other;
         };

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::format::{EventFormat, PageFormat};
 use super::page::Page;
-use super::record::{Known, SignalFields, Told, VictimFields};
+use super::record::{Known, MoveFields, SignalFields, Told, VictimFields};
 use super::*;
 
 const VICTIM: u16 = 609;
@@ -41,7 +41,46 @@ fn known(kernel: &str) -> Known {
         kind: kind.expect("a field"),
         victim: victim.and_then(|content| VictimFields::parse(content.as_bytes())),
         signal: signal.and_then(|content| SignalFields::parse(content.as_bytes())),
+        moved: MoveFields::parse(MOVE_FORMAT.as_bytes()),
     }
+}
+
+/// Laid out as `include/trace/events/cgroup.h` declares it.
+const MOVE_FORMAT: &str = "name: cgroup_attach_task\nID: 99\nformat:\n\
+    \tfield:int dst_root;\toffset:8;\tsize:4;\tsigned:1;\n\tfield:int dst_level;\toffset:12;\tsize:4;\tsigned:1;\n\
+    \tfield:u64 dst_id;\toffset:16;\tsize:8;\tsigned:0;\n\tfield:int pid;\toffset:24;\tsize:4;\tsigned:1;\n\
+    \tfield:__data_loc char[] dst_path;\toffset:28;\tsize:4;\tsigned:0;\n\
+    \tfield:__data_loc char[] comm;\toffset:32;\tsize:4;\tsigned:0;\n";
+
+fn moved(hierarchy: i32, path: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(path.len() + 1).expect("short");
+    [
+        &common(99, 77)[..],
+        &hierarchy.to_ne_bytes(),
+        &3_i32.to_ne_bytes(),
+        &7_u64.to_ne_bytes(),
+        &4_711_i32.to_ne_bytes(),
+        &((length << 16) + 36).to_ne_bytes(),
+        &0_u32.to_ne_bytes(),
+        path,
+        b"\0",
+    ]
+    .concat()
+}
+
+#[test]
+fn who_was_put_into_which_cgroup_of_version_2_is_told() {
+    let known = known("6.14-v2");
+    let path = b"/kubepods/pod1/web";
+    let record = moved(0, path);
+    let told = known.read(5, &record);
+    assert_eq!(told, Told::Moved { pid: 4_711, path });
+    assert_eq!(
+        known.read(5, &moved(4, path)),
+        Told::Other,
+        "a hierarchy of version 1"
+    );
+    assert_eq!(known.read(5, &record[..40]), Told::Malformed);
 }
 
 /// The four fields that begin every record.
@@ -446,7 +485,7 @@ proptest! {
             match known.read(0, &record) {
                 Told::Event(TraceEvent::Signal(_)) => prop_assert!(is_signal),
                 Told::Event(TraceEvent::Marked(_)) => prop_assert!(!is_signal),
-                Told::Other | Told::Malformed => {}
+                Told::Moved { .. } | Told::Other | Told::Malformed => {}
             }
         }
     }

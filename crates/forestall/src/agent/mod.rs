@@ -220,7 +220,7 @@ fn start_ledger(
     herald: &Herald,
     logger: &mut Logger,
 ) -> Option<Ledger> {
-    if !settings.ledger {
+    if !settings.ledger.on {
         return None;
     }
     let setup = LedgerSetup {
@@ -229,6 +229,7 @@ fn start_ledger(
         hierarchy: std::fs::read("/proc/self/mountinfo")
             .ok()
             .and_then(|mountinfo| Hierarchy::find(&mountinfo, &settings.root).ok()),
+        tracing: settings.ledger.tracing,
         nice,
     };
     let mut fail = |why: String| {

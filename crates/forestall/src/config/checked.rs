@@ -38,12 +38,22 @@ pub(crate) struct Settings {
     pub(crate) kubelet: KubeletFile,
     /// What the flight recorder keeps.
     pub(crate) recorder: Recorder,
-    /// Kills are kept in a ledger.
-    pub(crate) ledger: bool,
+    /// How kills are kept.
+    pub(crate) ledger: Ledger,
     /// Who is told of what happens.
     pub(crate) notify: Notify,
     /// Where the flight recorder writes, if not in the agent's own directory; a flag only.
     pub(crate) record: Option<PathBuf>,
+}
+
+/// How kills are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    /// They are.
+    pub(crate) on: bool,
+    /// An instance of the kernel's tracing is made for it. Where nobody says it is in enforce mode alone: whoever only looks on changes
+    /// nothing of the kernel.
+    pub(crate) tracing: bool,
 }
 
 /// What the flight recorder keeps.
@@ -99,7 +109,10 @@ impl Default for Settings {
             root: PathBuf::from("/"),
             kubelet: KubeletFile::default(),
             recorder: Recorder::default(),
-            ledger: true,
+            ledger: Ledger {
+                on: true,
+                tracing: false,
+            },
             notify: Notify::default(),
             record: None,
         }
@@ -167,6 +180,7 @@ impl Settings {
                 )));
             }
         }
+        let mode = policy.mode;
         Ok(Self {
             policy,
             preferences: preference::check(&raw.preferences)?,
@@ -177,7 +191,10 @@ impl Settings {
             root: check_root(raw.root.as_ref())?,
             kubelet: KubeletFile::check(raw.kubelet_config.as_deref())?,
             recorder: Recorder::check(&raw.recorder)?,
-            ledger: raw.ledger.enabled.is_none_or(is_on),
+            ledger: Ledger {
+                on: raw.ledger.enabled.is_none_or(is_on),
+                tracing: raw.ledger.tracing.map_or(mode == Mode::Enforce, is_on),
+            },
             notify: Notify::check(&raw.notify)?,
             record: None,
         })

@@ -120,6 +120,7 @@ pub(crate) struct RawRecorder {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawLedger {
     pub(super) enabled: Option<Switch>,
+    pub(super) tracing: Option<Switch>,
 }
 
 /// Who is told.

@@ -193,9 +193,10 @@ fn fields(settings: &Settings) -> Vec<Field> {
     add(
         "ledger",
         "enabled",
-        policy_word(settings.ledger),
+        policy_word(settings.ledger.on),
         "Follow the kernel's log, and keep and tell of each out-of-memory kill. Restart to change.",
     );
+    add("ledger", "tracing", policy_word(settings.ledger.tracing), TRACING);
 
     let notify = &settings.notify;
     add(
@@ -246,6 +247,11 @@ fn fields(settings: &Settings) -> Vec<Field> {
 
 const EVENTS: &str = "\
 Of what: killed (the kernel killed somebody for memory, which takes a ledger), alarm, action, outcome.";
+
+const TRACING: &str = "\
+Make an instance of the kernel's tracing (128 KiB a processor at most) for who sent SIGKILL and for kills that the log leaves
+out, or all of them where it may not be read. Where nothing is said it is on in mode enforce alone, because it changes
+something of the kernel. Restart to change.";
 
 const KUBELET: &str = "\
 Where to learn what the node's kubelet runs with: auto (its flags and files, below root), none, or the path of its

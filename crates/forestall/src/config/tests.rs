@@ -65,6 +65,20 @@ fn what_makes_no_sense_is_told_with_its_place_unless_a_flag_says_so() {
 }
 
 #[test]
+fn tracing_is_on_in_enforce_mode_or_where_somebody_says_so() {
+    for (text, on) in [
+        ("{}", false),
+        ("mode: shadow\n", false),
+        ("mode: enforce\n", true),
+        ("mode: enforce\nledger: {tracing: false}\n", false),
+        ("ledger: {tracing: true}\n", true),
+    ] {
+        let raw = parse(text).expect("a configuration");
+        assert_eq!(Settings::check(&raw).expect("sound").ledger.tracing, on, "{text}");
+    }
+}
+
+#[test]
 fn what_is_printed_is_read_back() {
     let settings = Settings {
         policy: Policy {
@@ -98,7 +112,10 @@ fn what_is_printed_is_read_back() {
             keep: Span::secs(90),
             size_max: Bytes::mebi(5),
         },
-        ledger: false,
+        ledger: checked::Ledger {
+            on: false,
+            tracing: false,
+        },
         notify: Notify {
             exec: vec!["/bin/page".to_owned(), "a \"b\" #c".to_owned()],
             webhook: None,
@@ -118,6 +135,7 @@ fn no_switch_is_a_text_in_quotes() {
         "forceEmpty: ",
         "recorder: {enabled: ",
         "ledger: {enabled: ",
+        "ledger: {tracing: ",
         "rungs: {reclaim: ",
         "rungs: {brake: ",
         "rungs: {warn: ",

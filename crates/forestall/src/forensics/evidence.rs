@@ -1,9 +1,10 @@
 //! How sure an answer is, and on which lines it rests.
 
 use forestall_kernel::kmsg::When;
-use forestall_kernel::oom::{Level, Piece, Report};
+use forestall_kernel::oom::{Level, Piece, Report, Seen, Victim};
 
 use super::share::{has_victim, is_by_name_alone};
+use crate::ledger::Home;
 
 /// How sure something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +47,8 @@ pub(crate) fn of_kill(report: &Report) -> Option<Basis> {
     }
     Some(
         match (is_by_name_alone(report), report.pieces.has(Piece::Verdict)) {
+            (false, _) if report.pieces.has(Piece::Kill) => basis("kill line", Confidence::High),
+            (false, _) if report.pieces.has(Piece::Mark) => basis("tracing", Confidence::High),
             (false, _) => basis("kill line", Confidence::High),
             (true, true) => basis("verdict; the kill line is missing", Confidence::Medium),
             (true, false) if report.pieces.has(Piece::Chosen) => basis(
@@ -55,6 +58,29 @@ pub(crate) fn of_kill(report: &Report) -> Option<Basis> {
             (true, false) => basis("reaper's line; the kill line is missing", Confidence::Low),
         },
     )
+}
+
+/// That this one was killed, who it is and what it held.
+pub(crate) const fn of_victim(seen: Seen) -> Basis {
+    match seen {
+        Seen::KillLine => basis("kill line", Confidence::High),
+        Seen::Marked => basis("tracing", Confidence::High),
+        Seen::SharesMemory => basis("line about shared memory", Confidence::High),
+        Seen::Named => basis("verdict or choice; the kill line is missing", Confidence::Medium),
+        Seen::ReaperOnly => basis("reaper's line; the kill line is missing", Confidence::Low),
+    }
+}
+
+/// Where a victim lived.
+pub(crate) fn of_cgroup(victim: &Victim, home: Option<&Home>) -> Option<Basis> {
+    let path = victim.memcg.as_ref()?;
+    Some(match home.map_or("log", Home::cgroup_source) {
+        // It was read while the process was ending, and the name was the same.
+        "proc" => basis("/proc", Confidence::High),
+        "counters" => basis("cgroup counters", Confidence::Medium),
+        _ if path.is_cut => basis("verdict or limit line", Confidence::Medium),
+        _ => basis("verdict or limit line", Confidence::High),
+    })
 }
 
 /// Whose limit it was.
@@ -77,6 +103,8 @@ pub(crate) fn of_level(report: &Report) -> Option<Basis> {
     let confidence = match report.level {
         _ if is_cut || report.has_gap => Confidence::Medium,
         Level::SomeCgroup => Confidence::Medium,
+        // The machine's, or that of some of its NUMA nodes.
+        Level::Node if source == "cgroup counters" => Confidence::Medium,
         // Several may have been meant, all of that level.
         _ if source == "cgroup counters" && report.limit.is_none() => Confidence::Medium,
         // A kill line calls a shortage on some NUMA nodes by the same words as one of the whole machine.
@@ -129,7 +157,10 @@ pub(crate) fn missing(report: &Report) -> Vec<String> {
         missing.push("the kernel cut the limit's path short".to_owned());
     }
     let is_bare = !pieces.has(Piece::Header) && !pieces.has(Piece::Verdict) && !pieces.has(Piece::Table);
-    if is_bare && has_victim(report) {
+    if is_bare && has_victim(report) && !pieces.has(Piece::Kill) && pieces.has(Piece::Mark) {
+        missing
+            .push("the kernel's log: tracing says who was killed, and not what filled the memory".to_owned());
+    } else if is_bare && has_victim(report) {
         missing.push(
             "the rest of the report: in a burst of kills the kernel tells the whole story of ten in 5 s, and of the others the kill alone".to_owned(),
         );

@@ -76,7 +76,7 @@ pub(crate) fn unix_micros(when: &When, zero_micros: Option<i64>) -> Option<i64> 
     calendar?.unix_micros(0, 0)
 }
 
-fn date(unix_micros: i64) -> String {
+pub(crate) fn date(unix_micros: i64) -> String {
     let since = Duration::from_micros(u64::try_from(unix_micros).unwrap_or(0));
     let text = rfc3339(UNIX_EPOCH + since);
     // Down to the second: the log's clock is no better.

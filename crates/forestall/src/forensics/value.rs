@@ -4,11 +4,12 @@ use forestall_kernel::kmsg::When;
 use forestall_kernel::oom::{CgroupPath, Charge, Piece, Reap, Report, Row, Seen, Task, Victim};
 use serde_json::{Map, Value};
 
-use super::evidence::{self, Basis};
+use super::evidence::{self, Basis, Confidence};
 use super::place::Place;
 use super::share::{self, Share};
 use super::{advice, time};
 use crate::commands::foretold::object;
+use crate::ledger::{Home, Sender};
 use crate::log::escape;
 
 /// Version of what is written.
@@ -70,16 +71,60 @@ pub(crate) fn of(report: &Report, zero_micros: Option<i64>) -> Map<String, Value
     ])
 }
 
-fn evidence_of(report: &Report) -> Value {
-    let shown = |basis: Option<Basis>| {
-        let shown = |basis: Basis| {
-            object([
-                ("source", basis.source.into()),
-                ("confidence", basis.confidence.label().into()),
-            ])
-        };
-        Value::from(basis.map(shown))
+/// The same with what a ledger knows of its victims besides.
+pub(crate) fn with_homes(report: &Report, zero_micros: Option<i64>, homes: &[Home]) -> Map<String, Value> {
+    let mut value = of(report, zero_micros);
+    let values = value.get_mut("victims").and_then(Value::as_array_mut);
+    let values = values.into_iter().flatten().filter_map(Value::as_object_mut);
+    for (value, victim) in values.zip(&report.victims) {
+        value.extend(home(homes.iter().find(|home| home.pid == victim.pid), victim));
+    }
+    value
+}
+
+/// Where a victim lived, who sent the signal, and who says so.
+fn home(home: Option<&Home>, victim: &Victim) -> Map<String, Value> {
+    let known = |name: fn(&Home) -> &str| {
+        let name = home.map(name).filter(|name| !name.is_empty());
+        Value::from(name.map(escape::text))
     };
+    let has_names = home.is_some_and(|home| home.words().is_some());
+    let names = has_names.then_some(Basis {
+        source: "kubelet's log directories",
+        confidence: Confidence::High,
+    });
+    let sender = home.and_then(|home| home.sender.as_ref());
+    let traced = sender.map(|_| Basis {
+        source: "tracing",
+        confidence: Confidence::High,
+    });
+    let evidence = object([
+        ("kill", shown(Some(evidence::of_victim(victim.seen)))),
+        ("cgroup", shown(evidence::of_cgroup(victim, home))),
+        ("names", shown(names)),
+        ("sender", shown(traced)),
+    ]);
+    object([
+        ("namespace", known(|home| &home.namespace)),
+        ("pod", known(|home| &home.pod)),
+        ("container", known(|home| &home.container)),
+        ("cgroup_source", home.map_or("log", Home::cgroup_source).into()),
+        ("sender", sender.map(self::sender).into()),
+        ("evidence", evidence.into()),
+    ])
+}
+
+fn shown(basis: Option<Basis>) -> Value {
+    let shown = |basis: Basis| {
+        object([
+            ("source", basis.source.into()),
+            ("confidence", basis.confidence.label().into()),
+        ])
+    };
+    basis.map(shown).into()
+}
+
+fn evidence_of(report: &Report) -> Value {
     let fields = object([
         ("confidence", evidence::overall(report).label().into()),
         ("kill", shown(evidence::of_kill(report))),
@@ -101,7 +146,7 @@ fn when(when: &When, zero_micros: Option<i64>) -> Value {
     fields.into()
 }
 
-fn cgroup(path: &CgroupPath) -> Map<String, Value> {
+pub(crate) fn cgroup(path: &CgroupPath) -> Map<String, Value> {
     let place = Place::of(path);
     object([
         ("path", escape::bytes(&path.path).into()),
@@ -110,6 +155,17 @@ fn cgroup(path: &CgroupPath) -> Map<String, Value> {
         ("container_id", place.container.into()),
         ("qos", place.qos.into()),
         ("runtime", place.runtime.into()),
+    ])
+}
+
+/// Who sent SIGKILL, as tracing tells it.
+pub(crate) fn sender(sender: &Sender) -> Map<String, Value> {
+    let comm = (!sender.comm.is_empty()).then(|| escape::bytes(&sender.comm));
+    object([
+        ("is_kernel", sender.is_kernel.into()),
+        ("pid", sender.pid.into()),
+        ("comm", comm.into()),
+        ("uid", sender.uid.into()),
     ])
 }
 
@@ -148,6 +204,7 @@ fn victim(report: &Report, victim: &Victim, zero_micros: Option<i64>) -> Value {
         Seen::SharesMemory => "shares-memory",
         Seen::Named => "named",
         Seen::ReaperOnly => "reaper",
+        Seen::Marked => "marked",
     };
     let reaped = victim.reap.map(|reap| match reap {
         Reap::Reaped { .. } => "reaped",

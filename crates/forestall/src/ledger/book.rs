@@ -68,6 +68,7 @@ impl Book {
                 keep(&mut tallies, tally);
             }
             Word::Totals(before) => totals = before,
+            Word::Signal(_) => {}
         };
         let older = read_file(&directory.join(OLDER), End::default(), &mut hear)?;
         if older.rest > 0 {

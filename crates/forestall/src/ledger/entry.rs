@@ -4,6 +4,9 @@
 
 mod field;
 mod home;
+mod levels;
+mod sender;
+mod signal;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +19,9 @@ use self::field::{
     read_details, trigger, victim, when,
 };
 pub(crate) use self::home::Home;
+pub(crate) use self::levels::Levels;
+pub(crate) use self::sender::Sender;
+pub(crate) use self::signal::Signal;
 use super::totals::{Totals, Whom};
 use crate::forensics::place::Place;
 use crate::log::escape;
@@ -46,13 +52,21 @@ pub(crate) struct Tally {
     pub(crate) lost: u64,
     /// `oom_kill` of `/proc/vmstat` at the last look; `None` before 4.13.
     pub(crate) counted: Option<u64>,
+    /// Kills of which no line told, but the kernel's tracing.
+    pub(crate) traced: u64,
+    /// Kills of which nothing told but the cgroups' counters, by whose limit it was.
+    pub(crate) untold: Levels,
 }
 
 impl Tally {
-    /// Kills that the kernel counted and that no line told of; `None` where it does not count.
+    /// Kills that the kernel counted and that nothing told of; `None` where it does not count.
     pub(crate) fn unattributed(&self) -> Option<u64> {
-        self.counted
-            .map(|counted| counted.saturating_sub(self.kill_lines))
+        self.counted.map(|counted| counted.saturating_sub(self.told()))
+    }
+
+    /// Kills that were told of.
+    pub(crate) const fn told(&self) -> u64 {
+        self.kill_lines.saturating_add(self.traced)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -63,6 +77,10 @@ impl Tally {
         writer.number(3, self.kill_lines);
         writer.number(4, self.lost);
         put(&mut writer, 5, self.counted);
+        if self.traced > 0 {
+            writer.number(6, self.traced);
+        }
+        self.untold.put(&mut writer, 7);
         out
     }
 
@@ -75,6 +93,8 @@ impl Tally {
                 3 => tally.kill_lines = value.number()?,
                 4 => tally.lost = value.number()?,
                 5 => tally.counted = Some(value.number()?),
+                6 => tally.traced = value.number()?,
+                7 => tally.untold.read(value)?,
                 _ => {}
             }
             Some(())

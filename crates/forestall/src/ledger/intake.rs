@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use forestall_kernel::kmsg::{Line, Record, When, unescape_into};
 use forestall_kernel::oom::{Collector, Heard, Part, Report, Seen};
 
-use super::entry::{Entry, Tally};
+use super::entry::{Entry, Levels, Tally};
 use super::recent::{Known, Recent};
 
 /// Hears records from the oldest that there is, and keeps what is new.
@@ -18,6 +18,8 @@ pub(crate) struct Intake {
     ear: Ear,
     last: Option<u64>,
     decoded: Vec<u8>,
+    /// Tracing has told a life before this one of what was earlier.
+    traced_before: Option<u64>,
 }
 
 /// Which reports are news.
@@ -40,10 +42,15 @@ struct Mark {
     lost: u64,
 }
 
+/// What is so much older than the last kill that was kept has been read when that was, microseconds.
+const EARLIER_MICROS: u64 = 5_000_000;
+
 impl Intake {
     /// Of one boot, of which so much was kept. `zero_micros` is what the wall clock read when the log's clock read 0.
     pub(super) fn new(known: Known, zero_micros: i64) -> Self {
+        let has_lived = known.tally.through.is_some() || known.tally.traced > 0;
         Self {
+            traced_before: has_lived.then(|| known.recent.newest().saturating_sub(EARLIER_MICROS)),
             collector: Collector::new(),
             ear: Ear {
                 zero_micros,
@@ -71,6 +78,31 @@ impl Intake {
             Heard::Kill { pid } if !self.is_placed(pid) => Some(pid),
             _ => None,
         }
+    }
+
+    /// Takes in a kill that tracing alone has told of. False where a line has told of it, or is just telling.
+    pub(crate) fn hear_traced(&mut self, report: Report) -> bool {
+        let Some(victim) = report.victims.first() else {
+            return false;
+        };
+        let is_earlier = |before: u64| victim.when.micros.is_some_and(|micros| micros < before);
+        let mut open = self.collector.open_reports();
+        let is_open = open.any(|open| open.victims.iter().any(|other| other.pid == victim.pid));
+        let ear = &mut self.ear;
+        if is_open || self.traced_before.is_some_and(is_earlier) || ear.recent.covers(victim) {
+            return false;
+        }
+        ear.recent.is_same(victim);
+        ear.recent.remember_traced(victim);
+        ear.tally.traced = ear.tally.traced.saturating_add(1);
+        let entry = Entry::new(ear.tally.boot.clone(), ear.zero_micros, report);
+        ear.new.push(entry);
+        true
+    }
+
+    /// Kills of which the cgroups' counters alone tell.
+    pub(crate) fn hear_untold(&mut self, untold: Levels) {
+        self.ear.tally.untold.join(untold);
     }
 
     fn is_placed(&self, pid: u32) -> bool {
@@ -133,12 +165,12 @@ impl Intake {
         (std::mem::take(&mut ear.new), ear.tally.clone())
     }
 
-    /// Kill lines and lost records, those of reports that are not yet over included.
+    /// Kills that were told of and lost records, those of reports that are not yet over included.
     pub(crate) fn heard(&self) -> (u64, u64) {
         let ear = &self.ear;
         let sum = |of: fn(&Mark) -> u64| ear.ahead.iter().map(of).fold(0, u64::saturating_add);
         (
-            ear.tally.kill_lines.saturating_add(sum(|mark| mark.kill_lines)),
+            ear.tally.told().saturating_add(sum(|mark| mark.kill_lines)),
             ear.tally.lost.saturating_add(sum(|mark| mark.lost)),
         )
     }
@@ -186,6 +218,10 @@ impl Ear {
             !report.victims.is_empty() || (report.no_killable > 0 && is_news(&report.when, recent));
         let was_killed = !report.victims.is_empty();
         report.victims.retain(|victim| {
+            if recent.take_traced(victim) {
+                tally.traced = tally.traced.saturating_sub(1);
+                return false;
+            }
             let is_same = recent.is_same(victim);
             let is_told = matches!(victim.seen, Seen::KillLine | Seen::SharesMemory);
             is_news(&victim.when, recent) && !is_same && (is_told || is_over)

@@ -11,13 +11,15 @@ mod intake;
 mod look;
 mod pages;
 mod recent;
+mod signals;
 mod tail;
 mod totals;
 
 pub(crate) use self::book::Book;
-pub(crate) use self::entry::{Entry, Home, Tally};
+pub(crate) use self::entry::{Entry, Home, Levels, Sender, Signal, Tally};
 pub(crate) use self::intake::Intake;
 pub(crate) use self::look::{boot_id, look_now, take_in_now};
 pub(crate) use self::pages::{Pages, is_there};
+pub(crate) use self::signals::{Signals, read_signals};
 pub(crate) use self::tail::Tail;
 pub(crate) use self::totals::{Totals, Whom};

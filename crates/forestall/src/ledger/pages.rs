@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use forestall_trace::frame;
 
-use super::entry::{Entry, Tally};
+use super::entry::{Entry, Signal, Tally};
 use super::intake::Intake;
 use super::recent::{Known, Recent};
 use super::totals::Totals;
@@ -34,6 +34,7 @@ pub(super) mod kind {
     pub(crate) const ENTRY: u8 = 0x20;
     pub(crate) const TALLY: u8 = 0x21;
     pub(crate) const TOTALS: u8 = 0x22;
+    pub(crate) const SIGNAL: u8 = 0x23;
 }
 
 /// What a frame says.
@@ -45,6 +46,8 @@ pub(super) enum Word {
     Tally(Tally),
     /// All kills that were kept before this file was begun.
     Totals(Totals),
+    /// Somebody was sent SIGKILL by somebody.
+    Signal(Box<Signal>),
 }
 
 /// Where reading ended, and why.
@@ -92,7 +95,7 @@ impl Pages {
                     recent.forget(&tally);
                     keep(tallies, tally);
                 }
-                Word::Totals(_) => {}
+                Word::Totals(_) | Word::Signal(_) => {}
             })?;
             if end.rest > 0 && !end.is_torn {
                 pages
@@ -227,6 +230,11 @@ fn hear_frame(kind: u8, content: &[u8], hear: &mut dyn FnMut(Word)) -> anyhow::R
         kind::TOTALS => {
             if let Some(totals) = Totals::decode(content) {
                 hear(Word::Totals(totals));
+            }
+        }
+        kind::SIGNAL => {
+            if let Some(signal) = Signal::decode(content) {
+                hear(Word::Signal(Box::new(signal)));
             }
         }
         // What a newer program added.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forestall_kernel::oom::Victim;
+use forestall_kernel::oom::{Seen, Victim};
 
 use super::entry::{Entry, Tally};
 
@@ -20,6 +20,8 @@ pub(super) struct Recent {
     /// When each process was killed last, by the log's clock.
     killed: BTreeMap<u32, u64>,
     newest: u64,
+    /// Those whom tracing alone has told of: a line may come all the same, once the log can be read.
+    traced: BTreeMap<u32, u64>,
 }
 
 /// All that whoever hears the records of a boot has to know of what was kept of it.
@@ -27,6 +29,13 @@ pub(super) struct Recent {
 pub(super) struct Known {
     pub(super) tally: Tally,
     pub(super) recent: Recent,
+}
+
+/// So many of those whom tracing alone has told of are remembered.
+const TRACED_MAX: usize = 1024;
+
+fn is_near(micros: u64, victim: &Victim) -> bool {
+    victim.when.micros.unwrap_or(0).abs_diff(micros) < SAME_MICROS
 }
 
 impl Recent {
@@ -41,7 +50,48 @@ impl Recent {
         self.known.extend(entry.sequences());
         for victim in &entry.report.victims {
             self.is_same(victim);
+            if victim.seen == Seen::Marked {
+                self.remember_traced(victim);
+            }
         }
+    }
+
+    /// Notes a kill that no line has told of.
+    pub(super) fn remember_traced(&mut self, victim: &Victim) {
+        if self.traced.len() >= TRACED_MAX {
+            let oldest = self.traced.iter().min_by_key(|(_, micros)| **micros);
+            if let Some(pid) = oldest.map(|(pid, _)| *pid) {
+                self.traced.remove(&pid);
+            }
+        }
+        self.traced.insert(victim.pid, victim.when.micros.unwrap_or(0));
+    }
+
+    /// A line tells of a kill that tracing alone had told of; true once.
+    pub(super) fn take_traced(&mut self, victim: &Victim) -> bool {
+        let is_same = self
+            .traced
+            .get(&victim.pid)
+            .is_some_and(|micros| is_near(*micros, victim));
+        is_same && self.traced.remove(&victim.pid).is_some()
+    }
+
+    /// This kill was noted.
+    pub(super) fn covers(&self, victim: &Victim) -> bool {
+        let is_noted = self
+            .killed
+            .get(&victim.pid)
+            .is_some_and(|micros| is_near(*micros, victim));
+        is_noted
+            || self
+                .traced
+                .get(&victim.pid)
+                .is_some_and(|micros| is_near(*micros, victim))
+    }
+
+    /// When the last kill was that was noted.
+    pub(super) const fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// What was heard by now is known by its number.

@@ -47,6 +47,7 @@ impl Logger {
             KillNews::Keeping(Keeping::Failed(why)) => self.ledger(Level::Warn, why),
             KillNews::Keeping(_) => self.ledger(Level::Info, "kills are told of and kept again"),
             KillNews::Damage(note) => self.ledger(Level::Warn, &format!("the ledger was damaged: {note}")),
+            KillNews::Missing(what) => self.ledger(Level::Info, what),
             KillNews::Unsaid(kills) => self.ledger(
                 Level::Warn,
                 &format!(

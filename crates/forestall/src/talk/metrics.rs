@@ -97,7 +97,7 @@ fn encode_ledger(out: &mut Page<'_, '_>, desk: &Desk, counted: Option<u64>) -> f
         },
     )?;
     // A kernel that does not count shows 0, and then nothing is missing.
-    let gap = counted.map_or(0, |counted| counted.saturating_sub(heard.kill_lines));
+    let gap = counted.map_or(0, |counted| counted.saturating_sub(heard.told));
     out.gauge(
         "forestall_ledger_gap",
         "Kills of this boot that the kernel has counted and that no line of its log told of",

@@ -66,10 +66,7 @@ fn published() -> Ends {
     totals.add(whom, 3);
     let desk = &ends.board.kills;
     desk.set_totals(&totals);
-    desk.set_heard(Heard {
-        kill_lines: 3,
-        lost: 7,
-    });
+    desk.set_heard(Heard { told: 3, lost: 7 });
     desk.set_keeping(Keeping::On);
     ends
 }

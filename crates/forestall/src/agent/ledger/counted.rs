@@ -5,7 +5,8 @@
 //! is among those that were counted. A count is remembered until its line has surely come.
 //!
 //! It refuses to choose: who may have lived in several cgroups is put to none, and whose limit it was is said only where all of them
-//! agree. Of a shortage of the whole machine it says nothing, because the root's own processes are counted nowhere.
+//! agree. Of a shortage of the whole machine it speaks only where nobody else does, and of a victim whose cgroup has counted it: the root's own
+//! processes are counted nowhere.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use forestall_decide::{Moment, Span};
 use forestall_kernel::cgroup::{Hierarchy, KillCount, KillCounters, LimitMet};
 use forestall_kernel::oom::{CgroupPath, Level, Piece, Report, Victim};
 
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Levels};
 
 /// A count waits so long for its line, and through so many looks: a disk that hangs holds up both.
 const LINE_COMES_WITHIN: Span = Span::secs(2);
@@ -23,6 +24,16 @@ const LOOKS_MIN: u32 = 3;
 /// So many counts wait; where there are more nobody is put to any.
 const COUNTS_MAX: usize = 256;
 
+/// Whose limit was met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Met {
+    /// This one's.
+    At(Box<[u8]>),
+    /// Nobody's: the machine was short of memory, or some of its NUMA nodes.
+    Nobodys,
+    Unclear,
+}
+
 /// Of kills in one cgroup, whose lines have not been heard yet.
 #[derive(Debug)]
 struct Count {
@@ -30,7 +41,7 @@ struct Count {
     /// They lived in one below it, which is gone, or here: the kernel does not tell these apart.
     is_below: bool,
     /// Whose limit it was.
-    limit: Option<Box<[u8]>>,
+    met: Met,
     kills: u64,
     at: Moment,
     looks: u32,
@@ -42,7 +53,7 @@ impl Count {
         Self {
             path: (*b"/").into(),
             is_below: true,
-            limit: None,
+            met: Met::Unclear,
             kills: u64::MAX,
             at,
             looks: 0,
@@ -58,6 +69,22 @@ struct Limit {
     path: Option<Box<[u8]>>,
 }
 
+impl Limit {
+    fn of(met: &Met) -> Option<Self> {
+        match met {
+            Met::At(path) => Some(Self {
+                level: Level::of_path(path),
+                path: Some(path.clone()),
+            }),
+            Met::Nobodys => Some(Self {
+                level: Level::Node,
+                path: None,
+            }),
+            Met::Unclear => None,
+        }
+    }
+}
+
 /// What was counted.
 #[derive(Debug)]
 pub(super) struct Counted {
@@ -65,6 +92,8 @@ pub(super) struct Counted {
     counters: Option<KillCounters>,
     counts: Vec<Count>,
     opened: Moment,
+    /// Kills that were counted and whose lines have not come, by whose limit it was.
+    untold: Levels,
 }
 
 impl Counted {
@@ -77,11 +106,11 @@ impl Counted {
             counters: whole.and_then(|hierarchy| KillCounters::open_deaf(hierarchy, &mountinfo).ok()),
             counts: Vec::new(),
             opened: now,
+            untold: Levels::default(),
         };
         if let Some(counters) = &mut counted.counters {
             let changes = counters.look_back(time(now));
-            let limit_of = |path: &[u8]| path_of(LimitMet::of(&changes, path));
-            let counts = split(&changes, now, limit_of);
+            let counts = split(&changes, now, |path| met(LimitMet::of(&changes, path)));
             counted.add(counts, now);
         }
         counted
@@ -94,7 +123,13 @@ impl Counted {
     }
 
     /// Says of reports what the log does not, once all that are over have their cgroups from elsewhere. Returns whom it put to a cgroup.
-    pub(super) fn complete(&mut self, entries: &mut [Entry], now: Moment) -> Vec<u32> {
+    /// `place_of` is where somebody of a number was put once: it is believed where it is one of several cgroups that have counted a kill.
+    pub(super) fn complete<'a>(
+        &mut self,
+        entries: &mut [Entry],
+        place_of: impl Fn(u32) -> Option<&'a [u8]>,
+        now: Moment,
+    ) -> Vec<u32> {
         let mut placed = Vec::new();
         if self.counters.is_none() || entries.iter().all(|entry| entry.report.victims.is_empty()) {
             return placed;
@@ -104,17 +139,50 @@ impl Counted {
             self.tell_apart(&mut entry.report);
         }
         for entry in entries {
-            self.find(&mut entry.report, &mut placed);
+            self.find(&mut entry.report, &place_of, &mut placed);
         }
-        let is_waited_for = |count: &Count| {
-            count.at == self.opened || count.looks < LOOKS_MIN || now.since(count.at) < LINE_COMES_WITHIN
-        };
-        self.counts.retain_mut(|count| {
+        for count in &mut self.counts {
             count.looks = count.looks.saturating_add(1);
-            count.kills > 0 && is_waited_for(count)
+        }
+        self.expire(now, LOOKS_MIN);
+        placed
+    }
+
+    /// All lines that were written by now have been heard: whoever has waited long enough has none.
+    pub(super) fn rest(&mut self, now: Moment) {
+        self.expire(now, 0);
+    }
+
+    /// When the next one has waited long enough.
+    pub(super) fn patience(&self, now: Moment) -> Option<Span> {
+        let waiting = self.counts.iter().filter(|count| count.at != self.opened);
+        let passed = waiting.map(|count| now.since(count.at).0).max()?;
+        Some(Span(LINE_COMES_WITHIN.0.saturating_sub(passed)))
+    }
+
+    /// Kills of which no line has told, and whose limit it was; each is told once.
+    pub(super) fn take_untold(&mut self) -> Levels {
+        std::mem::take(&mut self.untold)
+    }
+
+    /// There are some.
+    pub(super) fn has_untold(&self) -> bool {
+        self.untold.iter().next().is_some()
+    }
+
+    fn expire(&mut self, now: Moment, looks: u32) {
+        let (opened, untold) = (self.opened, &mut self.untold);
+        self.counts.retain(|count| {
+            let is_over = count.looks >= looks && now.since(count.at) >= LINE_COMES_WITHIN;
+            let is_waited_for = count.at == opened || !is_over;
+            // What could not be told apart is no number of kills.
+            if count.kills > 0 && !is_waited_for && count.kills != u64::MAX {
+                let level = Limit::of(&count.met).map_or(Level::Unknown, |limit| limit.level);
+                untold.add(level, count.kills);
+            }
+            count.kills > 0 && is_waited_for
         });
         self.counts.shrink_to_fit();
-        placed
     }
 
     fn look(&mut self, now: Moment) {
@@ -124,7 +192,7 @@ impl Counted {
         let mut changes = Vec::new();
         let looked = counters.look_everywhere(time(now), &mut changes);
         let mut counts = split(&changes, now, |path| {
-            path_of(counters.limit_of(time(now), &changes, path))
+            met(counters.limit_of(time(now), &changes, path))
         });
         if looked.is_err() || counters.is_partial() {
             counts.push(Count::anywhere(now));
@@ -150,14 +218,24 @@ impl Counted {
             limit = limit.or_else(|| self.limit_at(&path.path));
             self.take(&path.path);
         }
+        // The first of a group is told twice, and counted twice.
+        if let Some(group) = &report.group {
+            self.take(&group.path);
+        }
         if let Some(limit) = limit {
             put(report, limit);
         }
     }
 
     /// Those of whom nothing is known but that a cgroup's limit was met: they are among those that were counted.
-    fn find(&mut self, report: &mut Report, placed: &mut Vec<u32>) {
-        let is_of_cgroup = report.level == Level::SomeCgroup || report.limit.is_some();
+    fn find<'a>(
+        &mut self,
+        report: &mut Report,
+        place_of: &impl Fn(u32) -> Option<&'a [u8]>,
+        placed: &mut Vec<u32>,
+    ) {
+        let is_of_cgroup =
+            report.level == Level::SomeCgroup || report.limit.is_some() || is_without_line(report);
         let is_known = |victim: &Victim| victim.memcg.is_some();
         if !is_of_cgroup || report.group.is_some() || report.victims.iter().all(is_known) {
             return;
@@ -168,13 +246,11 @@ impl Counted {
         let limit = report.limit.clone();
         let within = limit.as_ref().map_or(&b"/"[..], |limit| &limit.path);
         for victim in report.victims.iter_mut().filter(|victim| !is_known(victim)) {
-            let mut those = self.counts.iter().filter(|count| {
+            let those = self.counts.iter().filter(|count| {
                 let is_among = is_within(&count.path, within);
                 count.kills > 0 && (is_among || count.is_below && is_within(within, &count.path))
             });
-            let Some(first) = those.next() else { continue };
-            if !first.is_below && those.all(|count| !count.is_below && count.path == first.path) {
-                let path = first.path.clone();
+            if let Some(path) = choose(those, place_of(victim.pid)) {
                 self.take(&path);
                 victim.memcg = Some(whole(path));
                 placed.push(victim.pid);
@@ -205,17 +281,13 @@ impl Counted {
             .counts
             .iter()
             .filter(|count| count.kills > 0 && are_meant(count));
-        let path = meant.next()?.limit.as_deref()?;
-        let mut limit = Limit {
-            level: Level::of_path(path),
-            path: Some(path.into()),
-        };
+        let mut limit = Limit::of(&meant.next()?.met)?;
         for count in meant {
-            let other = count.limit.as_deref()?;
-            if Level::of_path(other) != limit.level {
+            let other = Limit::of(&count.met)?;
+            if other.level != limit.level {
                 return None;
             }
-            limit.path = limit.path.filter(|path| **path == *other);
+            limit.path = limit.path.filter(|path| Some(path) == other.path.as_ref());
         }
         Some(limit)
     }
@@ -232,12 +304,23 @@ impl Counted {
     }
 }
 
+/// The only cgroup that has counted, or the one of several where somebody of this number was put.
+fn choose<'a>(those: impl Iterator<Item = &'a Count>, place: Option<&[u8]>) -> Option<Box<[u8]>> {
+    let mut those = those.peekable();
+    let first = *those.peek()?;
+    let (mut is_one, mut is_known) = (true, false);
+    for count in those {
+        is_one &= !count.is_below && count.path == first.path;
+        is_known |= !count.is_below && Some(&*count.path) == place;
+    }
+    match place.filter(|_| is_known) {
+        Some(place) => Some(place.into()),
+        None => is_one.then(|| first.path.clone()),
+    }
+}
+
 /// What one look has found, cgroup by cgroup.
-fn split(
-    changes: &[KillCount],
-    at: Moment,
-    mut limit_of: impl FnMut(&[u8]) -> Option<Box<[u8]>>,
-) -> Vec<Count> {
+fn split(changes: &[KillCount], at: Moment, mut met_by: impl FnMut(&[u8]) -> Met) -> Vec<Count> {
     let mut below: BTreeMap<&[u8], u64> = BTreeMap::new();
     for change in changes.iter().filter(|change| &*change.path != b"/") {
         if let Some(last) = change.path.iter().rposition(|byte| *byte == b'/') {
@@ -255,7 +338,7 @@ fn split(
                 counts.push(Count {
                     path: change.path.clone(),
                     is_below,
-                    limit: limit_of(&change.path),
+                    met: met_by(&change.path),
                     kills,
                     at,
                     looks: 0,
@@ -270,16 +353,23 @@ fn time(now: Moment) -> Duration {
     Duration::from_micros(now.0)
 }
 
-fn path_of(limit: LimitMet<'_>) -> Option<Box<[u8]>> {
+fn met(limit: LimitMet<'_>) -> Met {
     match limit {
-        LimitMet::At(change) => Some(change.path.clone()),
-        LimitMet::Below(_) | LimitMet::None | LimitMet::Unclear => None,
+        LimitMet::At(change) => Met::At(change.path.clone()),
+        LimitMet::None => Met::Nobodys,
+        LimitMet::Below(_) | LimitMet::Unclear => Met::Unclear,
     }
 }
 
-/// Puts a limit into a report that has none.
+/// Only tracing tells of it, which knows no limit.
+fn is_without_line(report: &Report) -> bool {
+    report.level == Level::Unknown && report.pieces.has(Piece::Mark)
+}
+
+/// Puts a limit into a report that has none. A line says by itself that it was the machine's memory.
 fn put(report: &mut Report, limit: Limit) {
-    if report.limit.is_none() && report.level == Level::SomeCgroup {
+    let is_open = report.level == Level::SomeCgroup && limit.level != Level::Node || is_without_line(report);
+    if report.limit.is_none() && is_open {
         report.level = limit.level;
         report.limit = limit.path.map(whole);
         report.pieces.add(Piece::Counters);

@@ -1,11 +1,15 @@
-//! The ledger's thread: follows the kernel's log, keeps each kill once, and says so at once.
+//! The ledger's thread: follows the kernel's log and, where it may, its tracing, keeps each kill once, and says so at once.
 //!
-//! It waits in poll(2) for the next record and has no tick. Whatever fails here, a panic included, costs the ledger and nothing else:
+//! It waits in poll(2) for what comes next and has no tick. Where the log may not be read, as in a container that is not privileged, tracing and
+//! the cgroups' counters tell of kills by themselves. Whatever fails here, a panic included, costs the ledger and nothing else:
 //! it begins again from what is on disk, hears the ring once more, and keeps what is new. Before the disk is asked the kill is said,
 //! so that a disk that hangs delays no alarm.
 
 mod counted;
+mod eyes;
+mod marks;
 mod names;
+mod traced;
 mod witness;
 
 use std::io;
@@ -17,20 +21,21 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use forestall_decide::{Moment, Span};
 use forestall_kernel::cgroup::Hierarchy;
 use forestall_kernel::kmsg::{KmsgReader, Start};
-use forestall_kernel::oom::{Report, Victim};
 use forestall_kernel::parse::Vmstat;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use self::counted::Counted;
+use self::eyes::Eyes;
 use self::names::Names;
+use self::traced::Traced;
 use self::witness::Witness;
 use super::clock::now;
 use super::shared::{Heard, Herald, Keeping, KillNews};
-use crate::forensics::place::Place;
 use crate::forensics::time::zero_of_log_clock;
-use crate::ledger::{Book, Entry, Home, Intake, boot_id};
+use crate::ledger::{Book, Intake, Signal, Signals, boot_id};
 use crate::supervise::keep_going;
 
 /// The ledger's place in the agent's own directory.
@@ -41,6 +46,8 @@ const STACK_BYTES: usize = 256 << 10;
 const FIRST_LOOK_TIME_MAX: Duration = Duration::from_secs(1);
 /// So many reports are kept in one write: a storm waits for the disk once and not for each kill.
 const REPORTS_AT_ONCE: usize = 64;
+/// Kills of a burst are kept so far apart.
+const KEPT_APART: Span = Span::millis(200);
 /// What was heard is noted at the latest when so many records have come since: they need not be heard again.
 const RECORDS_UNTOLD_MAX: u64 = 512;
 /// How long the end may take.
@@ -57,6 +64,8 @@ pub(crate) struct LedgerSetup {
     pub(crate) root: PathBuf,
     /// The cgroups whose counters tell what the log leaves out.
     pub(crate) hierarchy: Option<Hierarchy>,
+    /// An instance of the kernel's tracing is made for what the log does not tell.
+    pub(crate) tracing: bool,
     /// The priority (nice value) the thread is meant to have.
     pub(crate) nice: i32,
 }
@@ -96,7 +105,12 @@ pub(crate) fn find_obstacle(setup: &LedgerSetup) -> Option<String> {
             state_dir.display()
         )
     } else if let Err(error) = KmsgReader::open(&device, Start::Now) {
-        format!("{error}; give this agent the device and CAP_SYSLOG, or set ledger.enabled: false")
+        let tracing = match setup.tracing.then(|| traced::find(&setup.root)) {
+            Some(Ok(_)) => return None,
+            Some(Err(error)) => format!("; and tracing cannot be had either: {error}"),
+            None => ", or let it use the kernel's tracing (ledger.tracing: true)".to_owned(),
+        };
+        format!("{error}; give this agent the device and CAP_SYSLOG{tracing}, or set ledger.enabled: false")
     } else {
         return None;
     };
@@ -129,6 +143,7 @@ fn start_from(source: Source, setup: LedgerSetup, herald: Herald) -> io::Result<
         herald,
         ending: Arc::clone(&ending),
         caught_up: Some(caught_up),
+        said: Vec::new(),
     };
     let thread = thread::Builder::new()
         .name("ledger".to_owned())
@@ -162,6 +177,8 @@ struct Keeper {
     ending: Arc<Ending>,
     /// Told once, when what the log held at the start has been heard.
     caught_up: Option<SyncSender<()>>,
+    /// What was said of sources that are missing, each once.
+    said: Vec<String>,
 }
 
 impl Keeper {
@@ -210,19 +227,37 @@ impl Keeper {
             names: Names::open(&self.setup.root, now()),
             witness: Witness::new(&self.setup.root),
             counted: Counted::open(self.setup.hierarchy.as_ref(), now()),
+            traced: self.trace(),
         };
         let boot = boot_id(&self.setup.root)?;
         let mut intake = book.intake(&boot, zero_of_log_clock());
-        let mut reader = (self.source)()?;
+        let mut reader = self.open_log(eyes.traced.is_some())?;
+        let mut signals = Signals::open(&self.setup.directory)?;
+        let mut kept: Option<Moment> = None;
         self.herald.desk().set_totals(book.totals());
         loop {
             let is_drained = self.drain(&mut reader, &mut intake, &mut eyes)?;
-            if is_drained && self.caught_up.is_some() {
-                intake.settle();
+            if is_drained {
+                if self.caught_up.is_some() {
+                    intake.settle();
+                }
+                eyes.take_in(&mut intake, reader.is_some());
+                // A report that is just being told takes its count with it.
+                if intake.silence_micros().is_none() {
+                    eyes.counted.rest(now());
+                }
             }
-            self.keep(&mut book, &mut intake, &mut reader, &mut eyes)?;
-            let (kill_lines, lost) = intake.heard();
-            self.herald.desk().set_heard(Heard { kill_lines, lost });
+            // The first of a burst is kept at once, and those that follow together: each time costs a look at all cgroups, and the disk.
+            let rest = kept.map(|at| Span(KEPT_APART.0.saturating_sub(now().since(at).0)));
+            let rest = rest.filter(|rest| *rest > Span(0) && intake.news() > 0);
+            let is_early =
+                rest.is_some() && is_drained && self.caught_up.is_none() && !self.ending.has_come();
+            if !is_early && self.keep(&mut book, &mut intake, &mut reader, &mut eyes)? {
+                kept = Some(now());
+            }
+            keep_signals(&mut signals, &boot, eyes.signals())?;
+            let (told, lost) = intake.heard();
+            self.herald.desk().set_heard(Heard { told, lost });
             if self.ending.has_come() {
                 return Ok(());
             }
@@ -235,14 +270,70 @@ impl Keeper {
                 // Who waited has given up, or takes it.
                 let _ = caught_up.try_send(());
             }
-            if !self.wait(&reader, &mut eyes.names, intake.silence_micros())? {
+            let silence = intake.silence_micros().map(Span);
+            let mark = eyes.patience(silence.is_none());
+            let rest = rest.filter(|_| is_early);
+            let patience = silence.into_iter().chain(mark).chain(rest).min();
+            let is_silent = !self.wait(reader.as_ref(), &mut eyes, patience)?;
+            if is_silent && patience == silence {
                 intake.settle();
             }
         }
     }
 
+    /// The kernel's log. Where it may not be read and tracing tells of kills, it is done without.
+    fn open_log(&mut self, is_traced: bool) -> anyhow::Result<Option<KmsgReader>> {
+        match (self.source)() {
+            Ok(reader) => Ok(Some(reader)),
+            Err(error) if is_traced => {
+                self.say_once(format!(
+                    "{error}: kills are told of by the kernel's tracing and the cgroups' counters alone, which say who, where and at whose \
+                     limit, and not what filled it; give this agent the device and CAP_SYSLOG for that"
+                ));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The kernel's tracing, where it is wanted and can be had.
+    fn trace(&mut self) -> Option<Traced> {
+        let traced = self.setup.tracing.then(|| Traced::open(&self.setup.root))?;
+        traced.map_err(|why| self.say_untraced(&why)).ok()
+    }
+
+    fn listen(&mut self, eyes: &mut Eyes) {
+        if let Err(why) = eyes.listen(self.caught_up.is_none()) {
+            self.say_untraced(&why);
+        }
+    }
+
+    fn say_untraced(&mut self, why: &str) {
+        self.say_once(format!(
+            "the kernel's tracing does not tell who sent SIGKILL, nor of kills that the log leaves out: {why}"
+        ));
+    }
+
+    fn say_once(&mut self, what: String) {
+        if !self.said.contains(&what) {
+            self.herald.desk().say(KillNews::Missing(what.clone()));
+            self.herald.ring();
+            self.said.push(what);
+        }
+    }
+
     /// Hears what there is; false where there is more.
-    fn drain(&self, reader: &mut KmsgReader, intake: &mut Intake, eyes: &mut Eyes) -> anyhow::Result<bool> {
+    fn drain(
+        &mut self,
+        reader: &mut Option<KmsgReader>,
+        intake: &mut Intake,
+        eyes: &mut Eyes,
+    ) -> anyhow::Result<bool> {
+        // Tracing tells first, while its victim is still there.
+        self.listen(eyes);
+        let Some(reader) = reader else {
+            return Ok(true);
+        };
         while let Some(record) = reader.next_record()? {
             let unplaced = intake.hear(&record);
             // Whoever was killed before the start is not there any more.
@@ -256,49 +347,59 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Waits for the next record, or for the end; false where a report has waited long enough for its next line.
-    fn wait(&self, reader: &KmsgReader, names: &mut Names, silence_micros: Option<u64>) -> io::Result<bool> {
-        let patience = silence_micros.map(Duration::from_micros);
-        let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-        // Where nobody tells of names, the bell is asked twice.
-        let ear = names.ear().unwrap_or(self.ending.bell.as_fd());
-        let mut waited = [
-            PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN),
-            PollFd::new(&self.ending.bell, PollFlags::IN),
-            PollFd::from_borrowed_fd(ear, PollFlags::IN),
-        ];
+    /// Waits for what comes next, or for the end; false where nothing came for so long.
+    fn wait(&self, reader: Option<&KmsgReader>, eyes: &mut Eyes, patience: Option<Span>) -> io::Result<bool> {
+        let patience =
+            patience.and_then(|patience| Timespec::try_from(Duration::from_micros(patience.0)).ok());
+        let bell = self.ending.bell.as_fd();
+        // Where nobody tells of something, the bell is asked twice.
+        let ear = eyes.names.ear().unwrap_or(bell);
+        let log = reader.map_or(bell, KmsgReader::as_fd);
+        let trace = eyes.traced.as_ref().map_or(bell, Traced::as_fd);
+        let mut waited = [log, trace, bell, ear].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         let woken = match poll(&mut waited, patience.as_ref()) {
             Ok(woken) => woken > 0,
             Err(rustix::io::Errno::INTR) => true,
             Err(errno) => return Err(errno.into()),
         };
         if waited.last().is_some_and(|ear| !ear.revents().is_empty()) {
-            names.listen(now());
+            eyes.names.listen(now());
         }
         Ok(woken)
     }
 
-    /// Says and keeps what is over.
+    /// Says and keeps what is over; false where there was nothing.
     fn keep(
         &mut self,
         book: &mut Book,
         intake: &mut Intake,
-        reader: &mut KmsgReader,
+        reader: &mut Option<KmsgReader>,
         eyes: &mut Eyes,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let has_news = intake.news() > 0;
-        if !has_news && intake.records_untold() < RECORDS_UNTOLD_MAX && !self.ending.has_come() {
-            return Ok(());
+        let is_much = intake.records_untold() >= RECORDS_UNTOLD_MAX || eyes.counted.has_untold();
+        if !has_news && !is_much && !self.ending.has_come() {
+            return Ok(false);
         }
         // The kernel counts before it tells: what was told by now had been counted, and what is counted by now is heard below.
-        let counted = has_news.then(|| self.count()).flatten();
+        let counted = (has_news || eyes.counted.has_untold())
+            .then(|| self.count())
+            .flatten();
         if counted.is_some() {
             self.drain(reader, intake, eyes)?;
+            if reader.is_none() {
+                eyes.take_in(intake, false);
+            }
         }
         intake.set_zero(zero_of_log_clock());
-        let (mut entries, tally) = intake.take(counted);
+        let (mut entries, mut tally) = intake.take(counted);
         eyes.place(&mut entries);
+        let untold = eyes.counted.take_untold();
+        tally.untold.join(untold);
+        intake.hear_untold(untold);
         eyes.witness.forget(now());
+        // Whoever is killed meanwhile is gone when the disk has answered.
+        self.listen(eyes);
         let desk = self.herald.desk();
         if self.caught_up.is_some() {
             let kills: usize = entries.iter().map(|entry| entry.report.victims.len()).sum();
@@ -314,8 +415,8 @@ impl Keeper {
             self.herald.ring();
         }
         book.append(&entries, tally)?;
-        desk.count(&entries);
-        Ok(())
+        self.herald.desk().count(&entries);
+        Ok(has_news)
     }
 
     /// `oom_kill` of `/proc/vmstat`.
@@ -325,57 +426,16 @@ impl Keeper {
     }
 }
 
-/// What tells of victims more than the kernel's log does.
-struct Eyes {
-    names: Names,
-    witness: Witness,
-    counted: Counted,
-}
-
-impl Eyes {
-    /// Notes where the victims of reports lived, and whose limit it was.
-    fn place(&mut self, entries: &mut [Entry]) {
-        let mut seen = Vec::new();
-        for report in entries.iter_mut().map(|entry| &mut entry.report) {
-            let is_of_group = report.group.is_some();
-            for victim in report.victims.iter_mut().filter(|_| !is_of_group) {
-                if victim.memcg.is_none() {
-                    victim.memcg = self.witness.cgroup_of(victim);
-                    seen.extend(victim.memcg.is_some().then_some(victim.pid));
-                }
-            }
-        }
-        let counted = self.counted.complete(entries, now());
-        for entry in entries {
-            let report = &entry.report;
-            let homes = report.victims.iter().map(|victim| {
-                let mut home = self.name(report, victim);
-                home.is_cgroup_from_proc = seen.contains(&victim.pid);
-                home.is_cgroup_from_counters = counted.contains(&victim.pid);
-                home
-            });
-            let homes: Vec<Home> = homes.filter(Home::says_something).collect();
-            entry.homes = homes;
-        }
+/// Notes who sent SIGKILL to whom, beside the kills.
+fn keep_signals(kept: &mut Signals, boot: &[u8], mut signals: Vec<Signal>) -> io::Result<()> {
+    if signals.is_empty() {
+        return Ok(());
     }
-
-    fn name(&mut self, report: &Report, victim: &Victim) -> Home {
-        let mut home = Home {
-            pid: victim.pid,
-            ..Home::default()
-        };
-        let shared = report.group.as_ref().or(report.task_memcg.as_ref());
-        let path = victim.memcg.as_ref().or(shared).or(report.limit.as_ref());
-        let place = path.map(Place::of).unwrap_or_default();
-        let at = now();
-        if let Some([namespace, pod]) = place.pod.and_then(|uid| self.names.pod(&uid, at)) {
-            (home.namespace, home.pod) = (namespace.to_owned(), pod.to_owned());
-        }
-        if let Some(name) = place.container.and_then(|id| self.names.container(&id, at)) {
-            name.clone_into(&mut home.container);
-        }
-        home
+    let zero_micros = zero_of_log_clock();
+    for signal in &mut signals {
+        (signal.boot, signal.zero_micros) = (boot.into(), zero_micros);
     }
+    kept.append(&signals)
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ impl Machine {
             directory: directory_in(&self.folder.path().join("state")),
             root: self.folder.path().to_owned(),
             hierarchy: Hierarchy::at(&self.folder.path().join("sys/fs/cgroup"), true).ok(),
+            tracing: false,
             nice: 0,
         }
     }

@@ -33,6 +33,8 @@ pub(crate) enum KillNews {
     Keeping(Keeping),
     /// Damage that was found in the ledger.
     Damage(String),
+    /// A source of kills cannot be had here, and what that costs.
+    Missing(String),
     /// So many kills were not said, because nobody took them.
     Unsaid(u64),
 }
@@ -40,8 +42,8 @@ pub(crate) enum KillNews {
 /// The counts of this boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
-    /// Kill lines, which the kernel counts likewise.
-    pub(crate) kill_lines: u64,
+    /// Kills that were told of: kill lines, which the kernel counts likewise, and those of which tracing alone told.
+    pub(crate) told: u64,
     /// Records of the kernel's log that were overwritten before they were read.
     pub(crate) lost: u64,
 }

@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::commands::foretold::object;
 use crate::forensics::ending::{Class, Ending, KernelKill, Known, Sender, Wish, classify};
+use crate::ledger::Signal;
+use crate::log::escape;
 
 /// Arguments about an end.
 #[derive(Args, Debug, Default, PartialEq, Eq)]
@@ -59,7 +61,20 @@ impl EndArgs {
     }
 
     /// What it comes to.
-    pub(super) fn ending(&self, report: Option<&Report>) -> Ending {
+    pub(super) fn ending(&self, report: Option<&Report>, sent: Option<&Signal>) -> Ending {
+        let traced = sent.map(|signal| escape::bytes(&signal.sender.comm));
+        // What is typed goes before what was traced; whoever was gone has no name to be called by.
+        let traced = traced
+            .as_deref()
+            .filter(|comm| !comm.is_empty())
+            .map(|comm| Sender {
+                comm,
+                is_inside: sent.is_some_and(|signal| signal.is_inside),
+            });
+        let typed = self.sender.as_deref().map(|comm| Sender {
+            comm,
+            is_inside: self.sender_inside,
+        });
         classify(&Known {
             exit_code: self.exit_code,
             is_first: self.first,
@@ -71,10 +86,7 @@ impl EndArgs {
                 EndedFor::Deletion => Wish::Deletion,
             }),
             kernel: report.and_then(kill),
-            sender: self.sender.as_deref().map(|comm| Sender {
-                comm,
-                is_inside: self.sender_inside,
-            }),
+            sender: typed.or(traced),
             is_sandboxed: self.sandboxed,
             last_words: self.last_words.as_deref().unwrap_or_default(),
         })

@@ -12,6 +12,7 @@ mod headline;
 mod page;
 mod screen;
 mod seeker;
+mod sent;
 mod timeline;
 
 use std::path::{Path, PathBuf};
@@ -31,9 +32,9 @@ use crate::commands::node::report::yaml;
 use crate::commands::terminal::Terminal;
 use crate::exit::Exit;
 use crate::forensics::ending::Ending;
-use crate::forensics::source::{self, Listener, Read};
+use crate::forensics::source::{self, Read};
 use crate::forensics::{time, value};
-use crate::ledger::{self, Pages};
+use crate::ledger::{self, Pages, Signal};
 use crate::log::escape;
 
 pub(crate) use self::headline::headline;
@@ -96,14 +97,20 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
     } else if let Some(directory) = &args.ledger {
         read_ledger(directory, &mut seeker)?
     } else {
-        let (read, is_kept) = read_here(args, log, &mut seeker)?;
+        let (read, is_kept) = match read_here(args, log, &mut seeker) {
+            // Where the kernel's log may not be read somebody else may have seen the end.
+            Err(_) if find_sent(args, &seeker).is_some() => (Read::default(), true),
+            read => read?,
+        };
         if is_kept {
             // What a ledger keeps is dated.
             (name, zero_micros) = (AGENTS_LEDGER.to_owned(), None);
         }
         read
     };
-    let ending = (!args.end.is_empty()).then(|| args.end.ending(seeker.found.as_ref()));
+    let sent = find_sent(args, &seeker);
+    let is_known = !args.end.is_empty() || sent.is_some();
+    let ending = is_known.then(|| args.end.ending(seeker.found.as_ref(), sent.as_ref()));
     let growth = find_growth(args, &seeker, zero_micros);
     if let (Some(who), None, None) = (&args.who, &seeker.found, &ending) {
         let who = escape::text(who);
@@ -124,10 +131,12 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
                 zero_micros,
                 ending.as_ref(),
                 growth.as_ref(),
+                sent.as_ref(),
             ))? + "\n"
         }
         Output::Yaml => {
-            yaml(&answer(&seeker, &read, log, zero_micros, ending.as_ref(), growth.as_ref()).into())
+            let (ending, growth) = (ending.as_ref(), growth.as_ref());
+            yaml(&answer(&seeker, &read, log, zero_micros, ending, growth, sent.as_ref()).into())
         }
         Output::Table | Output::Wide => {
             let shown = Shown {
@@ -139,6 +148,7 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
                 ending,
                 growth: growth.as_ref(),
                 is_of_end_alone,
+                sent: sent.as_ref(),
             };
             shown.screen(terminal)
         }
@@ -158,6 +168,15 @@ fn find_growth(args: &ExplainArgs, seeker: &Seeker, zero_micros: Option<i64>) ->
     let when = report.victims.first().map_or(&report.when, |victim| &victim.when);
     let killed = u64::try_from(time::unix_micros(when, zero_micros)?).ok()?;
     Growth::of(report, killed, directory)
+}
+
+/// Who sent SIGKILL to whom no kill explains, as far as an agent's ledger tells.
+fn find_sent(args: &ExplainArgs, seeker: &Seeker) -> Option<Signal> {
+    if args.log.is_some() || seeker.found.is_some() {
+        return None;
+    }
+    let directory = args.ledger.as_deref().unwrap_or(Path::new(AGENTS_LEDGER));
+    sent::find(directory, &Who::new(args.who.as_deref()?))
 }
 
 /// The kernel's log, or a file's. Of whom the kernel's ring does not know any more the agent's ledger may tell; then it is true.
@@ -183,7 +202,7 @@ fn read_ledger(directory: &Path, seeker: &mut Seeker) -> anyhow::Result<Read> {
         );
     }
     for entry in &Pages::read(directory)?.entries {
-        seeker.hear(entry.dated());
+        seeker.hear_entry(entry);
     }
     Ok(Read::default())
 }
@@ -204,6 +223,7 @@ fn answer(
     zero_micros: Option<i64>,
     ending: Option<&Ending>,
     growth: Option<&Growth>,
+    sent: Option<&Signal>,
 ) -> Map<String, Value> {
     let report = seeker.found.as_ref();
     object([
@@ -214,10 +234,13 @@ fn answer(
             log.map(|path| escape::text(&path.display().to_string())).into(),
         ),
         ("ending", ending.map(end::value).into()),
+        ("signal", sent.map(sent::to_value).into()),
         ("headline", report.map(headline).into()),
         (
             "report",
-            report.map(|report| value::of(report, zero_micros)).into(),
+            report
+                .map(|report| value::with_homes(report, zero_micros, &seeker.found_homes))
+                .into(),
         ),
         ("growth", growth.map(Growth::value).into()),
         (

@@ -9,6 +9,7 @@ use super::growth::Growth;
 use super::headline::{headline, named};
 use super::page::Page;
 use super::seeker::Seeker;
+use super::sent;
 use super::timeline::Timeline;
 use crate::commands::free::shown::human;
 use crate::commands::terminal::Terminal;
@@ -18,6 +19,7 @@ use crate::forensics::place::Place;
 use crate::forensics::share::{self, Kind, Share, is_machines, percent};
 use crate::forensics::source::Read;
 use crate::forensics::{advice, time};
+use crate::ledger::Signal;
 use crate::log::escape;
 
 /// So many victims are told one by one.
@@ -45,6 +47,8 @@ pub(super) struct Shown<'a> {
     pub(super) growth: Option<&'a Growth>,
     /// Nothing but that was asked for.
     pub(super) is_of_end_alone: bool,
+    /// Who sent SIGKILL to whom no kill explains.
+    pub(super) sent: Option<&'a Signal>,
 }
 
 impl Shown<'_> {
@@ -54,6 +58,10 @@ impl Shown<'_> {
         let name = self.name;
         if let Some(ending) = &self.ending {
             page.title(&sentence(ending));
+            if let Some(signal) = self.sent {
+                page.dim(&sent::sentence(signal));
+                return page.text;
+            }
             if self.is_of_end_alone {
                 return page.text;
             }

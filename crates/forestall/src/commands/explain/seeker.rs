@@ -9,6 +9,7 @@ use forestall_kernel::oom::{CgroupPath, Level, Report};
 use crate::forensics::kubelet::Deed;
 use crate::forensics::share::has_victim;
 use crate::forensics::source::Listener;
+use crate::ledger::{Entry, Home, Signal};
 
 /// So many limits are remembered.
 const LIMITS_MAX: usize = 4096;
@@ -43,6 +44,12 @@ impl Who {
             .flatten();
         let mut victims = report.victims.iter().filter_map(|victim| victim.memcg.as_ref());
         is_victim || paths.any(|path| self.is_of(path)) || victims.any(|path| self.is_of(path))
+    }
+
+    /// It was sent to whoever is asked for.
+    pub(super) fn is_of_signal(&self, signal: &Signal) -> bool {
+        let is_victim = self.pid == Some(signal.pid) || *signal.comm == *self.text;
+        is_victim || signal.cgroup.as_ref().is_some_and(|path| self.is_of(path))
     }
 
     /// A pod's UID, a container's ID or how it begins, or a whole name within the path.
@@ -108,6 +115,10 @@ pub(super) struct Seeker {
     pub(super) around: Vec<Deed>,
     /// So many more may follow.
     room: usize,
+    /// What a ledger knows of its victims besides.
+    pub(super) found_homes: Vec<Home>,
+    /// The same of the one that is being heard.
+    homes: Vec<Home>,
 }
 
 impl Seeker {
@@ -126,6 +137,13 @@ impl Seeker {
     /// How often its pod was killed in a row; `None` where this was the only time.
     pub(super) fn again(&self) -> Option<Loop> {
         self.found_loop.filter(|again| again.kills > 1)
+    }
+
+    /// Hears one that a ledger keeps.
+    pub(super) fn hear_entry(&mut self, entry: &Entry) {
+        self.homes.clone_from(&entry.homes);
+        self.hear(entry.dated());
+        self.homes.clear();
     }
 
     /// Counts a kill among those of its pod.
@@ -198,6 +216,7 @@ impl Listener for Seeker {
             self.room = DEEDS_MAX;
             self.before = known;
             self.found = Some(report);
+            self.found_homes = std::mem::take(&mut self.homes);
         }
     }
 

@@ -152,14 +152,7 @@ impl<'a> List<'a> {
     }
 
     fn value(&self, report: &Report) -> Value {
-        let mut value = value::of(report, self.zero_micros);
-        let victims = value.get_mut("victims").and_then(Value::as_array_mut);
-        for victim in victims.into_iter().flatten().filter_map(Value::as_object_mut) {
-            let pid = victim.get("pid").and_then(Value::as_u64);
-            let home = self.homes.iter().find(|home| Some(home.pid.into()) == pid);
-            victim.extend(names(home));
-        }
-        value.into()
+        value::with_homes(report, self.zero_micros, &self.homes).into()
     }
 
     fn write(&mut self, report: &Report) -> io::Result<()> {
@@ -270,24 +263,10 @@ impl<'a> List<'a> {
     }
 }
 
-/// What a ledger knows of where a victim lived.
-fn names(home: Option<&Home>) -> Map<String, Value> {
-    let known = |name: fn(&Home) -> &str| {
-        let name = home.map(name).filter(|name| !name.is_empty());
-        Value::from(name.map(escape::text))
-    };
-    object([
-        ("namespace", known(|home| &home.namespace)),
-        ("pod", known(|home| &home.pod)),
-        ("container", known(|home| &home.container)),
-        ("cgroup_source", home.map_or("log", Home::cgroup_source).into()),
-    ])
-}
-
 /// What the kernel counted against what it told, in one boot.
 fn proof(tally: &Tally) -> String {
     let boot = escape::bytes(tally.boot.get(..8).unwrap_or(&tally.boot));
-    let told = tally.kill_lines;
+    let told = tally.told();
     let lost = match tally.lost {
         0 => String::new(),
         lost => format!("; {lost} records were overwritten before anybody read them"),
@@ -295,11 +274,25 @@ fn proof(tally: &Tally) -> String {
     match (tally.counted, tally.unattributed()) {
         (Some(counted), Some(unattributed)) => {
             format!(
-                "boot {boot}: the kernel counted {counted} kills and told of {told}; {unattributed} unattributed{lost}"
+                "boot {boot}: the kernel counted {counted} kills and told of {told}; {unattributed} unattributed{}{lost}",
+                levels(tally)
             )
         }
         _ => format!("boot {boot}: the kernel told of {told} kills, and does not count them{lost}"),
     }
+}
+
+/// At whose limits those were whom nothing has told of, by the cgroups' counters.
+fn levels(tally: &Tally) -> String {
+    let counts = tally
+        .untold
+        .iter()
+        .map(|(level, kills)| format!("{kills} {}", level.label()));
+    let counts: Vec<String> = counts.collect();
+    if counts.is_empty() || tally.unattributed() == Some(0) {
+        return String::new();
+    }
+    format!(" (the cgroups' counters, by level: {})", counts.join(", "))
 }
 
 fn tally_value(tally: &Tally) -> Value {
@@ -307,7 +300,17 @@ fn tally_value(tally: &Tally) -> Value {
         ("boot_id", escape::bytes(&tally.boot).into()),
         ("counted_kills", tally.counted.into()),
         ("kill_lines", tally.kill_lines.into()),
+        ("traced_kills", tally.traced.into()),
         ("unattributed_kills", tally.unattributed().into()),
+        (
+            "counted_and_untold_by_level",
+            tally
+                .untold
+                .iter()
+                .map(|(level, kills)| (level.label().to_owned(), Value::from(kills)))
+                .collect::<Map<String, Value>>()
+                .into(),
+        ),
         ("lost_records", tally.lost.into()),
     ]);
     fields.into()
@@ -345,6 +348,8 @@ impl Listener for List<'_> {
 mod tests {
     use forestall_kernel::oom::Level;
 
+    use crate::ledger::Sender;
+
     use super::*;
 
     fn entry(namespace: &str, pid: u32) -> Entry {
@@ -363,7 +368,12 @@ mod tests {
             pod: "cart\x1b-0".to_owned(),
             container: "web".to_owned(),
             is_cgroup_from_proc: true,
-            is_cgroup_from_counters: false,
+            sender: Some(Sender {
+                is_kernel: true,
+                comm: (*b"sh\n").into(),
+                ..Sender::default()
+            }),
+            ..Home::default()
         };
         Entry {
             homes: vec![home],
@@ -402,6 +412,19 @@ mod tests {
             ),
             (Some("shop"), Some("cart\\x1b-0"), Some("proc"))
         );
+        let evidence = |field: &str| {
+            let basis = &victim["evidence"][field];
+            (basis["source"].as_str(), basis["confidence"].as_str())
+        };
+        assert_eq!(evidence("kill"), (Some("kill line"), Some("high")));
+        assert_eq!(
+            evidence("names"),
+            (Some("kubelet's log directories"), Some("high"))
+        );
+        assert_eq!(evidence("sender"), (Some("tracing"), Some("high")));
+        assert_eq!(evidence("cgroup"), (None, None), "nobody told it");
+        assert_eq!(victim["sender"]["is_kernel"], true);
+        assert_eq!(victim["sender"]["comm"], "sh\\x0a");
         assert_eq!(values[1]["report"]["victims"][0]["namespace"], Value::Null);
         let table = followed(Output::Table);
         let rows: Vec<&str> = table.lines().collect();

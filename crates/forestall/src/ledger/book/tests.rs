@@ -4,7 +4,7 @@ use forestall_kernel::parse::Limit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
-use super::super::entry::Home;
+use super::super::entry::{Home, Levels, Sender};
 use super::super::pages::Pages;
 use super::super::tail::Tail;
 use super::*;
@@ -73,18 +73,29 @@ fn entry(sequence: u64) -> Entry {
             container: "web".to_owned(),
             is_cgroup_from_proc: true,
             is_cgroup_from_counters: true,
+            sender: Some(Sender {
+                is_kernel: true,
+                pid: 9,
+                comm: (*b"sh\n").into(),
+                uid: Some(5),
+            }),
         }],
         ..Entry::new((*b"boot").into(), -5, report)
     }
 }
 
 fn tally(through: u64) -> Tally {
+    let mut untold = Levels::default();
+    untold.add(Level::Pod, 3);
+    untold.add(Level::Node, 1);
     Tally {
         boot: (*b"boot").into(),
         through: Some(through),
         kill_lines: through * 2,
         lost: 1,
         counted: Some(7),
+        traced: 2,
+        untold,
     }
 }
 

@@ -6,7 +6,13 @@ use forestall_kernel::parse::Limit;
 use forestall_trace::record::{Value, Writer, read_fields};
 
 /// What says that somebody was killed, by the numbers that stand for it.
-const SEEN: [Seen; 4] = [Seen::KillLine, Seen::SharesMemory, Seen::Named, Seen::ReaperOnly];
+const SEEN: [Seen; 5] = [
+    Seen::KillLine,
+    Seen::SharesMemory,
+    Seen::Named,
+    Seen::ReaperOnly,
+    Seen::Marked,
+];
 
 /// A moment in UTC.
 pub(super) fn calendar(unix_micros: i64) -> Option<Calendar> {

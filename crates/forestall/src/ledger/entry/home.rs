@@ -1,5 +1,6 @@
 //! Where a victim lived, as people call it: its pod's and its container's names, and who told of its cgroup.
 
+use super::Sender;
 use crate::log::escape;
 use forestall_trace::record::{Value, Writer, read_fields};
 
@@ -18,12 +19,15 @@ pub(crate) struct Home {
     pub(crate) is_cgroup_from_proc: bool,
     /// Nor that: it is the only one in which the cgroups' counters have moved.
     pub(crate) is_cgroup_from_counters: bool,
+    /// Who sent SIGKILL, where the kernel's tracing told.
+    pub(crate) sender: Option<Sender>,
 }
 
 impl Home {
     /// Anything but whose it is.
     pub(crate) fn says_something(&self) -> bool {
-        self.cgroup_source() != "log" || !self.pod.is_empty() || !self.container.is_empty()
+        let has_names = !self.pod.is_empty() || !self.container.is_empty();
+        has_names || self.sender.is_some() || self.cgroup_source() != "log"
     }
 
     /// What told its cgroup, in a short fixed word.
@@ -58,6 +62,9 @@ impl Home {
         }
         writer.switch(5, self.is_cgroup_from_proc);
         writer.switch(6, self.is_cgroup_from_counters);
+        if let Some(sender) = &self.sender {
+            writer.record(7, |inner| sender.put(inner));
+        }
     }
 
     pub(super) fn read(value: Value<'_>) -> Option<Self> {
@@ -71,6 +78,7 @@ impl Home {
                 4 => home.container = text(value)?,
                 5 => home.is_cgroup_from_proc = value.switch()?,
                 6 => home.is_cgroup_from_counters = value.switch()?,
+                7 => home.sender = Some(Sender::read(value)?),
                 _ => {}
             }
             Some(())

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use forestall_kernel::oom::LogScanner;
+use forestall_kernel::oom::{LogScanner, Victim};
 use tempfile::TempDir;
 
 use super::super::book::Book;
@@ -294,4 +294,71 @@ fn what_a_report_that_is_not_over_has_told_is_heard_again() {
     intake.settle();
     let (entries, tally) = intake.take(Some(1));
     assert_eq!((entries.len(), tally.through, tally.kill_lines), (1, Some(10), 1));
+}
+
+/// A report of tracing alone.
+fn traced(pid: u32, micros: u64) -> Report {
+    let when = When {
+        micros: Some(micros),
+        ..When::default()
+    };
+    Report {
+        when,
+        victims: vec![Victim {
+            when,
+            pid,
+            seen: Seen::Marked,
+            ..Victim::default()
+        }],
+        ..Report::default()
+    }
+}
+
+fn killed_line(sequence: u64, micros: u64, pid: u32) -> String {
+    format!(
+        "3,{sequence},{micros},-;Memory cgroup out of memory: Killed process {pid} (java) total-vm:2kB, anon-rss:4kB, file-rss:0kB"
+    )
+}
+
+#[test]
+fn a_kill_that_tracing_and_a_line_tell_of_is_kept_once_whoever_tells_first() {
+    let folder = TempDir::new().expect("a directory");
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    // A life that may not read the log keeps what tracing tells, and proves it.
+    let mut intake = book.intake(BOOT, 0);
+    assert!(intake.hear_traced(traced(7, 50_000_000)));
+    assert!(!intake.hear_traced(traced(7, 50_000_000)));
+    assert!(intake.hear_traced(traced(8, 51_000_000)));
+    let (entries, tally) = intake.take(Some(2));
+    assert_eq!(
+        (tally.traced, tally.unattributed(), intake.heard().0),
+        (2, Some(0), 2)
+    );
+    book.append(&entries, tally).expect("room");
+    // The next one may, and hears all of it, one of whom tracing told nothing, and one after whom tracing is late.
+    let lines = [
+        killed_line(1, 40_000_000, 6),
+        killed_line(2, 50_020_000, 7),
+        killed_line(3, 51_020_000, 8),
+        killed_line(4, 52_020_000, 9),
+    ];
+    drop(book);
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    let mut intake = book.intake(BOOT, 0);
+    for line in &lines {
+        intake.hear(&Record::parse(line.as_bytes()).expect("a record"));
+    }
+    intake.settle();
+    assert!(!intake.hear_traced(traced(9, 52_000_000)));
+    assert!(
+        !intake.hear_traced(traced(5, 40_000_000)),
+        "what was so early an earlier life has read"
+    );
+    let (entries, tally) = intake.take(Some(4));
+    assert_eq!(
+        (tally.kill_lines, tally.traced, tally.unattributed()),
+        (4, 0, Some(0))
+    );
+    book.append(&entries, tally).expect("room");
+    assert_eq!(pids(&folder), [7, 8, 6, 9]);
 }

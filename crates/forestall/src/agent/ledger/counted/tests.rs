@@ -111,14 +111,14 @@ fn a_kill_line_alone_gets_its_limit_and_its_cgroup() {
     let now = Moment(20_000_000);
     node.kill("/web", "/web");
     let mut one = [bare(7, None)];
-    assert_eq!(counted.complete(&mut one, now), [7]);
+    assert_eq!(counted.complete(&mut one, |_| None, now), [7]);
     assert_eq!(told(&one[0]), at(Level::Container, "/web", "/web"));
     assert!(one[0].report.pieces.has(Piece::Counters));
     // At the pod's limit, of whom /proc told where it was, and of one beside it.
     node.kill("/web", "");
     node.count(&format!("{POD}/db"), "oom_kill");
     let mut two = [bare(8, None), bare(9, Some("/web"))];
-    assert_eq!(counted.complete(&mut two, Moment(60_000_000)), [8]);
+    assert_eq!(counted.complete(&mut two, |_| None, Moment(60_000_000)), [8]);
     assert_eq!(told(&two[0]), at(Level::Pod, "", "/db"));
     assert_eq!(told(&two[1]), at(Level::Pod, "", "/web"));
 }
@@ -131,23 +131,35 @@ fn who_may_have_lived_in_either_lived_in_none_that_is_known() {
         node.kill(container, container);
     }
     let mut both = [bare(7, None), bare(8, None)];
-    assert!(counted.complete(&mut both, Moment(20_000_000)).is_empty());
+    assert!(
+        counted
+            .complete(&mut both, |_| None, Moment(20_000_000))
+            .is_empty()
+    );
     assert_eq!(
         [told(&both[0]), told(&both[1])],
         [(Level::Container, None, None), (Level::Container, None, None)]
     );
     // Their counts wait no longer than their lines can.
     for seconds in 23..26 {
-        counted.complete(&mut [bare(1, Some("/gone"))], Moment(seconds * 1_000_000));
+        counted.complete(
+            &mut [bare(1, Some("/gone"))],
+            |_| None,
+            Moment(seconds * 1_000_000),
+        );
     }
     node.kill("/web", "/web");
     let mut one = [bare(9, None)];
-    assert_eq!(counted.complete(&mut one, Moment(40_000_000)), [9]);
+    assert_eq!(counted.complete(&mut one, |_| None, Moment(40_000_000)), [9]);
     // One of the machine's own shortage: somebody in the root, who is counted nowhere, may have been meant.
     node.kill("/web", "/web");
     let mut machine = [bare(10, None)];
     machine[0].report.level = Level::Node;
-    assert!(counted.complete(&mut machine, Moment(60_000_000)).is_empty());
+    assert!(
+        counted
+            .complete(&mut machine, |_| None, Moment(60_000_000))
+            .is_empty()
+    );
     assert_eq!(told(&machine[0]), (Level::Node, None, None));
 }
 
@@ -157,13 +169,17 @@ fn what_the_log_held_at_the_start_is_told_by_what_was_counted_before() {
     node.kill("/web", "/web");
     let mut counted = node.open();
     let mut before = [bare(7, None)];
-    assert_eq!(counted.complete(&mut before, Moment(2_000_000)), [7]);
+    assert_eq!(counted.complete(&mut before, |_| None, Moment(2_000_000)), [7]);
     assert_eq!(told(&before[0]), at(Level::Container, "/web", "/web"));
     node.kill("/web", "/web");
     let mut counted = node.open();
     counted.forget_before();
     let mut after = [bare(8, None)];
-    assert!(counted.complete(&mut after, Moment(3_000_000)).is_empty());
+    assert!(
+        counted
+            .complete(&mut after, |_| None, Moment(3_000_000))
+            .is_empty()
+    );
     assert_eq!(told(&after[0]), (Level::SomeCgroup, None, None));
 }
 
@@ -175,7 +191,113 @@ fn of_a_container_that_is_gone_the_pod_has_the_count() {
     node.kill("/web", "");
     fs::remove_dir_all(node.path(&format!("{POD}/web"))).expect("removed");
     let mut both = [bare(7, Some("/web")), bare(8, None)];
-    assert!(counted.complete(&mut both, Moment(20_000_000)).is_empty());
+    assert!(
+        counted
+            .complete(&mut both, |_| None, Moment(20_000_000))
+            .is_empty()
+    );
     assert_eq!(told(&both[0]), at(Level::Pod, "", "/web"));
     assert_eq!(told(&both[1]), (Level::Pod, Some(String::new()), None));
+}
+
+/// Tracing knows no limit: a report of it alone has none, and no level.
+fn marked(pid: u32, container: Option<&str>) -> Entry {
+    let mut entry = bare(pid, container);
+    entry.report.level = Level::Unknown;
+    entry.report.pieces.add(Piece::Mark);
+    entry.report.victims[0].seen = Seen::Marked;
+    entry
+}
+
+#[test]
+fn of_a_kill_without_a_line_the_counters_tell_whose_memory_it_was() {
+    let node = Node::new();
+    let mut counted = node.open();
+    node.kill("/web", "");
+    let mut pods = [marked(7, Some("/web"))];
+    counted.complete(&mut pods, |_| None, Moment(20_000_000));
+    assert_eq!(told(&pods[0]), at(Level::Pod, "", "/web"));
+    // Nobody's limit was met: it was the machine's memory.
+    node.count(&format!("{POD}/db"), "oom_kill");
+    let mut machines = [marked(8, None)];
+    assert_eq!(counted.complete(&mut machines, |_| None, Moment(60_000_000)), [8]);
+    assert_eq!(told(&machines[0]), (Level::Node, None, Some("/db".to_owned())));
+    // A kill line that says that it was some cgroup's is not overruled.
+    node.count(&format!("{POD}/db"), "oom_kill");
+    let mut line = [bare(9, None)];
+    counted.complete(&mut line, |_| None, Moment(90_000_000));
+    assert_eq!(line[0].report.level, Level::SomeCgroup);
+    // Who lived in no cgroup of theirs is counted by none of them.
+    let mut roots = [marked(10, None)];
+    counted.complete(&mut roots, |_| None, Moment(120_000_000));
+    assert_eq!(told(&roots[0]), (Level::Unknown, None, None));
+}
+
+#[test]
+fn of_several_that_have_counted_it_is_the_one_where_the_process_was_put() {
+    let node = Node::new();
+    let mut counted = node.open();
+    let [web, db, gone] = ["/web", "/db", "/gone"].map(|group| format!("{POD}{group}").into_bytes());
+    let place_of = |pid| match pid {
+        7 => Some(&web[..]),
+        8 => Some(&db[..]),
+        // Another one had the number.
+        _ => Some(&gone[..]),
+    };
+    node.kill("/web", "/web");
+    node.kill("/db", "/db");
+    node.kill("/db", "/db");
+    let mut two = [bare(7, None), bare(8, None), bare(9, None)];
+    assert_eq!(
+        counted.complete(&mut two, place_of, Moment(20_000_000)),
+        [7, 8, 9]
+    );
+    assert_eq!(told(&two[0]).2.as_deref(), Some("/web"));
+    assert_eq!(told(&two[1]).2.as_deref(), Some("/db"));
+    assert_eq!(
+        told(&two[2]).2.as_deref(),
+        Some("/db"),
+        "the only one that is left"
+    );
+    node.kill("/web", "/web");
+    node.kill("/db", "/db");
+    let mut one = [bare(10, None)];
+    assert!(
+        counted
+            .complete(&mut one, place_of, Moment(60_000_000))
+            .is_empty()
+    );
+    assert_eq!(told(&one[0]).2, None);
+}
+
+#[test]
+fn what_was_counted_and_nobody_told_of_is_told_by_level() {
+    let node = Node::new();
+    let mut counted = node.open();
+    node.kill("/web", "");
+    node.kill("/web", "/web");
+    node.count(&format!("{POD}/db"), "oom_kill");
+    // Of one of the three a line has come, and two more are on their way, or lost.
+    let mut one = [bare(7, Some("/db"))];
+    counted.complete(&mut one, |_| None, Moment(20_000_000));
+    assert_eq!(counted.patience(Moment(21_500_000)), Some(Span(500_000)));
+    counted.rest(Moment(21_900_000));
+    assert!(!counted.has_untold());
+    counted.rest(Moment(22_000_000));
+    let untold = counted.take_untold();
+    assert_eq!(
+        untold.iter().map(|(_, kills)| kills).sum::<u64>(),
+        2,
+        "{untold:?}"
+    );
+    assert!(!counted.has_untold());
+    assert_eq!(counted.patience(Moment(23_000_000)), None);
+    // Whose limit it was is told where one alone was met.
+    node.kill("/web", "");
+    let mut other = [bare(8, Some("/db"))];
+    node.count(&format!("{POD}/db"), "oom_kill");
+    counted.complete(&mut other, |_| None, Moment(60_000_000));
+    counted.rest(Moment(62_000_000));
+    let untold: Vec<(Level, u64)> = counted.take_untold().iter().collect();
+    assert_eq!(untold, [(Level::Pod, 1)]);
 }

@@ -1,0 +1,153 @@
+//! The kernel's tracing, held open in an instance of the agent's own: what it tells of kills, and who it was that sent SIGKILL.
+//!
+//! It changes the machine by that instance, so that it is made only where the configuration says so. Where it cannot be had the log and
+//! the cgroups' counters are left.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use forestall_act::TraceInstance;
+use forestall_decide::Moment;
+use forestall_kernel::cgroup::Identity;
+use forestall_kernel::oom::CgroupPath;
+use forestall_kernel::parse::memory_path;
+use forestall_kernel::tracing::{KillSignal, TraceReader, find_tracefs};
+
+use super::marks::Marks;
+use crate::input::read_system;
+use crate::ledger::{Sender, Signal};
+
+/// So often a look reads again what has come meanwhile.
+const READS_MAX: usize = 8;
+
+/// Tracing, and what it has told.
+#[derive(Debug)]
+pub(super) struct Traced {
+    proc_root: PathBuf,
+    // Before the instance: the kernel removes none that somebody reads.
+    reader: TraceReader,
+    _instance: TraceInstance,
+    pub(super) marks: Marks,
+}
+
+impl Traced {
+    /// Of the machine below `root`; an error is a sentence that says what to do.
+    pub(super) fn open(root: &Path) -> Result<Self, String> {
+        let tracefs = find(root)?;
+        let instance = TraceInstance::make(&tracefs).map_err(|error| error.to_string())?;
+        let reader = TraceReader::open(instance.path()).map_err(|error| error.to_string())?;
+        Ok(Self {
+            proc_root: root.join("proc"),
+            reader,
+            _instance: instance,
+            marks: Marks::default(),
+        })
+    }
+
+    /// Hears all there is.
+    pub(super) fn read(&mut self, now: Moment) -> Result<(), String> {
+        let Self { reader, marks, .. } = self;
+        // Whatever is left wakes the poll again.
+        for _ in 0..READS_MAX {
+            let both = std::cell::RefCell::new(&mut *marks);
+            let heard = reader.read_all(
+                |event| both.borrow_mut().hear(&event, now),
+                |pid, path| both.borrow_mut().hear_moved(pid, path),
+            );
+            if heard.map_err(|error| error.to_string())? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who it is for whom the kernel killed.
+    pub(super) fn kernel_for(&self, pid: u32, victim: u32, comm: &[u8]) -> Sender {
+        let name = || {
+            Some(
+                self.reader
+                    .name_of(pid.try_into().ok()?, &self.proc_root)?
+                    .as_bytes()
+                    .into(),
+            )
+        };
+        Sender {
+            is_kernel: true,
+            pid,
+            comm: if pid == victim {
+                comm.into()
+            } else {
+                name().unwrap_or_default()
+            },
+            uid: None,
+        }
+    }
+
+    /// Looks up who sent a signal to whom, while both may still be there.
+    pub(super) fn explain(&self, signal: &KillSignal) -> Option<Signal> {
+        let pid = u32::try_from(signal.pid).ok()?;
+        let sender = u32::try_from(signal.sender_pid).ok()?;
+        let of = |pid: u32, name: &str| read_system(&self.proc_root.join(pid.to_string()).join(name)).ok();
+        let name = self.reader.name_of(signal.sender_pid, &self.proc_root);
+        let [theirs, its] = [of(sender, "cgroup"), of(pid, "cgroup")];
+        // On v1 who is ending stands at the root, wherever it was; and who is gone lived where somebody put it, if anybody did.
+        let path = its.as_deref().and_then(memory_path).filter(|path| *path != b"/");
+        let path = path.or_else(|| self.marks.place_of(pid));
+        let is_container = |path: &&[u8]| matches!(Identity::of_path(path), Identity::Container(_));
+        let inside = path.filter(is_container);
+        Some(Signal {
+            at_micros: signal.at_nanos / 1000,
+            pid,
+            comm: signal.comm.as_bytes().into(),
+            cgroup: path.map(|path| CgroupPath {
+                path: path.into(),
+                is_cut: false,
+            }),
+            is_inside: inside.is_some() && inside == theirs.as_deref().and_then(memory_path),
+            sender: Sender {
+                is_kernel: false,
+                pid: sender,
+                comm: name.map(|name| name.as_bytes().into()).unwrap_or_default(),
+                uid: of(sender, "status").as_deref().and_then(real_uid),
+            },
+            ..Signal::default()
+        })
+    }
+}
+
+impl AsFd for Traced {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+/// Where tracefs is; an error is a sentence that says what to do.
+pub(super) fn find(root: &Path) -> Result<PathBuf, String> {
+    find_tracefs(root, Path::new("/proc/self/mountinfo")).map_err(|error| {
+        format!("{error}; mount tracefs there (in a container, the machine's /sys/kernel/tracing, writable)")
+    })
+}
+
+/// The first of the four numbers behind `Uid:`.
+fn real_uid(status: &[u8]) -> Option<u32> {
+    let line = status
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"Uid:"))?;
+    let first = line
+        .split(u8::is_ascii_whitespace)
+        .find(|word| !word.is_empty())?;
+    std::str::from_utf8(first).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_is_the_real_one() {
+        // `Documentation/filesystems/proc.rst`: real, effective, saved set, and filesystem UIDs.
+        let status = b"Name:\ta\nTgid:\t7\nUid:\t1000\t0\t0\t0\nGid:\t5\t5\t5\t5\n";
+        assert_eq!(real_uid(status), Some(1000));
+        assert_eq!(real_uid(b"Name:\tUid:\n"), None);
+    }
+}

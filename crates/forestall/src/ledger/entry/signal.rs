@@ -1,0 +1,68 @@
+//! A SIGKILL that somebody sent and that was not for memory.
+
+use forestall_kernel::oom::CgroupPath;
+use forestall_trace::record::{Writer, read_fields};
+
+use super::Sender;
+use super::field::{path, put_path};
+
+/// Of one process, or of one of its threads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Signal {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub(crate) boot: Box<[u8]>,
+    /// What the wall clock read when the machine's clock read 0, microseconds since 1970.
+    pub(crate) zero_micros: i64,
+    /// When, by the machine's clock.
+    pub(crate) at_micros: u64,
+    /// To whom.
+    pub(crate) pid: u32,
+    /// Its name, of its own choosing: escape it.
+    pub(crate) comm: Box<[u8]>,
+    /// Where it lived, if it was still there.
+    pub(crate) cgroup: Option<CgroupPath>,
+    /// By whom.
+    pub(crate) sender: Sender,
+    /// Whoever sent it lived in the same cgroup, and that is a container's.
+    pub(crate) is_inside: bool,
+}
+
+impl Signal {
+    /// When, microseconds since 1970.
+    pub(crate) const fn unix_micros(&self) -> i64 {
+        self.zero_micros.saturating_add_unsigned(self.at_micros)
+    }
+
+    pub(in crate::ledger) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        writer.bytes(1, &self.boot);
+        writer.signed(2, self.zero_micros);
+        writer.number(3, self.at_micros);
+        writer.number(4, self.pid.into());
+        writer.bytes(5, &self.comm);
+        put_path(&mut writer, 6, self.cgroup.as_ref());
+        writer.record(7, |inner| self.sender.put(inner));
+        writer.switch(8, self.is_inside);
+        out
+    }
+
+    pub(in crate::ledger) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut signal = Self::default();
+        read_fields(bytes, |tag, value| {
+            match tag {
+                1 => signal.boot = value.bytes()?.into(),
+                2 => signal.zero_micros = value.signed()?,
+                3 => signal.at_micros = value.number()?,
+                4 => signal.pid = u32::try_from(value.number()?).ok()?,
+                5 => signal.comm = value.bytes()?.into(),
+                6 => signal.cgroup = Some(path(value)?),
+                7 => signal.sender = Sender::read(value)?,
+                8 => signal.is_inside = value.switch()?,
+                _ => {}
+            }
+            Some(())
+        })?;
+        Some(signal)
+    }
+}
