@@ -43,7 +43,8 @@ pub(super) struct Mark {
 /// What was told.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
-    signals: Vec<KillSignal>,
+    /// The last ones, and whether somebody asked since: whoever asks may do so between a signal and its mark.
+    signals: Vec<(KillSignal, bool)>,
     waiting: VecDeque<Mark>,
     /// Those that were overdue and are just being told of.
     kept: Vec<Mark>,
@@ -66,18 +67,21 @@ impl Marks {
 
     fn hear_signal(&mut self, signal: KillSignal) {
         if self.signals.len() == SIGNALS_MAX {
-            let oldest = self.signals.remove(0);
-            self.pass_on(oldest);
+            let (oldest, is_told) = self.signals.remove(0);
+            if !is_told {
+                self.pass_on(oldest);
+            }
         }
-        self.signals.push(signal);
+        self.signals.push((signal, false));
     }
 
     fn hear_mark(&mut self, marked: MarkedVictim, now: Moment) {
         // Before Linux 5.4 the OOM killer's signal has the code of kill(2): it is told by whom it was sent in the name of.
-        let is_its =
-            |signal: &KillSignal| (signal.pid, signal.sender_pid) == (marked.pid, marked.trigger_pid);
+        let is_its = |(signal, _): &(KillSignal, bool)| {
+            (signal.pid, signal.sender_pid) == (marked.pid, marked.trigger_pid)
+        };
         let place = self.signals.iter().rposition(is_its);
-        let signal = place.map(|place| self.signals.remove(place));
+        let signal = place.map(|place| self.signals.remove(place).0);
         let (Ok(pid), Ok(for_pid)) = (u32::try_from(marked.pid), u32::try_from(marked.trigger_pid)) else {
             return;
         };
@@ -128,11 +132,15 @@ impl Marks {
         std::mem::take(&mut self.fresh)
     }
 
-    /// Those who were sent SIGKILL by somebody since the last time. All that was told by now has been heard.
+    /// Those who were sent SIGKILL by somebody since the last time.
     pub(super) fn sent(&mut self) -> Vec<KillSignal> {
-        for signal in std::mem::take(&mut self.signals) {
-            self.pass_on(signal);
+        let mut signals = std::mem::take(&mut self.signals);
+        for (signal, is_told) in &mut signals {
+            if !std::mem::replace(is_told, true) {
+                self.pass_on(*signal);
+            }
         }
+        self.signals = signals;
         std::mem::take(&mut self.sent)
     }
 
@@ -278,6 +286,15 @@ mod tests {
         assert_eq!((sent.len(), sent[0].sender_pid), (1, 99));
         // The end of a PID namespace.
         assert!(heard(&[signal(7, 5, 128)]).sent().is_empty());
+    }
+
+    #[test]
+    fn whoever_asks_between_a_signal_and_its_mark_parts_no_kill() {
+        let mut marks = heard(&[signal(7, 5, 128), signal(8, 99, 0)]);
+        assert_eq!(marks.sent().len(), 1);
+        assert!(marks.sent().is_empty(), "each is told once");
+        marks.hear(&mark(7, 5), Moment(0));
+        assert_eq!(marks.overdue(Moment(0), false).len(), 1);
     }
 
     #[test]
