@@ -121,8 +121,13 @@ impl Open {
         self.report.victims.iter().any(|victim| victim.pid == pid)
     }
 
-    /// Whether a process that is killed may be one of the group: it is in the table, or its kill comes right after the last one.
-    pub(crate) fn may_have_member(&self, pid: u32, when: &When) -> bool {
+    /// Whether a process that is killed may be one of the group: it is in the table, or its kill comes right after the last one. The kernel
+    /// says of all members what it says of the first: the machine's memory is no reason for one of a cgroup's (`oom_kill_memcg_member`).
+    pub(crate) fn may_have_member(&self, pid: u32, is_cgroups: Option<bool>, when: &When) -> bool {
+        let is_other = self
+            .is_cgroups
+            .zip(is_cgroups)
+            .is_some_and(|(own, other)| own != other);
         let table = &self.report.table;
         let is_possible = if table.processes > 0 && table.is_complete() && !self.report.has_gap {
             table.row(pid).is_some()
@@ -130,7 +135,7 @@ impl Open {
             when.micros_since(&self.last)
                 .is_none_or(|passed| passed <= MEMBER_MICROS)
         };
-        self.is_of_group() && is_possible
+        self.is_of_group() && is_possible && !is_other
     }
 
     /// All of it has been handed out.

@@ -95,9 +95,9 @@ impl Collector {
             Part::ReapFailed { pid, comm } => self.hear_reaper(head, *pid, comm, Reap::Failed, done),
             Part::Exiting { pid, comm } => {
                 // Members of a group may be ending, too.
-                let index = self
-                    .teller(head, *pid, Stage::Ended)
-                    .or_else(|| self.latest(head.caller, |open| open.may_have_member(*pid, &head.when)));
+                let index = self.teller(head, *pid, Stage::Ended).or_else(|| {
+                    self.latest(head.caller, |open| open.may_have_member(*pid, None, &head.when))
+                });
                 let index = index.unwrap_or_else(|| self.begin_anew(head, done));
                 let task = Task::of(*pid, comm);
                 self.add(index, head, Stage::Ended, Piece::Exiting, |open| {
@@ -221,7 +221,11 @@ impl Collector {
         let index = self
             .latest(head.caller, has_it)
             .or_else(|| self.teller(head, kill.pid, Stage::Ended))
-            .or_else(|| self.latest(head.caller, |open| open.may_have_member(kill.pid, &head.when)));
+            .or_else(|| {
+                self.latest(head.caller, |open| {
+                    open.may_have_member(kill.pid, kill.is_cgroups, &head.when)
+                })
+            });
         if index.is_none() && self.is_repeat(kill, &head.when) {
             return heard;
         }

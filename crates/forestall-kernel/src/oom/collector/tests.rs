@@ -141,6 +141,28 @@ fn a_kill_long_after_a_group_or_of_nobody_in_its_table_is_no_member() {
 }
 
 #[test]
+fn a_kill_for_the_machines_memory_right_after_a_cgroups_group_is_no_member() {
+    // Members are killed in the words of the first (`oom_kill_process`): the rate limit has left out the other report's beginning.
+    let of_machine = kill(12).replace("Memory cgroup out of memory", "Out of memory");
+    let reports = read(&records(&[
+        verdict(10),
+        kill(10),
+        group("/a"),
+        kill(10),
+        kill(11),
+        of_machine,
+    ]));
+    assert_eq!(
+        reports.iter().map(pids).collect::<Vec<_>>(),
+        [vec![10, 11], vec![12]]
+    );
+    assert_eq!(
+        (path(reports[1].group.as_ref()), reports[1].level),
+        ("-".to_owned(), Level::Node)
+    );
+}
+
+#[test]
 fn of_a_group_of_thousands_nobody_is_lost() {
     let mut texts = vec![kill(1), group("/a")];
     texts.extend((1..=2048).map(kill));
