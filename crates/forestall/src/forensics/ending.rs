@@ -231,8 +231,14 @@ fn by_kernel(known: &Known<'_>) -> Option<Ending> {
     Some(ending(class, confidence, "the kernel's own record of the kill"))
 }
 
+/// Who sent SIGKILL, where it may be what ended the container: what lives on, or ended with another code, did not end by it.
+fn sender_of<'a>(known: &Known<'a>) -> Option<Sender<'a>> {
+    let may_be = !known.lives && known.exit_code.is_none_or(|code| code == KILLED);
+    known.sender.filter(|_| may_be)
+}
+
 fn by_killer(known: &Known<'_>) -> Option<Ending> {
-    let sender = known.sender.filter(|sender| !sender.is_inside)?;
+    let sender = sender_of(known).filter(|sender| !sender.is_inside)?;
     if KILLERS.contains(&sender.comm) {
         return Some(ending(
             Class::UserspaceKiller,
@@ -308,7 +314,7 @@ fn by_own_words(known: &Known<'_>) -> Option<Ending> {
 }
 
 fn by_sender(known: &Known<'_>) -> Option<Ending> {
-    let sender = known.sender?;
+    let sender = sender_of(known)?;
     if sender.is_inside {
         return Some(ending(
             Class::SelfKill,

@@ -133,6 +133,11 @@ impl Intake {
         self.collector.finish(&mut |report| ear.hear(report, false));
     }
 
+    /// The number of the last record that was heard.
+    pub(crate) const fn last(&self) -> Option<u64> {
+        self.last
+    }
+
     /// Reports that are over and were not taken.
     pub(crate) fn news(&self) -> usize {
         self.ear.new.len()
@@ -219,7 +224,9 @@ impl Ear {
         let was_killed = !report.victims.is_empty();
         report.victims.retain(|victim| {
             if recent.take_traced(victim) {
-                tally.traced = tally.traced.saturating_sub(1);
+                // A line that was read before has taken it out of the count then.
+                let is_counted = is_news(&victim.when, recent);
+                tally.traced = tally.traced.saturating_sub(u64::from(is_counted));
                 return false;
             }
             let is_same = recent.is_same(victim);

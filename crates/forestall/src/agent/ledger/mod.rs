@@ -143,6 +143,7 @@ fn start_from(source: Source, setup: LedgerSetup, herald: Herald) -> io::Result<
         herald,
         ending: Arc::clone(&ending),
         caught_up: Some(caught_up),
+        is_behind: true,
         said: Vec::new(),
     };
     let thread = thread::Builder::new()
@@ -177,6 +178,8 @@ struct Keeper {
     ending: Arc<Ending>,
     /// Told once, when what the log held at the start has been heard.
     caught_up: Option<SyncSender<()>>,
+    /// This life still hears what was told before it began.
+    is_behind: bool,
     /// What was said of sources that are missing, each once.
     said: Vec<String>,
 }
@@ -219,6 +222,7 @@ impl Keeper {
 
     /// One life: opens everything, hears what there is, and then what comes.
     fn follow(&mut self) -> anyhow::Result<()> {
+        self.is_behind = true;
         let mut book = Book::open(&self.setup.directory)?;
         for note in &book.notes {
             self.herald.desk().say(KillNews::Damage(note.clone()));
@@ -234,11 +238,15 @@ impl Keeper {
         let mut reader = self.open_log(eyes.traced.is_some())?;
         let mut signals = Signals::open(&self.setup.directory)?;
         let mut kept: Option<Moment> = None;
+        let mut last = (intake.last(), now());
         self.herald.desk().set_totals(book.totals());
         loop {
             let is_drained = self.drain(&mut reader, &mut intake, &mut eyes)?;
             if is_drained {
-                if self.caught_up.is_some() {
+                // Whatever else wakes this thread, however often, ends no silence of the log.
+                let is_over = |silence| now().since(last.1) >= Span(silence);
+                let is_silent = intake.last() == last.0 && intake.silence_micros().is_some_and(is_over);
+                if self.caught_up.is_some() || is_silent {
                     intake.settle();
                 }
                 eyes.take_in(&mut intake, reader.is_some());
@@ -265,19 +273,22 @@ impl Keeper {
                 continue;
             }
             self.keeping(Keeping::On);
+            self.is_behind = false;
             eyes.counted.forget_before();
             if let Some(caught_up) = self.caught_up.take() {
                 // Who waited has given up, or takes it.
                 let _ = caught_up.try_send(());
             }
-            let silence = intake.silence_micros().map(Span);
+            if intake.last() != last.0 {
+                last = (intake.last(), now());
+            }
+            let passed = now().since(last.1).0;
+            let left = |silence: u64| Span(silence.saturating_sub(passed));
+            let silence = intake.silence_micros().map(left);
             let mark = eyes.patience(silence.is_none());
             let rest = rest.filter(|_| is_early);
             let patience = silence.into_iter().chain(mark).chain(rest).min();
-            let is_silent = !self.wait(reader.as_ref(), &mut eyes, patience)?;
-            if is_silent && patience == silence {
-                intake.settle();
-            }
+            self.wait(reader.as_ref(), &mut eyes, patience)?;
         }
     }
 
@@ -303,7 +314,7 @@ impl Keeper {
     }
 
     fn listen(&mut self, eyes: &mut Eyes) {
-        if let Err(why) = eyes.listen(self.caught_up.is_none()) {
+        if let Err(why) = eyes.listen(!self.is_behind) {
             self.say_untraced(&why);
         }
     }
@@ -336,8 +347,8 @@ impl Keeper {
         };
         while let Some(record) = reader.next_record()? {
             let unplaced = intake.hear(&record);
-            // Whoever was killed before the start is not there any more.
-            if let Some(pid) = unplaced.filter(|_| self.caught_up.is_none()) {
+            // Whoever was killed before the start is not there any more, and somebody else may have the number.
+            if let Some(pid) = unplaced.filter(|_| !self.is_behind) {
                 eyes.witness.look(pid, now());
             }
             if intake.news() >= REPORTS_AT_ONCE || self.ending.has_come() {
@@ -347,8 +358,8 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Waits for what comes next, or for the end; false where nothing came for so long.
-    fn wait(&self, reader: Option<&KmsgReader>, eyes: &mut Eyes, patience: Option<Span>) -> io::Result<bool> {
+    /// Waits for what comes next, for the end, or for so long.
+    fn wait(&self, reader: Option<&KmsgReader>, eyes: &mut Eyes, patience: Option<Span>) -> io::Result<()> {
         let patience =
             patience.and_then(|patience| Timespec::try_from(Duration::from_micros(patience.0)).ok());
         let bell = self.ending.bell.as_fd();
@@ -357,15 +368,14 @@ impl Keeper {
         let log = reader.map_or(bell, KmsgReader::as_fd);
         let trace = eyes.traced.as_ref().map_or(bell, Traced::as_fd);
         let mut waited = [log, trace, bell, ear].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        let woken = match poll(&mut waited, patience.as_ref()) {
-            Ok(woken) => woken > 0,
-            Err(rustix::io::Errno::INTR) => true,
+        match poll(&mut waited, patience.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
-        };
+        }
         if waited.last().is_some_and(|ear| !ear.revents().is_empty()) {
             eyes.names.listen(now());
         }
-        Ok(woken)
+        Ok(())
     }
 
     /// Says and keeps what is over; false where there was nothing.

@@ -344,3 +344,59 @@ fn of_a_kill_line_alone_the_cgroup_is_read_while_the_victim_is_ending() {
     );
     life.ledger.end();
 }
+
+#[test]
+fn a_kill_is_said_though_something_else_wakes_the_thread_all_the_time() {
+    let machine = Machine::new();
+    let pods = machine.folder.path().join("var/log/pods");
+    std::fs::create_dir_all(&pods).expect("directories");
+    let life = machine.start(&[]);
+    let is_said = AtomicBool::new(false);
+    let took = thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            while !is_said.load(Ordering::Acquire) && begun.elapsed() < Duration::from_secs(6) {
+                let pod = pods.join("a_b_c");
+                std::fs::create_dir(&pod).expect("a directory");
+                std::fs::remove_dir(&pod).expect("it is empty");
+            }
+        });
+        let begun = Instant::now();
+        for record in kill(5, 77) {
+            say(&life.log, &record);
+        }
+        assert_eq!(pids(&machine.news()), [77]);
+        is_said.store(true, Ordering::Release);
+        begun.elapsed()
+    });
+    // The bound is the issue's.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    life.ledger.end();
+}
+
+#[test]
+fn whoever_has_the_number_of_somebody_killed_before_a_life_is_not_taken_for_him() {
+    let machine = Machine::new();
+    let own = machine.folder.path().join("proc/77");
+    std::fs::create_dir_all(&own).expect("a directory");
+    std::fs::write(own.join("comm"), "java\n").expect("a file");
+    std::fs::write(own.join("cgroup"), format!("0::{POD}/web\n")).expect("a file");
+    // The first life fails: another agent has the ledger.
+    let held = Book::open(&machine.setup().directory).expect("a ledger");
+    let life = machine.start(&kill(5, 77)[1..]);
+    assert!(matches!(
+        machine.news()[..],
+        [KillNews::Keeping(Keeping::Failed(_))]
+    ));
+    drop(held);
+    let mut cgroups = Vec::new();
+    while cgroups.is_empty() {
+        for news in machine.news() {
+            if let KillNews::Kill(entry) = news {
+                cgroups.extend(entry.report.victims.into_iter().map(|victim| victim.memcg));
+            }
+        }
+    }
+    assert_eq!(cgroups, [None]);
+    life.ledger.end();
+}

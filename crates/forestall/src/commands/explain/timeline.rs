@@ -18,6 +18,9 @@ use crate::log::escape;
 /// What was longer ago, or later, has nothing to do with it.
 const WINDOW_MICROS: i64 = 600_000_000;
 
+/// So long after its grace a container has ended, and its pod is said to be evicted.
+const ENDING_MICROS: i64 = 30_000_000;
+
 /// So many entries are told: those nearest to the kill.
 const ENTRIES_MAX: usize = 12;
 
@@ -165,6 +168,18 @@ impl<'a> Seen<'a> {
         }
     }
 
+    /// Whether it belongs to the eviction of its pod that is first told of then. A container that was ended longer before than its
+    /// grace was ended for another reason.
+    fn is_of_eviction(&self, evicted: Option<i64>) -> bool {
+        let What::Ends { grace, .. } = &self.deed.what else {
+            return true;
+        };
+        let grace = i64::try_from(grace.unwrap_or(0)).unwrap_or(i64::MAX);
+        let within = grace.saturating_mul(1_000_000).saturating_add(ENDING_MICROS);
+        let since = evicted.zip(self.offset).map(|(evicted, ended)| evicted - ended);
+        since.is_none_or(|since| since <= within)
+    }
+
     fn entry(&self) -> Entry {
         let pod = self.deed.pod().map_or_else(String::new, |pod| {
             let mark = if self.is_same_pod { " (this pod)" } else { "" };
@@ -255,7 +270,10 @@ fn remarks(seen: &[Seen<'_>], own: Option<&str>) -> Vec<(&'static str, String)> 
     let Some(own) = own else { return remarks };
     let same: Vec<&Seen<'_>> = seen.iter().filter(|seen| seen.is_same_pod).collect();
     if same.iter().any(|seen| seen.deed.is_eviction()) {
-        let begun = same.iter().find_map(|seen| seen.offset);
+        let evicted = same.iter().filter(|seen| seen.deed.is_eviction());
+        let evicted = evicted.filter_map(|seen| seen.offset).min();
+        let begun = same.iter().filter(|seen| seen.is_of_eviction(evicted));
+        let begun = begun.filter_map(|seen| seen.offset).min();
         let order = match begun {
             Some(begun) if begun < 0 => format!(
                 "the kubelet had begun {} before; the kernel killed in it before it was gone",

@@ -49,6 +49,8 @@ const CASES: &str = "
     itself                          | code=137 sender=supervisord inside               | self-kill high
     a killer's name, from inside    | code=137 sender=earlyoom inside                  | self-kill high
     its shim                        | code=137 sender=containerd-shim                  | stopped medium
+    a child of it, and it lives     | lives sender=earlyoom                            | unknown low
+    a child of it, and its own code | code=1 sender=bash                               | unknown low
 
     evicted, no grace               | code=137 pod=Evicted                             | evicted high
     evicted, with grace             | code=143 pod=TerminationByKubelet                | evicted high
@@ -164,7 +166,7 @@ fn every_end_is_called_what_its_evidence_says() {
         assert_eq!(said, expected, "{what}: {}", found.because);
         count += 1;
     }
-    assert_eq!(count, 70);
+    assert_eq!(count, 72);
 }
 
 #[test]

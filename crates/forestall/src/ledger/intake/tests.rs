@@ -362,3 +362,30 @@ fn a_kill_that_tracing_and_a_line_tell_of_is_kept_once_whoever_tells_first() {
     book.append(&entries, tally).expect("room");
     assert_eq!(pids(&folder), [7, 8, 6, 9]);
 }
+
+#[test]
+fn a_late_line_is_taken_out_of_the_count_once_however_often_it_is_read_again() {
+    let folder = TempDir::new().expect("a directory");
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    let mut intake = book.intake(BOOT, 0);
+    assert!(intake.hear_traced(traced(7, 50_000_000)));
+    assert!(intake.hear_traced(traced(8, 51_000_000)));
+    let (entries, tally) = intake.take(Some(2));
+    book.append(&entries, tally).expect("room");
+    // Of one of them a line comes, which each further life finds in the ring.
+    let line = killed_line(1, 50_020_000, 7);
+    for _ in 0..3 {
+        drop(book);
+        book = Book::open(folder.path()).expect("a ledger");
+        let mut intake = book.intake(BOOT, 0);
+        intake.hear(&Record::parse(line.as_bytes()).expect("a record"));
+        intake.settle();
+        let (entries, tally) = intake.take(Some(2));
+        assert_eq!(
+            (tally.kill_lines, tally.traced, tally.unattributed()),
+            (1, 1, Some(0))
+        );
+        book.append(&entries, tally).expect("room");
+    }
+    assert_eq!(pids(&folder), [7, 8]);
+}

@@ -84,6 +84,21 @@ fn kernel_and_kubelet_stand_on_one_time_line_and_the_first_of_them_is_named() {
 }
 
 #[test]
+fn a_container_that_was_ended_long_before_is_no_beginning_of_an_eviction() {
+    let told = timeline(&[
+        ends("16:00:50.000000", UID),
+        KILL.to_owned(),
+        ends("16:08:51.000000", UID),
+        evicted("16:08:54.000000"),
+    ]);
+    let race = &told.remarks[0].1;
+    assert!(
+        race.contains("the kernel was first") && race.contains("181s later"),
+        "{race}"
+    );
+}
+
+#[test]
 fn a_pod_of_the_same_name_is_not_the_same_pod() {
     for lines in [
         // Another one's UID; both; and none at all.
