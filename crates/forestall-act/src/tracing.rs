@@ -20,8 +20,10 @@ use crate::file;
 /// An agent's, a second one's that only observes, and two of whoever tries something.
 const NAMES: [&CStr; 4] = [c"forestall", c"forestall-2", c"forestall-3", c"forestall-4"];
 
-/// The one clock that everything else here is told by: `CLOCK_MONOTONIC`.
-const CLOCK: &[u8] = b"mono";
+/// The clock of the kernel's log (`trace_clock_global` and `printk` both ask `sched_clock_cpu`; kernel/trace/trace_clock.c,
+/// kernel/printk/printk.c): what both tell is known to be one thing by its time. `CLOCK_MONOTONIC` is kept by NTP, which this one is not, and in
+/// the months that a node is up they part by minutes.
+const CLOCK: &[u8] = b"global";
 
 /// SIGKILL that had an effect. Repeated signals to whoever is dying already could be sent by anybody at any rate.
 const FILTER: &[u8] = b"sig==9 && (result==0 || result==4)";
@@ -110,7 +112,7 @@ impl TraceInstance {
         // A change of the clock empties the buffer.
         let mut clock = [0; 256];
         let is_set = file::read_into(&self.dir, c"trace_clock", &mut clock)
-            .is_ok_and(|clock| clock.windows(CLOCK.len() + 2).any(|word| word == b"[mono]"));
+            .is_ok_and(|clock| clock.windows(CLOCK.len() + 2).any(|word| word == b"[global]"));
         if !is_set {
             self.write(c"trace_clock", CLOCK)?;
         }

@@ -1,7 +1,9 @@
 //! An instance of the real kernel's tracing, and real kills of children of this test. Where tracefs cannot be had, that is said
 //! and nothing is concluded.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use forestall_act::{ActError, TraceInstance};
 use forestall_kernel::tracing::{KillSignal, MarkedVictim, TraceEvent, TraceReader, find_tracefs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 
 /// A bound for a machine that is busy; what is waited for comes within milliseconds.
 const PATIENCE: Timespec = Timespec {
@@ -105,10 +107,26 @@ fn called(name: &str, program: &Path) -> Child {
     child
 }
 
-fn now_nanos() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    u64::try_from(now.tv_sec).expect("positive") * 1_000_000_000
-        + u64::try_from(now.tv_nsec).expect("positive")
+/// What the clock of the kernel's log reads, by a line that is written to it; nothing where that may not be done.
+fn log_nanos() -> Option<u64> {
+    let mut log = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open("/dev/kmsg")
+        .ok()?;
+    log.seek(SeekFrom::End(0)).ok()?;
+    let line = format!("<7>forestall's tests ask for the time ({})", std::process::id());
+    log.write_all(line.as_bytes()).ok()?;
+    let mut record = vec![0; 8192];
+    loop {
+        let length = log.read(&mut record).ok()?;
+        let text = String::from_utf8_lossy(&record[..length]);
+        if text.contains(&line["<7>".len()..]) {
+            let micros: u64 = text.split(',').nth(2)?.parse().ok()?;
+            return Some(micros * 1000);
+        }
+    }
 }
 
 #[test]
@@ -117,7 +135,7 @@ fn a_killed_child_is_told_with_who_did_it() {
     let Some(mut traced) = traced() else { return };
     let mut child = sleeper();
     let pid = child.id();
-    let before = now_nanos();
+    let before = log_nanos();
     child.kill().expect("it lives");
     let heard = traced.hear(|heard| !signals(heard, pid).is_empty());
     child.wait().expect("it ended");
@@ -135,10 +153,15 @@ fn a_killed_child_is_told_with_who_did_it() {
         .name_of(signal.sender_pid, Path::new("/proc"))
         .expect("it lives");
     assert_eq!(told.as_bytes(), name.strip_suffix(b"\n").expect("a line"));
-    assert!(
-        (before..=now_nanos()).contains(&signal.at_nanos),
-        "another clock than CLOCK_MONOTONIC"
-    );
+    let clock = fs::read_to_string(traced.instance.path().join("trace_clock")).expect("readable");
+    assert!(clock.contains("[global]"), "{clock}");
+    if let (Some(before), Some(after)) = (before, log_nanos()) {
+        // The log rounds down to microseconds.
+        assert!(
+            (before..=after + 1000).contains(&signal.at_nanos),
+            "another clock than the log's"
+        );
+    }
     assert_eq!((traced.reader.lost(), traced.reader.malformed()), (0, 0));
     // Somebody who has ended is known by what tracing has noted.
     let mut child = sleeper();

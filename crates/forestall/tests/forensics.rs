@@ -163,6 +163,14 @@ fn one_of_many_is_found_by_its_pid() {
 }
 
 #[test]
+fn the_last_one_may_be_asked_for_and_is_nobody_by_name() {
+    let log = capture("5.10-v2-pod-limit.kmsg");
+    assert_eq!(explain(&["--last", "--log", &log]), explain(&["--log", &log]));
+    let both = forestall(&["explain", "--last", "112", "--log", &log]);
+    assert_eq!(both.status.code(), Some(2), "{both:?}");
+}
+
+#[test]
 fn a_list_has_a_line_for_each_victim_in_every_format() {
     let group = capture("6.12-v2-oom-group.kmsg");
     let shown = stdout(&forestall(&["kills", "--log", &group]));

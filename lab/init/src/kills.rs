@@ -92,6 +92,8 @@ pub(crate) fn end_all_in(cgroup: &Path) -> Result<()> {
 pub(crate) fn carry_out(order: &Order) -> Result<()> {
     let tracefs = find_tracefs(Path::new("/"), Path::new("/proc/self/mountinfo"))?;
     let instance = TraceInstance::make(&tracefs)?;
+    // Delays are measured here, by the clock that a program can ask.
+    fs::write(instance.path().join("trace_clock"), "mono").context("choosing the clock of tracing")?;
     let reader = TraceReader::open(instance.path())?;
     let mountinfo = fs::read("/proc/self/mountinfo")?;
     let hierarchy = cgroup::Hierarchy::find(&mountinfo, Path::new("/"))?;

@@ -105,12 +105,13 @@ fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
         }
         None => None,
     };
+    let logs = options.keep_logs.clone().unwrap_or_else(|| folder.join("logs"));
     let parts = Parts {
         init,
         agent,
         qemu,
         folder,
-        logs: options.keep_logs.clone(),
+        logs: Some(logs),
         counted_clock: options.counted_clock,
     };
 

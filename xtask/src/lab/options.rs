@@ -30,7 +30,7 @@ usage: cargo xtask lab [OPTION…] [SCENARIO…]
   --jobs N            guests at a time, 1 (default) or 2
   --record DIR        in runs without the agent one that only watches and records, and its recording there; no --into
   --counted-clock     a guest's clock counts its instructions, so that other work on this machine does not slow it down
-  --keep-logs DIR     keep every guest's console, reports and plan there
+  --keep-logs DIR     keep every guest's console, reports and plan there (default: target/lab/logs, until a run of the same name)
   --into FILE         add to the results that FILE holds, and leave out the runs that it has (those with the agent: of the
                       same commit); an interrupted call goes on where it was (default: a new target/lab/results.json)
   --write             also write docs/benchmarks/lab.md";

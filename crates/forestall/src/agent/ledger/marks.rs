@@ -30,7 +30,7 @@ const SENT_MAX: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     heard: Moment,
-    /// By `CLOCK_MONOTONIC`, which the log's clock keeps close to.
+    /// By the clock of the log.
     at_micros: u64,
     /// For whom the kernel was at work.
     pub(super) for_pid: u32,

@@ -24,6 +24,7 @@ pub(crate) fn judge(content: &[u8], path: &Path) {
     let explain = |output| {
         let args = ExplainArgs {
             who: None,
+            last: false,
             log: Some(path.to_owned()),
             trace: None,
             ledger: None,

@@ -44,6 +44,9 @@ pub(crate) use self::headline::headline;
 pub(crate) struct ExplainArgs {
     /// Whose end: a PID, a pod's UID, a container's ID or how it begins, or a process's name; the last kill where nobody is named
     who: Option<String>,
+    /// The last kill, as where nobody is named
+    #[arg(long, conflicts_with = "who")]
+    last: bool,
     /// Read this log instead of this machine's kernel: kern.log, or what dmesg, journalctl -k (-o json, too) or kubectl get events
     /// printed; `-` is stdin
     #[arg(long, value_name = "FILE")]
@@ -90,7 +93,7 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
     let mut zero_micros = log.is_none().then(time::zero_of_log_clock);
     let mut seeker = Seeker::new(args.who.as_deref().map(Who::new));
     // What is typed about an end of somebody who is not named is about no kill of this machine's.
-    let is_of_end_alone = !args.end.is_empty() && args.who.is_none() && log.is_none();
+    let is_of_end_alone = !args.end.is_empty() && args.who.is_none() && !args.last && log.is_none();
     let mut name = name(log);
     let read = if is_of_end_alone {
         Read::default()
