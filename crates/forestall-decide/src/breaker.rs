@@ -19,13 +19,15 @@ fn room(reading: &WallReading) -> Option<Bytes> {
 }
 
 impl Engine {
-    /// What a culprit that keeps within his request lacks of what he was promised, and of some room for all.
+    /// What a culprit that keeps within his request lacks of what he was promised, and of some room for all. Where he lacks nothing nobody goes
+    /// before him: whoever has taken nothing would have taken enough.
     pub(crate) fn missing(&self, sample: &Sample, reading: &WallReading) -> Option<Bytes> {
         let left = self
             .pods
             .owning(sample, reading.culprit?.target)?
             .left_of_request()?;
-        Some(left.max(room(reading)?) - reading.distance)
+        let missing = left.max(room(reading)?) - reading.distance;
+        (missing > Bytes::ZERO).then_some(missing)
     }
 
     /// Who goes before a culprit that keeps within his request: the first, in the order of victims, of those who hold so much beyond their
