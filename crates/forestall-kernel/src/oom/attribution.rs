@@ -71,8 +71,8 @@ pub(crate) struct Open {
     is_drained: bool,
 }
 
-/// Members of a group are killed one right after the other.
-const MEMBER_MICROS: u64 = 200_000;
+/// Members of a group are killed one right after the other: what lies between is the time that a serial console takes for a line.
+const MEMBER_MICROS: u64 = 30_000;
 
 /// So many of them are told that were ending already.
 const EXITING_MAX: usize = 256;
@@ -123,17 +123,23 @@ impl Open {
 
     /// Whether a process that is killed may be one of the group: it is in the table, or its kill comes right after the last one. The kernel
     /// says of all members what it says of the first: the machine's memory is no reason for one of a cgroup's (`oom_kill_memcg_member`).
-    pub(crate) fn may_have_member(&self, pid: u32, is_cgroups: Option<bool>, when: &When) -> bool {
+    /// A container's processes have the `oom_score_adj` that its runtime gave to it: of whom no table tells, one who has another is taken
+    /// for somebody else's. A kill that is put to no pod is told all the same; one that is put to the wrong one misleads.
+    pub(crate) fn may_have_member(&self, kill: &Kill<'_>, when: &When) -> bool {
         let is_other = self
             .is_cgroups
-            .zip(is_cgroups)
+            .zip(kill.is_cgroups)
             .is_some_and(|(own, other)| own != other);
         let table = &self.report.table;
         let is_possible = if table.processes > 0 && table.is_complete() && !self.report.has_gap {
-            table.row(pid).is_some()
+            table.row(kill.pid).is_some()
         } else {
-            when.micros_since(&self.last)
-                .is_none_or(|passed| passed <= MEMBER_MICROS)
+            let victims = &self.report.victims;
+            let is_like = |victim: &Victim| victim.adj.zip(kill.adj).is_none_or(|(own, other)| own == other);
+            let is_soon = when
+                .micros_since(&self.last)
+                .is_none_or(|passed| passed <= MEMBER_MICROS);
+            is_soon && (victims.is_empty() || victims.iter().any(is_like))
         };
         self.is_of_group() && is_possible && !is_other
     }

@@ -195,6 +195,22 @@ impl Report {
         self.pieces.has(Piece::Panic)
     }
 
+    /// A report of a victim who was taken for a member of this one's group and is none: what its own line says, and nothing of the group's.
+    pub fn of_stranger(&self, victim: Victim) -> Self {
+        let mut report = Self {
+            when: victim.when,
+            has_gap: self.has_gap,
+            level: match self.level {
+                level @ (Level::Node | Level::Numa | Level::Cpuset | Level::Unknown) => level,
+                _ => Level::SomeCgroup,
+            },
+            victims: vec![victim],
+            ..Self::default()
+        };
+        report.pieces.add(Piece::Kill);
+        report
+    }
+
     /// Size of a page on the machine that wrote it, as far as its lines tell: by its free lists, or by a victim whose address space is
     /// given in both units. `None` where neither is there; 4,096 is what most have.
     pub fn page_bytes(&self) -> Option<u64> {

@@ -108,11 +108,14 @@ impl Intake {
     fn is_placed(&self, pid: u32) -> bool {
         let mut reports = self.collector.open_reports();
         reports.any(|report| {
-            let has_place = report.task_memcg.is_some() || report.group.is_some();
-            report
-                .victims
-                .iter()
-                .any(|victim| victim.pid == pid && (has_place || victim.memcg.is_some()))
+            // Whom no table shows beside the first of a group may be somebody else's, who was killed right behind it.
+            let is_member = |place: usize| place == 0 || report.table.row(pid).is_some();
+            let victims = report.victims.iter().enumerate();
+            let mut those = victims.filter(|(_, victim)| victim.pid == pid);
+            those.any(|(place, victim)| match &report.group {
+                Some(_) => is_member(place),
+                None => victim.memcg.is_some() || report.task_memcg.is_some(),
+            })
         })
     }
 

@@ -96,7 +96,13 @@ impl Collector {
             Part::Exiting { pid, comm } => {
                 // Members of a group may be ending, too.
                 let index = self.teller(head, *pid, Stage::Ended).or_else(|| {
-                    self.latest(head.caller, |open| open.may_have_member(*pid, None, &head.when))
+                    self.latest(head.caller, |open| {
+                        let member = Kill {
+                            pid: *pid,
+                            ..Kill::default()
+                        };
+                        open.may_have_member(&member, &head.when)
+                    })
                 });
                 let index = index.unwrap_or_else(|| self.begin_anew(head, done));
                 let task = Task::of(*pid, comm);
@@ -221,11 +227,7 @@ impl Collector {
         let index = self
             .latest(head.caller, has_it)
             .or_else(|| self.teller(head, kill.pid, Stage::Ended))
-            .or_else(|| {
-                self.latest(head.caller, |open| {
-                    open.may_have_member(kill.pid, kill.is_cgroups, &head.when)
-                })
-            });
+            .or_else(|| self.latest(head.caller, |open| open.may_have_member(kill, &head.when)));
         if index.is_none() && self.is_repeat(kill, &head.when) {
             return heard;
         }

@@ -1,7 +1,7 @@
 //! What tells of victims more than the kernel's log does: names, `/proc`, the cgroups' counters, and tracing where it is wanted.
 
 use forestall_decide::Span;
-use forestall_kernel::oom::{Piece, Report, Victim};
+use forestall_kernel::oom::{CgroupPath, Piece, Report, Victim};
 
 use super::counted::Counted;
 use super::names::Names;
@@ -64,16 +64,17 @@ impl Eyes {
     }
 
     /// Notes where the victims of reports lived, and whose limit it was.
-    pub(super) fn place(&mut self, entries: &mut [Entry]) {
+    pub(super) fn place(&mut self, entries: &mut Vec<Entry>) {
         let mut seen = Vec::new();
+        self.part_strangers(entries, &mut seen);
         for report in entries.iter_mut().map(|entry| &mut entry.report) {
             let is_of_group = report.group.is_some();
             for victim in &mut report.victims {
                 // Asked of everybody, so that nobody is remembered of whom a line has told.
                 let path = self.witness.cgroup_of(victim);
-                if victim.memcg.is_none() && !is_of_group {
+                if victim.memcg.is_none() && !is_of_group && path.is_some() {
                     victim.memcg = path;
-                    seen.extend(victim.memcg.is_some().then_some(victim.pid));
+                    seen.push(victim.pid);
                 }
             }
         }
@@ -94,6 +95,33 @@ impl Eyes {
             let homes: Vec<Home> = homes.filter(Home::says_something).collect();
             entry.homes = homes;
         }
+    }
+
+    /// Whoever was killed right behind a group and lived elsewhere was no member of it: the log's order alone had put them there.
+    fn part_strangers(&mut self, entries: &mut Vec<Entry>, seen: &mut Vec<u32>) {
+        let traced = self.traced.as_ref();
+        let mut strangers = Vec::new();
+        for entry in &mut *entries {
+            let Some(group) = entry.report.group.clone() else {
+                continue;
+            };
+            let mut place = 0;
+            while let Some(victim) = entry.report.victims.get(place) {
+                let home = self.witness.cgroup_of(victim);
+                let moved = traced.and_then(|traced| traced.marks.place_of(victim.pid));
+                let known = home.as_ref().map(|home| &*home.path).or(moved);
+                if place == 0 || known.is_none_or(|known| may_be_in(known, &group)) {
+                    place += 1;
+                    continue;
+                }
+                let mut victim = entry.report.victims.remove(place);
+                seen.extend(home.is_some().then_some(victim.pid));
+                victim.memcg = home;
+                let report = entry.report.of_stranger(victim);
+                strangers.push(Entry::new(entry.boot.clone(), entry.zero_micros, report));
+            }
+        }
+        entries.extend(strangers);
     }
 
     /// Adds what tracing tells of victims, and says for whom the kernel killed them.
@@ -134,5 +162,42 @@ impl Eyes {
             name.clone_into(&mut home.container);
         }
         home
+    }
+}
+
+/// Whether a place in `/proc` may be a group's, or below it. In a cgroup namespace of the reader's own the beginning of its path is missing.
+fn may_be_in(place: &[u8], group: &CgroupPath) -> bool {
+    let path = &*group.path;
+    let starts = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let mut ends = starts.filter_map(|(at, _)| path.get(at..));
+    ends.any(|end| {
+        let rest = place.strip_prefix(end);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || group.is_cut)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_groups_by_all_of_its_names() {
+        let group = |path: &[u8], is_cut| CgroupPath {
+            path: path.into(),
+            is_cut,
+        };
+        let own = group(b"/docker/n/kubepods/pod1/web", false);
+        for (place, is_in) in [
+            (&b"/docker/n/kubepods/pod1/web"[..], true),
+            (b"/docker/n/kubepods/pod1/web/inner", true),
+            (b"/kubepods/pod1/web", true),
+            (b"/docker/n/kubepods/pod1/web2", false),
+            (b"/docker/n/kubepods/pod1", false),
+            (b"/system.slice/a.service", false),
+            (b"/", false),
+        ] {
+            assert_eq!(may_be_in(place, &own), is_in, "{}", place.escape_ascii());
+        }
+        assert!(may_be_in(b"/a/b-and-more", &group(b"/a/b", true)));
     }
 }

@@ -346,6 +346,47 @@ fn of_a_kill_line_alone_the_cgroup_is_read_while_the_victim_is_ending() {
 }
 
 #[test]
+fn whoever_is_killed_right_behind_a_group_and_lives_elsewhere_is_no_member() {
+    let machine = Machine::new();
+    for (pid, cgroup) in [(77, "web"), (78, "web/worker"), (79, "other")] {
+        let own = machine.folder.path().join(format!("proc/{pid}"));
+        std::fs::create_dir_all(&own).expect("a directory");
+        std::fs::write(own.join("comm"), "java\n").expect("a file");
+        std::fs::write(own.join("cgroup"), format!("0::{POD}/{cgroup}\n")).expect("a file");
+    }
+    let life = machine.start(&[]);
+    let line = |sequence, pid| kill(sequence, pid)[1].replace("0000000,-", "0,-");
+    let group = format!("6,8,70,-;Tasks in {POD}/web are going to be killed due to memory.oom.group set\n");
+    // The kernel's rate limit has left out both tables.
+    for record in [line(6, 77), group, line(8, 77), line(9, 78), line(10, 79)] {
+        say(&life.log, &record);
+    }
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        for news in machine.news() {
+            let KillNews::Kill(entry) = news else {
+                panic!("{news:?}")
+            };
+            told.extend(entry.report.victims.iter().map(|victim| {
+                let path = entry.cgroup_of(victim).expect("it is known");
+                let place = path.path.escape_ascii().to_string();
+                (victim.pid, place, entry.report.level.label())
+            }));
+        }
+    }
+    let place = |name: &str| format!("{POD}/{name}");
+    assert_eq!(
+        told,
+        [
+            (77, place("web"), "some-cgroup"),
+            (78, place("web"), "some-cgroup"),
+            (79, place("other"), "some-cgroup"),
+        ]
+    );
+    life.ledger.end();
+}
+
+#[test]
 fn a_kill_is_said_though_something_else_wakes_the_thread_all_the_time() {
     let machine = Machine::new();
     let pods = machine.folder.path().join("var/log/pods");
