@@ -1,9 +1,9 @@
 //! What a cgroup path says about Kubernetes: pure, bytes in, identity out.
 //!
-//! The grammar is: any prefix, a `kubepods` node, an optional QoS node, a pod node, a container node, any tail. It is
-//! the *last* `kubepods` node that counts, because a node that itself runs in a container (kind, LXC, Docker in
-//! Docker) has outer ones that belong to somebody else. Names are bytes; nothing here fails, what is not recognised
-//! is [`Identity::Host`].
+//! The grammar is: any prefix, a `kubepods` node, an optional QoS node, a pod node, a container node, any tail. A node that
+//! itself runs in a container (kind, LXC, Docker in Docker) has its `kubepods` below any prefix. Where a pod is within a pod it is
+//! the *outermost* that counts: what lies in a container was named by whoever runs there, who may make cgroups as he likes,
+//! and call one of them another's pod. Names are bytes; nothing here fails, what is not recognised is [`Identity::Host`].
 //!
 //! Sources: kubelet `pkg/kubelet/cm/{pod_container_manager_linux,cgroup_manager_linux}.go`, containerd
 //! `internal/cri/server/helpers.go`, CRI-O `internal/config/cgmgr`.
@@ -114,20 +114,42 @@ impl Identity {
     /// Reads a path as `/proc/PID/cgroup`, the kernel log or a walk of cgroupfs have it. A leading `/../..` (a cgroup
     /// namespace other than the reader's) is skipped like any other prefix.
     pub fn of_path(path: &[u8]) -> Self {
+        Self::read(path).0
+    }
+
+    /// What the pod's own container calls what lies in it, where that is `kubepods` or in it again: the node of an agent that runs there.
+    pub fn within_of_path(path: &[u8]) -> Option<Self> {
+        let (_, inner) = Self::read(path);
+        let inner = Self::read(inner?).0;
+        inner.is_in_kubepods().then_some(inner)
+    }
+
+    /// The outermost, and what lies in its container.
+    fn read(path: &[u8]) -> (Self, Option<&[u8]>) {
         let mut found = Self::Host;
         let mut level = Level::Outside;
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            if let Some(driver) = kubepods_driver(name) {
+        let mut rest = path;
+        while !rest.is_empty() {
+            if matches!(found, Self::Container(_)) {
+                return (found, Some(rest));
+            }
+            let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+            let (name, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            rest = after.get(1..).unwrap_or_default();
+            if name.is_empty() {
+                continue;
+            }
+            if let Some(driver) = kubepods_driver(name).filter(|_| found.pod().is_none()) {
                 level = Level::Kubepods(driver);
                 found = Self::Kubepods;
-            } else if let Some(container) = colon_container(name) {
+            } else if let Some(container) = colon_container(name).filter(|_| found.pod().is_none()) {
                 level = Level::Below;
                 found = Self::Container(container);
             } else {
                 (level, found) = level.descend(name, found);
             }
         }
-        found
+        (found, None)
     }
 
     /// The pod it is or belongs to.

@@ -232,10 +232,26 @@ fn banner(text: &[u8]) -> Option<Part<'_>> {
     })
 }
 
+const OF_LIMIT: &[u8] = b" killed as a result of limit of ";
+
 fn limit_line(text: &[u8]) -> Option<Part<'_>> {
     let rest = text.strip_prefix(b"Task in ")?;
-    let (task, limit) = cut(rest, b" killed as a result of limit of ");
-    Some(Part::LimitLine { task, limit: limit? })
+    // A cgroup's name may hold these words: the victim lives at the limit or below it.
+    let is_split = |at: &usize| {
+        let (task, limit) = (rest.get(..*at), rest.get(at + OF_LIMIT.len()..));
+        let inner = task
+            .zip(limit)
+            .and_then(|(task, limit)| task.strip_prefix(limit.strip_suffix(b"/").unwrap_or(limit)));
+        inner.is_some_and(|inner| matches!(inner.first(), None | Some(b'/')))
+    };
+    let mut places = memchr::memmem::find_iter(rest, OF_LIMIT);
+    let at = places
+        .find(is_split)
+        .or_else(|| memchr::memmem::find(rest, OF_LIMIT))?;
+    Some(Part::LimitLine {
+        task: rest.get(..at)?,
+        limit: rest.get(at + OF_LIMIT.len()..)?,
+    })
 }
 
 fn group(text: &[u8]) -> Option<Part<'_>> {

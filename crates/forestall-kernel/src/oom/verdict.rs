@@ -65,7 +65,7 @@ impl<'a> Verdict<'a> {
         let (cpuset, rest) = cut(rest, b",mems_allowed=");
         self.cpuset = Some(cpuset);
         let Some(rest) = rest else { return };
-        let (before, task) = cut(rest, b",task_memcg=");
+        let (before, task) = split_paths(rest);
         // A path without the line's end may have `,task=` behind it, and a part of a name.
         self.task_memcg = task.map(|path| {
             if self.is_whole {
@@ -96,6 +96,38 @@ impl<'a> Verdict<'a> {
     pub fn is_task_cut(&self) -> bool {
         !self.is_whole
     }
+}
+
+/// What stands before and behind the mark between two paths. Whoever may make cgroups may put the mark into a name, and another pod's path behind
+/// it: a victim lives at the limit or below it (`mem_cgroup_scan_tasks`), so that the mark is the one behind which the limit's path comes again.
+fn split_paths(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    const LIMIT: &[u8] = b",oom_memcg=";
+    const TASK: &[u8] = b",task_memcg=";
+    let Some(limit) = memchr::memmem::find(text, LIMIT) else {
+        return cut(text, TASK);
+    };
+    let from = limit + LIMIT.len();
+    let paths = text.get(from..).unwrap_or_default();
+    let split = split_at_repeat(paths, TASK);
+    let split = split.or_else(|| memchr::memmem::find(paths, TASK));
+    match split {
+        Some(at) => (
+            text.get(..from + at).unwrap_or(text),
+            text.get(from + at + TASK.len()..),
+        ),
+        None => (text, None),
+    }
+}
+
+/// Where the first `mark` is behind which what stands before it comes again, as a path or as the beginning of one.
+pub(crate) fn split_at_repeat(text: &[u8], mark: &[u8]) -> Option<usize> {
+    let mut places = memchr::memmem::find_iter(text, mark);
+    places.find(|at| {
+        let (limit, task) = (text.get(..*at), text.get(at + mark.len()..));
+        let limit = limit.map(|limit| limit.strip_suffix(b"/").unwrap_or(limit));
+        let rest = limit.zip(task).and_then(|(limit, task)| task.strip_prefix(limit));
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'/' | b',')))
+    })
 }
 
 /// Takes off what may be the beginning of `mark`, where a line is cut within it.

@@ -67,6 +67,15 @@ impl Place {
         }
     }
 
+    /// What lies in the pod's own container, where that is a node itself and this is in one of its pods.
+    pub(crate) fn within(path: &CgroupPath) -> Option<Self> {
+        match Identity::within_of_path(&path.path).filter(|_| !path.is_cut)? {
+            Identity::Container(container) => Some(Self::of_container(&container)),
+            Identity::Pod(pod) => Some(Self::of_pod(&pod)),
+            Identity::Kubepods | Identity::Qos(_) | Identity::Host => None,
+        }
+    }
+
     fn of_pod(pod: &PodIdentity) -> Self {
         let uid = escape::bytes(pod.uid.as_bytes());
         let kind = if pod.uid.is_static() { "static pod" } else { "pod" };

@@ -144,9 +144,24 @@ fn every_known_layout_has_its_row() {
             container(BestEffort, Unknown),
         ),
         (
-            "Docker in a pod: the last kubepods counts",
-            "/kubepods/burstable/pod11111111-2222-3333-4444-555555555555/{outer}/docker/kubepods/pod{uid}/{cid}",
-            container(Guaranteed, Unknown),
+            "Docker in a pod: the outermost pod counts",
+            "/kubepods/burstable/pod{uid}/{cid}/docker/kubepods/pod11111111-2222-3333-4444-555555555555/{outer}",
+            container(Burstable, Unknown),
+        ),
+        (
+            "a colon form in a pod's container",
+            "/kubepods/burstable/pod{uid}/{cid}/kubepods-pod11111111.slice:cri-containerd:{outer}",
+            container(Burstable, Unknown),
+        ),
+        (
+            "kubepods as a container's name",
+            "/kubepods/pod{uid}/kubepods",
+            Identity::Container(ContainerIdentity {
+                pod: pod(UID, Guaranteed),
+                id: (*b"kubepods").into(),
+                runtime: Unknown,
+                is_monitor: false,
+            }),
         ),
         (
             "from another cgroup namespace",
@@ -221,11 +236,32 @@ fn names_of_any_bytes_are_taken_and_escaped_for_display() {
     assert_eq!(&*container.id, b"\x1b[31m");
 }
 
+#[test]
+fn what_runs_in_a_pods_container_has_its_own_pods_for_whoever_asks() {
+    let outer = "/kubepods/burstable/pod11111111-2222-3333-4444-555555555555/{outer}";
+    for (path, expected) in [
+        (
+            format!("{outer}/kubelet/kubepods/pod{{uid}}/{{cid}}"),
+            Some(container(Qos::Guaranteed, Runtime::Unknown)),
+        ),
+        (format!("{outer}/kubelet/kubepods"), Some(Identity::Kubepods)),
+        (format!("{outer}/inner"), None),
+        (outer.to_owned(), None),
+        ("/docker/{outer}/kubepods/pod{uid}/{cid}".to_owned(), None),
+    ] {
+        assert_eq!(
+            Identity::within_of_path(spell(&path).as_bytes()),
+            expected,
+            "{path}"
+        );
+    }
+}
+
 proptest! {
-    /// Paths come from the kernel log and from other people's names: no bytes may bring it down, and none put in front of a
-    /// path may change what its last `kubepods` node says.
+    /// Paths come from the kernel log and from other people's names: no bytes may bring it down, none put in front of a path may change
+    /// what its `kubepods` node says, and none behind a container whose container it is.
     #[test]
-    fn any_bytes_are_taken_and_a_prefix_changes_nothing(
+    fn any_bytes_are_taken_and_neither_prefix_nor_tail_changes_anything(
         prefix in "[a-z/:._-]{0,24}",
         pieces in prop::collection::vec(
             prop::sample::select(vec![
@@ -237,12 +273,11 @@ proptest! {
     ) {
         let path = pieces.concat();
         let identity = Identity::of_path(&path);
-        let longer = [prefix.as_bytes(), b"/kubepods/podx/", &path].concat();
-        let nested = Identity::of_path(&longer);
-        prop_assert!(nested.is_in_kubepods() || !identity.is_in_kubepods());
-        let rooted = [b"/kubepods/podouter/cid/", &path[..]].concat();
-        if matches!(identity, Identity::Pod(_) | Identity::Container(_)) {
-            prop_assert_eq!(Identity::of_path(&rooted), identity);
-        }
+        let longer = [prefix.as_bytes(), b"/", &path].concat();
+        prop_assert!(Identity::of_path(&longer).is_in_kubepods() || !identity.is_in_kubepods());
+        let own = Identity::of_path(b"/kubepods/podouter/cid");
+        prop_assert_eq!(Identity::of_path(&[b"/kubepods/podouter/cid/", &path[..]].concat()), own);
+        let outside = [b"/docker/cid/", &path[..]].concat();
+        prop_assert_eq!(Identity::of_path(&outside), Identity::of_path(&[b"/", &path[..]].concat()));
     }
 }

@@ -5,6 +5,19 @@ fn part(text: &str) -> Option<Part<'_>> {
 }
 
 #[test]
+fn the_words_of_a_limit_in_a_cgroups_name_name_no_other_pod() {
+    let name = "/kubepods/pod1/c/x killed as a result of limit of /kubepods/pod2/d";
+    let text = format!("Task in {name} killed as a result of limit of {name}");
+    assert_eq!(
+        part(&text),
+        Some(Part::LimitLine {
+            task: name.as_bytes(),
+            limit: name.as_bytes(),
+        })
+    );
+}
+
+#[test]
 fn headers_of_every_age_are_read() {
     let read = |text: &'static str| match part(text) {
         Some(Part::Header(header)) => header,

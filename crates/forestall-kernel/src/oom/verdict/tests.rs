@@ -68,6 +68,34 @@ fn a_mark_in_a_cgroups_name_is_the_cgroups() {
 }
 
 #[test]
+fn another_pods_path_in_a_cgroups_name_is_not_the_victims() {
+    // A container that may make cgroups below its own has made this one, and filled it.
+    let limit = "/kubepods/pod1/c/x,task_memcg=/kubepods/pod2/d";
+    let text = MEMCG
+        .replace(
+            "task_memcg=/kubepods/pod1/c",
+            &format!("task_memcg={limit}/inner"),
+        )
+        .replace("oom_memcg=/kubepods/pod1,", &format!("oom_memcg={limit},"));
+    for end in [text.len(), text.len() - 8] {
+        let found = Verdict::parse(&text.as_bytes()[..end]).expect("a verdict");
+        assert_eq!(found.oom_memcg, Some(limit.as_bytes()), "{end}");
+        assert_eq!(
+            found.task_memcg,
+            Some(format!("{limit}/inner").as_bytes()),
+            "{end}"
+        );
+    }
+    // A cpuset's name, which has no slash in it, ends nothing either.
+    let text = MEMCG.replace("cpuset=c.scope", "cpuset=x,task_memcg=y");
+    let found = Verdict::parse(text.as_bytes()).expect("a verdict");
+    assert_eq!(
+        (found.oom_memcg, found.task_memcg),
+        (Some(&b"/kubepods/pod1"[..]), Some(&b"/kubepods/pod1/c"[..]))
+    );
+}
+
+#[test]
 fn wherever_the_line_is_cut_what_is_there_is_right() {
     let whole = Verdict::parse(MEMCG.as_bytes()).expect("a verdict");
     for end in START.len()..MEMCG.len() - 4 {

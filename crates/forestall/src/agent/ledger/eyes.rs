@@ -153,13 +153,19 @@ impl Eyes {
         };
         let shared = report.group.as_ref().or(report.task_memcg.as_ref());
         let path = victim.memcg.as_ref().or(shared).or(report.limit.as_ref());
-        let place = path.map(Place::of).unwrap_or_default();
         let at = now();
-        if let Some([namespace, pod]) = place.pod.and_then(|uid| self.names.pod(&uid, at)) {
-            (home.namespace, home.pod) = (namespace.to_owned(), pod.to_owned());
-        }
-        if let Some(name) = place.container.and_then(|id| self.names.container(&id, at)) {
-            name.clone_into(&mut home.container);
+        // In a pod that is a node itself (kind), its own agent knows the pods there, and not the one that it runs in.
+        let places = [path.map(Place::of), path.and_then(Place::within)];
+        for place in places.into_iter().flatten() {
+            if let Some([namespace, pod]) = place.pod.and_then(|uid| self.names.pod(&uid, at)) {
+                (home.namespace, home.pod) = (namespace.to_owned(), pod.to_owned());
+            }
+            if let Some(name) = place.container.and_then(|id| self.names.container(&id, at)) {
+                name.clone_into(&mut home.container);
+            }
+            if !home.pod.is_empty() {
+                break;
+            }
         }
         home
     }

@@ -304,6 +304,30 @@ fn a_kill_is_put_to_its_pod_and_container_by_name_though_both_are_gone() {
 }
 
 #[test]
+fn of_a_pod_within_a_pod_the_one_that_the_agent_knows_is_named() {
+    let machine = Machine::new();
+    let pods = machine.folder.path().join("var/log/pods");
+    let inner = "/node/kubepods/pod22222222-3333-4444-5555-666666666666/db";
+    std::fs::create_dir_all(pods.join("inner_db-0_22222222-3333-4444-5555-666666666666"))
+        .expect("directories");
+    let life = machine.start(&[]);
+    let named = |sequence, pid| {
+        for record in kill(sequence, pid) {
+            say(&life.log, &record.replace("/web,", &format!("/web{inner},")));
+        }
+        let news = machine.news();
+        let [KillNews::Kill(entry)] = &news[..] else {
+            panic!("{news:?}")
+        };
+        entry.whom(&entry.report.victims[0]).pod
+    };
+    assert_eq!(named(5, 77), "db-0", "it runs in the outer one");
+    std::fs::create_dir(pods.join("shop_cart-0_0330b2c1-a15b-4cdd-b5e5-72d4a90bee82")).expect("a directory");
+    assert_eq!(named(8, 78), "cart-0", "whatever is called so below it");
+    life.ledger.end();
+}
+
+#[test]
 fn of_a_kill_line_alone_the_cgroup_is_read_while_the_victim_is_ending() {
     let machine = Machine::new();
     let root = machine.folder.path();
