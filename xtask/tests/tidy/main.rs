@@ -9,6 +9,7 @@ mod edges;
 mod promises;
 mod sources;
 mod tree;
+mod unit;
 
 use tree::{Breach, Tree};
 
