@@ -65,7 +65,11 @@ pub(crate) struct KernelKill {
 pub(crate) struct Sender<'a> {
     pub(crate) comm: &'a str,
     /// It is in the same container.
-    pub(crate) is_inside: bool,
+    pub(crate) is_inside: Option<bool>,
+    /// It sent the signal to what the container ends with: its first process.
+    pub(crate) is_to_first: Option<bool>,
+    /// It is one of the node's own programs, so that its name is true: anybody may bear any name.
+    pub(crate) is_on_node: Option<bool>,
 }
 
 /// What ended it.
@@ -231,26 +235,51 @@ fn by_kernel(known: &Known<'_>) -> Option<Ending> {
     Some(ending(class, confidence, "the kernel's own record of the kill"))
 }
 
-/// Who sent SIGKILL, where it may be what ended the container: what lives on, or ended with another code, did not end by it.
+/// Who sent SIGKILL, where it may be what ended the container: what lives on, or ended with another code, did not end by it, and neither did
+/// what lost a child.
 fn sender_of<'a>(known: &Known<'a>) -> Option<Sender<'a>> {
     let may_be = !known.lives && known.exit_code.is_none_or(|code| code == KILLED);
-    known.sender.filter(|_| may_be)
+    known
+        .sender
+        .filter(|sender| may_be && sender.is_to_first != Some(false))
+}
+
+/// How surely a signal ended the container: as surely as it is known to have been sent to its first process.
+fn sure(known: &Known<'_>, sender: Sender<'_>, confidence: Confidence) -> Confidence {
+    let most = match (sender.is_to_first, known.exit_code) {
+        (Some(_), _) => Confidence::High,
+        (None, Some(_)) => Confidence::Medium,
+        (None, None) => Confidence::Low,
+    };
+    confidence.min(most)
 }
 
 fn by_killer(known: &Known<'_>) -> Option<Ending> {
-    let sender = sender_of(known).filter(|sender| !sender.is_inside)?;
+    let is_possible =
+        |sender: &Sender<'_>| sender.is_inside != Some(true) && sender.is_on_node != Some(false);
+    let sender = sender_of(known).filter(is_possible)?;
+    let is_certain = sender.is_on_node == Some(true);
     if KILLERS.contains(&sender.comm) {
-        return Some(ending(
-            Class::UserspaceKiller,
-            Confidence::High,
-            "a memory killer sent the signal",
-        ));
+        return Some(if is_certain {
+            let confidence = sure(known, sender, Confidence::High);
+            ending(
+                Class::UserspaceKiller,
+                confidence,
+                "a memory killer sent the signal",
+            )
+        } else {
+            ending(
+                Class::UserspaceKiller,
+                Confidence::Low,
+                "somebody sent the signal who is called as a memory killer is; nobody could read whether he was one",
+            )
+        });
     }
     // It ends a whole scope when the kernel killed one process of it, and its service manager is called the same.
-    (sender.comm == "systemd").then(|| {
+    (sender.comm == "systemd" && is_certain).then(|| {
         ending(
             Class::UserspaceKiller,
-            Confidence::Medium,
+            sure(known, sender, Confidence::Medium),
             "systemd sent the signal: it stops a whole scope after one kill in it, or at somebody's word",
         )
     })
@@ -315,26 +344,35 @@ fn by_own_words(known: &Known<'_>) -> Option<Ending> {
 
 fn by_sender(known: &Known<'_>) -> Option<Ending> {
     let sender = sender_of(known)?;
-    if sender.is_inside {
+    let sure = |confidence| sure(known, sender, confidence);
+    if sender.is_inside == Some(true) {
         return Some(ending(
             Class::SelfKill,
-            Confidence::High,
+            sure(Confidence::High),
             "a process of the same container sent the signal",
         ));
     }
     // Names of tasks are cut to fifteen letters: containerd-shim-runc-v2 is containerd-shim.
-    if RUNTIMES.iter().any(|name| sender.comm.starts_with(name)) {
+    let is_called = RUNTIMES.iter().any(|name| sender.comm.starts_with(name));
+    if is_called && sender.is_on_node == Some(true) {
         return Some(ending(
             Class::Stopped,
-            Confidence::Medium,
+            sure(Confidence::Medium),
             "its runtime sent the signal: it was stopped, and did not go in time",
         ));
     }
-    Some(ending(
-        Class::Manual,
-        Confidence::High,
-        "somebody sent the signal who is neither the kernel nor the node's agents",
-    ))
+    Some(match sender.is_inside {
+        Some(_) => ending(
+            Class::Manual,
+            sure(Confidence::High),
+            "somebody sent the signal who is neither the kernel nor the node's agents",
+        ),
+        None => ending(
+            Class::Unknown,
+            Confidence::Low,
+            "somebody sent the signal who was gone before anybody could read whether he was in the same container",
+        ),
+    })
 }
 
 fn by_reason(known: &Known<'_>) -> Option<Ending> {
@@ -363,6 +401,14 @@ fn by_code(known: &Known<'_>) -> Ending {
     let unknown = |because| ending(Class::Unknown, Confidence::Low, because);
     if known.lives {
         return unknown("it lives, and nobody in it is known to have been killed");
+    }
+    let is_to_child = known
+        .sender
+        .is_some_and(|sender| sender.is_to_first == Some(false));
+    if is_to_child && known.exit_code.is_none_or(|code| code == KILLED) {
+        return unknown(
+            "the signal was sent to a process of it that is not PID 1 of its PID namespace, with which alone it ends",
+        );
     }
     match (known.exit_code, known.is_first) {
         (None, _) => unknown("there is no evidence"),

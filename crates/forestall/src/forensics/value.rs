@@ -166,6 +166,7 @@ pub(crate) fn sender(sender: &Sender) -> Map<String, Value> {
         ("pid", sender.pid.into()),
         ("comm", comm.into()),
         ("uid", sender.uid.into()),
+        ("is_on_node", sender.is_on_node.into()),
     ])
 }
 

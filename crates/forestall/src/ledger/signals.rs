@@ -95,11 +95,14 @@ mod tests {
             at_micros: 9,
             pid,
             comm: (*b"java").into(),
+            is_inside: Some(false),
+            is_of_first: Some(true),
             sender: Sender {
                 is_kernel: false,
                 pid: 1,
                 comm: (*b"systemd\n").into(),
                 uid: Some(0),
+                is_on_node: Some(true),
             },
             ..Signal::default()
         }

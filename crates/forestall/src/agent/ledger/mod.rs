@@ -9,6 +9,7 @@ mod counted;
 mod eyes;
 mod marks;
 mod names;
+mod relation;
 mod traced;
 mod witness;
 

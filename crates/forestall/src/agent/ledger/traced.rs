@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 
 use forestall_act::TraceInstance;
 use forestall_decide::Moment;
-use forestall_kernel::cgroup::Identity;
 use forestall_kernel::oom::CgroupPath;
-use forestall_kernel::parse::memory_path;
 use forestall_kernel::tracing::{KillSignal, TraceReader, find_tracefs};
 
 use super::marks::Marks;
+use super::relation::{Relation, Shown};
 use crate::input::read_system;
 use crate::ledger::{Sender, Signal};
 
@@ -80,6 +79,7 @@ impl Traced {
                 name().unwrap_or_default()
             },
             uid: None,
+            is_on_node: None,
         }
     }
 
@@ -87,28 +87,28 @@ impl Traced {
     pub(super) fn explain(&self, signal: &KillSignal) -> Option<Signal> {
         let pid = u32::try_from(signal.pid).ok()?;
         let sender = u32::try_from(signal.sender_pid).ok()?;
-        let of = |pid: u32, name: &str| read_system(&self.proc_root.join(pid.to_string()).join(name)).ok();
+        let read = |pid: u32, name: &str| read_system(&self.proc_root.join(pid.to_string()).join(name)).ok();
+        let shown = |pid: u32| Shown {
+            cgroup: read(pid, "cgroup"),
+            status: read(pid, "status"),
+        };
         let name = self.reader.name_of(signal.sender_pid, &self.proc_root);
-        let [theirs, its] = [of(sender, "cgroup"), of(pid, "cgroup")];
-        // On v1 who is ending stands at the root, wherever it was; and who is gone lived where somebody put it, if anybody did.
-        let path = its.as_deref().and_then(memory_path).filter(|path| *path != b"/");
-        let path = path.or_else(|| self.marks.place_of(pid));
-        let is_container = |path: &&[u8]| matches!(Identity::of_path(path), Identity::Container(_));
-        let inside = path.filter(is_container);
+        let theirs = shown(sender);
+        // Who is gone lived where somebody put it, if anybody did.
+        let relation = Relation::of(&shown(pid), &theirs, self.marks.place_of(pid));
         Some(Signal {
             at_micros: signal.at_nanos / 1000,
             pid,
             comm: signal.comm.as_bytes().into(),
-            cgroup: path.map(|path| CgroupPath {
-                path: path.into(),
-                is_cut: false,
-            }),
-            is_inside: inside.is_some() && inside == theirs.as_deref().and_then(memory_path),
+            cgroup: relation.path.map(|path| CgroupPath { path, is_cut: false }),
+            is_inside: relation.is_inside,
+            is_of_first: relation.is_of_first,
             sender: Sender {
                 is_kernel: false,
                 pid: sender,
                 comm: name.map(|name| name.as_bytes().into()).unwrap_or_default(),
-                uid: of(sender, "status").as_deref().and_then(real_uid),
+                uid: theirs.uid(),
+                is_on_node: relation.is_on_node,
             },
             ..Signal::default()
         })
@@ -126,28 +126,4 @@ pub(super) fn find(root: &Path) -> Result<PathBuf, String> {
     find_tracefs(root, Path::new("/proc/self/mountinfo")).map_err(|error| {
         format!("{error}; mount tracefs there (in a container, the machine's /sys/kernel/tracing, writable)")
     })
-}
-
-/// The first of the four numbers behind `Uid:`.
-fn real_uid(status: &[u8]) -> Option<u32> {
-    let line = status
-        .split(|byte| *byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"Uid:"))?;
-    let first = line
-        .split(u8::is_ascii_whitespace)
-        .find(|word| !word.is_empty())?;
-    std::str::from_utf8(first).ok()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_user_is_the_real_one() {
-        // `Documentation/filesystems/proc.rst`: real, effective, saved set, and filesystem UIDs.
-        let status = b"Name:\ta\nTgid:\t7\nUid:\t1000\t0\t0\t0\nGid:\t5\t5\t5\t5\n";
-        assert_eq!(real_uid(status), Some(1000));
-        assert_eq!(real_uid(b"Name:\tUid:\n"), None);
-    }
 }

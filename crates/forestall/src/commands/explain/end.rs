@@ -4,9 +4,9 @@ use clap::{Args, ValueEnum};
 use forestall_kernel::oom::{Level, Report};
 use serde_json::{Map, Value};
 
+use super::sent::Sent;
 use crate::commands::foretold::object;
 use crate::forensics::ending::{Class, Ending, KernelKill, Known, Sender, Wish, classify};
-use crate::ledger::Signal;
 use crate::log::escape;
 
 /// Arguments about an end.
@@ -61,19 +61,22 @@ impl EndArgs {
     }
 
     /// What it comes to.
-    pub(super) fn ending(&self, report: Option<&Report>, sent: Option<&Signal>) -> Ending {
-        let traced = sent.map(|signal| escape::bytes(&signal.sender.comm));
+    pub(super) fn ending(&self, report: Option<&Report>, sent: Option<&Sent>) -> Ending {
+        let traced = sent.map(|sent| escape::bytes(&sent.signal.sender.comm));
         // What is typed goes before what was traced; whoever was gone has no name to be called by.
-        let traced = traced
-            .as_deref()
-            .filter(|comm| !comm.is_empty())
-            .map(|comm| Sender {
-                comm,
-                is_inside: sent.is_some_and(|signal| signal.is_inside),
-            });
+        let traced = traced.as_deref().filter(|comm| !comm.is_empty()).zip(sent);
+        let traced = traced.map(|(comm, sent)| Sender {
+            comm,
+            is_inside: sent.signal.is_inside,
+            is_to_first: sent.is_of_end(),
+            is_on_node: sent.signal.sender.is_on_node,
+        });
+        // Who is typed is said to have ended it, and to be who he is called.
         let typed = self.sender.as_deref().map(|comm| Sender {
             comm,
-            is_inside: self.sender_inside,
+            is_inside: Some(self.sender_inside),
+            is_to_first: Some(true),
+            is_on_node: Some(!self.sender_inside),
         });
         classify(&Known {
             exit_code: self.exit_code,

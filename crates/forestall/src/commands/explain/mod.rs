@@ -25,6 +25,7 @@ use self::end::EndArgs;
 use self::growth::Growth;
 use self::screen::Shown;
 use self::seeker::{Seeker, Who};
+use self::sent::Sent;
 use self::timeline::Timeline;
 use crate::commands::foretold::object;
 use crate::commands::kills::AGENTS_LEDGER;
@@ -114,6 +115,7 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
     let sent = find_sent(args, &seeker);
     let is_known = !args.end.is_empty() || sent.is_some();
     let ending = is_known.then(|| args.end.ending(seeker.found.as_ref(), sent.as_ref()));
+    let sent = sent.map(|sent| sent.signal);
     let growth = find_growth(args, &seeker, zero_micros);
     if let (Some(who), None, None) = (&args.who, &seeker.found, &ending) {
         let who = escape::text(who);
@@ -174,7 +176,7 @@ fn find_growth(args: &ExplainArgs, seeker: &Seeker, zero_micros: Option<i64>) ->
 }
 
 /// Who sent SIGKILL to whom no kill explains, as far as an agent's ledger tells.
-fn find_sent(args: &ExplainArgs, seeker: &Seeker) -> Option<Signal> {
+fn find_sent(args: &ExplainArgs, seeker: &Seeker) -> Option<Sent> {
     if args.log.is_some() || seeker.found.is_some() {
         return None;
     }

@@ -46,6 +46,11 @@ impl Who {
         is_victim || paths.any(|path| self.is_of(path)) || victims.any(|path| self.is_of(path))
     }
 
+    /// It is this process that is asked for.
+    pub(super) fn is_pid(&self, pid: u32) -> bool {
+        self.pid == Some(pid)
+    }
+
     /// It was sent to whoever is asked for.
     pub(super) fn is_of_signal(&self, signal: &Signal) -> bool {
         let is_victim = self.pid == Some(signal.pid) || *signal.comm == *self.text;

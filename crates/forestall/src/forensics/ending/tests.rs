@@ -49,6 +49,17 @@ const CASES: &str = "
     itself                          | code=137 sender=supervisord inside               | self-kill high
     a killer's name, from inside    | code=137 sender=earlyoom inside                  | self-kill high
     its shim                        | code=137 sender=containerd-shim                  | stopped medium
+    a name that anybody may bear    | code=137 sender=earlyoom node=no                 | manual-kill high
+    the same where nobody could read| code=137 sender=earlyoom node=? from=?           | userspace-killer low
+    a user's systemd                | code=137 sender=systemd node=no                  | manual-kill high
+    a shim's name, in a pod         | code=137 sender=containerd-shim node=no          | manual-kill high
+    a sender that was gone          | code=137 sender=bash node=? from=?               | unknown low
+    the same, a shim's name         | code=137 sender=runc node=? from=?               | unknown low
+    to a child of it                | sender=bash to=child                             | unknown low
+    to a child of it by a killer    | code=137 sender=earlyoom to=child                | unknown low
+    to a child of it by itself      | sender=supervisord inside to=child               | unknown low
+    to whom nobody could read       | sender=bash to=?                                 | manual-kill low
+    the same, and its code          | code=137 sender=bash to=?                        | manual-kill medium
     a child of it, and it lives     | lives sender=earlyoom                            | unknown low
     a child of it, and its own code | code=1 sender=bash                               | unknown low
 
@@ -134,12 +145,15 @@ fn known(facts: &'static str) -> Known<'static> {
             "equal" => kill.is_pod_limit_containers = Some(true),
             "sysrq" => kill.is_sysrq = true,
             "sender" => {
+                let has = |word: &str| facts.split_whitespace().any(|fact| fact == word);
                 known.sender = Some(Sender {
                     comm: value,
-                    is_inside: facts.contains(" inside"),
+                    is_inside: (!has("from=?")).then_some(has("inside")),
+                    is_to_first: (!has("to=?")).then_some(!has("to=child")),
+                    is_on_node: (!has("node=?")).then_some(!has("node=no")),
                 });
             }
-            "inside" => {}
+            "inside" | "from" | "to" | "node" => {}
             "words" => {
                 let words = WORDS.iter().find(|(name, _)| *name == value);
                 known.last_words = words.expect("words").1;
@@ -166,7 +180,7 @@ fn every_end_is_called_what_its_evidence_says() {
         assert_eq!(said, expected, "{what}: {}", found.because);
         count += 1;
     }
-    assert_eq!(count, 72);
+    assert_eq!(count, 83);
 }
 
 #[test]

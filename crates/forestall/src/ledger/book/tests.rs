@@ -78,6 +78,7 @@ fn entry(sequence: u64) -> Entry {
                 pid: 9,
                 comm: (*b"sh\n").into(),
                 uid: Some(5),
+                is_on_node: Some(true),
             }),
         }],
         ..Entry::new((*b"boot").into(), -5, report)

@@ -16,6 +16,8 @@ pub(crate) struct Sender {
     pub(crate) comm: Box<[u8]>,
     /// The real user, where it was still there.
     pub(crate) uid: Option<u32>,
+    /// It was root or an account of the system's, and in no container, so that it is what its name says; `None` where nobody could tell.
+    pub(crate) is_on_node: Option<bool>,
 }
 
 impl Sender {
@@ -40,6 +42,7 @@ impl Sender {
         writer.number(2, self.pid.into());
         writer.bytes(3, &self.comm);
         put(writer, 4, self.uid.map(u64::from));
+        put(writer, 5, self.is_on_node.map(u64::from));
     }
 
     pub(in crate::ledger) fn read(value: Value<'_>) -> Option<Self> {
@@ -50,6 +53,7 @@ impl Sender {
                 2 => sender.pid = u32::try_from(value.number()?).ok()?,
                 3 => sender.comm = value.bytes()?.into(),
                 4 => sender.uid = Some(u32::try_from(value.number()?).ok()?),
+                5 => sender.is_on_node = Some(value.switch()?),
                 _ => {}
             }
             Some(())

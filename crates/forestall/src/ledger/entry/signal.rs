@@ -4,7 +4,7 @@ use forestall_kernel::oom::CgroupPath;
 use forestall_trace::record::{Writer, read_fields};
 
 use super::Sender;
-use super::field::{path, put_path};
+use super::field::{path, put, put_path};
 
 /// Of one process, or of one of its threads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,10 @@ pub(crate) struct Signal {
     pub(crate) cgroup: Option<CgroupPath>,
     /// By whom.
     pub(crate) sender: Sender,
-    /// Whoever sent it lived in the same cgroup, and that is a container's.
-    pub(crate) is_inside: bool,
+    /// Whoever sent it lived in the same container; `None` where one of them was gone before anybody asked.
+    pub(crate) is_inside: Option<bool>,
+    /// It was sent to PID 1 of a PID namespace, with which a container ends; `None` where nobody could tell.
+    pub(crate) is_of_first: Option<bool>,
 }
 
 impl Signal {
@@ -43,7 +45,8 @@ impl Signal {
         writer.bytes(5, &self.comm);
         put_path(&mut writer, 6, self.cgroup.as_ref());
         writer.record(7, |inner| self.sender.put(inner));
-        writer.switch(8, self.is_inside);
+        put(&mut writer, 9, self.is_inside.map(u64::from));
+        put(&mut writer, 10, self.is_of_first.map(u64::from));
         out
     }
 
@@ -58,7 +61,10 @@ impl Signal {
                 5 => signal.comm = value.bytes()?.into(),
                 6 => signal.cgroup = Some(path(value)?),
                 7 => signal.sender = Sender::read(value)?,
-                8 => signal.is_inside = value.switch()?,
+                // Where it was false somebody may have been gone.
+                8 => signal.is_inside = value.switch()?.then_some(true),
+                9 => signal.is_inside = Some(value.switch()?),
+                10 => signal.is_of_first = Some(value.switch()?),
                 _ => {}
             }
             Some(())
