@@ -99,6 +99,7 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
     let read = if is_of_end_alone {
         Read::default()
     } else if let Some(directory) = &args.ledger {
+        seeker.boot = asked_boot(directory, true);
         read_ledger(directory, &mut seeker)?
     } else {
         let (read, is_kept) = match read_here(args, log, &mut seeker) {
@@ -181,7 +182,8 @@ fn find_sent(args: &ExplainArgs, seeker: &Seeker) -> Option<Sent> {
         return None;
     }
     let directory = args.ledger.as_deref().unwrap_or(Path::new(AGENTS_LEDGER));
-    sent::find(directory, &Who::new(args.who.as_deref()?))
+    let boot = asked_boot(directory, args.ledger.is_some());
+    sent::find(directory, &Who::new(args.who.as_deref()?), boot.as_deref())
 }
 
 /// The kernel's log, or a file's. Of whom the kernel's ring does not know any more the agent's ledger may tell; then it is true.
@@ -190,12 +192,26 @@ fn read_here(args: &ExplainArgs, log: Option<&Path>, seeker: &mut Seeker) -> any
     let agents = Path::new(AGENTS_LEDGER);
     if log.is_none() && seeker.found.is_none() && ledger::is_there(agents) {
         let mut other = Seeker::new(args.who.as_deref().map(Who::new));
+        other.boot = asked_boot(agents, false);
         if let Ok(kept) = read_ledger(agents, &mut other) {
             *seeker = other;
             return Ok((kept, true));
         }
     }
     Ok((read?, false))
+}
+
+/// Whose processes have the number that somebody asks for: this boot's. A ledger that somebody names may be another machine's, of which
+/// it is the last boot.
+fn asked_boot(directory: &Path, is_named: bool) -> Option<Box<[u8]>> {
+    let own = ledger::boot_id(Path::new("/")).ok();
+    if !is_named {
+        return own;
+    }
+    let boots = Pages::read(directory).ok()?.tallies;
+    let is_own = boots.iter().any(|tally| Some(&tally.boot) == own.as_ref());
+    own.filter(|_| is_own)
+        .or_else(|| boots.last().map(|tally| tally.boot.clone()))
 }
 
 /// All that a ledger holds. One that is not there is not made.

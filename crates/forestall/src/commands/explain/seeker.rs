@@ -34,11 +34,13 @@ impl Who {
         }
     }
 
-    fn is_in(&self, report: &Report) -> bool {
+    /// Its numbers are those of another boot's processes where `is_other_boot`.
+    fn is_in(&self, report: &Report, is_other_boot: bool) -> bool {
+        let pid = self.pid.filter(|_| !is_other_boot);
         let is_victim = report
             .victims
             .iter()
-            .any(|victim| self.pid == Some(victim.pid) || *victim.comm == *self.text);
+            .any(|victim| pid == Some(victim.pid) || *victim.comm == *self.text);
         let mut paths = [&report.limit, &report.task_memcg, &report.group]
             .into_iter()
             .flatten();
@@ -46,14 +48,14 @@ impl Who {
         is_victim || paths.any(|path| self.is_of(path)) || victims.any(|path| self.is_of(path))
     }
 
-    /// It is this process that is asked for.
-    pub(super) fn is_pid(&self, pid: u32) -> bool {
-        self.pid == Some(pid)
+    /// It was sent to the very process that is asked for, by its number in `boot`.
+    pub(super) fn is_pid_of(&self, signal: &Signal, boot: Option<&[u8]>) -> bool {
+        self.pid == Some(signal.pid) && boot.is_none_or(|boot| *boot == *signal.boot)
     }
 
     /// It was sent to whoever is asked for.
-    pub(super) fn is_of_signal(&self, signal: &Signal) -> bool {
-        let is_victim = self.pid == Some(signal.pid) || *signal.comm == *self.text;
+    pub(super) fn is_of_signal(&self, signal: &Signal, boot: Option<&[u8]>) -> bool {
+        let is_victim = self.is_pid_of(signal, boot) || *signal.comm == *self.text;
         is_victim || signal.cgroup.as_ref().is_some_and(|path| self.is_of(path))
     }
 
@@ -101,6 +103,10 @@ const LOOP_MICROS: i64 = 600_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Seeker {
     who: Option<Who>,
+    /// The boot whose processes have the number that is asked for; `None` where that cannot be told.
+    pub(super) boot: Option<Box<[u8]>>,
+    /// What is being heard is of another one.
+    is_other_boot: bool,
     pub(super) found: Option<Report>,
     /// What was known of its limit before it.
     before: Option<Before>,
@@ -147,7 +153,9 @@ impl Seeker {
     /// Hears one that a ledger keeps.
     pub(super) fn hear_entry(&mut self, entry: &Entry) {
         self.homes.clone_from(&entry.homes);
+        self.is_other_boot = self.boot.as_ref().is_some_and(|boot| *boot != entry.boot);
         self.hear(entry.dated());
+        self.is_other_boot = false;
         self.homes.clear();
     }
 
@@ -178,7 +186,8 @@ impl Seeker {
     /// A report without a kill is taken only while there is none with one.
     fn is_better(&self, report: &Report) -> bool {
         let tells = |report: &Report| has_victim(report) || report.no_killable > 0;
-        let is_asked_for = self.who.as_ref().is_none_or(|who| who.is_in(report));
+        let who = self.who.as_ref();
+        let is_asked_for = who.is_none_or(|who| who.is_in(report, self.is_other_boot));
         is_asked_for && (tells(report) || !self.found.as_ref().is_some_and(tells))
     }
 }
@@ -346,5 +355,21 @@ mod tests {
         seeker.hear(report(4, "a", "/x"));
         assert_eq!(seeker.before().map(|before| before.kills), Some(2));
         assert_eq!(seeker.kills, 4);
+    }
+
+    #[test]
+    fn a_number_of_another_boot_is_somebody_elses() {
+        let entry = |boot: &[u8]| Entry::new(boot.into(), 0, report(7, "java", POD));
+        let mut seeker = Seeker::new(Some(Who::new("7")));
+        seeker.boot = Some((*b"this").into());
+        seeker.hear_entry(&entry(b"other"));
+        assert_eq!(seeker.found, None);
+        seeker.hear_entry(&entry(b"this"));
+        assert!(seeker.found.is_some());
+        // A pod has its UID for ever.
+        let mut seeker = Seeker::new(Some(Who::new("0330b2c1")));
+        seeker.boot = Some((*b"this").into());
+        seeker.hear_entry(&entry(b"other"));
+        assert!(seeker.found.is_some());
     }
 }

@@ -32,7 +32,8 @@ impl Sent {
 }
 
 /// The last one that was sent to whoever is asked for; rather one that ended it than one that may have, and that than one that did not.
-pub(super) fn find(directory: &Path, who: &Who) -> Option<Sent> {
+/// A process's number is one of `boot`'s.
+pub(super) fn find(directory: &Path, who: &Who, boot: Option<&[u8]>) -> Option<Sent> {
     let mut found: Option<Sent> = None;
     let rank = |sent: &Sent| match sent.is_of_end() {
         Some(true) => 2,
@@ -41,8 +42,8 @@ pub(super) fn find(directory: &Path, who: &Who) -> Option<Sent> {
     };
     // What cannot be read tells of nobody.
     let _ = read_signals(directory, |signal| {
-        if who.is_of_signal(&signal) {
-            let is_by_pid = who.is_pid(signal.pid);
+        if who.is_of_signal(&signal, boot) {
+            let is_by_pid = who.is_pid_of(&signal, boot);
             let sent = Sent { signal, is_by_pid };
             found = found
                 .take()
@@ -92,6 +93,7 @@ mod tests {
 
     fn signal(pid: u32, is_of_first: Option<bool>) -> Signal {
         Signal {
+            boot: (*b"boot").into(),
             pid,
             comm: (*b"java").into(),
             cgroup: Some(CgroupPath {
@@ -114,7 +116,7 @@ mod tests {
         let folder = TempDir::new().expect("a directory");
         let mut kept = Signals::open(folder.path()).expect("made");
         kept.append(signals).expect("room");
-        let sent = find(folder.path(), &Who::new(who)).expect("one of them");
+        let sent = find(folder.path(), &Who::new(who), Some(b"boot")).expect("one of them");
         let ending = EndArgs::default().ending(None, Some(&sent));
         let called = format!("{} {}", ending.class.label(), ending.confidence.label());
         (sent.signal.pid, called)
@@ -140,6 +142,15 @@ mod tests {
             told(&[first, unread, child.clone()], CONTAINER),
             ending(1000, "manual-kill high")
         );
+        // A process of another boot had this number.
+        let other = Signal {
+            boot: (*b"other").into(),
+            ..signal(1001, Some(true))
+        };
+        let folder = TempDir::new().expect("a directory");
+        let mut kept = Signals::open(folder.path()).expect("made");
+        kept.append(&[other]).expect("room");
+        assert!(find(folder.path(), &Who::new("1001"), Some(b"boot")).is_none());
         // The process itself ends by it.
         assert_eq!(told(&[child], "1001"), ending(1001, "manual-kill high"));
     }
