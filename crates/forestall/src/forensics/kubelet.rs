@@ -20,7 +20,7 @@ const TEXT_BYTES_MAX: usize = 1024;
 /// Each line that matters has one of these.
 const WORDS: [&[u8]; 3] = [
     b"viction manager: ",
-    b"Killing container with",
+    b"Killing container ",
     b"was low on resource: ",
 ];
 
@@ -43,8 +43,12 @@ pub(crate) enum What {
     Message { pod: Pod, message: String },
     /// It ends a container, for whatever reason.
     Ends {
+        /// Empty in a line of 1.20 or before, which names the container alone.
         pod: Pod,
         container: String,
+        /// The runtime's ID.
+        id: Option<String>,
+        /// Seconds.
         grace: Option<u64>,
     },
     /// The pod has ended for it.
@@ -243,12 +247,41 @@ fn eviction(said: &[u8]) -> Option<What> {
 }
 
 fn killing(said: &[u8]) -> Option<What> {
-    let rest = said.strip_prefix(b"\"Killing container with a grace period")?;
+    let Some(rest) = said.strip_prefix(b"\"Killing container with a grace period") else {
+        return killing_by_id(said);
+    };
     Some(What::Ends {
         pod: pod_of(rest, b" pod=")?,
         container: kept(field(rest, b" containerName=")?),
-        grace: field(rest, b" gracePeriod=").and_then(unsigned),
+        id: field(rest, b" containerID=").and_then(container_id),
+        grace: field(rest, b" gracePeriod=").and_then(grace),
     })
+}
+
+/// `Killing container "docker://ID" with 30 second grace period`, up to 1.20; with an `a` before the number in the last of them.
+fn killing_by_id(said: &[u8]) -> Option<What> {
+    let rest = said.strip_prefix(b"Killing container \"")?;
+    let (named, rest) = cut(rest, b"\" with ")?;
+    let (number, _) = cut(rest.strip_prefix(b"a ").unwrap_or(rest), b" second grace period")?;
+    let id = container_id(named)?;
+    Some(What::Ends {
+        pod: Pod::default(),
+        container: id.clone(),
+        id: Some(id),
+        grace: grace(number),
+    })
+}
+
+/// What stands behind `containerd://` or `docker://`.
+fn container_id(named: &[u8]) -> Option<String> {
+    let (_, id) = cut(named, b"://")?;
+    (!id.is_empty()).then(|| kept(id))
+}
+
+/// Nobody waits longer than a day for a container's end: such a figure would put everything within it.
+fn grace(number: &[u8]) -> Option<u64> {
+    const GRACE_SECS_MAX: u64 = 86_400;
+    unsigned(number).filter(|secs| *secs <= GRACE_SECS_MAX)
 }
 
 /// What it tells of an eviction as an event: its own line, or a row of `kubectl get events`.

@@ -1,6 +1,7 @@
 //! The kernel's kill, the kubelet's deeds and our own on one time line, and what they come to together.
 //!
-//! The kubelet names pods, the kernel cgroups: what joins them is the pod's UID alone, and where no line gives it, that is said. Lines
+//! The kubelet names pods, the kernel cgroups: what joins them is the pod's UID alone, or the ID of the very container, and where no line gives
+//! it, that is said. A line of an eviction has no UID: it is its container's, which the kubelet ended meanwhile. Lines
 //! without a clock in common are told in the order of the log, and without times.
 
 use forestall_decide::Span;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 use super::growth::Growth;
 use super::headline::named;
 use crate::commands::foretold::object;
-use crate::forensics::kubelet::{Deed, What};
+use crate::forensics::kubelet::{Deed, Pod, What};
 use crate::forensics::place::Place;
 use crate::log::escape;
 
@@ -48,10 +49,10 @@ pub(super) struct Timeline {
 impl Timeline {
     pub(super) fn of(report: &Report, deeds: &[Deed], growth: Option<&Growth>) -> Self {
         let killed = report.victims.first().map_or(&report.when, |victim| &victim.when);
-        let own = pod_of(report);
+        let own = Own::of(report);
         let mut seen = Vec::new();
         for deed in deeds {
-            let one = Seen::of(deed, deeds, killed, own.as_deref());
+            let one = Seen::of(deed, deeds, killed, &own);
             let is_near = one.offset.is_none_or(|offset| offset.abs() <= WINDOW_MICROS);
             if is_near && (one.is_same_pod || !is_other_end(deed, deeds)) {
                 seen.push(one);
@@ -82,7 +83,7 @@ impl Timeline {
         }
         Self {
             entries,
-            remarks: remarks(&seen, own.as_deref()),
+            remarks: remarks(&seen, own.pod.as_deref()),
         }
     }
 
@@ -156,14 +157,19 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn of(deed: &'a Deed, all: &[Deed], killed: &When, own: Option<&str>) -> Self {
+    fn of(deed: &'a Deed, all: &[Deed], killed: &When, own: &Own) -> Self {
         let uid = deed
             .pod()
-            .and_then(|pod| pod.uid.clone().or_else(|| uid_of(&pod.name, all)));
+            .and_then(|pod| pod.uid.clone().or_else(|| uid_of(deed, &pod.name, all)));
+        let is_of_container =
+            matches!(&deed.what, What::Ends { id: Some(id), .. } if own.container.as_ref() == Some(id));
         Self {
             deed,
             offset: offset(killed, &deed.when),
-            is_same_pod: uid.is_some() && uid.as_deref() == own,
+            is_same_pod: match &uid {
+                Some(uid) => own.pod.as_ref() == Some(uid),
+                None => is_of_container,
+            },
             is_without_uid: deed.pod().is_some() && uid.is_none(),
         }
     }
@@ -194,9 +200,15 @@ impl<'a> Seen<'a> {
                 let letters: String = message.chars().take(MESSAGE_MAX).collect();
                 format!("evicts {pod}: {}", escape::text(&letters))
             }
-            What::Ends { container, grace, .. } => {
+            What::Ends {
+                pod: Pod { name, .. },
+                container,
+                grace,
+                ..
+            } => {
                 let grace = grace.map_or_else(String::new, |grace| format!(", {grace} s of grace"));
-                format!("ends container {} of {pod}{grace}", escape::text(container))
+                let of = if name.is_empty() { "" } else { " of " };
+                format!("ends container {}{of}{pod}{grace}", escape::text(container))
             }
             What::Evicted { .. } => format!("has evicted {pod}"),
             What::Failed { .. } => format!("could not evict {pod}"),
@@ -219,24 +231,50 @@ fn is_other_end(deed: &Deed, all: &[Deed]) -> bool {
     !evicted.any(|other| other.pod().is_some_and(|other| other.name == pod.name))
 }
 
-/// The one UID that a name has in these lines; `None` where it has several.
-fn uid_of(name: &str, all: &[Deed]) -> Option<String> {
-    let pods = all.iter().filter_map(Deed::pod).filter(|pod| pod.name == name);
-    let mut uids = pods.filter_map(|pod| pod.uid.as_ref());
+/// The UID of the pod that a deed is about: that of a container of this name which was ended meanwhile, since the next pod of this name comes
+/// when the last one is gone. `None` where there were none, or several.
+fn uid_of(deed: &Deed, name: &str, all: &[Deed]) -> Option<String> {
+    let is_meanwhile = |other: &&Deed| {
+        let grace = match &other.what {
+            What::Ends { grace, .. } => i64::try_from(grace.unwrap_or(0)).unwrap_or(0),
+            _ => 0,
+        };
+        let within = grace.saturating_mul(1_000_000).saturating_add(ENDING_MICROS);
+        offset(&other.when, &deed.when).is_some_and(|passed| passed.abs() <= within)
+    };
+    let pods = all.iter().filter(is_meanwhile).filter_map(Deed::pod);
+    let mut uids = pods
+        .filter(|pod| pod.name == name)
+        .filter_map(|pod| pod.uid.as_ref());
     let first = uids.next()?;
     uids.all(|uid| uid == first).then(|| first.clone())
 }
 
-/// The pod of whoever was killed.
-fn pod_of(report: &Report) -> Option<String> {
-    let victim = report.victims.first().and_then(|victim| victim.memcg.as_ref());
-    let paths = [
-        victim,
-        report.group.as_ref(),
-        report.task_memcg.as_ref(),
-        report.limit.as_ref(),
-    ];
-    paths.into_iter().flatten().find_map(|path| Place::of(path).pod)
+/// Of whoever was killed.
+#[derive(Default)]
+struct Own {
+    /// The pod's UID.
+    pod: Option<String>,
+    /// The container's ID.
+    container: Option<String>,
+}
+
+impl Own {
+    fn of(report: &Report) -> Self {
+        let victim = report.victims.first().and_then(|victim| victim.memcg.as_ref());
+        let paths = [
+            victim,
+            report.group.as_ref(),
+            report.task_memcg.as_ref(),
+            report.limit.as_ref(),
+        ];
+        let mut places = paths.into_iter().flatten().map(Place::of);
+        let place = places.find(|place| place.pod.is_some()).unwrap_or_default();
+        Self {
+            pod: place.pod,
+            container: place.container,
+        }
+    }
 }
 
 fn kernels(report: &Report) -> Entry {
@@ -311,7 +349,7 @@ fn remarks(seen: &[Seen<'_>], own: Option<&str>) -> Vec<(&'static str, String)> 
     let is_unclear = seen
         .iter()
         .any(|seen| seen.is_without_uid && seen.deed.is_eviction());
-    if is_unclear && same.is_empty() {
+    if is_unclear && !same.iter().any(|seen| seen.deed.is_eviction()) {
         remarks.push((
             "",
             "pods were evicted whose UIDs these lines do not have: whether this one is among them cannot be told by a name".to_owned(),

@@ -59,6 +59,7 @@ fn each_line_of_an_eviction_is_read() {
             Some(What::Ends {
                 pod: pod("shop/cart-0", Some(UID)),
                 container: "web".to_owned(),
+                id: Some("62e04a72".to_owned()),
                 grace: Some(1),
             }),
         ),
@@ -68,7 +69,37 @@ fn each_line_of_an_eviction_is_read() {
             Some(What::Ends {
                 pod: pod("shop/cart-0", Some(UID)),
                 container: "web".to_owned(),
+                id: Some("62e04a72".to_owned()),
                 grace: Some(30),
+            }),
+        ),
+        // Nobody waits for so long.
+        (
+            format!("I0528 16:05:50.7   22693 kuberuntime_container.go:709] \"Killing container with a grace period\" pod=\"shop/cart-0\" podUID=\"{UID}\" containerName=\"web\" containerID=\"containerd://62e04a72\" gracePeriod=9223372036854775807"),
+            Some(What::Ends {
+                pod: pod("shop/cart-0", Some(UID)),
+                container: "web".to_owned(),
+                id: Some("62e04a72".to_owned()),
+                grace: None,
+            }),
+        ),
+        // `killContainer` up to 1.18, and in 1.19 and 1.20.
+        (
+            "I0528 16:05:50.7   22693 kuberuntime_container.go:600] Killing container \"docker://62e04a72\" with 30 second grace period".to_owned(),
+            Some(What::Ends {
+                pod: Pod::default(),
+                container: "62e04a72".to_owned(),
+                id: Some("62e04a72".to_owned()),
+                grace: Some(30),
+            }),
+        ),
+        (
+            "I0528 16:05:50.7   22693 kuberuntime_container.go:635] Killing container \"containerd://62e04a72\" with a 0 second grace period".to_owned(),
+            Some(What::Ends {
+                pod: Pod::default(),
+                container: "62e04a72".to_owned(),
+                id: Some("62e04a72".to_owned()),
+                grace: Some(0),
             }),
         ),
         (

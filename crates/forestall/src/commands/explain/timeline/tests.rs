@@ -134,6 +134,37 @@ fn a_pod_of_the_same_name_is_not_the_same_pod() {
 }
 
 #[test]
+fn a_name_is_a_pods_only_while_its_container_ends() {
+    // Five minutes before the pod of the kill was ended for some other reason. Who was evicted may be the next of its name.
+    let told = timeline(&[
+        ends("16:00:50.000000", UID),
+        KILL.to_owned(),
+        evicted("16:05:54.000000"),
+    ]);
+    let [("", said)] = &told.remarks[..] else {
+        panic!("{:?}", told.remarks)
+    };
+    assert!(said.contains("cannot be told by a name"), "{said}");
+}
+
+#[test]
+fn an_old_kubelets_line_is_joined_by_the_containers_id() {
+    let line = |id: &str| {
+        format!(
+            "16:05:49.000000 node-1 kubelet[790]: I0528 16:05:49.000000     790 kuberuntime_container.go:600] Killing container \"docker://{id}\" with 30 second grace period"
+        )
+    };
+    let told = timeline(&[line("b27201334a41"), line("c11111111111"), KILL.to_owned()]);
+    assert_eq!(
+        told.lines(),
+        [
+            "-1.0s kubelet: ends container b27201334a41 (this pod), 30 s of grace",
+            "0 kernel: kills java (pid 7)",
+        ]
+    );
+}
+
+#[test]
 fn a_message_with_an_old_figure_is_said_to_have_one() {
     let message = format!(
         "16:05:52.000000 node-1 kubelet[790]: I0528 16:05:52.000000     790 eviction_manager.go:601] \"Evicting pod\" pod=\"shop/cart-0\" podUID=\"{UID}\" message=\"The node was low on resource: memory. Threshold quantity: 100Mi, available: 81204Ki. Container web was using 900Mi, request is 0, has larger consumption of memory. \""
