@@ -100,9 +100,12 @@ impl Intake {
         true
     }
 
-    /// Kills of which the cgroups' counters alone tell.
-    pub(crate) fn hear_untold(&mut self, untold: Levels) {
-        self.ear.tally.untold.join(untold);
+    /// Kills of which the cgroups' counters alone tell, and those of them of which a line has told after all. Returns all of the former.
+    pub(crate) fn hear_untold(&mut self, untold: Levels, late: Levels) -> Levels {
+        let all = &mut self.ear.tally.untold;
+        all.join(untold);
+        all.part(late);
+        *all
     }
 
     fn is_placed(&self, pid: u32) -> bool {

@@ -24,6 +24,9 @@ const LOOKS_MIN: u32 = 3;
 /// So many counts wait; where there are more nobody is put to any.
 const COUNTS_MAX: usize = 256;
 
+/// So many that were given up are remembered: the line of one may be late.
+const GIVEN_UP_MAX: usize = 64;
+
 /// Whose limit was met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Met {
@@ -35,7 +38,7 @@ enum Met {
 }
 
 /// Of kills in one cgroup, whose lines have not been heard yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Count {
     path: Box<[u8]>,
     /// They lived in one below it, which is gone, or here: the kernel does not tell these apart.
@@ -58,6 +61,10 @@ impl Count {
             at,
             looks: 0,
         }
+    }
+
+    fn level(&self) -> Level {
+        Limit::of(&self.met).map_or(Level::Unknown, |limit| limit.level)
     }
 }
 
@@ -94,6 +101,10 @@ pub(super) struct Counted {
     opened: Moment,
     /// Kills that were counted and whose lines have not come, by whose limit it was.
     untold: Levels,
+    /// The last of those that were told of so, the oldest first.
+    given_up: Vec<Count>,
+    /// Those of them whose lines have come all the same.
+    late: Levels,
 }
 
 impl Counted {
@@ -107,6 +118,8 @@ impl Counted {
             counts: Vec::new(),
             opened: now,
             untold: Levels::default(),
+            given_up: Vec::new(),
+            late: Levels::default(),
         };
         if let Some(counters) = &mut counted.counters {
             let changes = counters.look_back(time(now));
@@ -165,20 +178,36 @@ impl Counted {
         std::mem::take(&mut self.untold)
     }
 
+    /// Kills of which was said that no line had told, and of which one has now; each once.
+    pub(super) fn take_late(&mut self) -> Levels {
+        std::mem::take(&mut self.late)
+    }
+
     /// There are some.
     pub(super) fn has_untold(&self) -> bool {
         self.untold.iter().next().is_some()
     }
 
     fn expire(&mut self, now: Moment, looks: u32) {
-        let (opened, untold) = (self.opened, &mut self.untold);
+        let Self {
+            opened,
+            untold,
+            given_up,
+            ..
+        } = self;
+        let mut give_up = |count: &Count| {
+            untold.add(count.level(), count.kills);
+            if given_up.len() == GIVEN_UP_MAX {
+                given_up.remove(0);
+            }
+            given_up.push(count.clone());
+        };
         self.counts.retain(|count| {
             let is_over = count.looks >= looks && now.since(count.at) >= LINE_COMES_WITHIN;
-            let is_waited_for = count.at == opened || !is_over;
+            let is_waited_for = count.at == *opened || !is_over;
             // What could not be told apart is no number of kills.
             if count.kills > 0 && !is_waited_for && count.kills != u64::MAX {
-                let level = Limit::of(&count.met).map_or(Level::Unknown, |limit| limit.level);
-                untold.add(level, count.kills);
+                give_up(count);
             }
             count.kills > 0 && is_waited_for
         });
@@ -294,14 +323,21 @@ impl Counted {
 
     /// One of the kills in a cgroup has its line; the oldest, and rather there than in one below some other that is gone.
     fn take(&mut self, path: &[u8]) {
-        let is_there = |count: &Count| count.kills > 0 && !count.is_below && *count.path == *path;
-        let is_above = |count: &Count| count.kills > 0 && count.is_below && is_within(path, &count.path);
-        let there = self.counts.iter().position(is_there);
-        let place = there.or_else(|| self.counts.iter().rposition(is_above));
-        if let Some(count) = place.and_then(|place| self.counts.get_mut(place)) {
+        if let Some(count) = counted_at(&mut self.counts, path) {
             count.kills -= 1;
+        } else if let Some(count) = counted_at(&mut self.given_up, path) {
+            count.kills -= 1;
+            self.late.add(count.level(), 1);
         }
     }
+}
+
+fn counted_at<'a>(counts: &'a mut [Count], path: &[u8]) -> Option<&'a mut Count> {
+    let is_there = |count: &Count| count.kills > 0 && !count.is_below && *count.path == *path;
+    let is_above = |count: &Count| count.kills > 0 && count.is_below && is_within(path, &count.path);
+    let there = counts.iter().position(is_there);
+    let place = there.or_else(|| counts.iter().rposition(is_above))?;
+    counts.get_mut(place)
 }
 
 /// The only cgroup that has counted, or the one of several where somebody of this number was put.

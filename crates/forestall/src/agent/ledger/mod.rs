@@ -405,9 +405,7 @@ impl Keeper {
         intake.set_zero(zero_of_log_clock());
         let (mut entries, mut tally) = intake.take(counted);
         eyes.place(&mut entries);
-        let untold = eyes.counted.take_untold();
-        tally.untold.join(untold);
-        intake.hear_untold(untold);
+        tally.untold = intake.hear_untold(eyes.counted.take_untold(), eyes.counted.take_late());
         eyes.witness.forget(now());
         // Whoever is killed meanwhile is gone when the disk has answered.
         self.listen(eyes);

@@ -14,6 +14,8 @@ use crate::input::read_system;
 /// So many are remembered until their reports are over, and for so long: in a burst others are over first.
 const SEEN_MAX: usize = 256;
 const SEEN_AGO: Span = Span::secs(5);
+/// Both tell of one kill within this.
+const SAME_WITHIN: Span = Span::secs(1);
 
 /// One that was seen.
 #[derive(Debug)]
@@ -39,9 +41,11 @@ impl Witness {
         }
     }
 
-    /// Looks where this process lives, now.
+    /// Looks where this process lives, now. Tracing and the log tell of the same one, and it is looked at once.
     pub(super) fn look(&mut self, pid: u32, now: Moment) {
-        if self.seen.len() >= SEEN_MAX {
+        let is_new = |seen: &Seen| now.since(seen.at) < SAME_WITHIN;
+        let is_known = self.seen.iter().any(|seen| seen.pid == pid && is_new(seen));
+        if is_known || self.seen.len() >= SEEN_MAX {
             return;
         }
         let own = self.proc_root.join(pid.to_string());
@@ -75,5 +79,38 @@ impl Witness {
     pub(super) fn forget(&mut self, now: Moment) {
         self.seen.retain(|seen| now.since(seen.at) < SEEN_AGO);
         self.seen.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn whoever_is_told_of_twice_takes_one_place() {
+        let root = TempDir::new().expect("a directory");
+        let pids = || 1..=u32::try_from(SEEN_MAX).expect("a few");
+        for pid in pids() {
+            let own = root.path().join(format!("proc/{pid}"));
+            std::fs::create_dir_all(&own).expect("directories");
+            std::fs::write(own.join("comm"), "java\n").expect("a file");
+            std::fs::write(own.join("cgroup"), format!("0::/pod{pid}\n")).expect("a file");
+        }
+        let mut witness = Witness::new(root.path());
+        for pid in pids() {
+            witness.look(pid, Moment(0));
+            witness.look(pid, Moment(900_000));
+        }
+        for pid in pids() {
+            let victim = Victim {
+                pid,
+                comm: (*b"java").into(),
+                ..Victim::default()
+            };
+            let path = witness.cgroup_of(&victim).expect("it was seen");
+            assert_eq!(*path.path, *format!("/pod{pid}").into_bytes());
+        }
     }
 }

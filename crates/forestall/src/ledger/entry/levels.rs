@@ -25,6 +25,13 @@ impl Levels {
         }
     }
 
+    /// Without another's.
+    pub(crate) fn part(&mut self, other: Self) {
+        for (count, less) in self.0.iter_mut().zip(other.0) {
+            *count = count.saturating_sub(less);
+        }
+    }
+
     /// Those that are not 0.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Level, u64)> {
         let counts = Level::ALL.into_iter().zip(self.0);

@@ -301,3 +301,23 @@ fn what_was_counted_and_nobody_told_of_is_told_by_level() {
     let untold: Vec<(Level, u64)> = counted.take_untold().iter().collect();
     assert_eq!(untold, [(Level::Pod, 1)]);
 }
+
+#[test]
+fn a_line_that_comes_late_takes_its_kill_back_from_those_that_nobody_told_of() {
+    let node = Node::new();
+    let mut counted = node.open();
+    node.kill("/web", "");
+    node.kill("/web", "");
+    counted.complete(&mut [bare(7, Some("/db"))], |_| None, Moment(20_000_000));
+    counted.rest(Moment(22_000_000));
+    let levels = |levels: Levels| levels.iter().collect::<Vec<_>>();
+    assert_eq!(levels(counted.take_untold()), [(Level::Pod, 2)]);
+    // A slow disk had held the log's reader up.
+    counted.complete(&mut [bare(8, Some("/web"))], |_| None, Moment(23_000_000));
+    assert_eq!(levels(counted.take_late()), [(Level::Pod, 1)]);
+    assert_eq!(levels(counted.take_late()), []);
+    // The next one there has a count of its own.
+    node.kill("/web", "");
+    counted.complete(&mut [bare(9, Some("/web"))], |_| None, Moment(24_000_000));
+    assert_eq!(levels(counted.take_late()), []);
+}
