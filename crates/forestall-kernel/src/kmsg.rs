@@ -8,6 +8,7 @@
 //! Sources: `Documentation/ABI/testing/dev-kmsg`, `kernel/printk/printk.c`.
 
 mod calendar;
+mod carrier;
 mod escape;
 mod form;
 mod line;

@@ -3,6 +3,7 @@
 //! A prefix is taken only when all of it fits; a line that merely resembles one is text alone. Nothing is copied.
 
 use super::calendar::{Calendar, fraction};
+use super::carrier;
 use super::line::{Line, Origin, When};
 use super::record::{Caller, Flag};
 use crate::parse::Cursor;
@@ -16,6 +17,18 @@ const IN_EVENTS: [&[u8]; 3] = [
 
 /// Reads a line that is no record of `/dev/kmsg`.
 pub(crate) fn read(line: &[u8]) -> Line<'_> {
+    let Some((when, inner)) = carrier::peel(line) else {
+        return read_plain(line);
+    };
+    let mut found = read_plain(inner);
+    // A container may print a log of long ago: when it did is no moment of the kernel's where the line has one.
+    if found.when == When::default() {
+        found.when.calendar = when;
+    }
+    found
+}
+
+fn read_plain(line: &[u8]) -> Line<'_> {
     let found = read_dressed(line);
     if !found.is_bare {
         return found;

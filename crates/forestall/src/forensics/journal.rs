@@ -1,4 +1,5 @@
-//! `journalctl -o json` as lines of text: each record of the kernel's becomes the line that a log daemon would have written of it.
+//! `journalctl -o json` as lines of text: each record of the kernel's becomes the line that a log daemon would have written of it. What a
+//! container printed, as Docker (`json-file`) and log stores keep it, becomes the line that a runtime would have kept.
 //!
 //! Only records that the journal says are the kernel's are taken, and what follows a newline within one is indented, so that no
 //! process's name makes a line of its own. Few lines of a journal are about a kill, and only those are taken apart.
@@ -11,6 +12,9 @@ use crate::log::time::rfc3339;
 
 /// A line that is longer is no record of the kernel's, which have 8 KiB at most.
 const LINE_BYTES_MAX: usize = 256 << 10;
+
+/// Where a line of a container's output stands: Docker's `json-file` and fluentd, `logcli -o jsonl`, and others.
+pub(super) const CARRIED_IN: [&str; 3] = ["log", "line", "message"];
 
 /// What stands below a line's beginning and is no line.
 const INDENT: &str = "                                ";
@@ -61,6 +65,9 @@ pub(crate) fn is_in_bytes(line: &[u8]) -> bool {
 pub(crate) fn line_of(record: &[u8]) -> Option<Vec<u8>> {
     let record = record.strip_prefix(b"\x1e").unwrap_or(record);
     let record: Value = serde_json::from_slice(record).ok()?;
+    if let Some(carried) = carried(&record) {
+        return Some(carried);
+    }
     let text = |key: &str| record.get(key).and_then(Value::as_str);
     let is_kernels = text("_TRANSPORT").is_none_or(|transport| transport == "kernel")
         && text("SYSLOG_FACILITY").is_none_or(|facility| facility == "0")
@@ -89,6 +96,27 @@ pub(crate) fn line_of(record: &[u8]) -> Option<Vec<u8>> {
         let stamp = format!("[{:5}.{:06}] ", micros / 1_000_000, micros % 1_000_000);
         out.extend_from_slice(stamp.as_bytes());
     }
+    put_lines(&message, &mut out);
+    Some(out)
+}
+
+/// What a container printed, behind what a runtime puts before it.
+fn carried(record: &Value) -> Option<Vec<u8>> {
+    let text = |key: &str| record.get(key).and_then(Value::as_str);
+    if record.get("MESSAGE").is_some() {
+        return None;
+    }
+    let said = CARRIED_IN.iter().find_map(|key| text(key))?;
+    let mut out = Vec::with_capacity(said.len() + 64);
+    if let Some(time) = ["time", "timestamp", "ts"].iter().find_map(|key| text(key)) {
+        out.extend_from_slice(time.as_bytes());
+        out.extend_from_slice(b" stdout F ");
+    }
+    put_lines(said.trim_end_matches(['\n', '\r']).as_bytes(), &mut out);
+    Some(out)
+}
+
+fn put_lines(message: &[u8], out: &mut Vec<u8>) {
     for (place, part) in message.split(|byte| *byte == b'\n').enumerate() {
         if place > 0 {
             out.extend_from_slice(INDENT.as_bytes());
@@ -96,7 +124,6 @@ pub(crate) fn line_of(record: &[u8]) -> Option<Vec<u8>> {
         out.extend_from_slice(part);
         out.push(b'\n');
     }
-    Some(out)
 }
 
 /// What a daemon wrote as a line of text, for whoever knows the daemon's lines by themselves; `None` for the kernel's.
@@ -106,6 +133,11 @@ pub(crate) fn line_of_daemon(record: &[u8]) -> Option<Vec<u8>> {
     let text = |key: &str| record.get(key).and_then(Value::as_str);
     if text("_TRANSPORT") == Some("kernel") {
         return None;
+    }
+    if let Some(mut line) = carried(&record) {
+        let end = memchr::memchr(b'\n', &line).unwrap_or(line.len());
+        line.truncate(end);
+        return Some(line);
     }
     let micros = text("__REALTIME_TIMESTAMP")?.parse::<u64>().ok()?;
     let at = UNIX_EPOCH.checked_add(Duration::from_micros(micros))?;
@@ -139,6 +171,37 @@ mod tests {
         let expected = [&b"kernel: a\xff\n"[..], INDENT.as_bytes(), b"b\n"].concat();
         assert_eq!(line_of(bytes.as_bytes()), Some(expected));
         assert!(is_in_bytes(bytes.as_bytes()));
+    }
+
+    #[test]
+    fn what_a_container_printed_is_the_line_that_a_runtime_keeps() {
+        for (record, expected) in [
+            (
+                r#"{"log":"[    1.5] Out of memory: Killed process 7 (a)\n","stream":"stdout","time":"2026-01-12T20:27:31.9Z"}"#,
+                "2026-01-12T20:27:31.9Z stdout F [    1.5] Out of memory: Killed process 7 (a)\n",
+            ),
+            (
+                r#"{"labels":{"app":"a"},"line":"[    1.5] x","timestamp":"2026-01-12T20:27:31Z"}"#,
+                "2026-01-12T20:27:31Z stdout F [    1.5] x\n",
+            ),
+            (r#"{"message":"[    1.5] x"}"#, "[    1.5] x\n"),
+        ] {
+            assert_eq!(line(record).as_deref(), Some(expected), "{record}");
+            let end = expected.trim_end().as_bytes();
+            assert_eq!(
+                line_of_daemon(record.as_bytes()).as_deref(),
+                Some(end),
+                "{record}"
+            );
+        }
+        // What follows a newline within one makes no line of its own.
+        let two = line(r#"{"log":"[    1.5] x\nOut of memory: Killed process 7 (a)\n"}"#);
+        assert_eq!(
+            two,
+            Some(format!(
+                "[    1.5] x\n{INDENT}Out of memory: Killed process 7 (a)\n"
+            ))
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use memchr::memmem;
 pub(crate) enum Shape {
     /// Lines of text, in whatever form.
     Text,
-    /// `journalctl -o json`: an object a line.
+    /// `journalctl -o json`, and what a container printed as Docker and log stores keep it: an object a line.
     Journal,
 }
 
@@ -80,7 +80,11 @@ fn shape(begin: &[u8]) -> Result<Shape, Refusal> {
         .unwrap_or(text);
     let is_object = line.first() == Some(&b'{');
     let is_journals = memmem::find(line, b"\"__REALTIME_TIMESTAMP\"").is_some()
-        || memmem::find(line, b"\"MESSAGE\"").is_some();
+        || memmem::find(line, b"\"MESSAGE\"").is_some()
+        || super::journal::CARRIED_IN.iter().any(|key| {
+            let quoted = [b"\"", key.as_bytes(), b"\":"].concat();
+            memmem::find(line, &quoted).is_some()
+        });
     if is_object && is_journals {
         return Ok(Shape::Journal);
     }

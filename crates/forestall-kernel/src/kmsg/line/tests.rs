@@ -13,6 +13,47 @@ fn read(prefix: &str) -> (Origin, Option<u64>, bool) {
 }
 
 #[test]
+fn what_carried_a_containers_output_gives_way_too() {
+    use Origin::{Kernel, Unsaid};
+    let boot = Some(5_193_605_506_728);
+    let stamp = "[5193605.506728] ";
+    for carrier in [
+        "[pod/debug-7/shell] ",
+        "2024-05-01T12:00:00.123456789Z stdout F ",
+        "2024-05-01T12:00:00.123456789+02:00 stderr P ",
+        "[pod/debug-7/shell] 2024-05-01T12:00:00.123456789Z stdout F ",
+        "2024-05-01T12:00:00Z {app=\"dmesg\", node=\"n-1\"} ",
+        "2024-05-01T12:00:00Z {app=\"dmesg\"}         ",
+        "shell-1  | ",
+    ] {
+        assert_eq!(
+            read(&format!("{carrier}{stamp}")),
+            (Unsaid, boot, false),
+            "{carrier}"
+        );
+        let syslog = format!("{carrier}Feb 20 08:18:28 host kernel: {stamp}");
+        assert_eq!(read(&syslog), (Kernel, boot, true), "{carrier}");
+    }
+    // Without a time of its own it has the carrier's.
+    let line = Line::of_text(b"2024-05-01T12:00:00Z stdout F Killed process 7 (a) total-vm:1kB");
+    assert_eq!((line.text, line.when.calendar.is_some()), (KILL.as_bytes(), true));
+    // Whatever merely looks like one is text.
+    for text in [
+        "[pod/a b] x",
+        "[pod/a",
+        "2024-05-01T12:00:00Z {x} y",
+        "a |b",
+        "| b",
+    ] {
+        assert!(carrier_of(text).is_none(), "{text}");
+    }
+}
+
+fn carrier_of(text: &str) -> Option<(Option<crate::kmsg::Calendar>, &[u8])> {
+    crate::kmsg::carrier::peel(text.as_bytes())
+}
+
+#[test]
 fn each_form_gives_way_to_the_text() {
     use Origin::{Kernel, Other, Unsaid};
     let boot = Some(5_193_605_506_728);

@@ -106,6 +106,41 @@ fn in_colour_a_log_tells_the_same() {
 }
 
 #[test]
+fn out_of_a_containers_output_a_log_tells_the_same() {
+    for name in NAMES {
+        let log = capture(name);
+        let mut lines = Vec::new();
+        for (_, micros, text) in records(&log) {
+            let stamp = format!("[{:5}.{:06}] ", micros / 1_000_000, micros % 1_000_000);
+            let text = String::from_utf8_lossy(&text).into_owned();
+            lines.extend(text.split('\n').enumerate().map(|(place, part)| match place {
+                0 => format!("{stamp}{part}"),
+                _ => format!("{}{part}", " ".repeat(stamp.len())),
+            }));
+        }
+        let plain = told(&read_bytes(&log).expect("a log"));
+        for carrier in [
+            "[pod/debug/shell] ",
+            "2024-05-01T12:00:00.123456789Z stdout F ",
+            "2024-05-01T12:00:00Z {app=\"dmesg\"} ",
+            "shell-1  | ",
+        ] {
+            let carried: Vec<String> = lines.iter().map(|line| format!("{carrier}{line}")).collect();
+            let read = read_bytes(carried.join("\n").as_bytes()).expect("a log");
+            assert_eq!(told(&read), plain, "{name} {carrier}");
+        }
+        for key in ["log", "line"] {
+            let carried = lines
+                .iter()
+                .map(|line| json!({key: format!("{line}\n"), "time": "2024-05-01T12:00:00.1Z"}).to_string());
+            let carried: Vec<String> = carried.collect();
+            let read = read_bytes(carried.join("\n").as_bytes()).expect("a log");
+            assert_eq!(told(&read), plain, "{name} {key}");
+        }
+    }
+}
+
+#[test]
 fn as_a_journal_in_json_a_log_tells_the_same() {
     for name in NAMES {
         let log = capture(name);
