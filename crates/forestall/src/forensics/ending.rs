@@ -32,6 +32,8 @@ pub(crate) struct Known<'a> {
     pub(crate) kernel: Option<KernelKill>,
     /// Who sent SIGKILL, as the kernel's own event tells it.
     pub(crate) sender: Option<Sender<'a>>,
+    /// A memory killer in user space says in the log that it ended it.
+    pub(crate) is_told_by_killer: bool,
     /// It runs in a virtual machine or a kernel of its own (Kata, gVisor), whose kills the node's kernel does not see.
     pub(crate) is_sandboxed: bool,
     /// What it wrote last: the end of its log, or its termination message.
@@ -255,6 +257,14 @@ fn sure(known: &Known<'_>, sender: Sender<'_>, confidence: Confidence) -> Confid
 }
 
 fn by_killer(known: &Known<'_>) -> Option<Ending> {
+    let may_be = !known.lives && matches!(known.exit_code, None | Some(KILLED | TERMINATED));
+    if known.is_told_by_killer && may_be {
+        return Some(ending(
+            Class::UserspaceKiller,
+            Confidence::Medium,
+            "a memory killer's own line in the log, which anybody may have written there",
+        ));
+    }
     let is_possible =
         |sender: &Sender<'_>| sender.is_inside != Some(true) && sender.is_on_node != Some(false);
     let sender = sender_of(known).filter(is_possible)?;

@@ -1,4 +1,5 @@
-//! What the kubelet says in the same log: that memory is short, whom it evicts and in what words, and whose containers it ends.
+//! What the kubelet says in the same log: that memory is short, whom it evicts and in what words, and whose containers it ends; and what memory
+//! killers say there ([`killer`]).
 //!
 //! A line is told by klog's form and its message, whatever the program is called that carries the kubelet (`kubelet`, `k3s`,
 //! `kubelite`). What it refuses to do: to take a pod's name for a pod. The next pod of a StatefulSet has the same name and another UID, so that a
@@ -11,6 +12,8 @@ use forestall_kernel::kmsg::{Calendar, Line, Origin, When};
 use forestall_kernel::parse::unsigned;
 use memchr::memmem::Finder;
 
+use super::killer::{self, Killing};
+
 /// A longer line is cut.
 const LINE_BYTES_MAX: usize = 16 << 10;
 
@@ -18,10 +21,12 @@ const LINE_BYTES_MAX: usize = 16 << 10;
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// Each line that matters has one of these.
-const WORDS: [&[u8]; 3] = [
+const WORDS: [&[u8]; 5] = [
     b"viction manager: ",
     b"Killing container ",
     b"was low on resource: ",
+    killer::WORDS[0],
+    killer::WORDS[1],
 ];
 
 /// A pod as a line names it.
@@ -55,6 +60,8 @@ pub(crate) enum What {
     Evicted { pod: Pod },
     /// It has not.
     Failed { pod: Pod },
+    /// A memory killer, which is not the kubelet, ended somebody.
+    Kills(Killing),
 }
 
 /// When it did what.
@@ -68,7 +75,7 @@ impl Deed {
     /// The pod it is about.
     pub(crate) const fn pod(&self) -> Option<&Pod> {
         match &self.what {
-            What::Short { .. } | What::MustEvict { .. } => None,
+            What::Short { .. } | What::MustEvict { .. } | What::Kills(_) => None,
             What::Message { pod, .. }
             | What::Ends { pod, .. }
             | What::Evicted { pod }
@@ -169,7 +176,8 @@ pub(crate) fn read(line: &[u8]) -> Option<Deed> {
     }
     let text = line.text.trim_ascii();
     let Some((header, said)) = klog(text) else {
-        return event(text).map(|what| Deed {
+        let what = event(text).or_else(|| killer::read(text).map(What::Kills));
+        return what.map(|what| Deed {
             when: line.when,
             what,
         });

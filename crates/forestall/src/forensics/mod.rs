@@ -8,6 +8,7 @@ pub(crate) mod advice;
 pub(crate) mod ending;
 pub(crate) mod evidence;
 mod journal;
+pub(crate) mod killer;
 pub(crate) mod kubelet;
 pub(crate) mod place;
 mod plain;

@@ -61,7 +61,12 @@ impl EndArgs {
     }
 
     /// What it comes to.
-    pub(super) fn ending(&self, report: Option<&Report>, sent: Option<&Sent>) -> Ending {
+    pub(super) fn ending(
+        &self,
+        report: Option<&Report>,
+        sent: Option<&Sent>,
+        is_told_by_killer: bool,
+    ) -> Ending {
         let traced = sent.map(|sent| escape::bytes(&sent.signal.sender.comm));
         // What is typed goes before what was traced; whoever was gone has no name to be called by.
         let traced = traced.as_deref().filter(|comm| !comm.is_empty()).zip(sent);
@@ -90,6 +95,7 @@ impl EndArgs {
             }),
             kernel: report.and_then(kill),
             sender: typed.or(traced),
+            is_told_by_killer,
             is_sandboxed: self.sandboxed,
             last_words: self.last_words.as_deref().unwrap_or_default(),
         })

@@ -9,6 +9,7 @@ pub(crate) mod any_log;
 mod end;
 mod growth;
 mod headline;
+mod killed;
 mod page;
 mod screen;
 mod seeker;
@@ -114,8 +115,12 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
         read
     };
     let sent = find_sent(args, &seeker);
-    let is_known = !args.end.is_empty() || sent.is_some();
-    let ending = is_known.then(|| args.end.ending(seeker.found.as_ref(), sent.as_ref()));
+    let is_killed = seeker.killed().is_some();
+    let is_known = !args.end.is_empty() || sent.is_some() || is_killed;
+    let ending = is_known.then(|| {
+        let report = seeker.found.as_ref();
+        args.end.ending(report, sent.as_ref(), is_killed)
+    });
     let sent = sent.map(|sent| sent.signal);
     let growth = find_growth(args, &seeker, zero_micros);
     if let (Some(who), None, None) = (&args.who, &seeker.found, &ending) {
@@ -256,6 +261,7 @@ fn answer(
         ),
         ("ending", ending.map(end::value).into()),
         ("signal", sent.map(sent::to_value).into()),
+        ("killer", seeker.killed().map(killed::to_value).into()),
         ("headline", report.map(headline).into()),
         (
             "report",

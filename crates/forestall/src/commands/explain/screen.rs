@@ -7,6 +7,7 @@ use forestall_kernel::oom::{CgroupPath, Reap, Report, Row, Victim};
 use super::end::sentence;
 use super::growth::Growth;
 use super::headline::{headline, named};
+use super::killed;
 use super::page::Page;
 use super::seeker::Seeker;
 use super::sent;
@@ -61,6 +62,9 @@ impl Shown<'_> {
             if let Some(signal) = self.sent {
                 page.dim(&sent::sentence(signal));
                 return page.text;
+            }
+            if let Some(deed) = self.seeker.killed() {
+                page.dim(&killed::sentence(deed, self.zero_micros));
             }
             if self.is_of_end_alone {
                 return page.text;

@@ -6,7 +6,8 @@ use forestall_kernel::cgroup::Identity;
 use forestall_kernel::kmsg::When;
 use forestall_kernel::oom::{CgroupPath, Level, Report};
 
-use crate::forensics::kubelet::Deed;
+use crate::forensics::killer::Killing;
+use crate::forensics::kubelet::{Deed, What};
 use crate::forensics::share::has_victim;
 use crate::forensics::source::Listener;
 use crate::ledger::{Entry, Home, Signal};
@@ -46,6 +47,12 @@ impl Who {
             .flatten();
         let mut victims = report.victims.iter().filter_map(|victim| victim.memcg.as_ref());
         is_victim || paths.any(|path| self.is_of(path)) || victims.any(|path| self.is_of(path))
+    }
+
+    /// A memory killer ended it.
+    fn is_killed(&self, killing: &Killing) -> bool {
+        let is_process = killing.pid.is_some() && (self.pid == killing.pid || killing.comm == self.text);
+        is_process || killing.cgroup.as_ref().is_some_and(|path| self.is_of(path))
     }
 
     /// It was sent to the very process that is asked for, by its number in `boot`.
@@ -126,6 +133,8 @@ pub(super) struct Seeker {
     pub(super) around: Vec<Deed>,
     /// So many more may follow.
     room: usize,
+    /// The last whom a memory killer in user space ended, of those who are asked for.
+    killed: Option<Deed>,
     /// What a ledger knows of its victims besides.
     pub(super) found_homes: Vec<Home>,
     /// The same of the one that is being heard.
@@ -148,6 +157,11 @@ impl Seeker {
     /// How often its pod was killed in a row; `None` where this was the only time.
     pub(super) fn again(&self) -> Option<Loop> {
         self.found_loop.filter(|again| again.kills > 1)
+    }
+
+    /// Whom a memory killer in user space ended, where no report of the kernel's is found.
+    pub(super) fn killed(&self) -> Option<&Deed> {
+        self.killed.as_ref().filter(|_| self.found.is_none())
     }
 
     /// Hears one that a ledger keeps.
@@ -243,6 +257,11 @@ impl Listener for Seeker {
     }
 
     fn hear_kubelet(&mut self, deed: Deed) {
+        if let What::Kills(killing) = &deed.what
+            && self.who.as_ref().is_none_or(|who| who.is_killed(killing))
+        {
+            self.killed = Some(deed.clone());
+        }
         if self.found.is_some() && self.room > 0 {
             self.room -= 1;
             self.around.push(deed.clone());

@@ -117,7 +117,7 @@ mod tests {
         let mut kept = Signals::open(folder.path()).expect("made");
         kept.append(signals).expect("room");
         let sent = find(folder.path(), &Who::new(who), Some(b"boot")).expect("one of them");
-        let ending = EndArgs::default().ending(None, Some(&sent));
+        let ending = EndArgs::default().ending(None, Some(&sent), false);
         let called = format!("{} {}", ending.class.label(), ending.confidence.label());
         (sent.signal.pid, called)
     }

@@ -161,6 +161,10 @@ impl<'a> Seen<'a> {
         let uid = deed
             .pod()
             .and_then(|pod| pod.uid.clone().or_else(|| uid_of(deed, &pod.name, all)));
+        let is_killers = match &deed.what {
+            What::Kills(killing) => own.pod.is_some() && killing.pod_uid() == own.pod,
+            _ => false,
+        };
         let is_of_container =
             matches!(&deed.what, What::Ends { id: Some(id), .. } if own.container.as_ref() == Some(id));
         Self {
@@ -168,7 +172,7 @@ impl<'a> Seen<'a> {
             offset: offset(killed, &deed.when),
             is_same_pod: match &uid {
                 Some(uid) => own.pod.as_ref() == Some(uid),
-                None => is_of_container,
+                None => is_of_container || is_killers,
             },
             is_without_uid: deed.pod().is_some() && uid.is_none(),
         }
@@ -212,10 +216,15 @@ impl<'a> Seen<'a> {
             }
             What::Evicted { .. } => format!("has evicted {pod}"),
             What::Failed { .. } => format!("could not evict {pod}"),
+            What::Kills(killing) => killing.words(),
+        };
+        let who = match &self.deed.what {
+            What::Kills(killing) => killing.by,
+            _ => "kubelet",
         };
         Entry {
             offset: self.offset,
-            who: "kubelet",
+            who,
             what,
             is_same_pod: self.is_same_pod,
         }

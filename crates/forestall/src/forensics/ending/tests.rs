@@ -49,6 +49,10 @@ const CASES: &str = "
     itself                          | code=137 sender=supervisord inside               | self-kill high
     a killer's name, from inside    | code=137 sender=earlyoom inside                  | self-kill high
     its shim                        | code=137 sender=containerd-shim                  | stopped medium
+    a killer's own line             | told                                             | userspace-killer medium
+    the same after SIGTERM          | code=143 told                                    | userspace-killer medium
+    the same, and its own code      | code=1 told                                      | unknown low
+    the kernel's word beside it     | code=137 kernel=container of=first told          | container-limit high
     a name that anybody may bear    | code=137 sender=earlyoom node=no                 | manual-kill high
     the same where nobody could read| code=137 sender=earlyoom node=? from=?           | userspace-killer low
     a user's systemd                | code=137 sender=systemd node=no                  | manual-kill high
@@ -153,6 +157,7 @@ fn known(facts: &'static str) -> Known<'static> {
                     is_on_node: (!has("node=?")).then_some(!has("node=no")),
                 });
             }
+            "told" => known.is_told_by_killer = true,
             "inside" | "from" | "to" | "node" => {}
             "words" => {
                 let words = WORDS.iter().find(|(name, _)| *name == value);
@@ -180,7 +185,7 @@ fn every_end_is_called_what_its_evidence_says() {
         assert_eq!(said, expected, "{what}: {}", found.because);
         count += 1;
     }
-    assert_eq!(count, 83);
+    assert_eq!(count, 87);
 }
 
 #[test]

@@ -165,6 +165,19 @@ fn an_old_kubelets_line_is_joined_by_the_containers_id() {
 }
 
 #[test]
+fn a_memory_killer_stands_on_the_time_line() {
+    let earlyoom = "16:05:45.000000 node-1 earlyoom[650]: sending SIGTERM to process 8033 uid 1000 \"tail\": badness 810, VmRSS 6500 MiB";
+    let told = timeline(&[earlyoom.to_owned(), KILL.to_owned()]);
+    assert_eq!(
+        told.lines(),
+        [
+            "-5.0s earlyoom: sends SIGTERM to tail (pid 8033), for want of memory",
+            "0 kernel: kills java (pid 7)",
+        ]
+    );
+}
+
+#[test]
 fn a_message_with_an_old_figure_is_said_to_have_one() {
     let message = format!(
         "16:05:52.000000 node-1 kubelet[790]: I0528 16:05:52.000000     790 eviction_manager.go:601] \"Evicting pod\" pod=\"shop/cart-0\" podUID=\"{UID}\" message=\"The node was low on resource: memory. Threshold quantity: 100Mi, available: 81204Ki. Container web was using 900Mi, request is 0, has larger consumption of memory. \""
