@@ -108,6 +108,21 @@ impl Intake {
         *all
     }
 
+    /// Those.
+    pub(crate) const fn untold(&self) -> Levels {
+        self.ear.tally.untold
+    }
+
+    /// The log, which could not be read, tells of them from now on.
+    pub(crate) fn forget_untold(&mut self) {
+        self.ear.tally.untold = Levels::default();
+    }
+
+    /// What the kernel had counted when that was kept last.
+    pub(crate) const fn counted(&self) -> Option<u64> {
+        self.ear.tally.counted
+    }
+
     fn is_placed(&self, pid: u32) -> bool {
         let mut reports = self.collector.open_reports();
         reports.any(|report| {

@@ -1,5 +1,7 @@
 //! Kills as lines: one for each that the kernel told of, and what there is to say about keeping them.
 
+use std::time::SystemTime;
+
 use forestall_kernel::oom::{CgroupPath, Victim};
 use serde::Serialize;
 
@@ -10,6 +12,9 @@ use crate::commands::explain::headline;
 use crate::forensics::place::Place;
 use crate::forensics::share;
 use crate::ledger::Entry;
+
+/// Why, and where more may be found.
+const UNKNOWN: &str = "the agent may read neither the kernel's log nor its tracing (dmesg may tell)";
 
 /// One kill.
 #[derive(Serialize)]
@@ -44,7 +49,8 @@ impl Logger {
                 Level::Info,
                 &format!("{kills} kills from before this agent's start were taken into the ledger"),
             ),
-            KillNews::Keeping(Keeping::Failed(why)) => self.ledger(Level::Warn, why),
+            KillNews::Counted(kills) => self.counted(*kills),
+            KillNews::Keeping(Keeping::Failed(why) | Keeping::Partly(why)) => self.ledger(Level::Warn, why),
             KillNews::Keeping(_) => self.ledger(Level::Info, "kills are told of and kept again"),
             KillNews::Damage(note) => self.ledger(Level::Warn, &format!("the ledger was damaged: {note}")),
             KillNews::Missing(what) => self.ledger(Level::Info, what),
@@ -59,6 +65,27 @@ impl Logger {
 
     fn ledger(&mut self, level: Level, message: &str) {
         self.say(level, "ledger", message);
+    }
+
+    /// As loud as a kill of which more is known: it is all that anybody will hear of it.
+    fn counted(&mut self, kills: u64) {
+        let times = if kills == 1 { "a process" } else { "processes" };
+        let number = if kills == 1 {
+            String::new()
+        } else {
+            format!("{kills} ")
+        };
+        let message = format!(
+            "KILLED by the kernel: {number}{times}, by its own count; nothing tells which: {UNKNOWN}"
+        );
+        self.put(
+            SystemTime::now(),
+            Level::Error,
+            "killed",
+            self.mode,
+            &message,
+            Empty {},
+        );
     }
 
     fn killed(&mut self, entry: &Entry) {

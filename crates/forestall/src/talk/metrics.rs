@@ -103,6 +103,18 @@ fn encode_ledger(out: &mut Page<'_, '_>, desk: &Desk, counted: Option<u64>) -> f
         "Kills of this boot that the kernel has counted and that no line of its log told of",
         |series| series.int(&NO_LABELS, i64::try_from(gap).unwrap_or(i64::MAX)),
     )?;
+    out.gauge(
+        "forestall_ledger_unattributed_kills",
+        "Kills of this boot of which nothing told but the cgroups' counters, by whose limit it was",
+        |series| {
+            heard.untold.iter().try_for_each(|(level, kills)| {
+                series.int(
+                    &[("level", level.label())],
+                    i64::try_from(kills).unwrap_or(i64::MAX),
+                )
+            })
+        },
+    )?;
     out.counter(
         "forestall_ledger_lost_records",
         "Records of the kernel's log of this boot that were overwritten before they were read",

@@ -4,12 +4,13 @@ use forestall_decide::{
     Bytes, BytesPerSecond, Confidence, Decision, GroupId, Limit, NodeSample, Preset, ProcessId, Runway,
     Sample, Span, WallKind, WallReading,
 };
+use forestall_kernel::oom::Level;
 use http_body_util::BodyExt;
 use hyper::{Method, StatusCode};
 
 use super::*;
 use crate::agent::shared::{self, Command, Degraded, Ends, Heard, Keeping, Names, Tick};
-use crate::ledger::{Totals, Whom};
+use crate::ledger::{Levels, Totals, Whom};
 use crate::log::words;
 
 mod reference;
@@ -66,7 +67,13 @@ fn published() -> Ends {
     totals.add(whom, 3);
     let desk = &ends.board.kills;
     desk.set_totals(&totals);
-    desk.set_heard(Heard { told: 3, lost: 7 });
+    let mut untold = Levels::default();
+    untold.add(Level::Pod, 2);
+    desk.set_heard(Heard {
+        told: 3,
+        lost: 7,
+        untold,
+    });
     desk.set_keeping(Keeping::On);
     ends
 }
@@ -265,6 +272,10 @@ fn the_metrics_page_is_valid_whatever_cgroups_are_called() {
     ];
     assert_eq!(value("forestall_oom_kills_total", &killed), Some(3.0));
     assert_eq!(value("forestall_ledger_gap", &[]), Some(1.0));
+    assert_eq!(
+        value("forestall_ledger_unattributed_kills", &[("level", "pod")]),
+        Some(2.0)
+    );
     assert_eq!(value("forestall_ledger_lost_records_total", &[]), Some(7.0));
     assert_eq!(value("forestall_ticks_total", &[]), Some(1.0));
     assert_eq!(value("forestall_cgroups", &[("state", "followed")]), Some(4096.0));

@@ -70,10 +70,24 @@ fn a_ledger_that_cannot_be_kept_is_a_warning_and_a_metric() {
     agent.wait_for("ready");
     assert!(series(&get(address, "/metrics"), "forestall_degraded{what=\"ledger\"}") > 0.5);
     agent.stop();
-    // What is not wanted is not missing, and a directory without the kernel's log is not enough.
+    // What is not wanted is not missing, and with a directory and without the kernel's log kills are counted.
     machine.write("var/lib/forestall/here", "");
+    machine.write(
+        "proc/sys/kernel/random/boot_id",
+        "11111111-2222-3333-4444-555555555555\n",
+    );
     let mut agent = Agent::start(machine.command(&LISTEN));
     warns(&agent.wait_for("ledger"), "dev/kmsg");
+    agent.stop();
+    let mut agent = Agent::start(machine.command(&LISTEN));
+    let address = agent.address();
+    agent.wait_for("ready");
+    let metrics = get(address, "/metrics");
+    assert!(series(&metrics, "forestall_degraded{what=\"ledger\"}") > 0.5);
+    assert!(
+        metrics.contains("forestall_ledger_gap "),
+        "what is counted is shown"
+    );
     agent.stop();
     let mut agent = Agent::start(machine.command(&[&LISTEN[..], &is_off].concat()));
     let address = agent.address();

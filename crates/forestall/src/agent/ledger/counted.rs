@@ -214,7 +214,8 @@ impl Counted {
         self.counts.shrink_to_fit();
     }
 
-    fn look(&mut self, now: Moment) {
+    /// Looks at what was counted since.
+    pub(super) fn look(&mut self, now: Moment) {
         let Some(counters) = &mut self.counters else {
             return;
         };

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::ledger::{Entry, Totals, Whom};
+use crate::ledger::{Entry, Levels, Totals, Whom};
 
 /// So much waits to be said; the talk thread takes it at once unless it hangs.
 const NEWS_MAX: usize = 128;
@@ -18,6 +18,8 @@ pub(crate) enum Keeping {
     Off,
     /// They are.
     On,
+    /// As far as can be: something is missing, and this is what that costs.
+    Partly(String),
     /// They should be and cannot, for this reason.
     Failed(String),
 }
@@ -29,6 +31,8 @@ pub(crate) enum KillNews {
     Kill(Box<Entry>),
     /// So many kills from before this agent's start have been taken in.
     Before(u64),
+    /// The kernel has just killed so many, and nothing tells whom.
+    Counted(u64),
     /// Kills are not kept any more, or are again.
     Keeping(Keeping),
     /// Damage that was found in the ledger.
@@ -46,6 +50,8 @@ pub(crate) struct Heard {
     pub(crate) told: u64,
     /// Records of the kernel's log that were overwritten before they were read.
     pub(crate) lost: u64,
+    /// Kills of which nothing told but the cgroups' counters, by whose limit it was.
+    pub(crate) untold: Levels,
 }
 
 #[derive(Debug, Default)]
@@ -114,10 +120,10 @@ impl Desk {
         self.lock().heard = heard;
     }
 
-    /// Why kills are not kept although they should be.
+    /// Why kills are not kept as they should be.
     pub(crate) fn missing(&self) -> Option<String> {
         match &self.lock().keeping {
-            Keeping::Failed(why) => Some(why.clone()),
+            Keeping::Failed(why) | Keeping::Partly(why) => Some(why.clone()),
             Keeping::Off | Keeping::On => None,
         }
     }
@@ -125,7 +131,7 @@ impl Desk {
     /// What was heard; `None` where nobody listens.
     pub(crate) fn heard(&self) -> Option<Heard> {
         let held = self.lock();
-        (held.keeping == Keeping::On).then_some(held.heard)
+        matches!(held.keeping, Keeping::On | Keeping::Partly(_)).then_some(held.heard)
     }
 
     /// Hands every count to `take`.

@@ -1,0 +1,381 @@
+//! Who keeps kills: hears each source, says a kill at once, and then has it written down.
+//!
+//! It refuses to say a kill twice, whatever has to begin again meanwhile.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use forestall_decide::{Moment, Span};
+use forestall_kernel::parse::Vmstat;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::counted::Counted;
+use super::eyes::Eyes;
+use super::log::Log;
+use super::names::Names;
+use super::said::Said;
+use super::traced::Traced;
+use super::witness::Witness;
+use super::{BLIND_LOOK, Ending, LedgerSetup, NOT_KEEPING};
+use crate::agent::clock::now;
+use crate::agent::shared::{Heard, Herald, Keeping, KillNews};
+use crate::forensics::time::zero_of_log_clock;
+use crate::ledger::{Book, Entry, Intake, Signal, Signals, boot_id};
+use crate::supervise::keep_going;
+
+/// So many reports are kept in one write: a storm waits for the disk once and not for each kill.
+const REPORTS_AT_ONCE: usize = 64;
+/// Kills of a burst are kept so far apart.
+const KEPT_APART: Span = Span::millis(200);
+/// What was heard is noted at the latest when so many records have come since: they need not be heard again.
+const RECORDS_UNTOLD_MAX: u64 = 512;
+
+pub(super) struct Keeper {
+    setup: LedgerSetup,
+    log: Log,
+    herald: Herald,
+    ending: Arc<Ending>,
+    /// Told once, when what the log held at the start has been heard.
+    caught_up: Option<SyncSender<()>>,
+    /// What was told before the log was opened is still being heard.
+    is_behind: bool,
+    said: Said,
+    /// What was said of sources that are missing, each once.
+    missing: Vec<String>,
+    /// The kernel's own count at the last look, while nobody tells of kills.
+    counted: Option<u64>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        setup: LedgerSetup,
+        log: Log,
+        herald: Herald,
+        ending: Arc<Ending>,
+        caught_up: SyncSender<()>,
+    ) -> Self {
+        Self {
+            setup,
+            log,
+            herald,
+            ending,
+            caught_up: Some(caught_up),
+            is_behind: true,
+            said: Said::default(),
+            missing: Vec::new(),
+            counted: None,
+        }
+    }
+
+    pub(super) fn run(&mut self) {
+        // Only ever down, which is always allowed.
+        let _ = rustix::process::setpriority_process(None, self.setup.nice);
+        keep_going(
+            "ledger",
+            self,
+            |keeper| {
+                keeper
+                    .follow()
+                    .map_err(|error| io::Error::other(format!("{error:#}")))
+            },
+            |keeper, why, pause| {
+                let why = format!("{NOT_KEEPING}: {why}; it is tried again");
+                keeper.caught_up = None;
+                keeper.keeping(Keeping::Failed(why));
+                // Nobody is alarmed later by what was before, and somebody is by what comes meanwhile.
+                if !keeper.said.has_begun() {
+                    keeper.said.begin(keeper.log.last_sequence());
+                }
+                keeper.sleep(pause)
+            },
+        );
+    }
+
+    /// Says whether kills are kept, where that has changed.
+    fn keeping(&self, keeping: Keeping) {
+        let is_worth_it = self.caught_up.is_none() || matches!(keeping, Keeping::Partly(_));
+        if self.herald.desk().set_keeping(keeping.clone()) && is_worth_it {
+            self.herald.desk().say(KillNews::Keeping(keeping));
+            self.herald.ring();
+        }
+    }
+
+    /// False where the end has come meanwhile.
+    fn sleep(&self, pause: Duration) -> bool {
+        let mut bell = [PollFd::new(&self.ending.bell, PollFlags::IN)];
+        let _ = poll(&mut bell, Timespec::try_from(pause).ok().as_ref());
+        !self.ending.has_come()
+    }
+
+    /// One life: opens everything, hears what there is, and then what comes.
+    fn follow(&mut self) -> anyhow::Result<()> {
+        self.is_behind = true;
+        let mut book = Book::open(&self.setup.directory)?;
+        for note in &book.notes {
+            self.herald.desk().say(KillNews::Damage(note.clone()));
+        }
+        let mut eyes = Eyes {
+            names: Names::open(&self.setup.root, now()),
+            witness: Witness::new(&self.setup.root),
+            counted: Counted::open(self.setup.hierarchy.as_ref(), now()),
+            traced: self.trace(),
+        };
+        let boot = boot_id(&self.setup.root)?;
+        let mut intake = book.intake(&boot, zero_of_log_clock());
+        self.log.open(now());
+        let mut signals = Signals::open(&self.setup.directory)?;
+        let mut kept: Option<Moment> = None;
+        let mut last = (intake.last(), now());
+        self.herald.desk().set_totals(book.totals());
+        loop {
+            if self.log.retry(now()) {
+                // What nobody could tell of until now is told again, by who it was.
+                self.is_behind = true;
+                self.said.begin_again();
+                intake.forget_untold();
+            }
+            let is_drained = self.drain(&mut intake, &mut eyes)?;
+            if is_drained {
+                // Whatever else wakes this thread, however often, ends no silence of the log.
+                let is_over = |silence| now().since(last.1) >= Span(silence);
+                let is_silent = intake.last() == last.0 && intake.silence_micros().is_some_and(is_over);
+                if !self.said.has_begun() || is_silent {
+                    intake.settle();
+                }
+                eyes.take_in(&mut intake, self.log.obstacle().is_none());
+                // A report that is just being told takes its count with it.
+                if intake.silence_micros().is_none() {
+                    eyes.counted.rest(now());
+                }
+            }
+            let is_counted = self.look_blindly(&intake, &mut eyes);
+            // The first of a burst is kept at once, and those that follow together: each time costs a look at all cgroups, and the disk.
+            let rest = kept.map(|at| Span(KEPT_APART.0.saturating_sub(now().since(at).0)));
+            let rest = rest.filter(|rest| *rest > Span(0) && intake.news() > 0);
+            let is_early = rest.is_some() && is_drained && !self.is_behind && !self.ending.has_come();
+            if !is_early && self.keep(&mut book, &mut intake, &mut eyes, is_counted)? {
+                kept = Some(now());
+            }
+            keep_signals(&mut signals, &boot, eyes.signals())?;
+            self.herald.desk().set_heard(heard(&intake));
+            if self.ending.has_come() {
+                return Ok(());
+            }
+            if !is_drained {
+                continue;
+            }
+            let keeping = self.how_it_keeps(&eyes);
+            self.keeping(keeping);
+            self.is_behind = false;
+            self.said.end(intake.last());
+            eyes.counted.forget_before();
+            if let Some(caught_up) = self.caught_up.take() {
+                // Who waited has given up, or takes it.
+                let _ = caught_up.try_send(());
+            }
+            if intake.last() != last.0 {
+                last = (intake.last(), now());
+            }
+            let passed = now().since(last.1).0;
+            let left = |silence: u64| Span(silence.saturating_sub(passed));
+            let silence = intake.silence_micros().map(left);
+            let mark = eyes.patience(silence.is_none());
+            let rest = rest.filter(|_| is_early);
+            // It is this look, too, that has the log tried again.
+            let blind = self.log.obstacle().map(|_| BLIND_LOOK);
+            let patience = silence.into_iter().chain(mark).chain(rest).chain(blind).min();
+            self.wait(&mut eyes, patience)?;
+        }
+    }
+
+    /// How well kills are kept; what is missing is said.
+    fn how_it_keeps(&mut self, eyes: &Eyes) -> Keeping {
+        let Some(why) = self.log.obstacle() else {
+            return Keeping::On;
+        };
+        if eyes.traced.is_some() {
+            let what = format!(
+                "{why}: kills are told of by the kernel's tracing and the cgroups' counters alone, which say who, where and at whose \
+                 limit, and not what filled it; give this agent the device and CAP_SYSLOG for that"
+            );
+            self.say_once(what);
+            return Keeping::On;
+        }
+        let tracing = if self.setup.tracing {
+            ""
+        } else {
+            ", or let it use the kernel's tracing (ledger.tracing: true)"
+        };
+        Keeping::Partly(format!(
+            "kills are counted, and nobody says who was killed: {why}; give this agent the device and CAP_SYSLOG{tracing}, or set \
+             ledger.enabled: false; it is tried again"
+        ))
+    }
+
+    /// Where no line comes, the kernel's own count says that somebody was killed, and where tracing is not there either nothing else does.
+    /// True where there is a count to be kept.
+    fn look_blindly(&mut self, intake: &Intake, eyes: &mut Eyes) -> bool {
+        if self.log.obstacle().is_none() {
+            self.counted = None;
+            return false;
+        }
+        let Some(counted) = self.count() else { return false };
+        let before = self.counted.replace(counted).unwrap_or(counted);
+        if counted > before && eyes.traced.is_none() {
+            eyes.counted.look(now());
+            self.herald.desk().say(KillNews::Counted(counted - before));
+            self.herald.ring();
+        }
+        intake.counted() != Some(counted)
+    }
+
+    /// The kernel's tracing, where it is wanted and can be had.
+    fn trace(&mut self) -> Option<Traced> {
+        let traced = self.setup.tracing.then(|| Traced::open(&self.setup.root))?;
+        traced.map_err(|why| self.say_untraced(&why)).ok()
+    }
+
+    fn listen(&mut self, eyes: &mut Eyes) {
+        if let Err(why) = eyes.listen(!self.is_behind) {
+            self.say_untraced(&why);
+        }
+    }
+
+    fn say_untraced(&mut self, why: &str) {
+        self.say_once(format!(
+            "the kernel's tracing does not tell who sent SIGKILL, nor of kills that the log leaves out: {why}"
+        ));
+    }
+
+    fn say_once(&mut self, what: String) {
+        if !self.missing.contains(&what) {
+            self.herald.desk().say(KillNews::Missing(what.clone()));
+            self.herald.ring();
+            self.missing.push(what);
+        }
+    }
+
+    /// Hears what there is; false where there is more.
+    fn drain(&mut self, intake: &mut Intake, eyes: &mut Eyes) -> anyhow::Result<bool> {
+        // Tracing tells first, while its victim is still there.
+        self.listen(eyes);
+        let Some(reader) = &mut self.log.reader else {
+            return Ok(true);
+        };
+        while let Some(record) = reader.next_record()? {
+            let unplaced = intake.hear(&record);
+            // Whoever was killed before the start is not there any more, and somebody else may have the number.
+            if let Some(pid) = unplaced.filter(|_| !self.is_behind) {
+                eyes.witness.look(pid, now());
+            }
+            if intake.news() >= REPORTS_AT_ONCE || self.ending.has_come() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for what comes next, for the end, or for so long.
+    fn wait(&self, eyes: &mut Eyes, patience: Option<Span>) -> io::Result<()> {
+        let patience =
+            patience.and_then(|patience| Timespec::try_from(Duration::from_micros(patience.0)).ok());
+        let bell = self.ending.bell.as_fd();
+        // Where nobody tells of something, the bell is asked twice.
+        let ear = eyes.names.ear().unwrap_or(bell);
+        let log = self.log.fd().unwrap_or(bell);
+        let trace = eyes.traced.as_ref().map_or(bell, Traced::as_fd);
+        let mut waited = [log, trace, bell, ear].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match poll(&mut waited, patience.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if waited.last().is_some_and(|ear| !ear.revents().is_empty()) {
+            eyes.names.listen(now());
+        }
+        Ok(())
+    }
+
+    /// Says and keeps what is over, and what was counted; false where there was nobody to tell of.
+    fn keep(
+        &mut self,
+        book: &mut Book,
+        intake: &mut Intake,
+        eyes: &mut Eyes,
+        is_counted: bool,
+    ) -> anyhow::Result<bool> {
+        let has_news = intake.news() > 0;
+        let has_counts = is_counted || eyes.counted.has_untold();
+        let is_much = intake.records_untold() >= RECORDS_UNTOLD_MAX || has_counts;
+        if !has_news && !is_much && !self.ending.has_come() {
+            return Ok(false);
+        }
+        // The kernel counts before it tells: what was told by now had been counted, and what is counted by now is heard below.
+        let counted = (has_news || has_counts).then(|| self.count()).flatten();
+        if counted.is_some() {
+            self.drain(intake, eyes)?;
+            if self.log.obstacle().is_some() {
+                eyes.take_in(intake, false);
+            }
+        }
+        intake.set_zero(zero_of_log_clock());
+        let (mut entries, mut tally) = intake.take(counted);
+        eyes.place(&mut entries);
+        tally.untold = intake.hear_untold(eyes.counted.take_untold(), eyes.counted.take_late());
+        eyes.witness.forget(now());
+        // Whoever is killed meanwhile is gone when the disk has answered.
+        self.listen(eyes);
+        self.say(&entries);
+        book.append(&entries, tally)?;
+        self.herald.desk().count(&entries);
+        Ok(has_news)
+    }
+
+    /// Says each kill once; of those that were before the agent's start no more than how many.
+    fn say(&mut self, entries: &[Entry]) {
+        let desk = self.herald.desk();
+        let mut before = 0;
+        for entry in entries {
+            if self.said.is_before(entry) {
+                before += entry.report.victims.len() as u64;
+            } else if self.said.is_new(entry) {
+                desk.say(KillNews::Kill(Box::new(entry.clone())));
+            }
+        }
+        if before > 0 {
+            desk.say(KillNews::Before(before));
+        }
+        if !entries.is_empty() {
+            self.herald.ring();
+        }
+    }
+
+    /// `oom_kill` of `/proc/vmstat`.
+    fn count(&self) -> Option<u64> {
+        let vmstat = std::fs::read(self.setup.root.join("proc/vmstat")).ok()?;
+        Vmstat::parse(&vmstat).oom_kills
+    }
+}
+
+fn heard(intake: &Intake) -> Heard {
+    let (told, lost) = intake.heard();
+    Heard {
+        told,
+        lost,
+        untold: intake.untold(),
+    }
+}
+
+/// Notes who sent SIGKILL to whom, beside the kills.
+fn keep_signals(kept: &mut Signals, boot: &[u8], mut signals: Vec<Signal>) -> io::Result<()> {
+    if signals.is_empty() {
+        return Ok(());
+    }
+    let zero_micros = zero_of_log_clock();
+    for signal in &mut signals {
+        (signal.boot, signal.zero_micros) = (boot.into(), zero_micros);
+    }
+    kept.append(&signals)
+}
