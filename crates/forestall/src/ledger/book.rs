@@ -1,7 +1,8 @@
 //! The ledger's files: two at most, of which the older one goes when the newer one is full.
 //!
 //! What is written is appended and on disk before anybody is told of it. A tail that was being written when the machine failed is cut off;
-//! what cannot be read for any other reason is set aside, and never thrown away. One program at a time has the ledger.
+//! what cannot be read for any other reason is set aside, and never thrown away. What a full disk does not take waits in memory, so much of it
+//! and no more, and is written once there is room. One program at a time has the ledger.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
@@ -22,6 +23,12 @@ use super::totals::Totals;
 const DAMAGED: &str = "kills.damaged";
 const LOCK: &str = "lock";
 
+/// What is begun as the next newer file, until it is whole.
+const NEXT: &str = "kills.next.ledger";
+
+/// So much waits for a disk that takes nothing: several hundred kills. Those that come after them are counted and not kept.
+const BACKLOG_BYTES_MAX: usize = 128 << 10;
+
 /// A file of more than this becomes the older one.
 const FILE_BYTES_MAX: u64 = 8 << 20;
 
@@ -31,7 +38,14 @@ pub(crate) struct Book {
     directory: PathBuf,
     file: File,
     size: u64,
+    /// Frames that are not in the file yet.
+    backlog: Vec<u8>,
+    /// Where the CRC of the frame behind them begins.
     chain: u32,
+    /// Reports for which there was no room in it.
+    left_out: u64,
+    /// A part of it may stand behind what is sound in the file.
+    is_torn: bool,
     recent: Recent,
     /// Who was killed, counted.
     totals: Totals,
@@ -41,6 +55,9 @@ pub(crate) struct Book {
     pub(crate) notes: Vec<String>,
     /// The lock goes with its descriptor.
     _lock: File,
+    /// Nothing can be written.
+    #[cfg(test)]
+    pub(crate) is_full: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl Book {
@@ -94,16 +111,23 @@ impl Book {
             directory: directory.to_owned(),
             file,
             size: end.at,
+            backlog: Vec::new(),
             chain: end.chain,
+            left_out: 0,
+            is_torn: false,
             recent,
             totals,
             tallies,
             notes,
             _lock: lock,
+            #[cfg(test)]
+            is_full: std::sync::Arc::default(),
         };
         if book.size == 0 {
-            book.begin()?;
+            (book.backlog, book.chain) = book.beginning();
         }
+        // Where there is no room for it, it waits, and whoever appends something is told.
+        let _ = book.write();
         Ok(book)
     }
 
@@ -127,55 +151,123 @@ impl Book {
 
     /// Appends entries and what has been heard by now, and sees to it that they are on disk.
     pub(crate) fn append(&mut self, entries: &[Entry], tally: Tally) -> io::Result<()> {
-        if self.size > FILE_BYTES_MAX {
-            self.turn()?;
+        self.add(entries, tally);
+        self.write()
+    }
+
+    /// Takes entries and what has been heard by now, to be written.
+    pub(crate) fn add(&mut self, entries: &[Entry], tally: Tally) {
+        if self.size > FILE_BYTES_MAX && self.backlog.is_empty() && self.left_out == 0 {
+            // Where there is no room for another file this one goes on.
+            let _ = self.turn();
         }
-        let mut out = Vec::new();
-        let mut chain = self.chain;
-        for entry in entries {
-            chain = frame::write(kind::ENTRY, &entry.encode(), chain, &mut out);
-        }
-        // Behind its entries: what is cut off with them is heard again.
-        chain = frame::write(kind::TALLY, &tally.encode(), chain, &mut out);
-        self.put(&out, chain)?;
         for entry in entries {
             entry.count(&mut self.totals);
+            self.recent.remember(entry);
+            if self.has_room() {
+                self.push(kind::ENTRY, &entry.encode());
+            } else {
+                self.left_out += 1;
+            }
+        }
+        // Behind its entries: what is cut off with them is heard again.
+        if self.has_room() {
+            self.push(kind::TALLY, &tally.encode());
+        } else {
+            self.left_out += u64::from(self.left_out == 0);
         }
         self.recent.forget(&tally);
         keep(&mut self.tallies, tally);
-        Ok(())
     }
 
-    fn put(&mut self, bytes: &[u8], chain: u32) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+    fn has_room(&self) -> bool {
+        self.backlog.len() < BACKLOG_BYTES_MAX
+    }
+
+    fn push(&mut self, kind: u8, content: &[u8]) {
+        self.chain = frame::write(kind, content, self.chain, &mut self.backlog);
+    }
+
+    /// Sees to it that all is on disk that was added. An error leaves it to be written the next time.
+    pub(crate) fn write(&mut self) -> io::Result<()> {
+        let out = std::mem::take(&mut self.backlog);
+        let result = self.write_all(&out);
+        if result.is_err() {
+            self.backlog = out;
+            // Whoever reads meanwhile need not see half a frame.
+            self.is_torn = self.file.set_len(self.size).is_err();
+            self.is_torn |= self.file.seek(SeekFrom::Start(self.size)).is_err();
+        }
+        result
+    }
+
+    fn write_all(&mut self, backlog: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.file.set_len(self.size)?;
+            self.file.seek(SeekFrom::Start(self.size))?;
+        }
+        let mut all = backlog;
+        let mut chain = self.chain;
+        let mut with_totals = Vec::new();
+        if self.left_out > 0 {
+            // Whom no entry tells of stands in the counts, and is not heard again.
+            with_totals.extend_from_slice(backlog);
+            chain = frame::write(kind::TOTALS, &self.totals.encode(), chain, &mut with_totals);
+            for tally in &self.tallies {
+                chain = frame::write(kind::TALLY, &tally.encode(), chain, &mut with_totals);
+            }
+            all = &with_totals;
+        }
+        if all.is_empty() {
+            return Ok(());
+        }
+        #[cfg(test)]
+        if self.is_full.load(std::sync::atomic::Ordering::Acquire) {
+            return Err(Errno::NOSPC.into());
+        }
+        self.file.write_all(all)?;
         self.file.sync_data()?;
-        self.size += bytes.len() as u64;
+        if self.size == 0 {
+            // Its name, too.
+            File::open(&self.directory)?.sync_all()?;
+        }
+        self.size += all.len() as u64;
         self.chain = chain;
+        (self.left_out, self.is_torn) = (0, false);
         Ok(())
     }
 
-    /// Begins a file; the tallies and the counts go with it, so that the older one can be left out.
-    fn begin(&mut self) -> io::Result<()> {
+    /// How a file begins; the tallies and the counts go with it, so that the older one can be left out.
+    fn beginning(&self) -> (Vec<u8>, u32) {
         let mut out = MAGIC.to_vec();
         let mut chain = frame::write(kind::HEAD, &[VERSION], 0, &mut out);
         chain = frame::write(kind::TOTALS, &self.totals.encode(), chain, &mut out);
         for tally in &self.tallies {
             chain = frame::write(kind::TALLY, &tally.encode(), chain, &mut out);
         }
-        self.put(&out, chain)?;
-        File::open(&self.directory)?.sync_all()
+        (out, chain)
     }
 
-    /// The newer file becomes the older one.
+    /// The newer file becomes the older one, once the next one is on disk.
     fn turn(&mut self) -> io::Result<()> {
-        let path = self.directory.join(NEWER);
-        std::fs::rename(&path, self.directory.join(OLDER))?;
-        self.file = open(&path)?;
-        self.size = 0;
         // Boots of which no entry is left any more need no tally either.
         let recent = self.tallies.len().saturating_sub(TALLIES_MAX);
         self.tallies.drain(..recent);
-        self.begin()
+        let (out, chain) = self.beginning();
+        let [next, newer] = [NEXT, NEWER].map(|name| self.directory.join(name));
+        let mut file = open(&next)?;
+        file.set_len(0)?;
+        file.write_all(&out)?;
+        file.sync_data()?;
+        match std::fs::rename(&newer, self.directory.join(OLDER)) {
+            // The step after this one failed the last time.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
+        std::fs::rename(&next, &newer)?;
+        (self.file, self.size) = (file, out.len() as u64);
+        (self.chain, self.is_torn) = (chain, false);
+        File::open(&self.directory)?.sync_all()
     }
 }
 

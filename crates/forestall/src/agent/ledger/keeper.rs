@@ -17,13 +17,14 @@ use super::eyes::Eyes;
 use super::log::Log;
 use super::names::Names;
 use super::said::Said;
+use super::signals::SignalFile;
 use super::traced::Traced;
 use super::witness::Witness;
 use super::{BLIND_LOOK, Ending, LedgerSetup, NOT_KEEPING};
 use crate::agent::clock::now;
 use crate::agent::shared::{Heard, Herald, Keeping, KillNews};
 use crate::forensics::time::zero_of_log_clock;
-use crate::ledger::{Book, Entry, Intake, Signal, Signals, boot_id};
+use crate::ledger::{Book, Entry, Intake, boot_id};
 use crate::supervise::keep_going;
 
 /// So many reports are kept in one write: a storm waits for the disk once and not for each kill.
@@ -32,6 +33,21 @@ const REPORTS_AT_ONCE: usize = 64;
 const KEPT_APART: Span = Span::millis(200);
 /// What was heard is noted at the latest when so many records have come since: they need not be heard again.
 const RECORDS_UNTOLD_MAX: u64 = 512;
+
+/// A disk that takes nothing is tried again after so long, and at most after this.
+const WRITE_AGAIN: Span = if cfg!(test) {
+    Span::millis(20)
+} else {
+    Span::secs(1)
+};
+const WRITE_AGAIN_MAX: Span = Span::secs(30);
+
+/// Why something is not on disk, and when that is tried again.
+struct Unwritten {
+    why: String,
+    next: Moment,
+    pause: Span,
+}
 
 pub(super) struct Keeper {
     setup: LedgerSetup,
@@ -45,6 +61,12 @@ pub(super) struct Keeper {
     said: Said,
     /// What was said of sources that are missing, each once.
     missing: Vec<String>,
+    /// What is open of the ledger: it outlives a life, with what the disk has not taken.
+    book: Option<Book>,
+    /// Why something waits to be written.
+    unwritten: Option<Unwritten>,
+    /// Who sent SIGKILL to whom is kept beside the kills.
+    signals: SignalFile,
     /// The kernel's own count at the last look, while nobody tells of kills.
     counted: Option<u64>,
 }
@@ -56,6 +78,7 @@ impl Keeper {
         herald: Herald,
         ending: Arc<Ending>,
         caught_up: SyncSender<()>,
+        book: Option<Book>,
     ) -> Self {
         Self {
             setup,
@@ -66,6 +89,9 @@ impl Keeper {
             is_behind: true,
             said: Said::default(),
             missing: Vec::new(),
+            book,
+            unwritten: None,
+            signals: SignalFile::default(),
             counted: None,
         }
     }
@@ -110,13 +136,28 @@ impl Keeper {
         !self.ending.has_come()
     }
 
-    /// One life: opens everything, hears what there is, and then what comes.
+    /// One life.
     fn follow(&mut self) -> anyhow::Result<()> {
-        self.is_behind = true;
-        let mut book = Book::open(&self.setup.directory)?;
+        let mut book = match self.book.take() {
+            Some(book) => book,
+            None => self.open_book()?,
+        };
+        let lived = self.live(&mut book);
+        self.book = Some(book);
+        lived
+    }
+
+    fn open_book(&self) -> anyhow::Result<Book> {
+        let book = Book::open(&self.setup.directory)?;
         for note in &book.notes {
             self.herald.desk().say(KillNews::Damage(note.clone()));
         }
+        Ok(book)
+    }
+
+    /// Opens everything else, hears what there is, and then what comes.
+    fn live(&mut self, book: &mut Book) -> anyhow::Result<()> {
+        self.is_behind = true;
         let mut eyes = Eyes {
             names: Names::open(&self.setup.root, now()),
             witness: Witness::new(&self.setup.root),
@@ -126,7 +167,6 @@ impl Keeper {
         let boot = boot_id(&self.setup.root)?;
         let mut intake = book.intake(&boot, zero_of_log_clock());
         self.log.open(now());
-        let mut signals = Signals::open(&self.setup.directory)?;
         let mut kept: Option<Moment> = None;
         let mut last = (intake.last(), now());
         self.herald.desk().set_totals(book.totals());
@@ -156,10 +196,22 @@ impl Keeper {
             let rest = kept.map(|at| Span(KEPT_APART.0.saturating_sub(now().since(at).0)));
             let rest = rest.filter(|rest| *rest > Span(0) && intake.news() > 0);
             let is_early = rest.is_some() && is_drained && !self.is_behind && !self.ending.has_come();
-            if !is_early && self.keep(&mut book, &mut intake, &mut eyes, is_counted)? {
+            if !is_early && self.keep(book, &mut intake, &mut eyes, is_counted)? {
                 kept = Some(now());
             }
-            keep_signals(&mut signals, &boot, eyes.signals())?;
+            if self
+                .unwritten
+                .as_ref()
+                .is_some_and(|unwritten| now() >= unwritten.next)
+            {
+                self.write(book);
+            }
+            if let Err(error) = self.signals.keep(&self.setup.directory, &boot, eyes.signals()) {
+                self.say_once(format!(
+                    "{}: {error}: who sends SIGKILL for another reason than memory is not kept; it is tried again",
+                    self.setup.directory.display()
+                ));
+            }
             self.herald.desk().set_heard(heard(&intake));
             if self.ending.has_come() {
                 return Ok(());
@@ -186,13 +238,27 @@ impl Keeper {
             let rest = rest.filter(|_| is_early);
             // It is this look, too, that has the log tried again.
             let blind = self.log.obstacle().map(|_| BLIND_LOOK);
-            let patience = silence.into_iter().chain(mark).chain(rest).chain(blind).min();
+            let unwritten = self
+                .unwritten
+                .as_ref()
+                .map(|unwritten| Span(unwritten.next.0.saturating_sub(now().0)));
+            let patience = [silence, mark, rest, blind, unwritten]
+                .into_iter()
+                .flatten()
+                .min();
             self.wait(&mut eyes, patience)?;
         }
     }
 
     /// How well kills are kept; what is missing is said.
     fn how_it_keeps(&mut self, eyes: &Eyes) -> Keeping {
+        if let Some(unwritten) = &self.unwritten {
+            return Keeping::Partly(format!(
+                "{}: {}: kills are told of and counted, and wait in memory to be kept: make room there; it is tried again",
+                self.setup.directory.display(),
+                unwritten.why
+            ));
+        }
         let Some(why) = self.log.obstacle() else {
             return Keeping::On;
         };
@@ -328,9 +394,29 @@ impl Keeper {
         // Whoever is killed meanwhile is gone when the disk has answered.
         self.listen(eyes);
         self.say(&entries);
-        book.append(&entries, tally)?;
+        book.add(&entries, tally);
         self.herald.desk().count(&entries);
+        if self.unwritten.is_none() || self.ending.has_come() {
+            self.write(book);
+        }
         Ok(has_news)
+    }
+
+    /// Writes what waits for it. A disk that takes nothing is tried again, more and more seldom.
+    fn write(&mut self, book: &mut Book) {
+        let Err(error) = book.write() else {
+            self.unwritten = None;
+            return;
+        };
+        let pause = self
+            .unwritten
+            .as_ref()
+            .map_or(WRITE_AGAIN, |before| before.pause.times(2).min(WRITE_AGAIN_MAX));
+        self.unwritten = Some(Unwritten {
+            why: error.to_string(),
+            next: Moment(now().0.saturating_add(pause.0)),
+            pause,
+        });
     }
 
     /// Says each kill once; of those that were before the agent's start no more than how many.
@@ -366,16 +452,4 @@ fn heard(intake: &Intake) -> Heard {
         lost,
         untold: intake.untold(),
     }
-}
-
-/// Notes who sent SIGKILL to whom, beside the kills.
-fn keep_signals(kept: &mut Signals, boot: &[u8], mut signals: Vec<Signal>) -> io::Result<()> {
-    if signals.is_empty() {
-        return Ok(());
-    }
-    let zero_micros = zero_of_log_clock();
-    for signal in &mut signals {
-        (signal.boot, signal.zero_micros) = (boot.into(), zero_micros);
-    }
-    kept.append(&signals)
 }

@@ -14,6 +14,7 @@ mod marks;
 mod names;
 mod relation;
 mod said;
+mod signals;
 mod traced;
 mod witness;
 
@@ -34,6 +35,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use self::keeper::Keeper;
 use self::log::{Log, Source};
 use super::shared::Herald;
+use crate::ledger::Book;
 
 /// The ledger's place in the agent's own directory.
 const DIRECTORY: &str = "ledger";
@@ -115,6 +117,11 @@ pub(crate) fn start(setup: LedgerSetup, herald: Herald) -> io::Result<Ledger> {
 }
 
 fn start_from(source: Source, setup: LedgerSetup, herald: Herald) -> io::Result<Ledger> {
+    start_book(source, setup, herald, None)
+}
+
+/// With a ledger that is open already, or will be opened.
+fn start_book(source: Source, setup: LedgerSetup, herald: Herald, book: Option<Book>) -> io::Result<Ledger> {
     let ending = Arc::new(Ending {
         flag: AtomicBool::new(false),
         bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -126,6 +133,7 @@ fn start_from(source: Source, setup: LedgerSetup, herald: Herald) -> io::Result<
         herald,
         Arc::clone(&ending),
         caught_up,
+        book,
     );
     let thread = thread::Builder::new()
         .name("ledger".to_owned())

@@ -7,9 +7,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::agent::shared::{self, Ends, Keeping, KillNews};
-use crate::ledger::{Book, Pages};
+use crate::ledger::Pages;
 
 mod blind;
+mod disk;
 
 /// A machine whose log is a socket: it hands out a record a read, as the device does.
 struct Machine {

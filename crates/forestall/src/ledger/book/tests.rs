@@ -282,3 +282,53 @@ fn whoever_follows_is_told_each_once_over_the_turn_of_files() {
     std::fs::write(&path, &whole).expect("a file");
     assert_eq!(torn + tail.read().expect("readable").len(), 1);
 }
+
+/// `/dev/full`: "ENOSPC on write" (full(4)).
+#[test]
+fn what_a_full_disk_does_not_take_is_written_when_there_is_room_as_much_as_may_wait() {
+    let folder = TempDir::new().expect("a directory");
+    let mut book = Book::open(folder.path()).expect("a ledger");
+    book.append(&[entry(1)], Tally::default()).expect("room");
+    let full = OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("a device");
+    let file = std::mem::replace(&mut book.file, full);
+    for sequence in 2..1500 {
+        let error = book
+            .append(&[entry(sequence)], Tally::default())
+            .expect_err("full");
+        assert!(sequence > 2 || error.kind() == ErrorKind::StorageFull, "{error}");
+    }
+    assert!(
+        book.backlog.len() < BACKLOG_BYTES_MAX + 4096,
+        "{}",
+        book.backlog.len()
+    );
+    let sum = |totals: &Totals| totals.iter().map(|(_, kills)| kills).sum::<u64>();
+    assert_eq!(sum(book.totals()), 1499);
+    book.file = file;
+    // A part of the first try had reached the disk.
+    book.file.write_all(b"half a frame").expect("room");
+    let tally = Tally {
+        through: Some(6000),
+        ..Tally::default()
+    };
+    book.append(&[], tally.clone()).expect("room");
+    book.append(&[entry(6001)], tally.clone()).expect("room");
+    drop(book);
+    let pages = Pages::read(folder.path()).expect("read");
+    assert_eq!(pages.notes, Vec::<String>::new());
+    let sequences: Vec<u64> = pages
+        .entries
+        .iter()
+        .filter_map(|entry| entry.report.when.sequence)
+        .collect();
+    let many = u64::try_from(sequences.len()).expect("some") - 1;
+    assert!(many > 300, "{many}");
+    let expected: Vec<u64> = (1..=many).chain([6001]).collect();
+    assert_eq!(sequences, expected, "each once, and the first of them");
+    assert_eq!(pages.tallies, [tally]);
+    let book = Book::open(folder.path()).expect("a ledger");
+    assert_eq!(sum(book.totals()), 1500, "those that were left out are counted");
+}
