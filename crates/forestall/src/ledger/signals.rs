@@ -97,6 +97,7 @@ mod tests {
             comm: (*b"java").into(),
             is_inside: Some(false),
             is_of_first: Some(true),
+            more: 3,
             sender: Sender {
                 is_kernel: false,
                 pid: 1,

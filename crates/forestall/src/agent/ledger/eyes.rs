@@ -37,12 +37,9 @@ impl Eyes {
     }
 
     /// Who was sent SIGKILL by somebody who is not the kernel.
-    pub(super) fn signals(&mut self) -> Vec<Signal> {
-        let Some(traced) = &mut self.traced else {
-            return Vec::new();
-        };
-        let sent = traced.marks.sent();
-        sent.iter().filter_map(|signal| traced.explain(signal)).collect()
+    pub(super) fn signals(&mut self, is_end: bool) -> Vec<Signal> {
+        let traced = self.traced.as_mut();
+        traced.map_or_else(Vec::new, |traced| traced.signals(now(), is_end))
     }
 
     /// Takes in those who were marked and of whom no line has come, or will come.

@@ -206,7 +206,8 @@ impl Keeper {
             {
                 self.write(book);
             }
-            if let Err(error) = self.signals.keep(&self.setup.directory, &boot, eyes.signals()) {
+            let sent = eyes.signals(self.ending.has_come());
+            if let Err(error) = self.signals.keep(&self.setup.directory, &boot, sent) {
                 self.say_once(format!(
                     "{}: {error}: who sends SIGKILL for another reason than memory is not kept; it is tried again",
                     self.setup.directory.display()

@@ -25,6 +25,9 @@ const SIGNALS_MAX: usize = 64;
 const MOVED_MAX: usize = 256;
 /// So many signals of others are told of at one look.
 const SENT_MAX: usize = 64;
+/// So many of them to processes of one name, and of one sender: the others are counted with the last of them.
+const SENT_ALIKE_MAX: usize = 16;
+const SENT_OF_SENDER_MAX: usize = 8;
 
 /// Somebody who was marked.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +53,8 @@ pub(super) struct Marks {
     kept: Vec<Mark>,
     /// Those who were marked since somebody asked.
     fresh: Vec<u32>,
-    sent: Vec<KillSignal>,
+    /// Each with how many more like it there were.
+    sent: Vec<(KillSignal, u64)>,
     /// Who was put into which cgroup.
     moved: Vec<(u32, Box<[u8]>)>,
     /// Signals that were more than could be told of, and marks that were forgotten.
@@ -106,10 +110,24 @@ impl Marks {
         if signal.is_kernels() {
             return;
         }
-        if self.sent.len() < SENT_MAX {
-            self.sent.push(signal);
-        } else {
-            self.untold = self.untold.saturating_add(1);
+        // A loop leaves room for the rare ones that come beside it.
+        let is_of_sender = |other: &KillSignal| other.sender_pid == signal.sender_pid;
+        let is_alike = |(other, _): &&(KillSignal, u64)| other.comm == signal.comm;
+        let alike = self.sent.iter().filter(is_alike).count();
+        let of_sender = self
+            .sent
+            .iter()
+            .filter(|one| is_alike(one) && is_of_sender(&one.0));
+        if of_sender.count() < SENT_OF_SENDER_MAX && alike < SENT_ALIKE_MAX && self.sent.len() < SENT_MAX {
+            self.sent.push((signal, 0));
+            return;
+        }
+        let of_sender = |one: &(KillSignal, u64)| is_alike(&one) && is_of_sender(&one.0);
+        let place = self.sent.iter().rposition(of_sender);
+        let place = place.or_else(|| self.sent.iter().rposition(|one| is_alike(&one)));
+        match place.and_then(|place| self.sent.get_mut(place)) {
+            Some((_, more)) => *more = more.saturating_add(1),
+            None => self.untold = self.untold.saturating_add(1),
         }
     }
 
@@ -133,7 +151,7 @@ impl Marks {
     }
 
     /// Those who were sent SIGKILL by somebody since the last time.
-    pub(super) fn sent(&mut self) -> Vec<KillSignal> {
+    pub(super) fn sent(&mut self) -> Vec<(KillSignal, u64)> {
         let mut signals = std::mem::take(&mut self.signals);
         for (signal, is_told) in &mut signals {
             if !std::mem::replace(is_told, true) {
@@ -283,7 +301,7 @@ mod tests {
         let mut marks = heard(&[signal(7, 99, 0), mark(7, 5)]);
         assert!(marks.overdue(Moment(0), false).is_empty());
         let sent = marks.sent();
-        assert_eq!((sent.len(), sent[0].sender_pid), (1, 99));
+        assert_eq!((sent.len(), sent[0].0.sender_pid), (1, 99));
         // The end of a PID namespace.
         assert!(heard(&[signal(7, 5, 128)]).sent().is_empty());
     }
@@ -322,15 +340,32 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_rare_is_told_of_beside_a_loop() {
+        let mut marks = Marks::default();
+        for pid in 0..1000 {
+            marks.hear(&signal(pid, 5, 0), Moment(0));
+            if pid == 900 {
+                marks.hear(&signal(7777, 6, 0), Moment(0));
+            }
+        }
+        let sent = marks.sent();
+        let told: Vec<(i32, u64)> = sent.iter().map(|(one, more)| (one.sender_pid, *more)).collect();
+        let expected = [(5, 0); SENT_OF_SENDER_MAX - 1].into_iter();
+        assert_eq!(told, expected.chain([(5, 992), (6, 0)]).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn no_flood_of_marks_or_signals_fills_the_memory() {
         let mut marks = Marks::default();
         for pid in 0..10_000 {
-            marks.hear(&signal(pid, 1, 0), Moment(0));
+            marks.hear(&signal(pid, 10_000 + pid, 0), Moment(0));
             marks.hear(&mark(pid, 2), Moment(0));
         }
         assert_eq!(marks.waiting.len(), MARKS_MAX);
-        assert_eq!(marks.sent().len(), SENT_MAX);
-        assert!(marks.untold > 0);
+        let sent = marks.sent();
+        assert_eq!(sent.len(), SENT_ALIKE_MAX);
+        assert_eq!(sent.iter().map(|(_, more)| 1 + more).sum::<u64>(), 10_000);
+        assert!(marks.untold > 0, "marks were forgotten");
         for pid in 0..1000 {
             marks.hear_moved(pid % 300, b"/a");
             marks.hear_moved(pid % 300, format!("/{pid}").as_bytes());

@@ -10,6 +10,7 @@ mod counted;
 mod eyes;
 mod keeper;
 mod log;
+mod loops;
 mod marks;
 mod names;
 mod relation;

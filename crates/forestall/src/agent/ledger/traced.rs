@@ -11,6 +11,7 @@ use forestall_decide::Moment;
 use forestall_kernel::oom::CgroupPath;
 use forestall_kernel::tracing::{KillSignal, TraceReader, find_tracefs};
 
+use super::loops::Loops;
 use super::marks::Marks;
 use super::relation::{Relation, Shown};
 use crate::input::read_system;
@@ -27,6 +28,7 @@ pub(super) struct Traced {
     reader: TraceReader,
     _instance: TraceInstance,
     pub(super) marks: Marks,
+    loops: Loops,
 }
 
 impl Traced {
@@ -40,6 +42,7 @@ impl Traced {
             reader,
             _instance: instance,
             marks: Marks::default(),
+            loops: Loops::default(),
         })
     }
 
@@ -83,8 +86,37 @@ impl Traced {
         }
     }
 
+    /// Who was sent SIGKILL by whom since the last time, and what is left of loops. At the end all of it.
+    pub(super) fn signals(&mut self, now: Moment, is_end: bool) -> Vec<Signal> {
+        let mut told = Vec::new();
+        for (signal, more) in self.marks.sent() {
+            let known = self.loops.name_of(signal.sender_pid, now);
+            let sender = known.or_else(|| self.reader.name_of(signal.sender_pid, &self.proc_root));
+            if let Some(before) = self.loops.hear(signal, more, sender.unwrap_or_default(), now) {
+                told.extend(self.explain(&signal).map(|told| Signal { more: before, ..told }));
+            }
+        }
+        let counts = self.loops.counts(now, is_end);
+        told.extend(counts.iter().filter_map(|count| {
+            let signal = &count.signal;
+            Some(Signal {
+                at_micros: signal.at_nanos / 1000,
+                pid: u32::try_from(signal.pid).ok()?,
+                comm: signal.comm.as_bytes().into(),
+                sender: Sender {
+                    pid: u32::try_from(signal.sender_pid).ok()?,
+                    comm: count.sender.as_bytes().into(),
+                    ..Sender::default()
+                },
+                more: count.more,
+                ..Signal::default()
+            })
+        }));
+        told
+    }
+
     /// Looks up who sent a signal to whom, while both may still be there.
-    pub(super) fn explain(&self, signal: &KillSignal) -> Option<Signal> {
+    fn explain(&self, signal: &KillSignal) -> Option<Signal> {
         let pid = u32::try_from(signal.pid).ok()?;
         let sender = u32::try_from(signal.sender_pid).ok()?;
         let read = |pid: u32, name: &str| read_system(&self.proc_root.join(pid.to_string()).join(name)).ok();

@@ -58,8 +58,12 @@ pub(super) fn find(directory: &Path, who: &Who, boot: Option<&[u8]>) -> Option<S
 pub(super) fn sentence(signal: &Signal) -> String {
     let place = signal.cgroup.as_ref().map(Place::of);
     let place = place.map_or_else(String::new, |place| format!(" in {}", place.words));
+    let more = match signal.more {
+        0 => String::new(),
+        more => format!("; {more} more of that name were sent it by that name before"),
+    };
     format!(
-        "PID {} ({}){place} was sent SIGKILL at {} by {}; the kernel did not kill it for memory",
+        "PID {} ({}){place} was sent SIGKILL at {} by {}; the kernel did not kill it for memory{more}",
         signal.pid,
         escape::bytes(&signal.comm),
         time::date(signal.unix_micros()),
@@ -77,6 +81,7 @@ pub(super) fn to_value(signal: &Signal) -> Map<String, Value> {
         ("sender", value::sender(&signal.sender).into()),
         ("sender_is_inside", signal.is_inside.into()),
         ("is_of_first", signal.is_of_first.into()),
+        ("more_before", signal.more.into()),
     ])
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Signal {
     pub(crate) is_inside: Option<bool>,
     /// It was sent to PID 1 of a PID namespace, with which a container ends; `None` where nobody could tell.
     pub(crate) is_of_first: Option<bool>,
+    /// So many more were sent before by somebody of this name to processes of this name, which were not told one by one.
+    pub(crate) more: u64,
 }
 
 impl Signal {
@@ -47,6 +49,7 @@ impl Signal {
         writer.record(7, |inner| self.sender.put(inner));
         put(&mut writer, 9, self.is_inside.map(u64::from));
         put(&mut writer, 10, self.is_of_first.map(u64::from));
+        put(&mut writer, 11, Some(self.more).filter(|more| *more > 0));
         out
     }
 
@@ -65,6 +68,7 @@ impl Signal {
                 8 => signal.is_inside = value.switch()?.then_some(true),
                 9 => signal.is_inside = Some(value.switch()?),
                 10 => signal.is_of_first = Some(value.switch()?),
+                11 => signal.more = value.number()?,
                 _ => {}
             }
             Some(())
