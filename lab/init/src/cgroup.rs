@@ -41,6 +41,12 @@ impl Tree {
         &self.root
     }
 
+    /// A cgroup's path, as the kernel and the counters name it.
+    pub(crate) fn shown(&self, cgroup: &Path) -> String {
+        let below = cgroup.strip_prefix(self.root()).unwrap_or(cgroup);
+        format!("/{}", below.display())
+    }
+
     pub(crate) fn kubepods(&self) -> PathBuf {
         self.root.join(match self.naming {
             Naming::Cgroupfs => "kubepods",

@@ -105,7 +105,7 @@ pub(crate) fn carry_out(order: &Order) -> Result<()> {
     let mut trial = Trial {
         watcher,
         tree: Tree::new(order.naming, order.hierarchy),
-        pods: 0,
+        pods: Pods::new("podf00d"),
     };
     trial.limits()?;
     if order.hierarchy == Hierarchy::V2 {
@@ -129,51 +129,70 @@ pub(crate) fn carry_out(order: &Order) -> Result<()> {
 struct Trial {
     watcher: Watcher,
     tree: Tree,
-    pods: usize,
+    pods: Pods,
 }
 
 impl Trial {
     /// Limits of every level: of a container, which stays or is removed at once, of a pod and of all pods.
     fn limits(&mut self) -> Result<()> {
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.tree)?;
         self.tree.limit(&container, LIMIT_BYTES)?;
-        let kind = Kind::oom("container limit", self.at(&container), vec![self.at(&container)]);
+        let kind = Kind::oom(
+            "container limit",
+            self.tree.shown(&container),
+            vec![self.tree.shown(&container)],
+        );
         self.watcher.watch(&kind, || grower(&container))?;
 
-        let (pod, container) = self.pod()?;
+        let (pod, container) = self.pods.make(&self.tree)?;
         self.tree.limit(&container, LIMIT_BYTES)?;
-        let expected = vec![self.at(&container), format!("below {}", self.at(&pod))];
+        let expected = vec![
+            self.tree.shown(&container),
+            format!("below {}", self.tree.shown(&pod)),
+        ];
         let kind = Kind {
             is_removed: true,
             ..Kind::oom(
                 "container limit, cgroup removed at once",
-                self.at(&container),
+                self.tree.shown(&container),
                 expected,
             )
         };
         self.watcher.watch(&kind, || grower(&container))?;
 
-        let (pod, container) = self.pod()?;
+        let (pod, container) = self.pods.make(&self.tree)?;
         self.tree.limit(&pod, LIMIT_BYTES)?;
-        let kind = Kind::oom("pod limit", self.at(&container), vec![self.at(&pod)]);
+        let kind = Kind::oom(
+            "pod limit",
+            self.tree.shown(&container),
+            vec![self.tree.shown(&pod)],
+        );
         self.watcher.watch(&kind, || grower(&container))?;
 
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.tree)?;
         let kubepods = self.tree.kubepods();
         self.tree.limit(&kubepods, 2 * LIMIT_BYTES)?;
-        let kind = Kind::oom("kubepods limit", self.at(&container), vec![self.at(&kubepods)]);
+        let kind = Kind::oom(
+            "kubepods limit",
+            self.tree.shown(&container),
+            vec![self.tree.shown(&kubepods)],
+        );
         self.watcher.watch(&kind, || grower(&container))?;
         self.tree.limit(&kubepods, 1 << 40)
     }
 
     /// A container that is killed as one, as the kubelet has it.
     fn group(&mut self) -> Result<()> {
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.tree)?;
         self.tree.limit(&container, LIMIT_BYTES)?;
         self.tree.kill_as_one(&container)?;
         let kind = Kind {
             counted_twice: 1,
-            ..Kind::oom("group of four", self.at(&container), vec![self.at(&container)])
+            ..Kind::oom(
+                "group of four",
+                self.tree.shown(&container),
+                vec![self.tree.shown(&container)],
+            )
         };
         self.watcher.watch(&kind, || {
             let mut four = Vec::new();
@@ -187,9 +206,9 @@ impl Trial {
 
     /// By SysRq: the machine's own OOM killer, which takes whoever has the highest score.
     fn machine(&mut self) -> Result<()> {
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.tree)?;
         let tree = self.tree.clone();
-        let kind = Kind::oom("machine", self.at(&container), vec!["none".into()]);
+        let kind = Kind::oom("machine", self.tree.shown(&container), vec!["none".into()]);
         self.watcher.watch(&kind, || {
             let hold = Work::Hold { hold: Share(40) };
             let victim = start("grower", &container, &hold, 1000)?;
@@ -207,8 +226,8 @@ impl Trial {
 
     /// Somebody ended by its pid, and a cgroup by somebody who is gone at once.
     fn processes(&mut self) -> Result<()> {
-        let (_, container) = self.pod()?;
-        let kind = Kind::by_process("kill -9", self.at(&container), "watcher");
+        let (_, container) = self.pods.make(&self.tree)?;
+        let kind = Kind::by_process("kill -9", self.tree.shown(&container), "watcher");
         self.watcher.watch(&kind, || {
             let mut victim = start("sleeper", &container, &Work::Pause, 0)?;
             victim.child.kill()?;
@@ -227,7 +246,7 @@ impl Trial {
             "end".into(),
             container.display().to_string(),
         ];
-        let kind = Kind::by_process("cgroup.kill", self.at(&container), "assassin");
+        let kind = Kind::by_process("cgroup.kill", self.tree.shown(&container), "assassin");
         self.watcher.watch(&kind, || {
             let victim = start("sleeper", &container, &Work::Pause, 0)?;
             // It has to be there before everybody there is ended.
@@ -242,28 +261,38 @@ impl Trial {
 
     /// As many kills as the guest can, at one container's limit.
     fn storm(&mut self) -> Result<()> {
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.tree)?;
         self.tree.limit(&container, LIMIT_BYTES)?;
-        let kind = Kind::oom("storm", self.at(&container), vec![self.at(&container)]);
+        let kind = Kind::oom(
+            "storm",
+            self.tree.shown(&container),
+            vec![self.tree.shown(&container)],
+        );
         self.watcher.storm(&kind, STORM, STORM_WIDTH, || {
             start("grower", &container, &grow(), 0)
         })
     }
+}
 
-    /// A pod with a container, and no limit.
-    fn pod(&mut self) -> Result<(PathBuf, PathBuf)> {
-        self.pods += 1;
-        let name = format!("podf00d-{}", self.pods);
-        let pod = self.tree.kubepods().join("burstable").join(name);
-        let container = pod.join("c0ffee");
-        self.tree.make(&container)?;
-        Ok((pod, container))
+/// Pods that are made one after the other, each with a container, and no limit.
+struct Pods {
+    prefix: &'static str,
+    count: usize,
+}
+
+impl Pods {
+    const fn new(prefix: &'static str) -> Self {
+        Self { prefix, count: 0 }
     }
 
-    /// A cgroup's path, as the counters name it.
-    fn at(&self, cgroup: &Path) -> String {
-        let below = cgroup.strip_prefix(self.tree.root()).unwrap_or(cgroup);
-        format!("/{}", below.display())
+    /// The next one, and its container.
+    fn make(&mut self, tree: &Tree) -> Result<(PathBuf, PathBuf)> {
+        self.count += 1;
+        let name = format!("{}-{}", self.prefix, self.count);
+        let pod = tree.kubepods().join("burstable").join(name);
+        let container = pod.join("c0ffee");
+        tree.make(&container)?;
+        Ok((pod, container))
     }
 }
 

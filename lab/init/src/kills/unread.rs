@@ -19,7 +19,7 @@ use forestall_lab_init::rights::Rights;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use super::{LIMIT_BYTES, Started, grow, grower, start};
+use super::{LIMIT_BYTES, Pods, Started, grow, grower, start};
 use crate::launch::{self, Place};
 use crate::machine;
 use crate::node::{self, Node};
@@ -41,7 +41,7 @@ struct Expected {
 
 struct Unread<'a> {
     node: &'a mut Node,
-    pods: usize,
+    pods: Pods,
     expected: Vec<Expected>,
     /// Kills before the agent's start, of which nothing tells it.
     before: u64,
@@ -62,7 +62,7 @@ pub(super) fn run(node: &mut Node) -> Result<()> {
     sleep(Duration::from_secs(2));
     let mut unread = Unread {
         node,
-        pods: 0,
+        pods: Pods::new("podfeed"),
         expected: Vec::new(),
         before: machine::oom_kills(),
     };
@@ -80,13 +80,13 @@ pub(super) fn run(node: &mut Node) -> Result<()> {
 
 impl Unread<'_> {
     fn limits(&mut self) -> Result<()> {
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.node.tree)?;
         self.node.tree.limit(&container, LIMIT_BYTES)?;
         self.kill("container limit", "container", || grower(&container))?;
-        let (pod, container) = self.pod()?;
+        let (pod, container) = self.pods.make(&self.node.tree)?;
         self.node.tree.limit(&pod, LIMIT_BYTES)?;
         self.kill("pod limit", "pod", || grower(&container))?;
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.node.tree)?;
         let kubepods = self.node.tree.kubepods();
         self.node.tree.limit(&kubepods, 2 * LIMIT_BYTES)?;
         self.kill("kubepods limit", "kubepods", || grower(&container))?;
@@ -94,7 +94,7 @@ impl Unread<'_> {
         if self.node.plan.hierarchy == Hierarchy::V1 {
             return Ok(());
         }
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.node.tree)?;
         self.node.tree.limit(&container, LIMIT_BYTES)?;
         self.node.tree.kill_as_one(&container)?;
         self.kill("group of four", "container", || {
@@ -108,7 +108,7 @@ impl Unread<'_> {
     }
 
     fn machine(&mut self) -> Result<()> {
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.node.tree)?;
         let tree = self.node.tree.clone();
         self.kill("machine", "node", || {
             let victim = start("grower", &container, &Work::Hold { hold: Share(40) }, 1000)?;
@@ -122,7 +122,7 @@ impl Unread<'_> {
     fn row(&mut self) -> Result<()> {
         let mut containers = Vec::new();
         for _ in 0..2 {
-            let (_, container) = self.pod()?;
+            let (_, container) = self.pods.make(&self.node.tree)?;
             self.node.tree.limit(&container, LIMIT_BYTES)?;
             containers.push(container);
         }
@@ -166,7 +166,7 @@ impl Unread<'_> {
             if let Some(status) = one.child.try_wait()? {
                 let gone = running.swap_remove(at);
                 if status.signal() == Some(9) {
-                    ended.insert(gone.child.id().into(), self.at(&gone.cgroup));
+                    ended.insert(gone.child.id().into(), self.node.tree.shown(&gone.cgroup));
                 }
             }
         }
@@ -192,7 +192,7 @@ impl Unread<'_> {
 
     /// Somebody ends a process that needs no memory: by whom is told, and no kill is.
     fn signal(&mut self) -> Result<KillsTold> {
-        let (_, container) = self.pod()?;
+        let (_, container) = self.pods.make(&self.node.tree)?;
         let mut victim = start("sleeper", &container, &Work::Pause, 0)?;
         let pid = victim.child.id().to_string();
         wait_for("the sleeper", || {
@@ -219,7 +219,7 @@ impl Unread<'_> {
         let is_right = name.as_deref() == Some("assassin")
             && sender["pid"].as_u64() == Some(assassin.id().into())
             && sender["uid"].as_u64() == Some(0)
-            && told["cgroup"]["path"].as_str() == Some(&*self.at(&container));
+            && told["cgroup"]["path"].as_str() == Some(&*self.node.tree.shown(&container));
         Ok(KillsTold {
             story: "kill -9, as explain tells it without the log".into(),
             ended: usize::from(is_killed),
@@ -229,24 +229,6 @@ impl Unread<'_> {
             holds: is_killed && is_right,
             ..KillsTold::default()
         })
-    }
-
-    fn pod(&mut self) -> Result<(PathBuf, PathBuf)> {
-        self.pods += 1;
-        let pod = self
-            .node
-            .tree
-            .kubepods()
-            .join("burstable")
-            .join(format!("podfeed-{}", self.pods));
-        let container = pod.join("c0ffee");
-        self.node.tree.make(&container)?;
-        Ok((pod, container))
-    }
-
-    fn at(&self, cgroup: &Path) -> String {
-        let below = cgroup.strip_prefix(self.node.tree.root()).unwrap_or(cgroup);
-        format!("/{}", below.display())
     }
 }
 
