@@ -5,6 +5,7 @@
 mod field;
 mod home;
 mod levels;
+mod missed;
 mod sender;
 mod signal;
 
@@ -20,6 +21,7 @@ use self::field::{
 };
 pub(crate) use self::home::Home;
 pub(crate) use self::levels::Levels;
+pub(crate) use self::missed::Missed;
 pub(crate) use self::sender::Sender;
 pub(crate) use self::signal::Signal;
 use super::totals::{Totals, Whom};
@@ -56,12 +58,28 @@ pub(crate) struct Tally {
     pub(crate) traced: u64,
     /// Kills of which nothing told but the cgroups' counters, by whose limit it was.
     pub(crate) untold: Levels,
+    /// What tracing told and nobody heard.
+    pub(crate) missed: Missed,
+    /// Victims that were told of and put to no cgroup: their counts are among those of which nothing told.
+    pub(crate) unplaced: u64,
 }
 
 impl Tally {
     /// Kills that the kernel counted and that nothing told of; `None` where it does not count.
     pub(crate) fn unattributed(&self) -> Option<u64> {
         self.counted.map(|counted| counted.saturating_sub(self.told()))
+    }
+
+    /// Kills that were told of twice, at least: more were told of than counted, or as many as that hide others of which the cgroups'
+    /// counters alone tell.
+    pub(crate) fn doubles(&self) -> u64 {
+        let untold = self
+            .untold
+            .iter()
+            .map(|(_, kills)| kills)
+            .fold(0, u64::saturating_add);
+        let told = self.told().saturating_add(untold.saturating_sub(self.unplaced));
+        self.counted.map_or(0, |counted| told.saturating_sub(counted))
     }
 
     /// Kills that were told of.
@@ -81,6 +99,15 @@ impl Tally {
             writer.number(6, self.traced);
         }
         self.untold.put(&mut writer, 7);
+        let rest = self
+            .missed
+            .each()
+            .map(|(_, count)| count)
+            .into_iter()
+            .chain([self.unplaced]);
+        for (tag, count) in (8..).zip(rest).filter(|(_, count)| *count > 0) {
+            writer.number(tag, count);
+        }
         out
     }
 
@@ -95,6 +122,11 @@ impl Tally {
                 5 => tally.counted = Some(value.number()?),
                 6 => tally.traced = value.number()?,
                 7 => tally.untold.read(value)?,
+                8 => tally.missed.overwritten = value.number()?,
+                9 => tally.missed.malformed = value.number()?,
+                10 => tally.missed.dropped = value.number()?,
+                11 => tally.missed.unsigned = value.number()?,
+                12 => tally.unplaced = value.number()?,
                 _ => {}
             }
             Some(())

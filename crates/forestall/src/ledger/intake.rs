@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use forestall_kernel::kmsg::{Line, Record, When, unescape_into};
 use forestall_kernel::oom::{Collector, Heard, Part, Report, Seen};
 
-use super::entry::{Entry, Levels, Tally};
+use super::entry::{Entry, Levels, Missed, Tally};
 use super::recent::{Known, Recent};
 
 /// Hears records from the oldest that there is, and keeps what is new.
@@ -20,6 +20,8 @@ pub(crate) struct Intake {
     decoded: Vec<u8>,
     /// Tracing has told a life before this one of what was earlier.
     traced_before: Option<u64>,
+    /// What was missed in lives before this one.
+    missed_before: Missed,
 }
 
 /// Which reports are news.
@@ -51,6 +53,7 @@ impl Intake {
         let has_lived = known.tally.through.is_some() || known.tally.traced > 0;
         Self {
             traced_before: has_lived.then(|| known.recent.newest().saturating_sub(EARLIER_MICROS)),
+            missed_before: known.tally.missed,
             collector: Collector::new(),
             ear: Ear {
                 zero_micros,
@@ -108,19 +111,22 @@ impl Intake {
         *all
     }
 
-    /// Those.
-    pub(crate) const fn untold(&self) -> Levels {
-        self.ear.tally.untold
+    /// Victims that were told of and put to no cgroup, and what was missed since this began. Returns what a tally says of both.
+    pub(crate) fn hear_missed(&mut self, unplaced: u64, missed: Missed) -> (u64, Missed) {
+        let tally = &mut self.ear.tally;
+        tally.unplaced = tally.unplaced.saturating_add(unplaced);
+        tally.missed = self.missed_before.and(missed);
+        (tally.unplaced, tally.missed)
+    }
+
+    /// What is known by now, for whoever counts.
+    pub(crate) const fn tally(&self) -> &Tally {
+        &self.ear.tally
     }
 
     /// The log, which could not be read, tells of them from now on.
     pub(crate) fn forget_untold(&mut self) {
         self.ear.tally.untold = Levels::default();
-    }
-
-    /// What the kernel had counted when that was kept last.
-    pub(crate) const fn counted(&self) -> Option<u64> {
-        self.ear.tally.counted
     }
 
     fn is_placed(&self, pid: u32) -> bool {

@@ -16,7 +16,7 @@ mod tail;
 mod totals;
 
 pub(crate) use self::book::Book;
-pub(crate) use self::entry::{Entry, Home, Levels, Sender, Signal, Tally};
+pub(crate) use self::entry::{Entry, Home, Levels, Missed, Sender, Signal, Tally};
 pub(crate) use self::intake::Intake;
 pub(crate) use self::look::{boot_id, look_now, take_in_now};
 pub(crate) use self::pages::{Pages, is_there};

@@ -115,6 +115,19 @@ fn encode_ledger(out: &mut Page<'_, '_>, desk: &Desk, counted: Option<u64>) -> f
             })
         },
     )?;
+    out.gauge(
+        "forestall_ledger_doubles",
+        "Kills of this boot that were told of twice, at least: they hide as many that nothing told of",
+        |series| series.int(&NO_LABELS, i64::try_from(heard.doubles).unwrap_or(i64::MAX)),
+    )?;
+    out.counter(
+        "forestall_ledger_missed_records",
+        "What tracing told of kills and signals of this boot and nobody heard",
+        |series| {
+            let mut each = heard.missed.each().into_iter();
+            each.try_for_each(|(what, count)| series.count(&[("what", what)], count))
+        },
+    )?;
     out.counter(
         "forestall_ledger_lost_records",
         "Records of the kernel's log of this boot that were overwritten before they were read",

@@ -10,7 +10,7 @@ use hyper::{Method, StatusCode};
 
 use super::*;
 use crate::agent::shared::{self, Command, Degraded, Ends, Heard, Keeping, Names, Tick};
-use crate::ledger::{Levels, Totals, Whom};
+use crate::ledger::{Levels, Missed, Totals, Whom};
 use crate::log::words;
 
 mod reference;
@@ -73,6 +73,11 @@ fn published() -> Ends {
         told: 3,
         lost: 7,
         untold,
+        missed: Missed {
+            overwritten: 5,
+            ..Missed::default()
+        },
+        doubles: 6,
     });
     desk.set_keeping(Keeping::On);
     ends
@@ -276,6 +281,9 @@ fn the_metrics_page_is_valid_whatever_cgroups_are_called() {
         value("forestall_ledger_unattributed_kills", &[("level", "pod")]),
         Some(2.0)
     );
+    assert_eq!(value("forestall_ledger_doubles", &[]), Some(6.0));
+    let missed = [("what", "overwritten")];
+    assert_eq!(value("forestall_ledger_missed_records_total", &missed), Some(5.0));
     assert_eq!(value("forestall_ledger_lost_records_total", &[]), Some(7.0));
     assert_eq!(value("forestall_ticks_total", &[]), Some(1.0));
     assert_eq!(value("forestall_cgroups", &[("state", "followed")]), Some(4096.0));

@@ -9,7 +9,7 @@ use super::traced::Traced;
 use super::witness::Witness;
 use crate::agent::clock::now;
 use crate::forensics::place::Place;
-use crate::ledger::{Entry, Home, Intake, Sender, Signal};
+use crate::ledger::{Entry, Home, Intake, Missed, Sender, Signal};
 
 /// All of them.
 pub(super) struct Eyes {
@@ -18,6 +18,8 @@ pub(super) struct Eyes {
     pub(super) counted: Counted,
     /// `None` where it is not wanted, or cannot be had.
     pub(super) traced: Option<Traced>,
+    /// What could not be heard of what tracing told in this life.
+    pub(super) missed: Missed,
 }
 
 impl Eyes {
@@ -28,6 +30,7 @@ impl Eyes {
             return Ok(());
         };
         let heard = traced.read(now());
+        self.missed = traced.missed();
         for pid in traced.marks.fresh() {
             if is_now {
                 self.witness.look(pid, now());

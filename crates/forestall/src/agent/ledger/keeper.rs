@@ -19,12 +19,13 @@ use super::names::Names;
 use super::said::Said;
 use super::signals::SignalFile;
 use super::traced::Traced;
+use super::unwritten::Unwritten;
 use super::witness::Witness;
 use super::{BLIND_LOOK, Ending, LedgerSetup, NOT_KEEPING};
 use crate::agent::clock::now;
 use crate::agent::shared::{Heard, Herald, Keeping, KillNews};
 use crate::forensics::time::zero_of_log_clock;
-use crate::ledger::{Book, Entry, Intake, boot_id};
+use crate::ledger::{Book, Entry, Intake, Missed, boot_id};
 use crate::supervise::keep_going;
 
 /// So many reports are kept in one write: a storm waits for the disk once and not for each kill.
@@ -34,20 +35,8 @@ const KEPT_APART: Span = Span::millis(200);
 /// What was heard is noted at the latest when so many records have come since: they need not be heard again.
 const RECORDS_UNTOLD_MAX: u64 = 512;
 
-/// A disk that takes nothing is tried again after so long, and at most after this.
-const WRITE_AGAIN: Span = if cfg!(test) {
-    Span::millis(20)
-} else {
-    Span::secs(1)
-};
-const WRITE_AGAIN_MAX: Span = Span::secs(30);
-
-/// Why something is not on disk, and when that is tried again.
-struct Unwritten {
-    why: String,
-    next: Moment,
-    pause: Span,
-}
+/// What has been told when the end comes is heard for so long: half of the time that the end may take.
+const HEARD_AT_END: Span = Span::millis(500);
 
 pub(super) struct Keeper {
     setup: LedgerSetup,
@@ -69,6 +58,10 @@ pub(super) struct Keeper {
     signals: SignalFile,
     /// The kernel's own count at the last look, while nobody tells of kills.
     counted: Option<u64>,
+    /// This look is the last one.
+    is_ending: bool,
+    /// Until when the end waits for what is still to be heard.
+    ends_by: Option<Moment>,
 }
 
 impl Keeper {
@@ -93,6 +86,8 @@ impl Keeper {
             unwritten: None,
             signals: SignalFile::default(),
             counted: None,
+            is_ending: false,
+            ends_by: None,
         }
     }
 
@@ -163,6 +158,7 @@ impl Keeper {
             witness: Witness::new(&self.setup.root),
             counted: Counted::open(self.setup.hierarchy.as_ref(), now()),
             traced: self.trace(),
+            missed: Missed::default(),
         };
         let boot = boot_id(&self.setup.root)?;
         let mut intake = book.intake(&boot, zero_of_log_clock());
@@ -177,8 +173,12 @@ impl Keeper {
                 self.said.begin_again();
                 intake.forget_untold();
             }
+            // What was told before the end came is heard by this look.
+            self.is_ending = self.ending.has_come();
             let is_drained = self.drain(&mut intake, &mut eyes)?;
-            if is_drained {
+            if self.is_ending {
+                finish(&mut intake, &mut eyes);
+            } else if is_drained {
                 // Whatever else wakes this thread, however often, ends no silence of the log.
                 let is_over = |silence| now().since(last.1) >= Span(silence);
                 let is_silent = intake.last() == last.0 && intake.silence_micros().is_some_and(is_over);
@@ -214,7 +214,7 @@ impl Keeper {
                 ));
             }
             self.herald.desk().set_heard(heard(&intake));
-            if self.ending.has_come() {
+            if self.is_ending && (is_drained || self.is_over()) {
                 return Ok(());
             }
             if !is_drained {
@@ -296,7 +296,7 @@ impl Keeper {
             self.herald.desk().say(KillNews::Counted(counted - before));
             self.herald.ring();
         }
-        intake.counted() != Some(counted)
+        intake.tally().counted != Some(counted)
     }
 
     /// The kernel's tracing, where it is wanted and can be had.
@@ -338,11 +338,16 @@ impl Keeper {
             if let Some(pid) = unplaced.filter(|_| !self.is_behind) {
                 eyes.witness.look(pid, now());
             }
-            if intake.news() >= REPORTS_AT_ONCE || self.ending.has_come() {
+            if intake.news() >= REPORTS_AT_ONCE || is_over(&self.ending, &mut self.ends_by) {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// The end has come, and what there was to hear until then had its time.
+    fn is_over(&mut self) -> bool {
+        is_over(&self.ending, &mut self.ends_by)
     }
 
     /// Waits for what comes next, for the end, or for so long.
@@ -380,10 +385,14 @@ impl Keeper {
             return Ok(false);
         }
         // The kernel counts before it tells: what was told by now had been counted, and what is counted by now is heard below.
-        let counted = (has_news || has_counts).then(|| self.count()).flatten();
+        let counted = (has_news || has_counts || self.ending.has_come())
+            .then(|| self.count())
+            .flatten();
         if counted.is_some() {
             self.drain(intake, eyes)?;
-            if self.log.obstacle().is_some() {
+            if self.is_ending {
+                finish(intake, eyes);
+            } else if self.log.obstacle().is_some() {
                 eyes.take_in(intake, false);
             }
         }
@@ -391,6 +400,7 @@ impl Keeper {
         let (mut entries, mut tally) = intake.take(counted);
         eyes.place(&mut entries);
         tally.untold = intake.hear_untold(eyes.counted.take_untold(), eyes.counted.take_late());
+        (tally.unplaced, tally.missed) = intake.hear_missed(count_unplaced(&entries), eyes.missed);
         eyes.witness.forget(now());
         // Whoever is killed meanwhile is gone when the disk has answered.
         self.listen(eyes);
@@ -405,19 +415,10 @@ impl Keeper {
 
     /// Writes what waits for it. A disk that takes nothing is tried again, more and more seldom.
     fn write(&mut self, book: &mut Book) {
-        let Err(error) = book.write() else {
-            self.unwritten = None;
-            return;
-        };
-        let pause = self
-            .unwritten
-            .as_ref()
-            .map_or(WRITE_AGAIN, |before| before.pause.times(2).min(WRITE_AGAIN_MAX));
-        self.unwritten = Some(Unwritten {
-            why: error.to_string(),
-            next: Moment(now().0.saturating_add(pause.0)),
-            pause,
-        });
+        let written = book.write();
+        self.unwritten = written
+            .err()
+            .map(|error| Unwritten::new(&error, self.unwritten.as_ref()));
     }
 
     /// Says each kill once; of those that were before the agent's start no more than how many.
@@ -446,11 +447,35 @@ impl Keeper {
     }
 }
 
+fn is_over(ending: &Ending, ends_by: &mut Option<Moment>) -> bool {
+    ending.has_come() && now() >= *ends_by.get_or_insert(Moment(now().0.saturating_add(HEARD_AT_END.0)))
+}
+
+/// Takes what is told of only in part: the machine may be going down, and with it all that would be heard later.
+fn finish(intake: &mut Intake, eyes: &mut Eyes) {
+    intake.finish();
+    eyes.take_in(intake, false);
+}
+
+/// Those who were put to no cgroup.
+fn count_unplaced(entries: &[Entry]) -> u64 {
+    let reports = entries.iter().map(|entry| &entry.report);
+    let unplaced = reports
+        .filter(|report| report.group.is_none())
+        .flat_map(|report| &report.victims);
+    unplaced
+        .filter(|victim| victim.memcg.as_ref().is_none_or(|path| path.is_cut))
+        .count() as u64
+}
+
 fn heard(intake: &Intake) -> Heard {
     let (told, lost) = intake.heard();
+    let tally = intake.tally();
     Heard {
         told,
         lost,
-        untold: intake.untold(),
+        untold: tally.untold,
+        missed: tally.missed,
+        doubles: tally.doubles(),
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Marks {
     moved: Vec<(u32, Box<[u8]>)>,
     /// Signals that were more than could be told of, and marks that were forgotten.
     pub(super) untold: u64,
+    /// Marks that no signal came with: of those who were ending anyway, or the signal was lost.
+    pub(super) unsigned: u64,
 }
 
 impl Marks {
@@ -70,6 +72,15 @@ impl Marks {
     }
 
     fn hear_signal(&mut self, signal: KillSignal) {
+        // Whoever moved to another processor between the two is read in any order.
+        let is_its = |mark: &&mut Mark| {
+            let marked = &mark.marked;
+            !mark.is_killed && (marked.pid, marked.trigger_pid) == (signal.pid, signal.sender_pid)
+        };
+        if let Some(mark) = self.waiting.iter_mut().rev().find(is_its) {
+            (mark.is_killed, mark.comm) = (true, signal.comm);
+            return;
+        }
         if self.signals.len() == SIGNALS_MAX {
             let (oldest, is_told) = self.signals.remove(0);
             if !is_told {
@@ -185,13 +196,19 @@ impl Marks {
         self.kept = Vec::new();
     }
 
-    /// Those of whom no line will come: at once where nobody reads any.
+    /// Those of whom no line will come: at once where nobody reads any. One whose signal has not been read waits for that in any case.
     pub(super) fn overdue(&mut self, now: Moment, are_lines_read: bool) -> Vec<Mark> {
-        let is_over = |mark: &Mark| !are_lines_read || now.since(mark.heard) >= LINE_COMES_WITHIN;
         let mut overdue = Vec::new();
-        while self.waiting.front().is_some_and(is_over) {
-            overdue.extend(self.waiting.pop_front().filter(|mark| mark.is_killed));
-        }
+        let unsigned = &mut self.unsigned;
+        self.waiting.retain(|mark| {
+            let is_over = !are_lines_read && mark.is_killed || now.since(mark.heard) >= LINE_COMES_WITHIN;
+            if is_over && mark.is_killed {
+                overdue.push(*mark);
+            } else if is_over {
+                *unsigned = unsigned.saturating_add(1);
+            }
+            !is_over
+        });
         if self.waiting.is_empty() {
             self.waiting.shrink_to_fit();
         }
@@ -304,6 +321,24 @@ mod tests {
         assert_eq!((sent.len(), sent[0].0.sender_pid), (1, 99));
         // The end of a PID namespace.
         assert!(heard(&[signal(7, 5, 128)]).sent().is_empty());
+    }
+
+    #[test]
+    fn a_mark_that_is_read_before_its_signal_is_a_kill_all_the_same() {
+        let mut marks = heard(&[mark(7, 5), mark(8, 5)]);
+        assert!(marks.overdue(Moment(0), false).is_empty(), "the signal may come");
+        marks.hear(&signal(7, 5, 128), Moment(1));
+        let killed: Vec<i32> = marks
+            .overdue(Moment(1), false)
+            .iter()
+            .map(|mark| mark.marked.pid)
+            .collect();
+        assert_eq!(killed, [7]);
+        assert!(marks.sent().is_empty(), "it is the kernel's");
+        assert_eq!(
+            (marks.overdue(Moment(3_000_000), true).len(), marks.unsigned),
+            (0, 1)
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod relation;
 mod said;
 mod signals;
 mod traced;
+mod unwritten;
 mod witness;
 
 use std::io;

@@ -11,6 +11,7 @@ use crate::ledger::Pages;
 
 mod blind;
 mod disk;
+mod end;
 
 /// A machine whose log is a socket: it hands out a record a read, as the device does.
 struct Machine {

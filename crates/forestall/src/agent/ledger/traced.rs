@@ -15,7 +15,7 @@ use super::loops::Loops;
 use super::marks::Marks;
 use super::relation::{Relation, Shown};
 use crate::input::read_system;
-use crate::ledger::{Sender, Signal};
+use crate::ledger::{Missed, Sender, Signal};
 
 /// So often a look reads again what has come meanwhile.
 const READS_MAX: usize = 8;
@@ -44,6 +44,16 @@ impl Traced {
             marks: Marks::default(),
             loops: Loops::default(),
         })
+    }
+
+    /// What could not be heard by now.
+    pub(super) const fn missed(&self) -> Missed {
+        Missed {
+            overwritten: self.reader.lost(),
+            malformed: self.reader.malformed(),
+            dropped: self.marks.untold,
+            unsigned: self.marks.unsigned,
+        }
     }
 
     /// Hears all there is.

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::ledger::{Entry, Levels, Totals, Whom};
+use crate::ledger::{Entry, Levels, Missed, Totals, Whom};
 
 /// So much waits to be said; the talk thread takes it at once unless it hangs.
 const NEWS_MAX: usize = 128;
@@ -52,6 +52,10 @@ pub(crate) struct Heard {
     pub(crate) lost: u64,
     /// Kills of which nothing told but the cgroups' counters, by whose limit it was.
     pub(crate) untold: Levels,
+    /// What tracing told and nobody heard.
+    pub(crate) missed: Missed,
+    /// Kills that were told of twice, at least.
+    pub(crate) doubles: u64,
 }
 
 #[derive(Debug, Default)]

@@ -88,7 +88,7 @@ impl<'a> List<'a> {
         }
         // What the kernel counts proves a list; where it does not count, nothing may have been lost.
         let is_proven = |tally: &Tally| match tally.unattributed() {
-            Some(unattributed) => unattributed == 0,
+            Some(unattributed) => unattributed == 0 && tally.doubles() == 0,
             None => tally.lost == 0,
         };
         let is_whole = match tallies {
@@ -271,6 +271,25 @@ fn proof(tally: &Tally) -> String {
         0 => String::new(),
         lost => format!("; {lost} records were overwritten before anybody read them"),
     };
+    let doubles = match tally.doubles() {
+        0 => String::new(),
+        doubles => {
+            format!("; at least {doubles} were told of twice, and may hide as many that nothing told of")
+        }
+    };
+    let missed: Vec<String> = tally
+        .missed
+        .each()
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| format!("{count} {what}"))
+        .collect();
+    let missed = if missed.is_empty() {
+        String::new()
+    } else {
+        format!("; of what tracing told {}", missed.join(", "))
+    };
+    let lost = format!("{lost}{doubles}{missed}");
     match (tally.counted, tally.unattributed()) {
         (Some(counted), Some(unattributed)) => {
             format!(
@@ -312,6 +331,17 @@ fn tally_value(tally: &Tally) -> Value {
                 .into(),
         ),
         ("lost_records", tally.lost.into()),
+        ("double_kills", tally.doubles().into()),
+        (
+            "missed_records",
+            tally
+                .missed
+                .each()
+                .into_iter()
+                .map(|(what, count)| (what.to_owned(), Value::from(count)))
+                .collect::<Map<String, Value>>()
+                .into(),
+        ),
     ]);
     fields.into()
 }
@@ -389,6 +419,35 @@ mod tests {
         list.hear_entry(&entry("", 8));
         list.flush().expect("room");
         String::from_utf8(out).expect("text")
+    }
+
+    /// By hand: three were counted, and of three was told; but one more was counted in a pod that no victim was put to, so one was told twice.
+    #[test]
+    fn one_kill_that_was_told_twice_hides_no_lost_one() {
+        let mut tally = Tally {
+            kill_lines: 2,
+            traced: 1,
+            counted: Some(3),
+            ..Tally::default()
+        };
+        assert_eq!((tally.unattributed(), tally.doubles()), (Some(0), 0));
+        tally.untold.add(Level::Pod, 1);
+        assert_eq!((tally.unattributed(), tally.doubles()), (Some(0), 1));
+        assert!(
+            proof(&tally).contains("at least 1 were told of twice"),
+            "{}",
+            proof(&tally)
+        );
+        let mut list = Vec::new();
+        let list = List::new(&mut list, Output::Table, true, Some(Path::new("x")));
+        let is_proven = list.finish(&Read::default(), Some(std::slice::from_ref(&tally)));
+        assert!(!is_proven.expect("room"));
+        // It may be one that was told of without its cgroup.
+        tally.unplaced = 1;
+        assert_eq!(tally.doubles(), 0);
+        (tally.traced, tally.missed.overwritten) = (3, 7);
+        let said = proof(&tally);
+        assert!(said.ends_with("at least 2 were told of twice, and may hide as many that nothing told of; of what tracing told 7 overwritten"), "{said}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use forestall_kernel::parse::Limit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
-use super::super::entry::{Home, Levels, Sender};
+use super::super::entry::{Home, Levels, Missed, Sender};
 use super::super::pages::Pages;
 use super::super::tail::Tail;
 use super::*;
@@ -97,6 +97,13 @@ fn tally(through: u64) -> Tally {
         counted: Some(7),
         traced: 2,
         untold,
+        missed: Missed {
+            overwritten: through,
+            malformed: 2,
+            dropped: 3,
+            unsigned: 4,
+        },
+        unplaced: 5,
     }
 }
 
