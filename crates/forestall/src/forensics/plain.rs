@@ -1,7 +1,8 @@
 //! Colours taken out of a log: what `dmesg --color` and `journalctl` put around their lines for a terminal.
 //!
 //! It takes out nothing but colours, bold and the like, and the clearing of a line's rest. Whatever else begins with an escape stays in
-//! the text, and is escaped where it is shown.
+//! the text, and is escaped where it is shown. So does a colour within a word: a process may put one into its name, which is another's without
+//! it. grep paints within words, and clears the line's rest behind each colour.
 
 /// No sequence of a colour is longer.
 const SEQUENCE_BYTES_MAX: usize = 32;
@@ -12,12 +13,17 @@ pub(crate) struct Plain {
     out: Vec<u8>,
     /// A sequence whose end has not come yet.
     begun: Vec<u8>,
+    /// Colours right behind a letter of a word, until it is clear what follows them.
+    within: Vec<u8>,
+    /// The last byte that stays.
+    last: u8,
 }
 
 impl Plain {
     /// The block without colours. One that has no escape in it is handed back as it is.
     pub(crate) fn strip<'a>(&'a mut self, block: &'a [u8]) -> &'a [u8] {
-        if self.begun.is_empty() && memchr::memchr(0x1b, block).is_none() {
+        if self.begun.is_empty() && self.within.is_empty() && memchr::memchr(0x1b, block).is_none() {
+            self.last = block.last().copied().unwrap_or(self.last);
             return block;
         }
         self.out.clear();
@@ -26,7 +32,9 @@ impl Plain {
             if self.begun.is_empty() {
                 let end = memchr::memchr(0x1b, rest).unwrap_or(rest.len());
                 let (text, escape) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-                if !text.is_empty() {
+                if let (Some(first), Some(last)) = (text.first(), text.last()) {
+                    self.end_colours(*first);
+                    self.last = *last;
                     self.out.extend_from_slice(text);
                     rest = escape;
                     continue;
@@ -43,6 +51,16 @@ impl Plain {
         &self.begun
     }
 
+    /// Colours go, but for those within a word that are not grep's.
+    fn end_colours(&mut self, next: u8) {
+        let is_within = is_of_word(self.last) && is_of_word(next);
+        let is_greps = self.within.ends_with(b"m\x1b[K");
+        if is_within && !is_greps {
+            self.out.extend_from_slice(&self.within);
+        }
+        self.within.clear();
+    }
+
     fn hear(&mut self, byte: u8) {
         let goes_on = match self.begun.len() {
             0 => byte == 0x1b,
@@ -55,9 +73,13 @@ impl Plain {
         }
         let is_colour = self.begun.len() >= 2 && matches!(byte, b'm' | b'K');
         if is_colour {
-            self.begun.clear();
+            self.begun.push(byte);
+            let room = WITHIN_BYTES_MAX.saturating_sub(self.within.len());
+            self.within.extend(self.begun.drain(..).take(room));
             return;
         }
+        self.end_colours(self.begun.first().copied().unwrap_or(byte));
+        self.last = byte;
         self.out.append(&mut self.begun);
         if byte == 0x1b {
             self.begun.push(byte);
@@ -65,6 +87,13 @@ impl Plain {
             self.out.push(byte);
         }
     }
+}
+
+/// No name is longer, and what is painted more than that is none.
+const WITHIN_BYTES_MAX: usize = 64;
+
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte >= 0x80
 }
 
 #[cfg(test)]
@@ -99,8 +128,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_with_a_colour_in_it_is_not_another_ones() {
+        for (text, kept) in [
+            (
+                &b"process 7 (ja\x1b[0mva) t"[..],
+                &b"process 7 (ja\x1b[0mva) t"[..],
+            ),
+            (b"(\x1b[1mjava\x1b[0m) t", b"(java) t"),
+            (b"\x1b[1m7\x1b[0m", b"7"),
+            // `grep --color=always illed`.
+            (b"K\x1b[01;31m\x1b[Killed\x1b[m\x1b[K process", b"Killed process"),
+        ] {
+            assert_eq!(strip(&[text]), kept, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
     fn where_a_block_ends_does_not_matter() {
-        let text = b"\x1b[32m[ 1.5]\x1b[0m a\x1b[2Jb \x1b\x1b[1mc";
+        let text = b"\x1b[32m[ 1.5]\x1b[0m a\x1b[2Jb \x1b\x1b[1mc d\x1b[1me K\x1b[1m\x1b[Kf";
         let whole = strip(&[text]);
         for at in 0..text.len() {
             let (before, after) = text.split_at(at);
