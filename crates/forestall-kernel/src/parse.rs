@@ -6,6 +6,7 @@
 
 mod cpu_list;
 mod cursor;
+mod find;
 mod keyed;
 mod limit;
 mod lru_gen;
@@ -24,6 +25,8 @@ mod zoneinfo;
 
 pub use cpu_list::count_cpus;
 pub(crate) use cursor::Cursor;
+pub use find::find;
+pub(crate) use find::{find_all, rfind};
 pub use keyed::{Entries, Entry, Lines, entries, lines};
 pub use limit::Limit;
 pub use lru_gen::lru_gen_enabled;

@@ -93,6 +93,7 @@ impl Calendar {
     }
 
     /// `2024-05-01T12:00:00.5+02:00`, `2024-05-01 12:00:00`, `Wed 2024-05-01 12:00:00 UTC`: rsyslog, dmesg, journalctl, talosctl.
+    #[inline(never)]
     pub(crate) fn iso(line: &mut Cursor<'_>) -> Option<Self> {
         let mut ahead = *line;
         if weekday(&mut ahead).is_some() {

@@ -4,7 +4,7 @@
 //! fits, and several may stand one before the other. What the container printed says by itself whether the kernel spoke.
 
 use super::calendar::Calendar;
-use crate::parse::Cursor;
+use crate::parse::{Cursor, find};
 
 /// So many stand one before the other: kubectl's before a time before a runtime's.
 const CARRIERS_MAX: usize = 3;
@@ -59,8 +59,8 @@ fn timed(line: &[u8]) -> Option<(Option<Calendar>, &[u8])> {
     let labels = ahead.rest();
     labels.strip_prefix(b"{")?;
     // A label's value may hold a brace, and a line, too: the first that ends a value ends the labels.
-    let end = memchr::memmem::find(labels, b"\"}").filter(|end| *end <= NAMES_BYTES_MAX)?;
-    let has_label = memchr::memmem::find(labels.get(..end)?, b"=\"").is_some();
+    let end = find(labels, b"\"}").filter(|end| *end <= NAMES_BYTES_MAX)?;
+    let has_label = find(labels.get(..end)?, b"=\"").is_some();
     let rest = labels.get(end + 2..)?;
     let text = rest.trim_ascii_start();
     (has_label && text.len() < rest.len()).then_some((Some(when), text))

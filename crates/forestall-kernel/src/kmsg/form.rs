@@ -6,7 +6,7 @@ use super::calendar::{Calendar, fraction};
 use super::carrier;
 use super::line::{Line, Origin, When};
 use super::record::{Caller, Flag};
-use crate::parse::Cursor;
+use crate::parse::{Cursor, find};
 
 /// The words by which a kill begins in an event's message.
 const IN_EVENTS: [&[u8]; 3] = [
@@ -28,6 +28,8 @@ pub(crate) fn read(line: &[u8]) -> Line<'_> {
     found
 }
 
+/// In the program once, though it is called from two places.
+#[inline(never)]
 fn read_plain(line: &[u8]) -> Line<'_> {
     let found = read_dressed(line);
     if !found.is_bare {
@@ -311,11 +313,9 @@ fn caller<'a>(line: &mut Cursor<'a>, found: &mut Line<'a>) {
 
 /// The message of a node problem detector's event (`kubectl get events`, `kubectl describe node`, or as JSON).
 fn event(line: &[u8]) -> Option<&[u8]> {
-    let at = memchr::memmem::find(line, b"OOMKilling")?;
+    let at = find(line, b"OOMKilling")?;
     let behind = line.get(at..)?;
-    let starts = IN_EVENTS
-        .iter()
-        .filter_map(|words| memchr::memmem::find(behind, words));
+    let starts = IN_EVENTS.iter().filter_map(|words| find(behind, words));
     behind.get(starts.min()?..)
 }
 

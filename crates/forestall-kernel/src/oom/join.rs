@@ -10,6 +10,7 @@ use super::kill::Kill;
 use super::part::Part;
 use super::verdict::Verdict;
 use crate::kmsg::{Caller, Flag, Line, When};
+use crate::parse::find;
 
 /// No line of a report is longer; more is cut.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -183,7 +184,7 @@ const STATS_OF: &[u8] = b"Memory cgroup stats for ";
 
 /// A line that the kernel prints in pieces, and has not finished.
 fn is_begun(text: &[u8]) -> bool {
-    let has = |words: &[u8]| memchr::memmem::find(text, words).is_some();
+    let has = |words: &[u8]| find(text, words).is_some();
     if text.starts_with(b"Task in ") {
         !has(b" killed as a result of limit of /")
     } else if text.starts_with(b"Tasks in ") {
@@ -208,5 +209,5 @@ fn is_rest_of_verdict(text: &[u8]) -> bool {
     let is_field = [&b",task"[..], b",oom_memcg=", b",global_oom", b",mems_allowed="]
         .iter()
         .any(|key| text.starts_with(key));
-    is_field || (text.starts_with(b"/") && memchr::memmem::find(text, b",task").is_some())
+    is_field || (text.starts_with(b"/") && find(text, b",task").is_some())
 }

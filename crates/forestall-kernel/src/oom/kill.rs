@@ -4,7 +4,7 @@
 //! was cut and is left out.
 
 use super::verdict::cut_last;
-use crate::parse::{Cursor, words};
+use crate::parse::{Cursor, find, words};
 
 const KILLED: &[u8] = b"Killed process ";
 
@@ -41,7 +41,7 @@ impl<'a> Kill<'a> {
         if !matches!(text.first(), Some(b'K' | b'M' | b'O')) {
             return None;
         }
-        let at = memchr::memmem::find(text, KILLED)?;
+        let at = find(text, KILLED)?;
         let is_cgroups = match text.get(..at)? {
             [] => None,
             message => Some(is_cgroups(message)?),

@@ -3,6 +3,7 @@
 use super::pieces::Piece;
 use super::report::Report;
 use crate::cgroup::Identity;
+use crate::parse::find;
 
 /// Where memory ran out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +77,7 @@ impl Level {
     fn of_cut_path(path: &[u8]) -> Self {
         let last = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         let parent = path.get(..last).unwrap_or_default();
-        if memchr::memmem::find(path, b"kube").is_none() {
+        if find(path, b"kube").is_none() {
             Self::OtherCgroup
         } else if Self::of_path(parent) == Self::Container {
             Self::Container

@@ -6,7 +6,7 @@ use memchr::memmem::Finder;
 
 use super::kill::{self, Kill, kilobytes};
 use super::verdict::{Verdict, cut, cut_last};
-use crate::parse::{Cursor, hexadecimal};
+use crate::parse::{Cursor, find, find_all, hexadecimal};
 
 /// `X invoked oom-killer: gfp_mask=0x…(…), nodemask=…, order=N, oom_score_adj=N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -244,10 +244,8 @@ fn limit_line(text: &[u8]) -> Option<Part<'_>> {
             .and_then(|(task, limit)| task.strip_prefix(limit.strip_suffix(b"/").unwrap_or(limit)));
         inner.is_some_and(|inner| matches!(inner.first(), None | Some(b'/')))
     };
-    let mut places = memchr::memmem::find_iter(rest, OF_LIMIT);
-    let at = places
-        .find(is_split)
-        .or_else(|| memchr::memmem::find(rest, OF_LIMIT))?;
+    let mut places = find_all(rest, OF_LIMIT);
+    let at = places.find(is_split).or_else(|| find(rest, OF_LIMIT))?;
     Some(Part::LimitLine {
         task: rest.get(..at)?,
         limit: rest.get(at + OF_LIMIT.len()..)?,

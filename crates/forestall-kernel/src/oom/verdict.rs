@@ -3,7 +3,7 @@
 //! A process names itself, so its name may hold commas and `pid=1`: the line is taken apart from its end. It is longer than one
 //! record holds where paths are long, so any of its end may be missing.
 
-use crate::parse::{unsigned, unsigned_32};
+use crate::parse::{find, find_all, rfind, unsigned, unsigned_32};
 
 const START: &[u8] = b"oom-kill:constraint=";
 
@@ -103,13 +103,13 @@ impl<'a> Verdict<'a> {
 fn split_paths(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     const LIMIT: &[u8] = b",oom_memcg=";
     const TASK: &[u8] = b",task_memcg=";
-    let Some(limit) = memchr::memmem::find(text, LIMIT) else {
+    let Some(limit) = find(text, LIMIT) else {
         return cut(text, TASK);
     };
     let from = limit + LIMIT.len();
     let paths = text.get(from..).unwrap_or_default();
     let split = split_at_repeat(paths, TASK);
-    let split = split.or_else(|| memchr::memmem::find(paths, TASK));
+    let split = split.or_else(|| find(paths, TASK));
     match split {
         Some(at) => (
             text.get(..from + at).unwrap_or(text),
@@ -121,7 +121,7 @@ fn split_paths(text: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// Where the first `mark` is behind which what stands before it comes again, as a path or as the beginning of one.
 pub(crate) fn split_at_repeat(text: &[u8], mark: &[u8]) -> Option<usize> {
-    let mut places = memchr::memmem::find_iter(text, mark);
+    let mut places = find_all(text, mark);
     places.find(|at| {
         let (limit, task) = (text.get(..*at), text.get(at + mark.len()..));
         let limit = limit.map(|limit| limit.strip_suffix(b"/").unwrap_or(limit));
@@ -155,9 +155,9 @@ fn tail(body: &[u8]) -> Option<Tail<'_>> {
     // The first mark from which what is left is no longer than a name: a name may hold the mark, and the cgroup's name before it is
     // the runtime's.
     let from = rest.len().saturating_sub(COMM_BYTES_MAX + MARK.len());
-    let at = memchr::memmem::find(rest.get(from..)?, MARK)
+    let at = find(rest.get(from..)?, MARK)
         .map(|at| from + at)
-        .or_else(|| memchr::memmem::rfind(rest, MARK))?;
+        .or_else(|| rfind(rest, MARK))?;
     Some(Tail {
         front: rest.get(..at)?,
         comm: rest.get(at + MARK.len()..)?,
@@ -168,7 +168,7 @@ fn tail(body: &[u8]) -> Option<Tail<'_>> {
 
 /// What stands before the first `mark`, and what behind it if there is one.
 pub(crate) fn cut<'a>(text: &'a [u8], mark: &[u8]) -> (&'a [u8], Option<&'a [u8]>) {
-    match memchr::memmem::find(text, mark) {
+    match find(text, mark) {
         Some(at) => (text.get(..at).unwrap_or(text), text.get(at + mark.len()..)),
         None => (text, None),
     }
@@ -176,7 +176,7 @@ pub(crate) fn cut<'a>(text: &'a [u8], mark: &[u8]) -> (&'a [u8], Option<&'a [u8]
 
 /// What stands before and behind the last `mark`.
 pub(crate) fn cut_last<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = memchr::memmem::rfind(text, mark)?;
+    let at = rfind(text, mark)?;
     Some((text.get(..at)?, text.get(at + mark.len()..)?))
 }
 

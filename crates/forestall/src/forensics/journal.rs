@@ -6,6 +6,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use forestall_kernel::parse::find;
 use serde_json::Value;
 
 use crate::log::time::rfc3339;
@@ -57,8 +58,7 @@ impl Journal {
 
 /// Whether what it says may be hidden in a list of bytes, as journalctl writes what is no UTF-8.
 pub(crate) fn is_in_bytes(line: &[u8]) -> bool {
-    memchr::memmem::find(line, b"\"MESSAGE\":[").is_some()
-        || memchr::memmem::find(line, b"\"MESSAGE\" : [").is_some()
+    find(line, b"\"MESSAGE\":[").is_some() || find(line, b"\"MESSAGE\" : [").is_some()
 }
 
 /// A record as a line of text with its newline; `None` for what is no record of the kernel's.

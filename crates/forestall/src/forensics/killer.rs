@@ -7,7 +7,7 @@
 //! `internal/app/machined/pkg/controllers/runtime/oom.go`.
 
 use forestall_kernel::oom::CgroupPath;
-use forestall_kernel::parse::unsigned;
+use forestall_kernel::parse::{find, unsigned};
 
 use super::place::Place;
 use crate::log::escape;
@@ -58,7 +58,7 @@ pub(super) fn read(said: &[u8]) -> Option<Killing> {
 
 /// `Killed PATH due to memory pressure for …`, `… due to memory used (…) …`; from 258 on `Marked PATH for killing due to …`.
 fn oomd(said: &[u8]) -> Option<Killing> {
-    let at = memchr::memmem::find(said, b" due to memory ")?;
+    let at = find(said, b" due to memory ")?;
     let (before, why) = (said.get(..at)?, said.get(at + b" due to memory ".len()..)?);
     let path = match before.strip_prefix(b"Marked ") {
         Some(marked) => marked.strip_suffix(b" for killing")?,
@@ -103,7 +103,7 @@ fn of_process(more: &[u8], found: &Killing) -> Option<Killing> {
     // A name may hold quotes.
     let named = rest.strip_prefix(b" \"")?;
     let ends = [&b"\": badness "[..], b"\": oom_score "];
-    let end = ends.iter().find_map(|end| memchr::memmem::find(named, end))?;
+    let end = ends.iter().find_map(|end| find(named, end))?;
     Some(Killing {
         by: "earlyoom",
         pid: Some(pid),
@@ -115,7 +115,7 @@ fn of_process(more: &[u8], found: &Killing) -> Option<Killing> {
 /// ` to cgroup {…, "cgroup": "/sys/fs/cgroup/kubepods/burstable/podUID"}`.
 fn of_cgroup(more: &[u8], found: &Killing) -> Option<Killing> {
     let fields = more.strip_prefix(b" to cgroup ")?;
-    let at = memchr::memmem::find(fields, b"\"cgroup\"")?;
+    let at = find(fields, b"\"cgroup\"")?;
     let value = fields.get(at + b"\"cgroup\"".len()..)?.strip_prefix(b":")?;
     let path = value.trim_ascii_start().strip_prefix(b"\"")?;
     let path = path.split(|byte| *byte == b'"').next()?;

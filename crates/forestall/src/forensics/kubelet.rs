@@ -9,7 +9,7 @@
 //! quotes) to 1.34.
 
 use forestall_kernel::kmsg::{Calendar, Line, Origin, When};
-use forestall_kernel::parse::unsigned;
+use forestall_kernel::parse::{find, unsigned};
 use memchr::memmem::Finder;
 
 use super::killer::{self, Killing};
@@ -376,12 +376,6 @@ fn kept(text: &[u8]) -> String {
 fn cut<'a>(text: &'a [u8], word: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = find(text, word)?;
     Some((text.get(..at)?, text.get(at + word.len()..)?))
-}
-
-/// Here alone, so that the search is in the program once and not wherever something is looked for.
-#[inline(never)]
-fn find(text: &[u8], word: &[u8]) -> Option<usize> {
-    memchr::memmem::find(text, word)
 }
 
 #[cfg(test)]

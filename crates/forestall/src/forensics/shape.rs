@@ -3,7 +3,7 @@
 //! It refuses nothing that may be a log: a few bytes that are no text, and holes of zero bytes where a machine lost its power, are
 //! found in sound ones.
 
-use memchr::memmem;
+use forestall_kernel::parse::find;
 
 /// How a log is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +79,11 @@ fn shape(begin: &[u8]) -> Result<Shape, Refusal> {
         .and_then(|end| text.get(..end))
         .unwrap_or(text);
     let is_object = line.first() == Some(&b'{');
-    let is_journals = memmem::find(line, b"\"__REALTIME_TIMESTAMP\"").is_some()
-        || memmem::find(line, b"\"MESSAGE\"").is_some()
+    let is_journals = find(line, b"\"__REALTIME_TIMESTAMP\"").is_some()
+        || find(line, b"\"MESSAGE\"").is_some()
         || super::journal::CARRIED_IN.iter().any(|key| {
             let quoted = [b"\"", key.as_bytes(), b"\":"].concat();
-            memmem::find(line, &quoted).is_some()
+            find(line, &quoted).is_some()
         });
     if is_object && is_journals {
         return Ok(Shape::Journal);

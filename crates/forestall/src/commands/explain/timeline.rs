@@ -7,6 +7,7 @@
 use forestall_decide::Span;
 use forestall_kernel::kmsg::When;
 use forestall_kernel::oom::Report;
+use forestall_kernel::parse::find;
 use serde_json::{Map, Value};
 
 use super::growth::Growth;
@@ -309,7 +310,7 @@ fn offset(killed: &When, deed: &When) -> Option<i64> {
 }
 
 fn names_usage(message: &str) -> bool {
-    memchr::memmem::find(message.as_bytes(), b" was using ").is_some()
+    find(message.as_bytes(), b" was using ").is_some()
 }
 
 fn remarks(seen: &[Seen<'_>], own: Option<&str>) -> Vec<(&'static str, String)> {
