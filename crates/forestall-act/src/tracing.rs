@@ -2,7 +2,8 @@
 //!
 //! An instance has a ring buffer and switches of its own (`Documentation/trace/ftrace.rst`, "Instances"), so that nobody else's tracing is
 //! disturbed. Its directory is locked (flock(2)), which the kernel releases however the holder ends: a name whose lock is free
-//! was left by a crash, and goes on recording. It is taken over as it is, because what it holds is what happened meanwhile. A name
+//! was left by a crash, and goes on recording. It is taken over as it is, because what it holds is what happened meanwhile, unless something
+//! is switched on in it that no agent switches on: then somebody else has made it. A name
 //! that is locked belongs to an agent that lives, and the next name is tried.
 //!
 //! What it refuses to do: mount tracefs, touch an instance that somebody lives in, and read what was traced.
@@ -41,6 +42,13 @@ const MOVED: [&CStr; 2] = [
 ];
 const MOVED_FILTER: &[u8] = b"dst_root==0";
 
+/// The same three, as `set_event` names them.
+const EVENTS: [&[u8]; 3] = [
+    b"oom:mark_victim",
+    b"signal:signal_generate",
+    b"cgroup:cgroup_attach_task",
+];
+
 /// All buffers together, KiB, and what a processor's has at least and at most. A kill takes some 140 bytes: the smallest holds
 /// 200 of them, the largest 900.
 const BUFFERS_KIB: u64 = 2048;
@@ -56,6 +64,8 @@ pub struct TraceInstance {
     name: &'static CStr,
     path: PathBuf,
     was_left: bool,
+    /// One that was passed over, because somebody else has made it for something else.
+    foreign: Option<PathBuf>,
 }
 
 impl TraceInstance {
@@ -79,6 +89,11 @@ impl TraceInstance {
         self.was_left
     }
 
+    /// An instance of a name of ours that somebody else has made for something else, and that is left alone.
+    pub fn foreign(&self) -> Option<&Path> {
+        self.foreign.as_deref()
+    }
+
     fn claim(tracefs: &Path, names: &[&'static CStr]) -> Result<Self, ActError> {
         let path = tracefs.join("instances");
         let open = || {
@@ -90,18 +105,24 @@ impl TraceInstance {
             errno,
         };
         let instances = open().map_err(failed)?;
+        let mut foreign = None;
         for name in names {
             let claimed = claim(&instances, name).map_err(|errno| ActError::Tracing {
                 path: path.join(name.to_str().unwrap_or_default()),
                 errno,
             })?;
             if let Some((dir, was_left)) = claimed {
+                if was_left && !is_ours(&dir) {
+                    foreign = Some(path.join(name.to_str().unwrap_or_default()));
+                    continue;
+                }
                 return Ok(Self {
                     instances,
                     dir,
                     name,
                     path: path.join(name.to_str().unwrap_or_default()),
                     was_left,
+                    foreign,
                 });
             }
         }
@@ -203,6 +224,18 @@ fn claim(instances: impl AsFd, name: &CStr) -> IoResult<Option<(OwnedFd, bool)>>
     Ok(None)
 }
 
+/// Nothing is switched on in it but what an agent switches on: `set_event` names the events that are, and `current_tracer` is `nop`
+/// (Documentation/trace/ftrace.rst). What cannot be read says nothing against it.
+fn is_ours(dir: &OwnedFd) -> bool {
+    let mut content = [0; 4096];
+    let tracer = file::read_into(dir, c"current_tracer", &mut content)
+        .is_ok_and(|tracer| tracer.trim_ascii() != b"nop");
+    let is_mine = |event: &[u8]| event.is_empty() || EVENTS.contains(&event.trim_ascii());
+    let events = file::read_into(dir, c"set_event", &mut content)
+        .is_ok_and(|events| !events.split(|byte| *byte == b'\n').all(is_mine));
+    !tracer && !events
+}
+
 /// Writes once. These files have no place to write at, so that pwrite(2) is refused (`ESPIPE`).
 fn write_command(opened: &OwnedFd, text: &[u8]) -> IoResult<()> {
     match rustix::io::retry_on_intr(|| rustix::io::write(opened, text))? {
@@ -228,7 +261,7 @@ pub(crate) fn tracing_remedy(errno: Errno) -> &'static str {
         }
         Errno::ROFS => "mount it writable, or kills are told by the kernel's log and its counters alone",
         Errno::BUSY => {
-            "every name for an instance is in use by an agent that lives: end those that are not needed"
+            "every name for an instance is in use by an agent that lives, or by somebody else: end those that are not needed"
         }
         Errno::NOMEM => "there is no memory for its buffers: start again when there is",
         _ => "see what the system says",

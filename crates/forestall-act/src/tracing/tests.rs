@@ -36,6 +36,36 @@ fn what_a_crash_has_left_is_taken_over() {
     assert!(!made.was_left());
 }
 
+/// `set_event` and `current_tracer` as `Documentation/trace/ftrace.rst` and `events.rst` show them.
+#[test]
+fn an_instance_that_somebody_else_made_is_left_alone_and_named() {
+    let root = tracefs();
+    let place = root.path().join("instances/a");
+    fs::create_dir(&place).expect("made");
+    for (file, foreign, ours) in [
+        (
+            "set_event",
+            "oom:mark_victim\nsched:sched_switch\n",
+            "oom:mark_victim\nsignal:signal_generate\n",
+        ),
+        ("current_tracer", "function\n", "nop\n"),
+    ] {
+        fs::write(place.join(file), foreign).expect("written");
+        let other = TraceInstance::claim(root.path(), &TWO).expect("the other name is free");
+        assert_eq!(other.path(), root.path().join("instances/b"));
+        assert_eq!(other.foreign(), Some(&*place));
+        drop(other);
+        assert!(
+            TraceInstance::claim(root.path(), &ONE).is_err(),
+            "it stays whose it is"
+        );
+        fs::write(place.join(file), ours).expect("written");
+        assert!(place.exists());
+    }
+    let own = TraceInstance::claim(root.path(), &TWO).expect("left by a crash");
+    assert_eq!((own.path(), own.foreign()), (&*place, None));
+}
+
 #[test]
 fn an_error_says_what_is_missing_and_leaves_nothing() {
     let nowhere = tempfile::tempdir().expect("a directory");

@@ -302,7 +302,14 @@ impl Keeper {
     /// The kernel's tracing, where it is wanted and can be had.
     fn trace(&mut self) -> Option<Traced> {
         let traced = self.setup.tracing.then(|| Traced::open(&self.setup.root))?;
-        traced.map_err(|why| self.say_untraced(&why)).ok()
+        let traced = traced.map_err(|why| self.say_untraced(&why)).ok()?;
+        if let Some(foreign) = traced.foreign() {
+            self.say_once(format!(
+                "{}: somebody else has made it, and it is left alone: tracing goes on beside it",
+                foreign.display()
+            ));
+        }
+        Some(traced)
     }
 
     fn listen(&mut self, eyes: &mut Eyes) {

@@ -26,7 +26,7 @@ pub(super) struct Traced {
     proc_root: PathBuf,
     // Before the instance: the kernel removes none that somebody reads.
     reader: TraceReader,
-    _instance: TraceInstance,
+    instance: TraceInstance,
     pub(super) marks: Marks,
     loops: Loops,
 }
@@ -40,7 +40,7 @@ impl Traced {
         Ok(Self {
             proc_root: root.join("proc"),
             reader,
-            _instance: instance,
+            instance,
             marks: Marks::default(),
             loops: Loops::default(),
         })
@@ -54,6 +54,11 @@ impl Traced {
             dropped: self.marks.untold,
             unsigned: self.marks.unsigned,
         }
+    }
+
+    /// An instance of this name that is somebody else's.
+    pub(super) fn foreign(&self) -> Option<&Path> {
+        self.instance.foreign()
     }
 
     /// Hears all there is.
