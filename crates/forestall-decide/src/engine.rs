@@ -331,6 +331,7 @@ impl Engine {
         } else {
             self.wake_in = self.poll_preset(now, sample);
         }
+        self.flights.look();
     }
 
     /// The kubelet's thresholds as far as they are known.

@@ -48,6 +48,8 @@ pub(crate) struct Flight {
     quiet_until: Option<Moment>,
     /// What has been heard of it last; once it is done, nothing more is to be told of it.
     heard: Option<OutcomeKind>,
+    /// That was before the look before this one: all growth since that one is growth after it.
+    is_looked_at: bool,
 }
 
 impl Flight {
@@ -69,6 +71,7 @@ impl Flight {
     fn hear(&mut self, kind: OutcomeKind) {
         if self.heard != Some(OutcomeKind::Done) {
             self.heard = Some(kind);
+            self.is_looked_at = false;
         }
     }
 
@@ -125,6 +128,7 @@ impl Flights {
             judged_at: now + action.deadline,
             quiet_until: shadow.then(|| now + SHADOW_REPEAT),
             heard: None,
+            is_looked_at: false,
         });
     }
 
@@ -248,6 +252,21 @@ impl Flights {
                 && flight.heard.is_none()
                 && now.since(flight.launched_at) <= BRAKES_WITHIN
         })
+    }
+
+    /// A brake that came on this target after the look before this one: what grew between the two may have grown before the brake.
+    pub(crate) fn has_just_braked(&self, target: Target) -> bool {
+        self.list.iter().any(|flight| {
+            let is_on = flight.heard == Some(OutcomeKind::Progress);
+            flight.rung == Rung::Brake && flight.target == target && is_on && !flight.is_looked_at
+        })
+    }
+
+    /// A look is over: what the next one sees grow comes after all that has been heard.
+    pub(crate) fn look(&mut self) {
+        for flight in &mut self.list {
+            flight.is_looked_at = flight.heard.is_some();
+        }
     }
 
     /// Evictions ordered since then, those that were refused not counted.

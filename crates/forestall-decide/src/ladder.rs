@@ -166,6 +166,9 @@ impl Engine {
             Ok(target) => target,
             Err(reason) => return self.refuse(reason, evidence),
         };
+        if self.flights.has_just_braked(target) && holds(Rule::BrakedGrowth) {
+            return self.refuse(RefusalReason::Waiting, evidence);
+        }
         let called_off = self.flights.called_off(target);
         let had_term = called_off.is_some();
         // Where the mode has changed to and fro, its TERM is given the time that it was promised, and KILL follows.

@@ -45,6 +45,24 @@ fn who_has_just_been_braked_is_not_killed_for_its_growth_before() {
 }
 
 #[test]
+fn not_even_where_it_goes_on_right_up_to_the_brake_and_one_look_would_be_enough() {
+    // What it takes in the tenth of a second until the brake is on would, at that speed, reach the wall within the next look.
+    let mut world = braked(700);
+    let mut engine = engine(Mode::Enforce);
+    world.run(&mut engine, Span::secs(30), |_| ());
+    world.of(2).rate = 25 * MIB;
+    while world.ordered.is_empty() {
+        world.run(&mut engine, Span::millis(1), |_| ());
+    }
+    let (_, brake) = world.ordered[0];
+    assert_eq!(brake.rung, Rung::Brake);
+    let held: u64 = (1..=3).map(|id| world.of(id).anon).sum();
+    world.of(2).anon += (12_000 - 40) * MIB - held;
+    world.run(&mut engine, Span::secs(30), |_| ());
+    assert_eq!((world.ordered.len(), world.kernel_kills), (1, 0));
+}
+
+#[test]
 fn who_may_not_be_touched_is_not_braked_either() {
     let mut world = braked(1_700);
     world.of(2).protection = Some(Protection::OomScoreAdj);

@@ -160,3 +160,15 @@ fn who_took_what_is_missing_beyond_his_request_goes_before_one_who_keeps_within_
         );
     }
 }
+
+// On a loaded machine, where looks come 300 ms late, one look is enough far from the wall: 1,000 MiB are left, and of the request 50. A third
+// one was promised nothing, holds 700, and does nothing.
+#[test]
+fn nobody_else_ends_for_a_culprit_who_lacks_nothing_of_what_he_was_promised() {
+    let mut world = promised(2_050);
+    world.wake_late = Span::millis(300);
+    world.container(3, 700);
+    world.pod(3);
+    fill(&mut world, 2_000, 2_000);
+    assert_eq!((world.killed(), world.kernel_kills), (vec![container(2)], 0));
+}

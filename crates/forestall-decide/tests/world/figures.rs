@@ -82,7 +82,7 @@ impl World {
             oom_kills: self.kernel_kills,
             kubelet_present: self.kubelet,
             cpus: 2,
-            wake_late: Span(500),
+            wake_late: self.wake_late,
             sample_cost: Span(500),
             ..NodeSample::default()
         };

@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) brakes_hold: bool,
     braked: Vec<Braked>,
     pub(crate) passed_over: Vec<PassedOver>,
+    /// How late every look comes.
+    pub(crate) wake_late: Span,
 }
 
 /// A container that stands still under a brake.
@@ -105,6 +107,7 @@ impl World {
             brakes_hold: false,
             braked: Vec::new(),
             passed_over: Vec::new(),
+            wake_late: Span(500),
         }
     }
 
