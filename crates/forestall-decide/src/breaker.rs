@@ -19,15 +19,16 @@ fn room(reading: &WallReading) -> Option<Bytes> {
 }
 
 impl Engine {
-    /// What a culprit that keeps within his request lacks of what he was promised, and of some room for all. Where he lacks nothing nobody goes
-    /// before him: whoever has taken nothing would have taken enough.
+    /// What a culprit that keeps within his request lacks of what he was promised, and of some room for all. Where he lacks nothing, and
+    /// somebody has to end all the same, it is that room: whoever took less would end for nothing, and whoever took nothing for less.
     pub(crate) fn missing(&self, sample: &Sample, reading: &WallReading) -> Option<Bytes> {
         let left = self
             .pods
             .owning(sample, reading.culprit?.target)?
             .left_of_request()?;
-        let missing = left.max(room(reading)?) - reading.distance;
-        (missing > Bytes::ZERO).then_some(missing)
+        let room = room(reading)?;
+        let missing = left.max(room) - reading.distance;
+        Some(if missing > Bytes::ZERO { missing } else { room })
     }
 
     /// Who goes before a culprit that keeps within his request: the first, in the order of victims, of those who hold so much beyond their

@@ -17,9 +17,13 @@ impl Checker for BreakerFirst {
         let (aim, truth) = (order.target.as_ref()?, order.truth?);
         let is_kernels = matches!(order.wall, WallKind::Kernel | WallKind::Kubepods);
         let left = aim.left_of_request?;
-        let wanted = left.max(truth.size.permille(ROOM_PERMILLE));
-        // Twice what is missing: counters see a little less, and it was not measured from its very start.
-        let missing = Bytes((wanted - truth.told()).0.saturating_mul(2));
+        let room = truth.size.permille(ROOM_PERMILLE);
+        // Twice what is missing: counters see a little less, and it was not measured from its very start. Nothing is missing, and somebody has to
+        // end all the same: then it is the room.
+        let missing = match Bytes((left.max(room) - truth.told()).0.saturating_mul(2)) {
+            Bytes::ZERO => room,
+            missing => missing,
+        };
         let is_named = order.share_permille.is_some() && is_kernels && !follows_kills(order);
         (is_named && order.breaker > missing).then(|| {
             format!(
