@@ -206,6 +206,9 @@ pub struct StormKept {
     pub agent_peak_kib: u64,
     /// Processor time that the agent used, its ledger's thread alone, and a bare reader of the log beside it, milliseconds.
     pub cpu_millis: [u64; 3],
+    /// From the moment when a bare reader of the kernel's tracing knows it to its being kept, where kills came one by one, microseconds:
+    /// the median, and the longest.
+    pub delay_micros: [u64; 2],
     /// How long it took, milliseconds.
     pub took_millis: u64,
 }

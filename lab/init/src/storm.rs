@@ -1,8 +1,10 @@
-//! A trial of the agent's ledger: a thousand kills while the agent is ended by force and started again, and a storm in which nobody
+//! A trial of the agent's ledger: kills one by one, a thousand kills while the agent is ended by force and started again, and a storm in which nobody
 //! can be killed, which overwrites the kernel's log again and again.
 //!
 //! What happened is known from whom this process has started and waited for; what was kept, from `forestall kills`. A bare
 //! reader of the kernel's log runs beside the agent, so that what the agent costs can be compared.
+mod delay;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -35,13 +37,14 @@ const FLOOD: Duration = Duration::from_secs(3);
 /// What is kept is kept within this, emulated or not.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Lives through both, and sends what was kept.
+/// Lives through all of it, and sends what was kept.
 pub(crate) fn run(mut node: Node) -> Result<()> {
     let agent = node.plan.agent.clone().context("a plan with an agent")?;
     fs::write(CONFIG, "mode: shadow\nledger: {tracing: true}\n").context("writing the configuration")?;
     node.start_agent(&agent)?;
     wait_for("the ledger", || Path::new(LEDGER).is_dir())?;
     sleep(Duration::from_millis(node.plan.calm_millis));
+    node.reporter.send(&Report::Storm(delay::single(&node)?));
     let kept = thousand(&mut node)?;
     node.reporter.send(&Report::Storm(kept));
     let kept = flood(&node)?;
