@@ -118,11 +118,12 @@ impl Container {
         stood
     }
 
-    /// When it reaches its `memory.high` with cache to take, or the next band above it.
+    /// When it reaches its `memory.high` with cache to take, or the next band above it. Who is paused charges nothing, whatever comes back
+    /// from swap meanwhile.
     pub(crate) fn high_contact(&self, now: Moment, plenty: impl Fn(Bytes) -> Bytes) -> Option<Moment> {
         let high = self
             .high
-            .filter(|_| self.state == State::Running && self.follows.is_none())?;
+            .filter(|_| self.state == State::Running && self.follows.is_none() && !self.is_paused())?;
         let all = self.memory.line(&Part::ALL);
         let plenty = self.memory.line(&Part::CACHE).reaches(plenty(high), now);
         let reclaim = plenty.and_then(|from| all.reaches(high, from.max(now)));

@@ -11,8 +11,9 @@ use forestall_sim::{Checkers, Event, FaultKind, Options, Running, Violation, Wha
 /// in the last one the kubelet is away while it waits for a victim, which once took for ever. Swap is in half of them: in 25
 /// a victim is written out while it ends, in 100,973 a kill comes too late and was never answered, and in 101,132 a leak into
 /// swap that was nearly empty once cost a pod.
-/// In 740,709 who was braked a look ago once ended for what it took before, and in 740,765, where reads thrash and nothing is missing, who
-/// kept within his request before whoever had taken 400 MiB beyond his own.
+/// In 740,709 who was braked a look ago once ended for what it took before, and in 740,765, where reads thrash and nothing is
+/// missing, who kept within his request before whoever had taken 400 MiB beyond his own. There a paused container, above its
+/// `memory.high` by what came back from swap, also stopped the clock.
 /// In 30,806 stalls of a reclaim that had just ended once confirmed a kill. In the others of these a checker was wrong: in 20,759 a cgroup
 /// whose processes the kernel ends one by one seems to grow, in 31,833 and 40,099 what is left is a look away, and in 32,451
 /// somebody takes, under a brake, what another one gave back.
