@@ -31,6 +31,10 @@ impl Talker {
                 return;
             }
         };
+        // It can be ended at any time; it is begun at a start.
+        let ends_tracing = self.setup.settings.ledger.tracing && !fresh.ledger.tracing;
+        let mut ledger = fresh.ledger;
+        ledger.tracing |= ends_tracing;
         let old = &self.setup.settings;
         for (name, changed) in [
             ("listen", fresh.listen != old.listen),
@@ -39,7 +43,7 @@ impl Talker {
             ("forceEmpty", fresh.force_empty != old.force_empty),
             ("kubeletConfig", fresh.kubelet != old.kubelet),
             ("recorder", fresh.recorder != old.recorder),
-            ("ledger", fresh.ledger != old.ledger),
+            ("ledger", ledger != old.ledger),
         ] {
             if changed {
                 self.setup.logger.say(
@@ -77,6 +81,16 @@ impl Talker {
         if let Err(error) = followed {
             let message = format!("nobody is notified: the thread cannot be started: {error}");
             self.setup.logger.say(Level::Error, "reload", &message);
+        }
+        if ends_tracing {
+            // Whoever does not enforce changes nothing on the machine, and leaves nothing on it.
+            self.setup.board.kills.untrace();
+            self.setup.settings.ledger.tracing = false;
+            self.setup.logger.say(
+                Level::Info,
+                "ledger",
+                "the kernel's tracing is not used any more, and its instance is removed",
+            );
         }
         self.setup.settings = Settings {
             policy: fresh.policy,

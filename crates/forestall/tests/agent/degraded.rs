@@ -155,6 +155,35 @@ fn a_rung_that_a_reload_asks_for_in_vain_is_a_warning_as_at_start() {
     assert!(series(&get(address, "/metrics"), "forestall_degraded{what=\"brake\"}") > 0.5);
 }
 
+#[test]
+fn a_reload_that_wants_no_tracing_ends_it() {
+    let machine = Machine::new(PLENTY_KIB);
+    machine.write("var/lib/forestall/here", "");
+    machine.write(
+        "proc/sys/kernel/random/boot_id",
+        "11111111-2222-3333-4444-555555555555\n",
+    );
+    machine.write("agent.yaml", "ledger: {tracing: true}\n");
+    let path = machine.path("agent.yaml");
+    let config = ["--config", path.to_str().expect("a path of letters")];
+    let mut agent = Agent::start(machine.command(&[&LISTEN[..], &config].concat()));
+    agent.wait_for("ready");
+    machine.write("agent.yaml", "ledger: {tracing: false}\n");
+    agent.signal(rustix::process::Signal::HUP);
+    // Nothing else changes: what is said first is that it was read, and nothing holds from the next start on only.
+    let line = agent.wait_for("reload");
+    assert_eq!(line["level"], "info", "{line}");
+    // The thread has looked again: it asks for the tracing that it does not try any more.
+    let mut said = agent.wait_for("ledger");
+    while !said["message"]
+        .as_str()
+        .is_some_and(|message| message.contains("(ledger.tracing: true)"))
+    {
+        said = agent.wait_for("ledger");
+    }
+    agent.stop();
+}
+
 /// As a user that nobody is and that has no right to anything.
 fn as_nobody(machine: &Machine, command: &Command, forbidden: &str) -> Command {
     const NOBODY: u32 = 65_534;

@@ -128,6 +128,7 @@ impl Keeper {
     fn sleep(&self, pause: Duration) -> bool {
         let mut bell = [PollFd::new(&self.ending.bell, PollFlags::IN)];
         let _ = poll(&mut bell, Timespec::try_from(pause).ok().as_ref());
+        let _ = rustix::io::read(&self.ending.bell, &mut [0_u8; 8]);
         !self.ending.has_come()
     }
 
@@ -167,6 +168,12 @@ impl Keeper {
         let mut last = (intake.last(), now());
         self.herald.desk().set_totals(book.totals());
         loop {
+            if self.ending.is_untraced() {
+                // What it has told is heard before.
+                self.listen(&mut eyes);
+                eyes.take_in(&mut intake, false);
+                (eyes.traced, self.setup.tracing) = (None, false);
+            }
             if self.log.retry(now()) {
                 // What nobody could tell of until now is told again, by who it was.
                 self.is_behind = true;
@@ -371,6 +378,8 @@ impl Keeper {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+        // Whoever rang wants this thread to look, and has been heard.
+        let _ = rustix::io::read(&self.ending.bell, &mut [0_u8; 8]);
         if waited.last().is_some_and(|ear| !ear.revents().is_empty()) {
             eyes.names.listen(now());
         }

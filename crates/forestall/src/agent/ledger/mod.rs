@@ -77,12 +77,30 @@ pub(crate) struct Ledger {
     ending: Arc<Ending>,
 }
 
-struct Ending {
+/// What wakes the thread, and for what.
+#[derive(Debug)]
+pub(crate) struct Ending {
     flag: AtomicBool,
+    is_untraced: AtomicBool,
     bell: OwnedFd,
 }
 
 impl Ending {
+    /// The mode in which tracing is wanted has ended: its instance is removed.
+    pub(crate) fn untrace(&self) {
+        self.is_untraced.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        // It can only fail when the counter is full, and then the other side is awake.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    fn is_untraced(&self) -> bool {
+        self.is_untraced.load(Ordering::Acquire)
+    }
+
     fn has_come(&self) -> bool {
         self.flag.load(Ordering::Acquire)
     }
@@ -126,8 +144,10 @@ fn start_from(source: Source, setup: LedgerSetup, herald: Herald) -> io::Result<
 fn start_book(source: Source, setup: LedgerSetup, herald: Herald, book: Option<Book>) -> io::Result<Ledger> {
     let ending = Arc::new(Ending {
         flag: AtomicBool::new(false),
+        is_untraced: AtomicBool::new(false),
         bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
     });
+    herald.desk().set_bell(Arc::clone(&ending));
     let (caught_up, waits) = sync_channel(1);
     let mut keeper = Keeper::new(
         setup,
@@ -150,8 +170,7 @@ impl Ledger {
     /// The guard has ended: what was heard is noted. A disk that hangs is not waited for.
     pub(crate) fn end(self) {
         self.ending.flag.store(true, Ordering::Release);
-        // It can only fail when the counter is full, and then the other side is awake.
-        let _ = rustix::io::write(&self.ending.bell, &1_u64.to_ne_bytes());
+        self.ending.ring();
         let steps = END_TIME_MAX.as_millis() / 10;
         for _ in 0..steps {
             if self.thread.is_finished() {

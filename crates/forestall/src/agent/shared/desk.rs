@@ -3,8 +3,9 @@
 //! The guard never comes here: whoever does may wait for whoever is just reading.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::agent::ledger::Ending;
 use crate::ledger::{Entry, Levels, Missed, Totals, Whom};
 
 /// So much waits to be said; the talk thread takes it at once unless it hangs.
@@ -65,6 +66,7 @@ struct Held {
     heard: Heard,
     news: VecDeque<KillNews>,
     unsaid: u64,
+    bell: Option<Arc<Ending>>,
 }
 
 /// The desk.
@@ -74,6 +76,18 @@ pub(crate) struct Desk(Mutex<Held>);
 impl Desk {
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What wakes the ledger's thread.
+    pub(crate) fn set_bell(&self, bell: Arc<Ending>) {
+        self.lock().bell = Some(bell);
+    }
+
+    /// Tracing is not wanted any more: its instance is removed.
+    pub(crate) fn untrace(&self) {
+        if let Some(bell) = &self.lock().bell {
+            bell.untrace();
+        }
     }
 
     /// Whether kills are kept; true where that has changed.
