@@ -167,6 +167,7 @@ impl Keeper {
         let mut kept: Option<Moment> = None;
         let mut last = (intake.last(), now());
         self.herald.desk().set_totals(book.totals());
+        let mut is_traced = true;
         loop {
             if self.ending.is_untraced() {
                 // What it has told is heard before.
@@ -182,7 +183,10 @@ impl Keeper {
             }
             // What was told before the end came is heard by this look.
             self.is_ending = self.ending.has_come();
-            let is_drained = self.drain(&mut intake, &mut eyes)?;
+            if is_traced || self.is_ending {
+                self.listen(&mut eyes);
+            }
+            let is_drained = self.hear(&mut intake, &mut eyes)?;
             if self.is_ending {
                 finish(&mut intake, &mut eyes);
             } else if is_drained {
@@ -225,6 +229,7 @@ impl Keeper {
                 return Ok(());
             }
             if !is_drained {
+                is_traced = true;
                 continue;
             }
             let keeping = self.how_it_keeps(&eyes);
@@ -254,7 +259,7 @@ impl Keeper {
                 .into_iter()
                 .flatten()
                 .min();
-            self.wait(&mut eyes, patience)?;
+            is_traced = self.wait(&mut eyes, patience)?;
         }
     }
 
@@ -339,10 +344,8 @@ impl Keeper {
         }
     }
 
-    /// Hears what there is; false where there is more.
-    fn drain(&mut self, intake: &mut Intake, eyes: &mut Eyes) -> anyhow::Result<bool> {
-        // Tracing tells first, while its victim is still there.
-        self.listen(eyes);
+    /// Hears what the log has; false where there is more. Tracing is listened to before, while its victim is still there.
+    fn hear(&mut self, intake: &mut Intake, eyes: &mut Eyes) -> anyhow::Result<bool> {
         let Some(reader) = &mut self.log.reader else {
             return Ok(true);
         };
@@ -364,8 +367,9 @@ impl Keeper {
         is_over(&self.ending, &mut self.ends_by)
     }
 
-    /// Waits for what comes next, for the end, or for so long.
-    fn wait(&self, eyes: &mut Eyes, patience: Option<Span>) -> io::Result<()> {
+    /// Waits for what comes next, for the end, or for so long; true where tracing has something to tell. The log comes line by line, and
+    /// tracing is a read for each processor.
+    fn wait(&self, eyes: &mut Eyes, patience: Option<Span>) -> io::Result<bool> {
         let patience =
             patience.and_then(|patience| Timespec::try_from(Duration::from_micros(patience.0)).ok());
         let bell = self.ending.bell.as_fd();
@@ -378,12 +382,13 @@ impl Keeper {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+        let [_, is_traced, _, is_named] = waited.map(|fd| !fd.revents().is_empty());
         // Whoever rang wants this thread to look, and has been heard.
         let _ = rustix::io::read(&self.ending.bell, &mut [0_u8; 8]);
-        if waited.last().is_some_and(|ear| !ear.revents().is_empty()) {
+        if is_named {
             eyes.names.listen(now());
         }
-        Ok(())
+        Ok(is_traced)
     }
 
     /// Says and keeps what is over, and what was counted; false where there was nobody to tell of.
@@ -405,7 +410,8 @@ impl Keeper {
             .then(|| self.count())
             .flatten();
         if counted.is_some() {
-            self.drain(intake, eyes)?;
+            self.listen(eyes);
+            self.hear(intake, eyes)?;
             if self.is_ending {
                 finish(intake, eyes);
             } else if self.log.obstacle().is_some() {
