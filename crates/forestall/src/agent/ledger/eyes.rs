@@ -171,6 +171,17 @@ impl Eyes {
     }
 }
 
+/// Those who were put to no cgroup.
+pub(super) fn count_unplaced(entries: &[Entry]) -> u64 {
+    let reports = entries.iter().map(|entry| &entry.report);
+    let unplaced = reports
+        .filter(|report| report.group.is_none())
+        .flat_map(|report| &report.victims);
+    unplaced
+        .filter(|victim| victim.memcg.as_ref().is_none_or(|path| path.is_cut))
+        .count() as u64
+}
+
 /// Whether a place in `/proc` may be a group's, or below it. In a cgroup namespace of the reader's own the beginning of its path is missing.
 fn may_be_in(place: &[u8], group: &CgroupPath) -> bool {
     let path = &*group.path;

@@ -13,7 +13,7 @@ use forestall_kernel::parse::Vmstat;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::counted::Counted;
-use super::eyes::Eyes;
+use super::eyes::{Eyes, count_unplaced};
 use super::log::Log;
 use super::names::Names;
 use super::said::Said;
@@ -477,17 +477,6 @@ fn is_over(ending: &Ending, ends_by: &mut Option<Moment>) -> bool {
 fn finish(intake: &mut Intake, eyes: &mut Eyes) {
     intake.finish();
     eyes.take_in(intake, false);
-}
-
-/// Those who were put to no cgroup.
-fn count_unplaced(entries: &[Entry]) -> u64 {
-    let reports = entries.iter().map(|entry| &entry.report);
-    let unplaced = reports
-        .filter(|report| report.group.is_none())
-        .flat_map(|report| &report.victims);
-    unplaced
-        .filter(|victim| victim.memcg.as_ref().is_none_or(|path| path.is_cut))
-        .count() as u64
 }
 
 fn heard(intake: &Intake) -> Heard {
