@@ -24,7 +24,7 @@ const TEXT_BYTES_MAX: usize = 16 * 1024;
 const STAMP_BYTES_MIN: usize = 15;
 
 /// The lines of a kill follow one another at once, however slow a console is: it is written to by whoever prints next.
-const KILL_SILENCE_MICROS: u64 = 15_000;
+const KILL_SILENCE_MICROS: u64 = 10_000;
 
 /// Who is killed with a group is told by those who die, one by one.
 const GROUP_SILENCE_MICROS: u64 = 250_000;
