@@ -3,10 +3,13 @@
 //! A log is read block by block and nothing of it is kept but what a report needs. What cannot be a log is refused by its beginning.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
+use forestall_kernel::Error;
 use forestall_kernel::kmsg::{KmsgReader, Line, Start};
 use forestall_kernel::oom::{Collector, LogScanner, Report};
+use rustix::fs::{FileType, makedev};
 
 use super::journal::{self, Journal};
 use super::kubelet::{self, Deed, Watch};
@@ -19,6 +22,9 @@ const BLOCK_BYTES: usize = 256 << 10;
 
 /// The kernel's own log.
 const DEVICE: &str = "/dev/kmsg";
+/// Its numbers (`Documentation/admin-guide/devices.txt`).
+const MEMORY_DEVICES: u32 = 1;
+const KMSG: u32 = 11;
 
 /// Whoever wants reports.
 pub(crate) trait Listener {
@@ -134,9 +140,25 @@ fn hear_record(scanner: &mut LogScanner, watch: &Watch, record: &[u8], listener:
     }
 }
 
+/// Opens a kernel's log where it begins. What stands in for it where there is none, such as an empty file or `/dev/null`, is refused: it tells
+/// nothing, and whoever waited for it would never have to.
+pub(crate) fn open_device(path: &Path) -> Result<KmsgReader, Error> {
+    let reader = KmsgReader::open(path, Start::Oldest)?;
+    let shown: Arc<Path> = Arc::from(path);
+    let about = rustix::fs::fstat(&reader).map_err(|errno| Error::from_errno(&shown, errno))?;
+    let is_device = FileType::from_raw_mode(about.st_mode) == FileType::CharacterDevice;
+    if is_device && about.st_rdev == makedev(MEMORY_DEVICES, KMSG) {
+        return Ok(reader);
+    }
+    Err(Error::Malformed {
+        path: shown,
+        what: "stands in the place of the kernel's log and is something else (the log is character device 1:11)",
+    })
+}
+
 /// Opens this machine's log where it begins.
 pub(crate) fn open_kernel() -> anyhow::Result<KmsgReader> {
-    KmsgReader::open(Path::new(DEVICE), Start::Oldest).with_context(|| {
+    open_device(Path::new(DEVICE)).with_context(|| {
         format!("{DEVICE}: the kernel's log cannot be opened; run this as root, or hand it over: dmesg | forestall explain --log -")
     })
 }

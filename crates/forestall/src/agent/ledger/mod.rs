@@ -31,12 +31,12 @@ use std::time::Duration;
 
 use forestall_decide::Span;
 use forestall_kernel::cgroup::Hierarchy;
-use forestall_kernel::kmsg::{KmsgReader, Start};
 use rustix::event::{EventfdFlags, eventfd};
 
 use self::keeper::Keeper;
 use self::log::{Log, Source};
 use super::shared::Herald;
+use crate::forensics::source::open_device;
 use crate::ledger::Book;
 
 /// The ledger's place in the agent's own directory.
@@ -129,11 +129,7 @@ fn device(root: &Path) -> PathBuf {
 /// Starts the thread, and waits a little until it has heard what there is.
 pub(crate) fn start(setup: LedgerSetup, herald: Herald) -> io::Result<Ledger> {
     let device = device(&setup.root);
-    start_from(
-        Box::new(move || KmsgReader::open(&device, Start::Oldest)),
-        setup,
-        herald,
-    )
+    start_from(Box::new(move || open_device(&device)), setup, herald)
 }
 
 fn start_from(source: Source, setup: LedgerSetup, herald: Herald) -> io::Result<Ledger> {

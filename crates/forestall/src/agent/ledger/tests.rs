@@ -2,6 +2,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use forestall_kernel::kmsg::{KmsgReader, Start};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 

@@ -70,3 +70,24 @@ fn what_was_counted_without_a_log_outlives_the_agent() {
     let pages = Pages::read(&machine.setup().directory).expect("a ledger");
     assert_eq!(pages.tallies[0].unattributed(), Some(4));
 }
+
+/// `Documentation/admin-guide/devices.txt`: the log is character device 1:11, and `/dev/null` is 1:3. Whatever has an end is always readable:
+/// whoever listened to it would never wait.
+#[test]
+fn what_stands_in_for_the_log_is_not_listened_to() {
+    for is_file in [true, false] {
+        let machine = Machine::new();
+        let place = device(&machine.setup().root);
+        std::fs::create_dir_all(place.parent().expect("a directory")).expect("a directory");
+        if is_file {
+            std::fs::write(&place, "").expect("a file");
+        } else {
+            std::os::unix::fs::symlink("/dev/null", &place).expect("a link");
+        }
+        let ledger = start(machine.setup(), machine.ends.herald.clone()).expect("a thread");
+        let keeping = &machine.ends.board.degraded();
+        ledger.end();
+        let why = &keeping.first().expect("it is said").why;
+        assert!(why.contains("1:11"), "{why}");
+    }
+}
