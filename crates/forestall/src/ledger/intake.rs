@@ -44,6 +44,19 @@ struct Mark {
     lost: u64,
 }
 
+/// So many are told apart. In a search for a victim that goes on for hours the rest is counted with the last one.
+const AHEAD_MAX: usize = 1024;
+
+impl Mark {
+    const fn join(&mut self, later: Self) {
+        *self = Self {
+            sequence: later.sequence,
+            kill_lines: self.kill_lines.saturating_add(later.kill_lines),
+            lost: self.lost.saturating_add(later.lost),
+        };
+    }
+}
+
 /// What is so much older than the last kill that was kept has been read when that was, microseconds.
 const EARLIER_MICROS: u64 = 5_000_000;
 
@@ -170,19 +183,25 @@ impl Intake {
         self.ear.new.len()
     }
 
-    /// The last record that was heard, and the last that the tally tells of.
+    /// Records that need not be heard again and that the tally does not tell of yet. While a report is being told there are no more of them,
+    /// however long it is: there is nothing to be noted then.
     pub(crate) fn records_untold(&self) -> u64 {
         let told = self.ear.tally.through.unwrap_or(0);
-        self.last.unwrap_or(0).saturating_sub(told)
+        self.over().unwrap_or(0).saturating_sub(told)
+    }
+
+    /// The last record that needs not be heard again.
+    fn over(&self) -> Option<u64> {
+        match self.collector.unfinished_from() {
+            Some(first) => first.checked_sub(1),
+            None => self.last,
+        }
     }
 
     /// Takes what is to be kept: the reports that are over, and what needs not be heard again. `counted` is what the kernel had counted
     /// before the last record was asked for.
     pub(crate) fn take(&mut self, counted: Option<u64>) -> (Vec<Entry>, Tally) {
-        let over = match self.collector.unfinished_from() {
-            Some(first) => first.checked_sub(1),
-            None => self.last,
-        };
+        let over = self.over();
         let ear = &mut self.ear;
         ear.tally.through = over.max(ear.tally.through);
         while let Some(mark) = ear.ahead.front()
@@ -217,12 +236,19 @@ impl Intake {
             return;
         }
         let kill_lines = u64::from(self.is_kill_line(record));
-        if kill_lines + lost > 0 {
-            self.ear.ahead.push_back(Mark {
-                sequence: record.sequence,
-                kill_lines,
-                lost,
-            });
+        if kill_lines + lost == 0 {
+            return;
+        }
+        let mark = Mark {
+            sequence: record.sequence,
+            kill_lines,
+            lost,
+        };
+        let ahead = &mut self.ear.ahead;
+        let is_full = ahead.len() >= AHEAD_MAX;
+        match ahead.back_mut().filter(|_| is_full) {
+            Some(last) => last.join(mark),
+            None => ahead.push_back(mark),
         }
     }
 

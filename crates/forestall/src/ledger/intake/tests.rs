@@ -389,3 +389,50 @@ fn a_late_line_is_taken_out_of_the_count_once_however_often_it_is_read_again() {
     }
     assert_eq!(pids(&folder), [7, 8]);
 }
+
+/// What is noted goes to the disk: a table of some thousand processes, which a slow console tells one by one, is not to be as many writes.
+#[test]
+fn a_report_that_is_being_told_leaves_nothing_to_note() {
+    let log = capture("6.12-v2-container-limit.kmsg");
+    let header = |record: &Record<'_>| memchr::memmem::find(record.text, b"invoked oom-killer").is_some();
+    let ring = records(&log);
+    let first = ring.iter().find(|record| header(record)).expect("a report");
+    let folder = TempDir::new().expect("a directory");
+    let book = Book::open(folder.path()).expect("a ledger");
+    let mut intake = book.intake(BOOT, 0);
+    for record in ring.iter().take_while(|record| record.sequence <= first.sequence) {
+        intake.hear(record);
+    }
+    intake.take(None);
+    for number in 1..=1000 {
+        let (sequence, micros) = (first.sequence + number, first.micros);
+        let line = format!(
+            "4,{sequence},{micros},-;[{number:7}]     0 {number:5}     1000      100    8192        0             0 c"
+        );
+        intake.hear(&Record::parse(line.as_bytes()).expect("a record"));
+    }
+    assert_eq!(intake.records_untold(), 0);
+    intake.finish();
+    assert_eq!(intake.records_untold(), 1001);
+}
+
+#[test]
+fn a_search_for_a_victim_that_never_ends_takes_no_more_memory_and_loses_no_count() {
+    let folder = TempDir::new().expect("a directory");
+    let mut intake = Book::open(folder.path()).expect("a ledger").intake(BOOT, 0);
+    let header = "4,0,1,-;java invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=984";
+    intake.hear(&Record::parse(header.as_bytes()).expect("a record"));
+    // Every other record is lost.
+    for number in 1..=10_000 {
+        let line = format!(
+            "4,{},1,-;java invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL)",
+            2 * number
+        );
+        intake.hear(&Record::parse(line.as_bytes()).expect("a record"));
+    }
+    assert_eq!(intake.heard(), (0, 10_000));
+    assert!(intake.ear.ahead.len() <= 1024, "{}", intake.ear.ahead.len());
+    intake.finish();
+    let (_, tally) = intake.take(None);
+    assert_eq!((tally.lost, tally.through), (10_000, Some(20_000)));
+}
