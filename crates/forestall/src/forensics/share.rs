@@ -180,17 +180,14 @@ fn kernel(domain: &Domain) -> Option<u64> {
     domain.kernel.or(told.then_some(of_parts))
 }
 
-/// What a process held, bytes: as its kill line says, or as the table does.
+/// What a process held, bytes: as its kill line says, or as the table does. Each kill line has the heap; where that cannot be read, the rest
+/// is no sum.
 pub(crate) fn held(report: &Report, pid: u32) -> Option<u64> {
     let victim = report.victims.iter().find(|victim| victim.pid == pid);
     let by_line = victim.and_then(|victim| {
-        let told = [victim.anon, victim.file, victim.shmem];
-        let is_told = told.iter().any(Option::is_some);
-        is_told.then(|| {
-            told.iter()
-                .flatten()
-                .fold(0_u64, |sum, part| sum.saturating_add(*part))
-        })
+        let shared = [victim.file, victim.shmem];
+        let add = |sum: u64, part: &u64| sum.saturating_add(*part);
+        Some(shared.iter().flatten().fold(victim.anon?, add))
     });
     by_line.or_else(|| row_bytes(report, report.table.row(pid)?))
 }
@@ -313,5 +310,8 @@ mod tests {
         assert_eq!(held(&report, 7), Some(11));
         assert_eq!(held(&report, 8), None);
         assert_eq!(survivors(&report).count(), 0);
+        // A figure that no machine has is none, and does not leave a process that held nothing.
+        report.victims[0].anon = None;
+        assert_eq!(held(&report, 7), Some(3 * 4096));
     }
 }
