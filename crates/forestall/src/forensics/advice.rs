@@ -4,6 +4,7 @@
 
 use forestall_kernel::oom::{Level, Report};
 
+use super::place::is_within_container;
 use super::share::{self, Kind, Share, is_machines};
 use crate::commands::free::shown::human;
 
@@ -72,6 +73,9 @@ fn nobody(report: &Report, share: Option<&Share>) -> String {
 fn by_level(report: &Report, share: Option<&Share>, said: &mut Vec<String>) {
     let limit = share::limit(report).map_or_else(String::new, |limit| format!(" of {}", human(limit)));
     match report.level {
+        Level::Container if report.limit.as_ref().is_some_and(is_within_container) => said.push(format!(
+            "Raise the limit{limit} of that cgroup within the container, where what runs there has set it: the container's own was not reached."
+        )),
         Level::Container => said.push(format!(
             "Raise the container's memory limit{limit}, or make it hold less; only this container was short of memory, not the node."
         )),
@@ -233,6 +237,11 @@ mod tests {
     fn it_follows_the_level_and_what_is_there() {
         let heap = full(Level::Container, 95 << 20, 0, 4 << 20, 1 << 20);
         assert!(has(&heap, "container's memory limit of 100Mi") && has(&heap, "MaxRAMPercentage"));
+        let mut inner = heap.clone();
+        let path = (*b"/kubepods/pod1/b27201334a41/inner").into();
+        inner.limit = Some(forestall_kernel::oom::CgroupPath { path, is_cut: false });
+        assert!(has(&inner, "100Mi of that cgroup within the container"));
+        assert!(!has(&inner, "container's memory limit"));
         assert!(!has(&heap, "tmpfs") && !has(&heap, "page cache") && !has(&heap, "kernel's own"));
         let tmpfs = full(Level::Pod, 60 << 20, 40 << 20, 0, 0);
         assert!(has(&tmpfs, "40Mi is shared memory") && has(&tmpfs, "pod of one container"));

@@ -105,6 +105,17 @@ impl Place {
     }
 }
 
+/// Whether a limit lies below a container's own, where what runs there has set it. crun puts all of a container into one cgroup below its own
+/// (`container`), which has the same limit.
+pub(crate) fn is_within_container(limit: &CgroupPath) -> bool {
+    let last = limit.path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    let Some((above, name)) = limit.path.split_at_checked(last) else {
+        return false;
+    };
+    let is_below = matches!(Identity::of_path(above), Identity::Container(_));
+    is_below && name != b"/container" && !limit.is_cut
+}
+
 /// Of an ID its beginning, of a name all.
 fn shortened(id: &str) -> &str {
     let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -219,6 +230,18 @@ mod tests {
         ] {
             assert_eq!(words(&path, false), told, "{path}");
         }
+    }
+
+    #[test]
+    fn a_limit_within_a_container_is_told_from_its_own() {
+        let own = format!("/kubepods/burstable/pod{UID}/{ID}");
+        let is_within = |path: String, is_cut| {
+            let path = path.into_bytes().into();
+            is_within_container(&CgroupPath { path, is_cut })
+        };
+        assert!(is_within(format!("{own}/inner"), false) && is_within(format!("{own}/a/b"), false));
+        assert!(!is_within(own.clone(), false) && !is_within(format!("{own}/container"), false));
+        assert!(!is_within(format!("{own}/inn"), true) && !is_within("/a/b".to_owned(), false));
     }
 
     #[test]

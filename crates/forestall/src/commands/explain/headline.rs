@@ -3,7 +3,7 @@
 use forestall_kernel::oom::{Level, Report, Victim};
 
 use crate::commands::free::shown::human;
-use crate::forensics::place::Place;
+use crate::forensics::place::{Place, is_within_container};
 use crate::forensics::share;
 use crate::log::escape;
 
@@ -73,6 +73,9 @@ fn why(report: &Report) -> String {
             .map(escape::bytes)
     };
     match report.level {
+        Level::Container if report.limit.as_ref().is_some_and(is_within_container) => {
+            format!("a cgroup within its container reached its memory limit{limit}")
+        }
         Level::Container => format!("its container reached its memory limit{limit}"),
         Level::Pod => format!("its pod reached its memory limit{limit}"),
         Level::Qos | Level::Kubepods => format!("{} reached their memory limit{limit}", of_limit()),
@@ -130,6 +133,15 @@ mod tests {
             headline(&report),
             "5 processes were killed: service web reached its memory limit; w (pid 1), w (pid 2), w (pid 3), 2 more"
         );
+        let within = (*b"/kubepods/pod1/b27201334a41/inner").into();
+        report.victims.truncate(1);
+        (report.level, report.limit.as_mut().expect("set").path) = (Level::Container, within);
+        assert_eq!(
+            headline(&report),
+            "w (pid 1) was killed: a cgroup within its container reached its memory limit"
+        );
+        report.level = Level::OtherCgroup;
+        report.limit.as_mut().expect("set").path = (*b"/system.slice/web.service").into();
         report.victims.clear();
         report.no_killable = 12;
         assert_eq!(
