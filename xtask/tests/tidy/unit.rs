@@ -1,4 +1,4 @@
-//! Rules about the systemd unit: what it closes must leave open what the agent's ledger of kills reads.
+//! Rules about the systemd unit: what it closes, and when it starts, must leave the agent's ledger of kills what it reads.
 
 use crate::tree::{Breach, Tree};
 use crate::{holds, is_broken_by, is_kept_by};
@@ -8,6 +8,9 @@ const UNIT: &str = "deploy/systemd/forestall.service";
 /// What keeps a service from the kernel's log whatever else stands in its unit (systemd.exec(5)): the first takes `CAP_SYSLOG` and the
 /// device away, the second shows a `/dev` without it, the third makes tracefs read-only.
 const FORBIDDEN: [&str; 3] = ["ProtectKernelLogs", "PrivateDevices", "ProtectKernelTunables"];
+
+/// What mounts tracefs: as early as this unit, and in no order with it by itself (systemd's `units/sys-kernel-tracing.mount`).
+const TRACEFS: &str = "sys-kernel-tracing.mount";
 
 /// The values of a setting, each line of it by itself; comments are none.
 fn values<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -41,6 +44,11 @@ fn breaks_the_ledger(tree: &Tree) -> Vec<Breach> {
                     .to_owned(),
             );
         }
+        if has("WantedBy", "sysinit.target") && !has("After", TRACEFS) {
+            fail(format!(
+                "it is started early, and looks for tracefs once: add After={TRACEFS}"
+            ));
+        }
         for name in FORBIDDEN {
             if values(&file.text, name).any(|value| value != "no") {
                 fail(format!("{name} takes the ledger's sources away: leave it out"));
@@ -67,9 +75,10 @@ fn a_unit_without_the_kernels_log_is_found() {
         "DeviceAllow=/dev/kmsg r\nCapabilityBoundingSet=CAP_KILL\n",
         "ProtectKernelLogs=yes\n",
         "PrivateDevices=yes\n",
+        "After=local-fs.target\nWantedBy=sysinit.target\n",
     ] {
         is_broken_by(breaks_the_ledger, &[(UNIT, text)], UNIT);
     }
-    let sound = "DevicePolicy=closed\nDeviceAllow=/dev/kmsg r\nCapabilityBoundingSet=CAP_SYSLOG\n";
+    let sound = "After=local-fs.target sys-kernel-tracing.mount\nDevicePolicy=closed\nDeviceAllow=/dev/kmsg r\nCapabilityBoundingSet=CAP_SYSLOG\nWantedBy=sysinit.target\n";
     is_kept_by(breaks_the_ledger, &[(UNIT, sound)]);
 }
