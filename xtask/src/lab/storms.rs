@@ -80,9 +80,9 @@ fn plan(options: &Options) -> Plan {
     plan
 }
 
-/// Whoever was put into a cgroup before the agent was ended by force, and was killed before the next one began, is gone with what the
-/// first one knew of it: so many grow at a time.
-const IN_FLIGHT: usize = 8;
+/// Whoever was put into a cgroup before the agent was ended by force, and was not kept by then, is gone with what the first agent knew of it: of
+/// eight that grow at a time, and of those that were killed in the last 200 ms, which are kept together.
+const IN_FLIGHT: usize = 16;
 
 /// Whether every kernel came to its end, every kill was kept once, and on v2 each with its level and its cgroup, but for those in flight.
 pub(crate) fn hold(all: &[Kept]) -> bool {
@@ -169,9 +169,9 @@ mod tests {
         assert!(hold(&[bare]), "v1 counts nothing that could tell");
         let mut unplaced = kept(3);
         let counts = &mut unplaced.storms[1];
-        (counts.ended, counts.kept, counts.levelled, counts.placed) = (1000, 1000, 1000, 992);
+        (counts.ended, counts.kept, counts.levelled, counts.placed) = (1000, 1000, 1000, 984);
         assert!(hold(std::slice::from_ref(&unplaced)));
-        unplaced.storms[1].placed = 991;
+        unplaced.storms[1].placed = 983;
         assert!(!hold(&[unplaced]));
         let mut lost = kept(3);
         lost.storms[0].ended = 1;
