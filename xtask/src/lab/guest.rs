@@ -33,6 +33,9 @@ pub(crate) struct Parts {
 /// What came out of a guest.
 pub(crate) struct Outcome {
     pub(crate) reports: Vec<Report>,
+    /// Its kernel said that one of its processors stands still, and it had to be ended. That is the emulator's doing: no program
+    /// can stop a processor, and what it was doing when it stopped shows nothing.
+    pub(crate) stuck: bool,
     /// The end of its console, for a guest that did not come up.
     pub(crate) console_tail: String,
 }
@@ -48,6 +51,15 @@ impl Outcome {
 
 /// How long a boot may take on top of what the plan takes. An emulated machine beside a compiler is slow.
 const BOOT_MAX: Duration = Duration::from_mins(2);
+/// How long nothing is reported before a guest is looked at for a processor that stands still. Each reports once a second.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// What a kernel says of such a processor (kernel/rcu/tree_stall.h, kernel/watchdog.c).
+const STANDS_STILL: [&str; 4] = [
+    "self-detected stall on CPU",
+    "detected stalls on CPUs/tasks",
+    "BUG: soft lockup - CPU#",
+    "hard LOCKUP on cpu",
+];
 /// The disk's size. The image is sparse, and its writes go to a temporary file of the emulator.
 const DISK_BYTES: u64 = 4 << 30;
 
@@ -106,11 +118,12 @@ pub(crate) fn run(
     let time_max = BOOT_MAX + Duration::from_millis(plan.calm_millis + plan.deadline_millis) * times;
     let errors = folder.join("qemu.log");
     command.stderr(File::create(&errors).with_context(|| format!("creating {}", errors.display()))?);
-    wait(&mut command, &results, time_max)?;
+    let ended_itself = wait(&mut command, &results, &console, time_max)?;
 
     let reports = read_reports(&results);
     let console_text = fs::read(&console).unwrap_or_default();
     let console_text = String::from_utf8_lossy(&console_text);
+    let stuck = !ended_itself && stands_still(&console_text);
     let console_tail = tail(
         &format!(
             "{}{}",
@@ -133,28 +146,39 @@ pub(crate) fn run(
     fs::remove_dir_all(&folder).with_context(|| format!("clearing {}", folder.display()))?;
     Ok(Outcome {
         reports,
+        stuck,
         console_tail,
     })
 }
 
-/// Waits for the emulator to end, and ends it where that takes too long: `time_max` in all, or [`BOOT_MAX`] without a
-/// first report in the file `results`.
-fn wait(command: &mut Command, results: &Path, time_max: Duration) -> Result<()> {
+/// Waits for the emulator to end, and ends it where that takes too long: `time_max` in all, [`BOOT_MAX`] without a first
+/// report in the file `results`, or [`SILENCE_MAX`] without a further one when the `console` tells why. Whether it ended by itself.
+fn wait(command: &mut Command, results: &Path, console: &Path, time_max: Duration) -> Result<bool> {
     let mut child = command.spawn().context("starting the emulator")?;
     let start = Instant::now();
+    let (mut reported, mut last) = (0, start);
     loop {
         if child.try_wait().context("waiting for the emulator")?.is_some() {
-            return Ok(());
+            return Ok(true);
         }
-        let silent = || fs::metadata(results).map_or(0, |file| file.len()) == 0;
-        if start.elapsed() > time_max || (start.elapsed() > BOOT_MAX && silent()) {
+        let bytes = fs::metadata(results).map_or(0, |file| file.len());
+        if bytes != reported {
+            (reported, last) = (bytes, Instant::now());
+        }
+        let stuck = last.elapsed() > SILENCE_MAX
+            && stands_still(&String::from_utf8_lossy(&fs::read(console).unwrap_or_default()));
+        if stuck || start.elapsed() > time_max || (start.elapsed() > BOOT_MAX && reported == 0) {
             // Whatever it reported so far is looked at; the missing end tells the rest.
             child.kill().context("ending the emulator")?;
             child.wait().context("waiting for the emulator")?;
-            return Ok(());
+            return Ok(false);
         }
         sleep(Duration::from_millis(100));
     }
+}
+
+fn stands_still(console: &str) -> bool {
+    STANDS_STILL.iter().any(|words| console.contains(words))
 }
 
 /// The emulator's processors and how they are timed. A counted clock goes two nanoseconds on with every instruction, and
@@ -243,4 +267,34 @@ fn tail(text: &str, lines: usize) -> String {
     all.get(all.len().saturating_sub(lines)..)
         .unwrap_or_default()
         .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_that_stands_still_is_told_in_the_kernels_words() {
+        let said = "[   48.445935] rcu: INFO: rcu_preempt self-detected stall on CPU\r\n";
+        assert!(stands_still(said));
+        assert!(stands_still(
+            "[   72.52] watchdog: BUG: soft lockup - CPU#1 stuck for 45s! [x:105]"
+        ));
+        assert!(!stands_still("Out of memory: Killed process 96 (leaky)"));
+    }
+
+    #[test]
+    fn a_silent_guest_is_ended_only_at_its_time_unless_a_processor_stands_still() {
+        let folder = std::env::temp_dir().join(format!("forestall-guest-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (results, console) = (folder.join("results"), folder.join("console"));
+        fs::write(&results, "{}").unwrap();
+        fs::write(&console, "").unwrap();
+        let mut ends_itself = Command::new("true");
+        assert!(wait(&mut ends_itself, &results, &console, Duration::from_mins(1)).unwrap());
+        let mut stays = Command::new("sleep");
+        stays.arg("60");
+        assert!(!wait(&mut stays, &results, &console, Duration::from_millis(10)).unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

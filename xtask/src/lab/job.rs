@@ -50,18 +50,17 @@ pub(crate) fn all<'a>(options: &Options, images: &'a [Image]) -> Vec<Job<'a>> {
     jobs
 }
 
-/// Lets a guest run, and once more if it did not come up: an emulated machine beside a compiler sometimes does not, and
-/// nothing was seen yet that a verdict could rest on. One that says it is unable did come up. The second value tells
-/// whether it took the second try.
+/// Lets a guest run, and once more if it did not come up or one of its processors came to stand still: an emulated machine beside a
+/// compiler sometimes does either, and what a verdict could rest on was not seen. One that says it is unable did come up. The
+/// second value tells whether it took the second try.
 pub(crate) fn boot(label: &str, mut guest: impl FnMut() -> Result<Outcome>) -> Result<(Outcome, bool)> {
     let outcome = guest()?;
-    if outcome.came_up() {
-        return Ok((outcome, false));
-    }
-    eprintln!(
-        "lab: {label} did not boot, trying once more:\n{}",
-        outcome.console_tail
-    );
+    let why = match (outcome.came_up(), outcome.stuck) {
+        (true, false) => return Ok((outcome, false)),
+        (true, true) => "came to stand still",
+        (false, _) => "did not boot",
+    };
+    eprintln!("lab: {label} {why}, trying once more:\n{}", outcome.console_tail);
     Ok((guest()?, true))
 }
 
@@ -159,6 +158,7 @@ mod tests {
     fn panicked() -> Outcome {
         Outcome {
             reports: vec![],
+            stuck: false,
             console_tail: "Kernel panic - not syncing".into(),
         }
     }
@@ -167,6 +167,7 @@ mod tests {
         let why = "no disk".to_owned();
         Outcome {
             reports: vec![Report::Unable { why }],
+            stuck: false,
             console_tail: String::new(),
         }
     }
@@ -180,6 +181,21 @@ mod tests {
         })
         .unwrap();
         assert!(retried && !outcome.came_up());
+        assert_eq!(tries, 2);
+    }
+
+    #[test]
+    fn a_guest_whose_processor_stands_still_is_tried_once_more_and_never_again() {
+        let mut tries = 0;
+        let (outcome, retried) = boot("x", || {
+            tries += 1;
+            Ok(Outcome {
+                stuck: true,
+                ..unable()
+            })
+        })
+        .unwrap();
+        assert!(retried && outcome.stuck);
         assert_eq!(tries, 2);
     }
 

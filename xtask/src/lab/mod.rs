@@ -1,7 +1,7 @@
 //! `cargo xtask lab`: real kernels under emulation, real cgroups, real kills, with and without the agent.
 //!
 //! Each run is a guest of its own, booted from a stock Debian kernel and an initramfs that holds the lab's init, the
-//! agent's shipped binary and a plan. What the lab refuses to do: judge by timing, retry a verdict, or leave anything on
+//! agent's shipped binary and a plan. What the lab refuses to do: judge by timing, retry a verdict (a guest without one is tried once more, and counted), or leave anything on
 //! the machine outside of its cache and cargo's target directory (but the emulator's package, as root).
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -185,7 +185,7 @@ fn experiment(parts: &Parts, images: &[Image], options: &Options, results: Resul
 }
 
 fn note(results: &mut Results, job: &Job, done: Done, place: &str) {
-    results.boots_retried += u32::from(done.retried);
+    results.guests_retried += u32::from(done.retried);
     match done.run {
         Some(run) => {
             let word = if run.verdict.holds { "ok" } else { "FAILED" };

@@ -139,6 +139,7 @@ mod tests {
 
     fn outcome(reports: Vec<Report>) -> Outcome {
         Outcome {
+            stuck: false,
             reports,
             console_tail: "the tail".into(),
         }

@@ -10,7 +10,7 @@ use super::verdict::{Story, Verdict};
 use super::{kernels, scenario};
 
 /// The version of the file's format. It changes when a field changes its meaning or goes away.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Everything that one call of the lab found.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,8 +19,8 @@ pub(crate) struct Results {
     pub(crate) kernels: Vec<KernelUsed>,
     /// Kernels that could not be had, and why. They do not fail the lab.
     pub(crate) skipped: Vec<Skipped>,
-    /// Guests that did not come up at the first try.
-    pub(crate) boots_retried: u32,
+    /// Guests that did not come up at the first try, or came to stand still.
+    pub(crate) guests_retried: u32,
     pub(crate) runs: Vec<Run>,
 }
 
@@ -62,7 +62,7 @@ impl Results {
             version: VERSION,
             kernels: vec![],
             skipped: vec![],
-            boots_retried: 0,
+            guests_retried: 0,
             runs: vec![],
         }
     }
@@ -154,9 +154,9 @@ impl Results {
     pub(crate) fn summary(&self) -> String {
         let failed = self.runs.iter().filter(|run| !run.verdict.holds).count();
         let mut line = format!(
-            "lab: {} runs, {failed} failed, {} boots retried",
+            "lab: {} runs, {failed} failed, {} guests tried again",
             self.runs.len(),
-            self.boots_retried
+            self.guests_retried
         );
         for skipped in &self.skipped {
             line.push_str("\nlab: skipped ");
@@ -233,7 +233,7 @@ mod tests {
             version: VERSION,
             kernels: vec![],
             skipped: vec![],
-            boots_retried: 0,
+            guests_retried: 0,
             runs: vec![run(true)],
         };
         assert!(results.hold());

@@ -15,15 +15,15 @@ use super::options::Options;
 use super::{cast, job};
 
 /// The version of the file's format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What every kernel allowed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Trials {
     version: u32,
     hierarchy: Hierarchy,
-    /// Guests that did not come up at the first try.
-    boots_retried: u32,
+    /// Guests that did not come up at the first try, or came to stand still.
+    guests_retried: u32,
     kernels: Vec<Trial>,
 }
 
@@ -44,7 +44,7 @@ struct Trial {
 /// Tries on every kernel, one guest after the other, and writes the file.
 pub(crate) fn run(parts: &Parts, images: &[Image], options: &Options) -> Result<Trials> {
     let mut kernels = Vec::new();
-    let mut boots_retried = 0;
+    let mut guests_retried = 0;
     for (index, image) in images.iter().enumerate() {
         let label = format!("{}-rights", image.kernel.name);
         eprintln!("lab: [{}/{}] {label}", index + 1, images.len());
@@ -52,13 +52,13 @@ pub(crate) fn run(parts: &Parts, images: &[Image], options: &Options) -> Result<
         let (outcome, retried) = job::boot(&label, || {
             guest::run(parts, image, &plan, options.memory_mib, &label)
         })?;
-        boots_retried += u32::from(retried);
+        guests_retried += u32::from(retried);
         kernels.push(Trial::of(image, outcome.reports));
     }
     let trials = Trials {
         version: VERSION,
         hierarchy: options.hierarchy,
-        boots_retried,
+        guests_retried,
         kernels,
     };
     let path = parts.folder.join("rights.json");
@@ -224,7 +224,7 @@ mod tests {
         let trials = Trials {
             version: VERSION,
             hierarchy: Hierarchy::V2,
-            boots_retried: 0,
+            guests_retried: 0,
             kernels: vec![trial],
         };
         let table = trials.table();
