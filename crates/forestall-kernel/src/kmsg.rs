@@ -17,6 +17,6 @@ mod record;
 
 pub use calendar::Calendar;
 pub use escape::unescape_into;
-pub use line::{Line, Origin, When};
+pub use line::{Behind, Line, Origin, When};
 pub use reader::{KmsgReader, RECORD_BYTES_MAX, Start};
 pub use record::{Caller, Fields, Flag, Record};

@@ -18,6 +18,7 @@ mod collector;
 mod domain;
 mod join;
 mod kill;
+mod label;
 mod level;
 mod part;
 mod pieces;

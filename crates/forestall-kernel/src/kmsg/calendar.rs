@@ -59,6 +59,27 @@ impl Calendar {
         })
     }
 
+    /// `E1122 12:00:00.123456`: how grave, month and day, as klog has it.
+    pub(crate) fn klog(line: &mut Cursor<'_>) -> Option<Self> {
+        let mut ahead = *line;
+        ahead.take_any(b"IWEF")?;
+        let month = ranged(ahead.fixed_digits(2)?, 1, 12)?;
+        let day = ranged(ahead.fixed_digits(2)?, 1, 31)?;
+        ahead.take(b" ")?;
+        let (hour, minute, second, micros) = time(&mut ahead)?;
+        *line = ahead;
+        Some(Self {
+            year: None,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            micros,
+            offset_minutes: None,
+        })
+    }
+
     /// Passes over a date like syslog's whose month is in another language, `Mai 01 12:00:00` or ` 5月 01 12:00:00`: journalctl goes by the
     /// locale. Which day it was is not known.
     pub(crate) fn pass_foreign(line: &mut Cursor<'_>) -> Option<()> {

@@ -4,7 +4,7 @@
 
 use super::calendar::{Calendar, fraction};
 use super::carrier;
-use super::line::{Line, Origin, When};
+use super::line::{Behind, Line, Origin, When};
 use super::record::{Caller, Flag};
 use crate::parse::{Cursor, find};
 
@@ -21,6 +21,7 @@ pub(crate) fn read(line: &[u8]) -> Line<'_> {
         return read_plain(line);
     };
     let mut found = read_plain(inner);
+    found.behind = Behind::Container;
     // A container may print a log of long ago: when it did is no moment of the kernel's where the line has one.
     if found.when == When::default() {
         found.when.calendar = when;
@@ -71,6 +72,7 @@ fn read_dressed(line: &[u8]) -> Line<'_> {
         flag: Flag::Whole,
         is_escaped: false,
         is_bare: false,
+        behind: Behind::Nothing,
         text: line,
     };
     let is_dressed = [priority, facility, protocol, syslog, unix, tag, brackets]
@@ -99,8 +101,19 @@ fn priority<'a>(line: &mut Cursor<'a>, found: &mut Line<'a>) -> Option<()> {
     Some(())
 }
 
-/// `kern  :warn  : ` (`dmesg -x`) and `kern: warning: ` (`talosctl dmesg`), when a stamp follows.
+/// `kern  :warn  : ` (`dmesg -x`) and `kern: warning: ` (`talosctl dmesg`, which has its node before it), when a stamp follows.
 fn facility<'a>(line: &mut Cursor<'a>, found: &mut Line<'a>) -> Option<()> {
+    facility_at(line, found).or_else(|| {
+        let mut ahead = *line;
+        ahead.word().strip_suffix(b":")?;
+        ahead.take(b" ")?;
+        facility_at(&mut ahead, found)?;
+        *line = ahead;
+        Some(())
+    })
+}
+
+fn facility_at<'a>(line: &mut Cursor<'a>, found: &mut Line<'a>) -> Option<()> {
     const FACILITIES: [&[u8]; 12] = [
         b"kern",
         b"user",
@@ -240,13 +253,15 @@ fn brackets<'a>(line: &mut Cursor<'a>, found: &mut Line<'a>) -> Option<()> {
     // Copied by hand, the first bracket is easily missed.
     let is_open = ahead.take(b"[").is_some();
     ahead.blanks();
+    let mut when = found.when;
     if let Some(micros) = seconds(&mut ahead) {
-        found.when.micros = Some(micros);
+        when.micros = Some(micros);
         delta(&mut ahead);
-    } else if !is_open || !date(&mut ahead, found) {
+    } else if !is_open || !date(&mut ahead, &mut when) {
         return None;
     }
     ahead.take(b"]")?;
+    found.when = when;
     caller(&mut ahead, found);
     ahead.take(b":").unwrap_or_default();
     ahead.take(b" ").unwrap_or_default();
@@ -261,9 +276,9 @@ fn brackets<'a>(line: &mut Cursor<'a>, found: &mut Line<'a>) -> Option<()> {
 }
 
 /// A date in brackets, or what dmesg's human-readable form has there, which tells no moment.
-fn date(line: &mut Cursor<'_>, found: &mut Line<'_>) -> bool {
+fn date(line: &mut Cursor<'_>, when: &mut When) -> bool {
     if let Some(calendar) = Calendar::ctime(line).or_else(|| Calendar::iso(line)) {
-        found.when.calendar = Some(calendar);
+        when.calendar = Some(calendar);
         return true;
     }
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b" +.:".contains(&byte);

@@ -15,6 +15,18 @@ pub enum Origin {
     Unsaid,
 }
 
+/// What stood before the kernel's words, where whoever put it there might have written them as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Behind {
+    /// Nothing but what the kernel, and the programs that keep its log, put there.
+    #[default]
+    Nothing,
+    /// What a runtime puts before a container's output.
+    Container,
+    /// Something that no form explains.
+    Unknown,
+}
+
 /// When a line was written, in every way that it says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct When {
@@ -72,6 +84,8 @@ pub struct Line<'a> {
     pub is_escaped: bool,
     /// Nothing stood before the text: it is pasted, or what follows a newline within the line before.
     pub is_bare: bool,
+    /// What else stood before it.
+    pub behind: Behind,
     /// What is said.
     pub text: &'a [u8],
 }
@@ -94,6 +108,7 @@ impl<'a> Line<'a> {
             flag: record.flag,
             is_escaped: true,
             is_bare: false,
+            behind: Behind::Nothing,
             text: record.text,
         }
     }

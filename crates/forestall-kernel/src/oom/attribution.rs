@@ -297,6 +297,7 @@ impl Open {
             is_cgroups: self.is_cgroups,
             report: Report {
                 when: victim.when,
+                behind: self.report.behind,
                 victims: vec![victim],
                 ..Report::default()
             },

@@ -9,7 +9,7 @@
 use super::kill::Kill;
 use super::part::Part;
 use super::verdict::Verdict;
-use crate::kmsg::{Caller, Flag, Line, When};
+use crate::kmsg::{Behind, Caller, Flag, Line, When};
 use crate::parse::find;
 
 /// No line of a report is longer; more is cut.
@@ -41,6 +41,7 @@ pub(crate) struct Head {
     pub(crate) caller: Option<Caller>,
     pub(crate) is_escaped: bool,
     pub(crate) is_bare: bool,
+    pub(crate) behind: Behind,
 }
 
 impl Head {
@@ -50,6 +51,7 @@ impl Head {
             caller: line.caller,
             is_escaped: line.is_escaped,
             is_bare: line.is_bare,
+            behind: line.behind,
         }
     }
 }

@@ -134,8 +134,13 @@ impl<'a> Part<'a> {
     pub fn of(text: &'a [u8]) -> Option<Self> {
         // A header begins with a name, which may look like anything else.
         header(text)
-            .or_else(|| by_start(text))
-            .or_else(|| by_middle(text))
+            .or_else(|| Self::of_own_words(text))
+            .or_else(|| cpuset(text))
+    }
+
+    /// The same for lines that begin with the kernel's own words, and not with a name.
+    pub(crate) fn of_own_words(text: &'a [u8]) -> Option<Self> {
+        by_start(text).or_else(|| by_message(text))
     }
 }
 
@@ -164,8 +169,8 @@ fn by_start(text: &[u8]) -> Option<Part<'_>> {
     }
 }
 
-/// The lines that begin with a name, or with words that differ.
-fn by_middle(text: &[u8]) -> Option<Part<'_>> {
+/// The lines that begin with words that differ.
+fn by_message(text: &[u8]) -> Option<Part<'_>> {
     if let Some(kill) = Kill::parse(text) {
         return Some(Part::Killed(kill));
     }
@@ -175,7 +180,7 @@ fn by_middle(text: &[u8]) -> Option<Part<'_>> {
     {
         return chosen(text).or_else(|| exiting(text));
     }
-    cpuset(text)
+    None
 }
 
 /// No name is as long as this, so that none can hold it.

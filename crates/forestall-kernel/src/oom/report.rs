@@ -4,7 +4,7 @@ use super::domain::Domain;
 use super::level::Level;
 use super::pieces::{Piece, Pieces};
 use super::table::Table;
-use crate::kmsg::When;
+use crate::kmsg::{Behind, When};
 
 /// No name is longer, escaped or not: a process's has 15 bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -181,6 +181,8 @@ pub struct Report {
     pub table: Table,
     /// What it was put together from.
     pub pieces: Pieces,
+    /// What stood before its lines, where that was more than the kernel's log has: the worst of them.
+    pub behind: Behind,
 }
 
 impl Report {
@@ -200,6 +202,7 @@ impl Report {
         let mut report = Self {
             when: victim.when,
             has_gap: self.has_gap,
+            behind: self.behind,
             level: match self.level {
                 level @ (Level::Node | Level::Numa | Level::Cpuset | Level::Unknown) => level,
                 _ => Level::SomeCgroup,

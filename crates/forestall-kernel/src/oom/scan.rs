@@ -6,6 +6,7 @@
 use memchr::memmem::Finder;
 
 use super::collector::Collector;
+use super::label;
 use super::report::Report;
 use crate::kmsg::Line;
 
@@ -124,7 +125,8 @@ impl LogScanner {
 fn hear(collector: &mut Collector, line: &[u8], done: &mut dyn FnMut(Report)) {
     let line = cut(line);
     if !line.is_empty() {
-        collector.hear(&Line::of_text(line), done);
+        let read = Line::of_text(line);
+        collector.hear(&label::pass(&read).unwrap_or(read), done);
     }
 }
 

@@ -1,6 +1,6 @@
 //! How sure an answer is, and on which lines it rests.
 
-use forestall_kernel::kmsg::When;
+use forestall_kernel::kmsg::{Behind, When};
 use forestall_kernel::oom::{Level, Piece, Report, Seen, Victim};
 
 use super::share::{has_victim, is_by_name_alone};
@@ -40,47 +40,59 @@ const fn basis(source: &'static str, confidence: Confidence) -> Basis {
     Basis { source, confidence }
 }
 
+impl Basis {
+    /// Whoever writes what stands before the kernel's words may write those as well: no line is more than half believed there.
+    fn behind(self, behind: Behind) -> Self {
+        let confidence = match behind {
+            Behind::Nothing => self.confidence,
+            Behind::Container | Behind::Unknown => self.confidence.min(Confidence::Medium),
+        };
+        Self { confidence, ..self }
+    }
+}
+
 /// That somebody was killed, and who.
 pub(crate) fn of_kill(report: &Report) -> Option<Basis> {
     if !has_victim(report) {
         return None;
     }
-    Some(
-        match (is_by_name_alone(report), report.pieces.has(Piece::Verdict)) {
-            (false, _) if report.pieces.has(Piece::Kill) => basis("kill line", Confidence::High),
-            (false, _) if report.pieces.has(Piece::Mark) => basis("tracing", Confidence::High),
-            (false, _) => basis("kill line", Confidence::High),
-            (true, true) => basis("verdict; the kill line is missing", Confidence::Medium),
-            (true, false) if report.pieces.has(Piece::Chosen) => basis(
-                "choice of the kernel; the kill line is missing",
-                Confidence::Medium,
-            ),
-            (true, false) => basis("reaper's line; the kill line is missing", Confidence::Low),
-        },
-    )
+    let basis = match (is_by_name_alone(report), report.pieces.has(Piece::Verdict)) {
+        (false, _) if report.pieces.has(Piece::Kill) => basis("kill line", Confidence::High),
+        (false, _) if report.pieces.has(Piece::Mark) => basis("tracing", Confidence::High),
+        (false, _) => basis("kill line", Confidence::High),
+        (true, true) => basis("verdict; the kill line is missing", Confidence::Medium),
+        (true, false) if report.pieces.has(Piece::Chosen) => basis(
+            "choice of the kernel; the kill line is missing",
+            Confidence::Medium,
+        ),
+        (true, false) => basis("reaper's line; the kill line is missing", Confidence::Low),
+    };
+    Some(basis.behind(report.behind))
 }
 
 /// That this one was killed, who it is and what it held.
-pub(crate) const fn of_victim(seen: Seen) -> Basis {
-    match seen {
+pub(crate) fn of_victim(seen: Seen, behind: Behind) -> Basis {
+    let basis = match seen {
         Seen::KillLine => basis("kill line", Confidence::High),
         Seen::Marked => basis("tracing", Confidence::High),
         Seen::SharesMemory => basis("line about shared memory", Confidence::High),
         Seen::Named => basis("verdict or choice; the kill line is missing", Confidence::Medium),
         Seen::ReaperOnly => basis("reaper's line; the kill line is missing", Confidence::Low),
-    }
+    };
+    basis.behind(behind)
 }
 
 /// Where a victim lived.
-pub(crate) fn of_cgroup(victim: &Victim, home: Option<&Home>) -> Option<Basis> {
+pub(crate) fn of_cgroup(victim: &Victim, home: Option<&Home>, behind: Behind) -> Option<Basis> {
     let path = victim.memcg.as_ref()?;
-    Some(match home.map_or("log", Home::cgroup_source) {
+    let basis = match home.map_or("log", Home::cgroup_source) {
         // It was read while the process was ending, and the name was the same.
         "proc" => basis("/proc", Confidence::High),
         "counters" => basis("cgroup counters", Confidence::Medium),
         _ if path.is_cut => basis("verdict or limit line", Confidence::Medium),
         _ => basis("verdict or limit line", Confidence::High),
-    })
+    };
+    Some(basis.behind(behind))
 }
 
 /// Whose limit it was.
@@ -112,7 +124,7 @@ pub(crate) fn of_level(report: &Report) -> Option<Basis> {
         _ if source == "head of the statistics" => Confidence::Medium,
         _ => Confidence::High,
     };
-    Some(basis(source, confidence))
+    Some(basis(source, confidence).behind(report.behind))
 }
 
 /// What filled it.
@@ -127,14 +139,15 @@ pub(crate) fn of_memory(report: &Report) -> Option<Basis> {
     } else {
         Confidence::High
     };
-    Some(match (pieces.has(Piece::MemInfo), domain.anon.is_some()) {
+    let basis = match (pieces.has(Piece::MemInfo), domain.anon.is_some()) {
         (true, _) if report.page_bytes().is_none() => {
             basis("Mem-Info, with pages of 4 KiB assumed", Confidence::Medium)
         }
         (true, _) => basis("Mem-Info", confidence),
         (false, true) => basis("usage and statistics", confidence),
         (false, false) => basis("usage line", confidence),
-    })
+    };
+    Some(basis.behind(report.behind))
 }
 
 /// The least of what is known of the kill and its level.
@@ -150,6 +163,12 @@ pub(crate) fn overall(report: &Report) -> Confidence {
 pub(crate) fn missing(report: &Report) -> Vec<String> {
     let pieces = report.pieces;
     let mut missing = Vec::new();
+    let who = match report.behind {
+        Behind::Nothing => None,
+        Behind::Container => Some("it was read from a container's output"),
+        Behind::Unknown => Some("it was read behind an unknown prefix"),
+    };
+    missing.extend(who.map(|who| format!("who wrote it: {who}, and may be anybody's")));
     if report.has_gap {
         missing.push("records were lost in the middle of it".to_owned());
     }
@@ -208,6 +227,34 @@ mod tests {
         assert_eq!(of_memory(&bare), None);
         assert_eq!(overall(&bare), Confidence::Medium);
         assert!(missing(&bare)[0].starts_with("the rest of the report"));
+    }
+
+    /// By hand: the same two lines, which are high as the kernel's own.
+    #[test]
+    fn what_stands_behind_somebodys_prefix_is_half_believed() {
+        let lines = [
+            "[    5.1] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/kubepods/pod1,task_memcg=/kubepods/pod1/a,task=a,pid=7,uid=0",
+            "[    5.2] Memory cgroup out of memory: Killed process 7 (a) total-vm:2kB, anon-rss:4kB, file-rss:0kB",
+        ];
+        let behind = |prefix: &str| report(&lines.map(|line| format!("{prefix}{line}\n")).concat());
+        for (prefix, confidence, said) in [
+            ("", Confidence::High, None),
+            ("192.168.1.2: kern: warning: ", Confidence::High, None),
+            ("[pod/a/b] ", Confidence::Medium, Some("container's output")),
+            ("a b ", Confidence::Medium, Some("unknown prefix")),
+        ] {
+            let report = behind(prefix);
+            assert_eq!(report.victims.len(), 1, "{prefix:?}");
+            assert_eq!(overall(&report), confidence, "{prefix:?}");
+            assert_eq!(of_victim(Seen::KillLine, report.behind).confidence, confidence);
+            assert_eq!(of_level(&report).map(|basis| basis.confidence), Some(confidence));
+            let missing = missing(&report);
+            let is_said = said.is_none_or(|said| missing.iter().any(|missing| missing.contains(said)));
+            assert!(
+                is_said && (said.is_some() || !missing.iter().any(|one| one.starts_with("who"))),
+                "{missing:?}"
+            );
+        }
     }
 
     #[test]

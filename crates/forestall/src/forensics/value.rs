@@ -1,6 +1,6 @@
 //! A report for programs: named values, bytes where they are amounts. Versions: fields may be added, none changes its meaning.
 
-use forestall_kernel::kmsg::When;
+use forestall_kernel::kmsg::{Behind, When};
 use forestall_kernel::oom::{CgroupPath, Charge, Piece, Reap, Report, Row, Seen, Task, Victim};
 use serde_json::{Map, Value};
 
@@ -77,13 +77,14 @@ pub(crate) fn with_homes(report: &Report, zero_micros: Option<i64>, homes: &[Hom
     let values = value.get_mut("victims").and_then(Value::as_array_mut);
     let values = values.into_iter().flatten().filter_map(Value::as_object_mut);
     for (value, victim) in values.zip(&report.victims) {
-        value.extend(home(homes.iter().find(|home| home.pid == victim.pid), victim));
+        let known = homes.iter().find(|home| home.pid == victim.pid);
+        value.extend(home(known, victim, report.behind));
     }
     value
 }
 
 /// Where a victim lived, who sent the signal, and who says so.
-fn home(home: Option<&Home>, victim: &Victim) -> Map<String, Value> {
+fn home(home: Option<&Home>, victim: &Victim, behind: Behind) -> Map<String, Value> {
     let known = |name: fn(&Home) -> &str| {
         let name = home.map(name).filter(|name| !name.is_empty());
         Value::from(name.map(escape::text))
@@ -99,8 +100,8 @@ fn home(home: Option<&Home>, victim: &Victim) -> Map<String, Value> {
         confidence: Confidence::High,
     });
     let evidence = object([
-        ("kill", shown(Some(evidence::of_victim(victim.seen)))),
-        ("cgroup", shown(evidence::of_cgroup(victim, home))),
+        ("kill", shown(Some(evidence::of_victim(victim.seen, behind)))),
+        ("cgroup", shown(evidence::of_cgroup(victim, home, behind))),
         ("names", shown(names)),
         ("sender", shown(traced)),
     ]);

@@ -79,6 +79,14 @@ fn each_form_gives_way_to_the_text() {
             (Other, None, true),
         ),
         (
+            "192.168.1.21: kern:    info: [2026-01-12T20:27:31.913975631Z]: ",
+            (Kernel, None, true),
+        ),
+        (
+            "node_name: user: warning: [2026-01-12T20:27:31.913975631Z]: ",
+            (Other, None, true),
+        ),
+        (
             "Feb 20 08:18:28 host kernel: [5193605.506728] ",
             (Kernel, boot, true),
         ),

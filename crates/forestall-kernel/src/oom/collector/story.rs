@@ -188,6 +188,7 @@ impl Collector {
             return Heard::Nothing;
         };
         take_in(open);
+        open.report.behind = open.report.behind.max(head.behind);
         open.advance(stage, piece, head.when);
         Heard::Part
     }
@@ -284,6 +285,7 @@ impl Collector {
         }
         let mut report = Report {
             when: head.when,
+            behind: head.behind,
             victims: vec![Victim {
                 when: head.when,
                 pid,

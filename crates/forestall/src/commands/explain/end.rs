@@ -1,12 +1,14 @@
 //! What else is known of an end, as typed, and what it comes to beside the kernel's report.
 
 use clap::{Args, ValueEnum};
+use forestall_kernel::kmsg::Behind;
 use forestall_kernel::oom::{Level, Report};
 use serde_json::{Map, Value};
 
 use super::sent::Sent;
 use crate::commands::foretold::object;
 use crate::forensics::ending::{Class, Ending, KernelKill, Known, Sender, Wish, classify};
+use crate::forensics::evidence::Confidence;
 use crate::log::escape;
 
 /// Arguments about an end.
@@ -83,7 +85,7 @@ impl EndArgs {
             is_to_first: Some(true),
             is_on_node: Some(!self.sender_inside),
         });
-        classify(&Known {
+        let ending = classify(&Known {
             exit_code: self.exit_code,
             is_first: self.first,
             lives: self.lives,
@@ -98,7 +100,18 @@ impl EndArgs {
             is_told_by_killer,
             is_sandboxed: self.sandboxed,
             last_words: self.last_words.as_deref().unwrap_or_default(),
-        })
+        });
+        // What the kernel is said to have done is as sure as that it said so.
+        let is_anybodys = report.is_some_and(|report| report.behind != Behind::Nothing);
+        let most = if is_anybodys {
+            Confidence::Medium
+        } else {
+            Confidence::High
+        };
+        Ending {
+            confidence: ending.confidence.min(most),
+            ..ending
+        }
     }
 }
 
