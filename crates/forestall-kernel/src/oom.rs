@@ -25,6 +25,7 @@ mod pieces;
 mod report;
 mod scan;
 mod table;
+mod unread;
 mod verdict;
 
 pub use collector::{Collector, Heard};
@@ -36,4 +37,5 @@ pub use pieces::{Piece, Pieces};
 pub use report::{CgroupPath, Reap, Report, Seen, Task, Trigger, Victim};
 pub use scan::LogScanner;
 pub use table::{Row, TOP_ROWS, Table};
+pub use unread::Unread;
 pub use verdict::Verdict;

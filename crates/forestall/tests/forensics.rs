@@ -215,6 +215,72 @@ fn stdin_is_a_log_too() {
     );
 }
 
+/// Of each: what `kills` says, the lines that were not read, and the number and beginning of the first.
+#[test]
+fn a_text_with_the_kernels_words_never_reads_as_if_nothing_had_happened() {
+    let kill = "Out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB";
+    let none = "no out-of-memory kill was read from ";
+    for (log, said, unread, first) in [
+        // No process has such a number.
+        (
+            "x\n[    1.5] Out of memory: Killed process 99999999999 (\u{1b}a) total-vm:8kB".to_owned(),
+            none,
+            1,
+            (2, "[    1.5] Out"),
+        ),
+        // Somebody else says so.
+        (
+            format!("\n\nNov 22 10:00:00 host app[3]: {kill}\n"),
+            none,
+            1,
+            (3, "Nov 22 10:00:00 host app[3]: Out"),
+        ),
+        // Behind where a line is cut.
+        (format!("{}: {kill}\n", "x".repeat(70_000)), none, 1, (1, "xxxx")),
+        (
+            "[    1.5] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n"
+                .to_owned(),
+            "no kill in ",
+            0,
+            (0, ""),
+        ),
+        // Who only repeats what the kernel has told adds nothing.
+        (
+            format!("[    1.5] {kill}\nNov 22 10:00:00 host app[3]: {kill}\n"),
+            "1 kill",
+            0,
+            (0, ""),
+        ),
+        (
+            "a.service: Failed with result 'oom-kill'.\n".to_owned(),
+            "no out-of-memory kill in ",
+            0,
+            (0, ""),
+        ),
+    ] {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), &log).expect("room");
+        let path = file.path().to_str().expect("UTF-8");
+        let is_whole = said == "1 kill" || said == "no out-of-memory kill in ";
+        let code = Some(if is_whole { 0 } else { 4 });
+        let listed = forestall(&["kills", "--log", path]);
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        assert!(text.contains(said), "{text}");
+        assert_eq!(listed.status.code(), code, "{text}");
+        let explained = forestall(&["explain", "--log", path]);
+        assert_eq!(explained.status.code(), code, "{text}");
+        for command in ["kills", "explain"] {
+            let value = json(&[command, "--log", path]);
+            assert_eq!(value["unread_lines"], unread, "{value}");
+            let line = value["first_unread"]["line"].as_u64().unwrap_or(0);
+            let shown = value["first_unread"]["text"].as_str().unwrap_or("");
+            assert!(line == first.0 && shown.starts_with(first.1), "{value}");
+            assert!(!shown.contains('\u{1b}'), "{value}");
+        }
+        assert_eq!(json(&["kills", "--log", path])["complete"], is_whole);
+    }
+}
+
 #[test]
 fn nothing_out_of_a_log_reaches_a_terminal_raw() {
     let folder = TempDir::new().expect("a directory");

@@ -128,6 +128,12 @@ impl Collector {
         self.open.iter().map(|open| &open.report)
     }
 
+    /// Whether a kill of this process has been told not long ago.
+    pub fn has_killed(&self, pid: u32) -> bool {
+        self.recent.iter().any(|recent| recent.pid == pid)
+            || self.open.iter().any(|open| open.has_victim(pid))
+    }
+
     /// Hears the next line; reports that are over by it go to `done`. Hand in all records of `/dev/kmsg`, whoever wrote them: their
     /// numbers tell what was lost. A line that is nothing to a report costs no allocation.
     pub fn hear(&mut self, line: &Line<'_>, done: &mut dyn FnMut(Report)) -> Heard {

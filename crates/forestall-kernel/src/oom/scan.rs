@@ -5,9 +5,10 @@
 
 use memchr::memmem::Finder;
 
-use super::collector::Collector;
+use super::collector::{Collector, Heard};
 use super::label;
 use super::report::Report;
+use super::unread::Unread;
 use crate::kmsg::Line;
 
 /// A longer line is cut: the longest that a kernel writes is half of it.
@@ -26,6 +27,7 @@ pub struct LogScanner {
     words: [Finder<'static>; WORDS.len()],
     /// The beginning of a line whose end has not come yet, as far as a line is read.
     partial: Vec<u8>,
+    unread: Unread,
 }
 
 impl Default for LogScanner {
@@ -41,6 +43,7 @@ impl LogScanner {
             collector: Collector::new(),
             words: WORDS.map(Finder::new),
             partial: Vec::with_capacity(LINE_BYTES_MAX),
+            unread: Unread::default(),
         }
     }
 
@@ -48,6 +51,16 @@ impl LogScanner {
     /// to turn lines into text first and would rather not do so for all of them.
     pub fn may_matter(&self, line: &[u8]) -> bool {
         !self.collector.is_idle() || self.words.iter().any(|word| word.find(line).is_some())
+    }
+
+    /// The lines that have the kernel's words for a kill and became part of no report.
+    pub fn unread(&self) -> &Unread {
+        &self.unread
+    }
+
+    /// Takes note of a line that is not to be read, as somebody else's, where it has those words.
+    pub fn leave_out(&mut self, line: &[u8]) {
+        leave_out(&self.collector, &mut self.unread, line);
     }
 
     /// Reads the next block of any size, which may begin and end within a line.
@@ -86,8 +99,13 @@ impl LogScanner {
             // A word behind where a line is cut is none.
             let line = without_hole(line);
             if line.len() <= LINE_BYTES_MAX || self.may_matter(cut(line)) {
-                hear(&mut self.collector, line, done);
+                hear(&mut self.collector, &mut self.unread, line, done);
             }
+            leave_out(
+                &self.collector,
+                &mut self.unread,
+                line.get(LINE_BYTES_MAX..).unwrap_or_default(),
+            );
             at = rest.len() - after.len();
         }
         if let Some(tail) = rest.get(at..).filter(|tail| !tail.is_empty()) {
@@ -108,25 +126,36 @@ impl LogScanner {
             piece
         };
         let room = LINE_BYTES_MAX - self.partial.len().min(LINE_BYTES_MAX);
-        self.partial.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        let (kept, cut_off) = piece.split_at_checked(room).unwrap_or((piece, &[]));
+        self.partial.extend_from_slice(kept);
+        leave_out(&self.collector, &mut self.unread, cut_off);
     }
 
     fn end_line(&mut self, done: &mut dyn FnMut(Report)) {
         let line = std::mem::take(&mut self.partial);
         // Where a block happens to end must not matter, so that what is passed over within one is passed over here.
         if self.may_matter(&line) {
-            hear(&mut self.collector, &line, done);
+            hear(&mut self.collector, &mut self.unread, &line, done);
         }
         self.partial = line;
         self.partial.clear();
     }
 }
 
-fn hear(collector: &mut Collector, line: &[u8], done: &mut dyn FnMut(Report)) {
+fn hear(collector: &mut Collector, unread: &mut Unread, line: &[u8], done: &mut dyn FnMut(Report)) {
     let line = cut(line);
+    if line.is_empty() {
+        return;
+    }
+    let read = Line::of_text(line);
+    if collector.hear(&label::pass(&read).unwrap_or(read), done) == Heard::Nothing {
+        leave_out(collector, unread, line);
+    }
+}
+
+fn leave_out(collector: &Collector, unread: &mut Unread, line: &[u8]) {
     if !line.is_empty() {
-        let read = Line::of_text(line);
-        collector.hear(&label::pass(&read).unwrap_or(read), done);
+        unread.look(line, |pid| collector.has_killed(pid));
     }
 }
 

@@ -16,4 +16,5 @@ pub(crate) mod shape;
 pub(crate) mod share;
 pub(crate) mod source;
 pub(crate) mod time;
+pub(crate) mod unread;
 pub(crate) mod value;

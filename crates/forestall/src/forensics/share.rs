@@ -2,7 +2,7 @@
 //!
 //! Kinds do not overlap. What the kernel's figures do not account for is shown as such and put to nobody.
 
-use forestall_kernel::oom::{Domain, Level, Report, Row, Seen};
+use forestall_kernel::oom::{Domain, Level, Piece, Report, Row, Seen};
 
 /// What most machines have, where a report does not tell.
 const PAGE_BYTES_USUAL: u64 = 4096;
@@ -207,6 +207,16 @@ pub(crate) fn survivors(report: &Report) -> impl Iterator<Item = &Row> {
 /// The memory of a cgroup or machine that ran out, bytes.
 pub(crate) fn limit(report: &Report) -> Option<u64> {
     report.domain.memory.and_then(|memory| memory.limit.bytes())
+}
+
+/// Somebody was looked for or named, and what became of it is not there.
+pub(crate) fn is_unfinished(report: &Report) -> bool {
+    let is_told =
+        has_victim(report) || report.no_killable > 0 || !report.exiting.is_empty() || report.is_panic();
+    let has_begun = [Piece::Header, Piece::Verdict, Piece::Group]
+        .iter()
+        .any(|piece| report.pieces.has(*piece));
+    has_begun && !is_told
 }
 
 /// Somebody was killed, or a line says so.

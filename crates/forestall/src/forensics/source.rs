@@ -8,13 +8,14 @@ use std::sync::Arc;
 use anyhow::Context;
 use forestall_kernel::Error;
 use forestall_kernel::kmsg::{KmsgReader, Line, Start};
-use forestall_kernel::oom::{Collector, LogScanner, Report};
+use forestall_kernel::oom::{Collector, LogScanner, Report, Unread};
 use rustix::fs::{FileType, makedev};
 
 use super::journal::{self, Journal};
 use super::kubelet::{self, Deed, Watch};
 use super::plain::Plain;
 use super::shape::{self, Shape};
+use super::unread::LeftOut;
 use crate::input::Flow;
 
 /// What is read at a time.
@@ -44,12 +45,14 @@ pub(crate) trait Listener {
 }
 
 /// What was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Read {
     /// Of a file.
     pub(crate) bytes: u64,
     /// Records of the kernel's ring that were overwritten before they were read, as far as the ring tells it.
     pub(crate) lost: u64,
+    /// Lines that tell of a kill and were not read.
+    pub(crate) left_out: LeftOut,
 }
 
 /// Reads `log`, or this machine's kernel where none is named.
@@ -77,6 +80,7 @@ fn read_log(path: &Path, listener: &mut dyn Listener) -> anyhow::Result<Read> {
         count = flow.read(&mut buffer)?;
     }
     stages.finish(listener);
+    read.left_out = LeftOut::of(stages.unread(), path);
     Ok(read)
 }
 
@@ -96,6 +100,11 @@ impl Stages {
             scanner: LogScanner::new(),
             watch: Watch::default(),
         }
+    }
+
+    /// The lines that have the kernel's words for a kill, and were not read.
+    pub(crate) fn unread(&self) -> &Unread {
+        self.scanner.unread()
     }
 
     pub(crate) fn feed(&mut self, block: &[u8], listener: &mut dyn Listener) {
@@ -135,8 +144,9 @@ fn hear_record(scanner: &mut LogScanner, watch: &Watch, record: &[u8], listener:
     if !scanner.may_matter(record) && !journal::is_in_bytes(record) {
         return;
     }
-    if let Some(line) = journal::line_of(record) {
-        scanner.feed(&line, &mut |report| listener.hear(report));
+    match journal::line_of(record) {
+        Some(line) => scanner.feed(&line, &mut |report| listener.hear(report)),
+        None => scanner.leave_out(record),
     }
 }
 
@@ -179,6 +189,7 @@ fn read_kernel(listener: &mut dyn Listener) -> anyhow::Result<Read> {
         bytes: 0,
         // What the ring held before its oldest record is lost, too.
         lost: reader.lost().saturating_add(first.unwrap_or(0)),
+        left_out: LeftOut::default(),
     })
 }
 

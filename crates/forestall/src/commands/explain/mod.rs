@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use forestall_kernel::oom::Report;
 use serde_json::{Map, Value};
 
 use self::end::EndArgs;
@@ -34,6 +35,7 @@ use crate::commands::node::report::yaml;
 use crate::commands::terminal::Terminal;
 use crate::exit::Exit;
 use crate::forensics::ending::Ending;
+use crate::forensics::share::is_unfinished;
 use crate::forensics::source::{self, Read};
 use crate::forensics::{time, value};
 use crate::ledger::{self, Pages, Signal};
@@ -129,8 +131,10 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
             1 => "1 kill".to_owned(),
             kills => format!("{kills} kills"),
         };
+        let left_out = read.left_out.sentence();
+        let left_out = left_out.map_or_else(String::new, |left_out| format!("; {left_out}"));
         bail!(
-            "{who} is in no report of an out-of-memory kill in {name}, which has {kills}; forestall kills lists them"
+            "{who} is in no report of an out-of-memory kill in {name}, which has {kills}; forestall kills lists them{left_out}"
         );
     }
     let text = match args.output {
@@ -164,8 +168,9 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
             shown.screen(terminal)
         }
     };
-    let has_gap = seeker.found.as_ref().is_some_and(|report| report.has_gap);
-    Ok((text, if has_gap { Exit::Stale } else { Exit::Clean }))
+    let is_partial = |report: &Report| report.has_gap || is_unfinished(report);
+    let is_whole = read.left_out.is_empty() && !seeker.found.as_ref().is_some_and(is_partial);
+    Ok((text, if is_whole { Exit::Clean } else { Exit::Stale }))
 }
 
 /// What grew before, as far as it was recorded. A log is of another machine, unless somebody says that a recording is of it.
@@ -252,7 +257,7 @@ fn answer(
     sent: Option<&Signal>,
 ) -> Map<String, Value> {
     let report = seeker.found.as_ref();
-    object([
+    let mut answer = object([
         ("kind", "explanation".into()),
         ("version", value::VERSION.into()),
         (
@@ -286,5 +291,7 @@ fn answer(
             seeker.again().map(|again| again.kills).into(),
         ),
         ("lost_records", read.lost.into()),
-    ])
+    ]);
+    answer.extend(read.left_out.fields());
+    answer
 }

@@ -77,7 +77,12 @@ impl Shown<'_> {
             } else {
                 String::new()
             };
-            page.title(&format!("no out-of-memory kill in {name}{size}"));
+            let was = if self.read.left_out.is_empty() {
+                "in"
+            } else {
+                "was read from"
+            };
+            page.title(&format!("no out-of-memory kill {was} {name}{size}"));
             nothing(&mut page, self.read);
             return page.text;
         };
@@ -160,6 +165,9 @@ impl Shown<'_> {
                 ),
             );
         }
+        if let Some(left_out) = self.read.left_out.sentence() {
+            page.line("not read", &left_out);
+        }
         if self.read.lost > 0 {
             page.line(
                 "",
@@ -173,6 +181,9 @@ impl Shown<'_> {
 }
 
 fn nothing(page: &mut Page, read: &Read) {
+    if let Some(left_out) = read.left_out.sentence() {
+        page.line("", &format!("{left_out}."));
+    }
     if read.lost > 0 {
         page.line(
             "",

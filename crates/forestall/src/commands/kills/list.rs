@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use forestall_kernel::oom::{Report, Victim};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::proof;
 use crate::commands::explain::{Output, name};
 use crate::commands::foretold::object;
 use crate::commands::free::shown::human;
@@ -28,6 +29,8 @@ pub(super) struct List<'a> {
     kills: u64,
     /// Reports in the middle of which records were lost.
     gaps: u64,
+    /// Reports that begin, and say of nobody that he was killed or could not be.
+    of_nobody: u64,
     /// Where those live who are being written.
     homes: Vec<Home>,
     is_following: bool,
@@ -51,6 +54,7 @@ impl<'a> List<'a> {
             reports: 0,
             kills: 0,
             gaps: 0,
+            of_nobody: 0,
             homes: Vec::new(),
             is_following: false,
             broken: None,
@@ -93,31 +97,29 @@ impl<'a> List<'a> {
         };
         let is_whole = match tallies {
             Some(tallies) => tallies.iter().all(is_proven),
-            None => self.gaps == 0 && read.lost == 0,
+            None => self.gaps == 0 && read.lost == 0 && read.left_out.is_empty() && !self.is_begun_alone(),
         };
-        let boots: Option<Vec<Value>> = tallies.map(|tallies| tallies.iter().map(tally_value).collect());
-        let boots = Value::from(boots);
-        match self.output {
-            Output::Table | Output::Wide => self.notes(read, tallies.unwrap_or_default())?,
-            Output::Json => {
-                self.begin_values()?;
-                let (kills, lost, gaps) = (self.kills, read.lost, self.gaps);
-                writeln!(
-                    self.out,
-                    "],\n\"kills\":{kills},\"lost_records\":{lost},\"reports_with_gaps\":{gaps},\"boots\":{boots},\"complete\":{is_whole}}}"
-                )?;
-            }
-            Output::Yaml => {
-                self.begin_values()?;
-                if self.reports == 0 {
-                    writeln!(self.out, "  []")?;
-                }
-                writeln!(
-                    self.out,
-                    "kills: {}\nlost_records: {}\nreports_with_gaps: {}\nboots: {boots}\ncomplete: {is_whole}",
-                    self.kills, read.lost, self.gaps
-                )?;
-            }
+        if matches!(self.output, Output::Table | Output::Wide) {
+            self.notes(read, tallies.unwrap_or_default())?;
+            return Ok(is_whole);
+        }
+        let boots: Option<Vec<Value>> = tallies.map(|tallies| tallies.iter().map(proof::value).collect());
+        let mut last = object([
+            ("kills", self.kills.into()),
+            ("lost_records", read.lost.into()),
+            ("reports_with_gaps", self.gaps.into()),
+            ("reports_of_nobody", self.of_nobody.into()),
+            ("boots", boots.into()),
+            ("complete", is_whole.into()),
+        ]);
+        last.extend(read.left_out.fields());
+        self.begin_values()?;
+        if self.output == Output::Json {
+            let last = serde_json::to_string(&last)?;
+            writeln!(self.out, "],\n{}", last.strip_prefix('{').unwrap_or(&last))?;
+        } else {
+            let none = if self.reports == 0 { "  []\n" } else { "" };
+            write!(self.out, "{none}{}", yaml(&last.into()))?;
         }
         Ok(is_whole)
     }
@@ -126,10 +128,22 @@ impl<'a> List<'a> {
         if !self.has_headers {
             return Ok(());
         }
+        let name = name(self.log);
         match self.kills {
-            0 if self.reports == 0 => writeln!(self.out, "no out-of-memory kill in {}", name(self.log))?,
+            0 if self.is_begun_alone() => writeln!(
+                self.out,
+                "no kill in {name}, but reports of the out-of-memory killer that do not say who was killed: {}; forestall explain shows the last",
+                self.of_nobody
+            )?,
+            0 if self.reports == 0 && read.left_out.is_empty() => {
+                writeln!(self.out, "no out-of-memory kill in {name}")?;
+            }
+            0 if self.reports == 0 => writeln!(self.out, "no out-of-memory kill was read from {name}")?,
             1 => writeln!(self.out, "1 kill")?,
             kills => writeln!(self.out, "{kills} kills")?,
+        }
+        if let Some(left_out) = read.left_out.sentence() {
+            writeln!(self.out, "note: {left_out}")?;
         }
         if read.lost > 0 {
             writeln!(
@@ -139,7 +153,7 @@ impl<'a> List<'a> {
             )?;
         }
         for tally in tallies {
-            writeln!(self.out, "{}", proof(tally))?;
+            writeln!(self.out, "{}", proof::sentence(tally))?;
         }
         if self.gaps > 0 {
             writeln!(
@@ -149,6 +163,11 @@ impl<'a> List<'a> {
             )?;
         }
         Ok(())
+    }
+
+    /// Somebody was looked for, and that is all.
+    const fn is_begun_alone(&self) -> bool {
+        self.reports == 0 && self.of_nobody > 0
     }
 
     fn value(&self, report: &Report) -> Value {
@@ -263,89 +282,6 @@ impl<'a> List<'a> {
     }
 }
 
-/// What the kernel counted against what it told, in one boot.
-fn proof(tally: &Tally) -> String {
-    let boot = escape::bytes(tally.boot.get(..8).unwrap_or(&tally.boot));
-    let told = tally.told();
-    let lost = match tally.lost {
-        0 => String::new(),
-        lost => format!("; {lost} records were overwritten before anybody read them"),
-    };
-    let doubles = match tally.doubles() {
-        0 => String::new(),
-        doubles => {
-            format!("; at least {doubles} were told of twice, and may hide as many that nothing told of")
-        }
-    };
-    let missed: Vec<String> = tally
-        .missed
-        .each()
-        .iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(what, count)| format!("{count} {what}"))
-        .collect();
-    let missed = if missed.is_empty() {
-        String::new()
-    } else {
-        format!("; of what tracing told {}", missed.join(", "))
-    };
-    let lost = format!("{lost}{doubles}{missed}");
-    match (tally.counted, tally.unattributed()) {
-        (Some(counted), Some(unattributed)) => {
-            format!(
-                "boot {boot}: the kernel counted {counted} kills and told of {told}; {unattributed} unattributed{}{lost}",
-                levels(tally)
-            )
-        }
-        _ => format!("boot {boot}: the kernel told of {told} kills, and does not count them{lost}"),
-    }
-}
-
-/// At whose limits those were whom nothing has told of, by the cgroups' counters.
-fn levels(tally: &Tally) -> String {
-    let counts = tally
-        .untold
-        .iter()
-        .map(|(level, kills)| format!("{kills} {}", level.label()));
-    let counts: Vec<String> = counts.collect();
-    if counts.is_empty() || tally.unattributed() == Some(0) {
-        return String::new();
-    }
-    format!(" (the cgroups' counters, by level: {})", counts.join(", "))
-}
-
-fn tally_value(tally: &Tally) -> Value {
-    let fields = object([
-        ("boot_id", escape::bytes(&tally.boot).into()),
-        ("counted_kills", tally.counted.into()),
-        ("kill_lines", tally.kill_lines.into()),
-        ("traced_kills", tally.traced.into()),
-        ("unattributed_kills", tally.unattributed().into()),
-        (
-            "counted_and_untold_by_level",
-            tally
-                .untold
-                .iter()
-                .map(|(level, kills)| (level.label().to_owned(), Value::from(kills)))
-                .collect::<Map<String, Value>>()
-                .into(),
-        ),
-        ("lost_records", tally.lost.into()),
-        ("double_kills", tally.doubles().into()),
-        (
-            "missed_records",
-            tally
-                .missed
-                .each()
-                .into_iter()
-                .map(|(what, count)| (what.to_owned(), Value::from(count)))
-                .collect::<Map<String, Value>>()
-                .into(),
-        ),
-    ]);
-    fields.into()
-}
-
 fn row(out: &mut dyn Write, cells: [&str; 7]) -> io::Result<()> {
     let [when, level, pid, name, held, limit, place] = cells;
     writeln!(
@@ -357,7 +293,9 @@ fn row(out: &mut dyn Write, cells: [&str; 7]) -> io::Result<()> {
 impl Listener for List<'_> {
     fn hear(&mut self, report: Report) {
         // A report in which nobody died, and nobody was looked for in vain, is none of a kill.
-        if self.is_done() || (report.victims.is_empty() && report.no_killable == 0) {
+        let is_of_nobody = report.victims.is_empty() && report.no_killable == 0;
+        if self.is_done() || is_of_nobody {
+            self.of_nobody += u64::from(share::is_unfinished(&report) || report.is_panic());
             return;
         }
         if let Err(error) = self.write(&report) {
@@ -434,9 +372,9 @@ mod tests {
         tally.untold.add(Level::Pod, 1);
         assert_eq!((tally.unattributed(), tally.doubles()), (Some(0), 1));
         assert!(
-            proof(&tally).contains("at least 1 were told of twice"),
+            proof::sentence(&tally).contains("at least 1 were told of twice"),
             "{}",
-            proof(&tally)
+            proof::sentence(&tally)
         );
         let mut list = Vec::new();
         let list = List::new(&mut list, Output::Table, true, Some(Path::new("x")));
@@ -446,7 +384,7 @@ mod tests {
         tally.unplaced = 1;
         assert_eq!(tally.doubles(), 0);
         (tally.traced, tally.missed.overwritten) = (3, 7);
-        let said = proof(&tally);
+        let said = proof::sentence(&tally);
         assert!(said.ends_with("at least 2 were told of twice, and may hide as many that nothing told of; of what tracing told 7 overwritten"), "{said}");
     }
 

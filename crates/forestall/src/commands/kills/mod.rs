@@ -6,6 +6,7 @@
 mod filter;
 mod follow;
 mod list;
+mod proof;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
