@@ -137,6 +137,8 @@ impl TraceInstance {
         if !is_set {
             self.write(c"trace_clock", CLOCK)?;
         }
+        // An instance begins with the machine's options, and with this one poll(2) is always ready (`trace_poll` in kernel/trace/trace.c).
+        self.write_if_there(c"trace_options", b"noblock")?;
         let kib = buffer_kib(self.count_processors());
         self.write(c"buffer_size_kb", file::ShortText::number(kib, b"").as_bytes())?;
         let victim = self.write_if_there(VICTIM[0], b"1")?;

@@ -236,10 +236,6 @@ fn start_ledger(
         logger.say(Level::Warn, "ledger", &why);
         herald.desk().set_keeping(Keeping::Failed(why));
     };
-    if let Some(why) = ledger::find_obstacle(&setup) {
-        fail(why);
-        return None;
-    }
     ledger::start(setup, herald.clone())
         .inspect_err(|error| fail(format!("the ledger's thread cannot be started: {error}")))
         .ok()

@@ -2,14 +2,15 @@
 //!
 //! What is written is appended and on disk before anybody is told of it. A tail that was being written when the machine failed is cut off;
 //! what cannot be read for any other reason is set aside, and never thrown away. What a full disk does not take waits in memory, so much of it
-//! and no more, and is written once there is room. One program at a time has the ledger.
+//! and no more, and is written once there is room; so does all of it where the directory cannot be had, until it can. One program at a time
+//! has the ledger.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use forestall_trace::frame;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -36,8 +37,11 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Book {
     directory: PathBuf,
-    file: File,
+    /// Nothing where the directory cannot be had or written to.
+    shelf: Option<Shelf>,
+    /// What is sound of the newer file, and what it had in all when it was read.
     size: u64,
+    found_bytes: u64,
     /// Frames that are not in the file yet.
     backlog: Vec<u8>,
     /// Where the CRC of the frame behind them begins.
@@ -46,6 +50,10 @@ pub(crate) struct Book {
     left_out: u64,
     /// A part of it may stand behind what is sound in the file.
     is_torn: bool,
+    /// Behind what is sound stands something else, which is set aside before it is cut off.
+    is_damaged: bool,
+    /// What lies there now is not what was read: whoever has this begins again.
+    is_stale: bool,
     recent: Recent,
     /// Who was killed, counted.
     totals: Totals,
@@ -53,26 +61,59 @@ pub(crate) struct Book {
     pub(crate) tallies: Vec<Tally>,
     /// What was found to be damaged, in words.
     pub(crate) notes: Vec<String>,
-    /// The lock goes with its descriptor.
-    _lock: File,
     /// Nothing can be written.
     #[cfg(test)]
     pub(crate) is_full: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
+/// The file that is written to, and the lock on all of them, which goes with its descriptor.
+#[derive(Debug)]
+struct Shelf {
+    file: File,
+    _lock: File,
+}
+
+impl Shelf {
+    /// Takes the ledger in a directory, which is made, and not what it would lie in. `WouldBlock` where somebody else has it.
+    fn take(directory: &Path) -> io::Result<Self> {
+        match std::fs::create_dir(directory) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // On a disk that is only read it may be there all the same.
+            Err(_) if directory.is_dir() => {}
+            made => made?,
+        }
+        let lock = open(&directory.join(LOCK))?;
+        take(&lock).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => io::Error::new(
+                error.kind(),
+                "somebody else has this ledger open; try again, or name another directory",
+            ),
+            _ => error,
+        })?;
+        let file = open(&directory.join(NEWER))?;
+        Ok(Self { file, _lock: lock })
+    }
+}
+
 impl Book {
     /// Opens the ledger in a directory, which is made.
     pub(crate) fn open(directory: &Path) -> anyhow::Result<Self> {
-        let shown = directory.display();
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("{shown}: the ledger's directory cannot be made"))?;
-        let lock = open(&directory.join(LOCK)).with_context(|| format!("{shown}: cannot be written to"))?;
-        if let Err(error) = take(&lock) {
-            if error.kind() == ErrorKind::WouldBlock {
-                bail!("{shown}: somebody else has this ledger open; try again, or name another directory");
+        let shelf = Shelf::take(directory);
+        let shelf = shelf.with_context(|| format!("{}: the ledger cannot be opened", directory.display()));
+        Self::open_on(directory, Some(shelf?))
+    }
+
+    /// The same; and where it cannot be written to, because the directory is missing, say, what is added waits in memory until it can.
+    pub(crate) fn open_or_hold(directory: &Path) -> anyhow::Result<Self> {
+        match Shelf::take(directory) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(error).with_context(|| format!("{}: the ledger cannot be opened", directory.display()))
             }
-            return Err(error).with_context(|| format!("{shown}: the ledger cannot be locked"));
+            taken => Self::open_on(directory, taken.ok()),
         }
+    }
+
+    fn open_on(directory: &Path, shelf: Option<Shelf>) -> anyhow::Result<Self> {
         let mut notes = Vec::new();
         let (mut tallies, mut recent, mut totals) = (Vec::new(), Recent::default(), Totals::default());
         let mut hear = |word| match word {
@@ -91,35 +132,30 @@ impl Book {
         if older.rest > 0 {
             notes.push(format!("{} bytes of {OLDER} cannot be read", older.rest));
         }
-        let path = directory.join(NEWER);
-        let end = read_file(&path, End::default(), &mut hear)?;
-        let mut file = open(&path).with_context(|| path.display().to_string())?;
+        let end = read_file(&directory.join(NEWER), End::default(), &mut hear)?;
         if end.rest > 0 {
-            if !end.is_torn {
-                std::fs::copy(&path, directory.join(DAMAGED))?;
-            }
             let what = if end.is_torn {
                 "were being written when the machine failed, and are cut off".to_owned()
             } else {
                 format!("cannot be read; the file as it was is kept as {DAMAGED}")
             };
             notes.push(format!("{} bytes of {NEWER} {what}", end.rest));
-            file.set_len(end.at)?;
         }
-        file.seek(SeekFrom::Start(end.at))?;
         let mut book = Self {
             directory: directory.to_owned(),
-            file,
+            shelf,
             size: end.at,
+            found_bytes: end.at + end.rest,
             backlog: Vec::new(),
             chain: end.chain,
             left_out: 0,
-            is_torn: false,
+            is_torn: true,
+            is_damaged: end.rest > 0 && !end.is_torn,
+            is_stale: false,
             recent,
             totals,
             tallies,
             notes,
-            _lock: lock,
             #[cfg(test)]
             is_full: std::sync::Arc::default(),
         };
@@ -129,6 +165,11 @@ impl Book {
         // Where there is no room for it, it waits, and whoever appends something is told.
         let _ = book.write();
         Ok(book)
+    }
+
+    /// Somebody has put another ledger there, or written to it, before it could be taken: what was added cannot go behind that.
+    pub(crate) const fn is_stale(&self) -> bool {
+        self.is_stale
     }
 
     /// Who was killed, counted.
@@ -157,7 +198,8 @@ impl Book {
 
     /// Takes entries and what has been heard by now, to be written.
     pub(crate) fn add(&mut self, entries: &[Entry], tally: Tally) {
-        if self.size > FILE_BYTES_MAX && self.backlog.is_empty() && self.left_out == 0 {
+        if self.size > FILE_BYTES_MAX && self.shelf.is_some() && self.backlog.is_empty() && self.left_out == 0
+        {
             // Where there is no room for another file this one goes on.
             let _ = self.turn();
         }
@@ -195,16 +237,43 @@ impl Book {
         if result.is_err() {
             self.backlog = out;
             // Whoever reads meanwhile need not see half a frame.
-            self.is_torn = self.file.set_len(self.size).is_err();
-            self.is_torn |= self.file.seek(SeekFrom::Start(self.size)).is_err();
+            self.is_torn = self.shelf.is_none() || self.cut().is_err();
         }
         result
     }
 
+    /// Takes the shelf, if that could not be done yet.
+    fn take_shelf(&mut self) -> io::Result<&mut Shelf> {
+        let shelf = if let Some(shelf) = self.shelf.take() {
+            shelf
+        } else {
+            let shelf = Shelf::take(&self.directory)?;
+            self.is_stale = shelf.file.metadata()?.len() != self.found_bytes;
+            if self.is_stale {
+                return Err(io::Error::other("somebody has written to the ledger meanwhile"));
+            }
+            shelf
+        };
+        Ok(self.shelf.insert(shelf))
+    }
+
+    /// Cuts off what stands behind the last sound frame.
+    fn cut(&mut self) -> io::Result<()> {
+        let size = self.size;
+        if self.is_damaged {
+            self.take_shelf()?;
+            std::fs::copy(self.directory.join(NEWER), self.directory.join(DAMAGED))?;
+            self.is_damaged = false;
+        }
+        let shelf = self.take_shelf()?;
+        shelf.file.set_len(size)?;
+        shelf.file.seek(SeekFrom::Start(size)).map(drop)
+    }
+
     fn write_all(&mut self, backlog: &[u8]) -> io::Result<()> {
         if self.is_torn {
-            self.file.set_len(self.size)?;
-            self.file.seek(SeekFrom::Start(self.size))?;
+            self.cut()?;
+            self.is_torn = false;
         }
         let mut all = backlog;
         let mut chain = self.chain;
@@ -225,8 +294,9 @@ impl Book {
         if self.is_full.load(std::sync::atomic::Ordering::Acquire) {
             return Err(Errno::NOSPC.into());
         }
-        self.file.write_all(all)?;
-        self.file.sync_data()?;
+        let shelf = self.take_shelf()?;
+        shelf.file.write_all(all)?;
+        shelf.file.sync_data()?;
         if self.size == 0 {
             // Its name, too.
             File::open(&self.directory)?.sync_all()?;
@@ -265,7 +335,8 @@ impl Book {
             renamed => renamed?,
         }
         std::fs::rename(&next, &newer)?;
-        (self.file, self.size) = (file, out.len() as u64);
+        self.take_shelf()?.file = file;
+        self.size = out.len() as u64;
         (self.chain, self.is_torn) = (chain, false);
         File::open(&self.directory)?.sync_all()
     }

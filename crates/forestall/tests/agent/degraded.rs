@@ -60,22 +60,24 @@ fn a_recorder_that_cannot_record_is_a_warning_and_a_metric() {
 #[test]
 fn a_ledger_that_cannot_be_kept_is_a_warning_and_a_metric() {
     let machine = Machine::new(PLENTY_KIB);
+    machine.write(
+        "proc/sys/kernel/random/boot_id",
+        "11111111-2222-3333-4444-555555555555\n",
+    );
     machine.write("off.yaml", "ledger: {enabled: false}\n");
     let off = machine.path("off.yaml");
     let is_off = ["--config", off.to_str().expect("a path of letters")];
     let mut agent = Agent::start(machine.command(&LISTEN));
     let line = agent.wait_for("ledger");
-    warns(&line, "/var/lib/forestall does not exist; make it");
+    warns(&line, "make the directory that it lies in");
+    agent.stop();
+    let mut agent = Agent::start(machine.command(&LISTEN));
     let address = agent.address();
     agent.wait_for("ready");
     assert!(series(&get(address, "/metrics"), "forestall_degraded{what=\"ledger\"}") > 0.5);
     agent.stop();
     // What is not wanted is not missing, and with a directory and without the kernel's log kills are counted.
     machine.write("var/lib/forestall/here", "");
-    machine.write(
-        "proc/sys/kernel/random/boot_id",
-        "11111111-2222-3333-4444-555555555555\n",
-    );
     let mut agent = Agent::start(machine.command(&LISTEN));
     warns(&agent.wait_for("ledger"), "dev/kmsg");
     agent.stop();

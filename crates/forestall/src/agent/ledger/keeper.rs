@@ -2,6 +2,8 @@
 //!
 //! It refuses to say a kill twice, whatever has to begin again meanwhile.
 
+mod words;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use forestall_decide::{Moment, Span};
 use forestall_kernel::parse::Vmstat;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::again::Again;
 use super::counted::Counted;
 use super::eyes::{Eyes, count_unplaced};
 use super::log::Log;
@@ -25,7 +28,7 @@ use super::{BLIND_LOOK, Ending, LedgerSetup, NOT_KEEPING};
 use crate::agent::clock::now;
 use crate::agent::shared::{Heard, Herald, Keeping, KillNews};
 use crate::forensics::time::zero_of_log_clock;
-use crate::ledger::{Book, Entry, Intake, Missed, boot_id};
+use crate::ledger::{Book, Intake, Missed, boot_id};
 use crate::supervise::keep_going;
 
 /// So many reports are kept in one write: a storm waits for the disk once and not for each kill.
@@ -37,6 +40,9 @@ const RECORDS_UNTOLD_MAX: u64 = 512;
 
 /// What has been told when the end comes is heard for so long: half of the time that the end may take.
 const HEARD_AT_END: Span = Span::millis(500);
+
+/// Tracing that cannot be had is tried again at the latest after so long.
+const UNTRACED_MAX: Span = Span::secs(600);
 
 pub(super) struct Keeper {
     setup: LedgerSetup,
@@ -52,6 +58,8 @@ pub(super) struct Keeper {
     missing: Vec<String>,
     /// What is open of the ledger: it outlives a life, with what the disk has not taken.
     book: Option<Book>,
+    /// When tracing is tried again: a mount or a name may come later.
+    tracing: Again,
     /// Why something waits to be written.
     unwritten: Option<Unwritten>,
     /// Who sent SIGKILL to whom is kept beside the kills.
@@ -83,6 +91,7 @@ impl Keeper {
             said: Said::default(),
             missing: Vec::new(),
             book,
+            tracing: Again::new(BLIND_LOOK.times(2), UNTRACED_MAX),
             unwritten: None,
             signals: SignalFile::default(),
             counted: None,
@@ -115,15 +124,6 @@ impl Keeper {
         );
     }
 
-    /// Says whether kills are kept, where that has changed.
-    fn keeping(&self, keeping: Keeping) {
-        let is_worth_it = self.caught_up.is_none() || matches!(keeping, Keeping::Partly(_));
-        if self.herald.desk().set_keeping(keeping.clone()) && is_worth_it {
-            self.herald.desk().say(KillNews::Keeping(keeping));
-            self.herald.ring();
-        }
-    }
-
     /// False where the end has come meanwhile.
     fn sleep(&self, pause: Duration) -> bool {
         let mut bell = [PollFd::new(&self.ending.bell, PollFlags::IN)];
@@ -139,12 +139,14 @@ impl Keeper {
             None => self.open_book()?,
         };
         let lived = self.live(&mut book);
-        self.book = Some(book);
+        // What is there now is read, and what the log still holds is heard again.
+        self.book = (!book.is_stale()).then_some(book);
         lived
     }
 
-    fn open_book(&self) -> anyhow::Result<Book> {
-        let book = Book::open(&self.setup.directory)?;
+    fn open_book(&mut self) -> anyhow::Result<Book> {
+        let mut book = Book::open_or_hold(&self.setup.directory)?;
+        self.write(&mut book)?;
         for note in &book.notes {
             self.herald.desk().say(KillNews::Damage(note.clone()));
         }
@@ -154,11 +156,12 @@ impl Keeper {
     /// Opens everything else, hears what there is, and then what comes.
     fn live(&mut self, book: &mut Book) -> anyhow::Result<()> {
         self.is_behind = true;
+        self.tracing.begin();
         let mut eyes = Eyes {
             names: Names::open(&self.setup.root, now()),
             witness: Witness::new(&self.setup.root),
             counted: Counted::open(self.setup.hierarchy.as_ref(), now()),
-            traced: self.trace(),
+            traced: None,
             missed: Missed::default(),
         };
         let boot = boot_id(&self.setup.root)?;
@@ -174,6 +177,9 @@ impl Keeper {
                 self.listen(&mut eyes);
                 eyes.take_in(&mut intake, false);
                 (eyes.traced, self.setup.tracing) = (None, false);
+            }
+            if self.setup.tracing && eyes.traced.is_none() && self.tracing.is_due(now()) {
+                eyes.traced = self.trace();
             }
             if self.log.retry(now()) {
                 // What nobody could tell of until now is told again, by who it was.
@@ -210,12 +216,9 @@ impl Keeper {
             if !is_early && self.keep(book, &mut intake, &mut eyes, is_counted)? {
                 kept = Some(now());
             }
-            if self
-                .unwritten
-                .as_ref()
-                .is_some_and(|unwritten| now() >= unwritten.next)
-            {
-                self.write(book);
+            let unwritten = self.unwritten.as_ref();
+            if unwritten.is_some_and(|unwritten| unwritten.again.is_due(now())) {
+                self.write(book)?;
             }
             let sent = eyes.signals(self.ending.has_come());
             if let Err(error) = self.signals.keep(&self.setup.directory, &boot, sent) {
@@ -251,47 +254,16 @@ impl Keeper {
             let rest = rest.filter(|_| is_early);
             // It is this look, too, that has the log tried again.
             let blind = self.log.obstacle().map(|_| BLIND_LOOK);
-            let unwritten = self
-                .unwritten
-                .as_ref()
-                .map(|unwritten| Span(unwritten.next.0.saturating_sub(now().0)));
-            let patience = [silence, mark, rest, blind, unwritten]
+            let unwritten = self.unwritten.as_ref();
+            let unwritten = unwritten.map(|unwritten| unwritten.again.left(now()));
+            let is_untraced = self.setup.tracing && eyes.traced.is_none();
+            let untraced = is_untraced.then(|| self.tracing.left(now()));
+            let patience = [silence, mark, rest, blind, unwritten, untraced]
                 .into_iter()
                 .flatten()
                 .min();
             is_traced = self.wait(&mut eyes, patience)?;
         }
-    }
-
-    /// How well kills are kept; what is missing is said.
-    fn how_it_keeps(&mut self, eyes: &Eyes) -> Keeping {
-        if let Some(unwritten) = &self.unwritten {
-            return Keeping::Partly(format!(
-                "{}: {}: kills are told of and counted, and wait in memory to be kept: make room there; it is tried again",
-                self.setup.directory.display(),
-                unwritten.why
-            ));
-        }
-        let Some(why) = self.log.obstacle() else {
-            return Keeping::On;
-        };
-        if eyes.traced.is_some() {
-            let what = format!(
-                "{why}: kills are told of by the kernel's tracing and the cgroups' counters alone, which say who, where and at whose \
-                 limit, and not what filled it; give this agent the device and CAP_SYSLOG for that"
-            );
-            self.say_once(what);
-            return Keeping::On;
-        }
-        let tracing = if self.setup.tracing {
-            ""
-        } else {
-            ", or let it use the kernel's tracing (ledger.tracing: true)"
-        };
-        Keeping::Partly(format!(
-            "kills are counted, and nobody says who was killed: {why}; give this agent the device and CAP_SYSLOG{tracing}, or set \
-             ledger.enabled: false; it is tried again"
-        ))
     }
 
     /// Where no line comes, the kernel's own count says that somebody was killed, and where tracing is not there either nothing else does.
@@ -311,9 +283,10 @@ impl Keeper {
         intake.tally().counted != Some(counted)
     }
 
-    /// The kernel's tracing, where it is wanted and can be had.
+    /// The kernel's tracing, where it can be had.
     fn trace(&mut self) -> Option<Traced> {
-        let traced = self.setup.tracing.then(|| Traced::open(&self.setup.root))?;
+        self.tracing.tried(now());
+        let traced = Traced::open(&self.setup.root);
         let traced = traced.map_err(|why| self.say_untraced(&why)).ok()?;
         if let Some(foreign) = traced.foreign() {
             self.say_once(format!(
@@ -327,20 +300,6 @@ impl Keeper {
     fn listen(&mut self, eyes: &mut Eyes) {
         if let Err(why) = eyes.listen(!self.is_behind) {
             self.say_untraced(&why);
-        }
-    }
-
-    fn say_untraced(&mut self, why: &str) {
-        self.say_once(format!(
-            "the kernel's tracing does not tell who sent SIGKILL, nor of kills that the log leaves out: {why}"
-        ));
-    }
-
-    fn say_once(&mut self, what: String) {
-        if !self.missing.contains(&what) {
-            self.herald.desk().say(KillNews::Missing(what.clone()));
-            self.herald.ring();
-            self.missing.push(what);
         }
     }
 
@@ -430,36 +389,22 @@ impl Keeper {
         book.add(&entries, tally);
         self.herald.desk().count(&entries);
         if self.unwritten.is_none() || self.ending.has_come() {
-            self.write(book);
+            self.write(book)?;
         }
         Ok(has_news)
     }
 
     /// Writes what waits for it. A disk that takes nothing is tried again, more and more seldom.
-    fn write(&mut self, book: &mut Book) {
+    fn write(&mut self, book: &mut Book) -> io::Result<()> {
         let written = book.write();
+        if book.is_stale() {
+            self.unwritten = None;
+            return written;
+        }
         self.unwritten = written
             .err()
             .map(|error| Unwritten::new(&error, self.unwritten.as_ref()));
-    }
-
-    /// Says each kill once; of those that were before the agent's start no more than how many.
-    fn say(&mut self, entries: &[Entry]) {
-        let desk = self.herald.desk();
-        let mut before = 0;
-        for entry in entries {
-            if self.said.is_before(entry) {
-                before += entry.report.victims.len() as u64;
-            } else if self.said.is_new(entry) {
-                desk.say(KillNews::Kill(Box::new(entry.clone())));
-            }
-        }
-        if before > 0 {
-            desk.say(KillNews::Before(before));
-        }
-        if !entries.is_empty() {
-            self.herald.ring();
-        }
+        Ok(())
     }
 
     /// `oom_kill` of `/proc/vmstat`.

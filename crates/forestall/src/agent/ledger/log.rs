@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use forestall_decide::{Moment, Span};
 use forestall_kernel::kmsg::KmsgReader;
 
+use super::again::Again;
+
 /// Opens the kernel's log with the oldest record.
 pub(super) type Source = Box<dyn Fn() -> Result<KmsgReader, forestall_kernel::Error> + Send>;
 
@@ -18,9 +20,7 @@ pub(super) struct Log {
     pub(super) reader: Option<KmsgReader>,
     /// Why not.
     why: String,
-    next: Moment,
-    pause: Span,
-    pause_min: Span,
+    again: Again,
 }
 
 impl Log {
@@ -30,22 +30,20 @@ impl Log {
             source,
             reader: None,
             why: String::new(),
-            next: Moment(0),
-            pause,
-            pause_min: pause,
+            again: Again::new(pause, RETRY_MAX),
         }
     }
 
     /// Opens it, from its oldest record on.
     pub(super) fn open(&mut self, now: Moment) {
         self.reader = None;
-        self.pause = self.pause_min;
+        self.again.begin();
         self.attempt(now);
     }
 
     /// Tries again where it is time to; true where it has been opened.
     pub(super) fn retry(&mut self, now: Moment) -> bool {
-        let is_due = self.reader.is_none() && now >= self.next;
+        let is_due = self.reader.is_none() && self.again.is_due(now);
         if is_due {
             self.attempt(now);
         }
@@ -57,8 +55,7 @@ impl Log {
             Ok(reader) => self.reader = Some(reader),
             Err(error) => self.why = error.to_string(),
         }
-        self.next = Moment(now.0.saturating_add(self.pause.0));
-        self.pause = self.pause.times(2).min(RETRY_MAX);
+        self.again.tried(now);
     }
 
     /// Why it cannot be read; `None` while it is.
@@ -101,9 +98,10 @@ mod tests {
         assert!(log.obstacle().is_some_and(|why| why.contains("/nowhere/kmsg")));
         let mut tries = Vec::new();
         for second in 0..2000 {
-            let before = log.next;
-            assert!(!log.retry(Moment(second * 1_000_000)));
-            if log.next != before {
+            let now = Moment(second * 1_000_000);
+            let is_due = log.again.is_due(now);
+            assert!(!log.retry(now));
+            if is_due {
                 tries.push(second);
             }
         }

@@ -6,6 +6,7 @@
 //! it begins again from what is on disk, hears the ring once more, and keeps what is new. Before the disk is asked the kill is said,
 //! so that a disk that hangs delays no alarm.
 
+mod again;
 mod counted;
 mod eyes;
 mod keeper;
@@ -109,17 +110,6 @@ impl Ending {
 /// Where an agent with this state directory keeps its ledger.
 pub(crate) fn directory_in(state_dir: &Path) -> PathBuf {
     state_dir.join(DIRECTORY)
-}
-
-/// Why a ledger cannot be kept here, with what to do. That the kernel's log cannot be read is none: what is counted is kept.
-pub(crate) fn find_obstacle(setup: &LedgerSetup) -> Option<String> {
-    let state_dir = setup.directory.parent().unwrap_or(&setup.directory);
-    (!state_dir.is_dir()).then(|| {
-        format!(
-            "{NOT_KEEPING}: {} does not exist; make it, or set ledger.enabled: false",
-            state_dir.display()
-        )
-    })
 }
 
 fn device(root: &Path) -> PathBuf {

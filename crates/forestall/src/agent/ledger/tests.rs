@@ -289,16 +289,6 @@ fn a_panic_costs_one_life_and_the_next_one_keeps_what_came_meanwhile() {
 }
 
 #[test]
-fn where_it_cannot_be_kept_it_is_said_what_to_do() {
-    let machine = Machine::new();
-    let nothing = find_obstacle(&machine.setup());
-    assert_eq!(nothing, None, "what is counted can be kept without the log");
-    std::fs::remove_dir(machine.folder.path().join("state")).expect("it is empty");
-    let why = find_obstacle(&machine.setup()).expect("there is no directory");
-    assert!(why.contains("state does not exist; make it"), "{why}");
-}
-
-#[test]
 fn a_kill_is_put_to_its_pod_and_container_by_name_though_both_are_gone() {
     let machine = Machine::new();
     let root = machine.folder.path();

@@ -1,9 +1,10 @@
 //! What waits for a disk that takes nothing, which is tried again more and more seldom.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
-use forestall_decide::{Moment, Span};
+use forestall_decide::Span;
 
+use super::again::Again;
 use crate::agent::clock::now;
 
 /// It is tried again after so long, and at most after this.
@@ -17,17 +18,23 @@ const AGAIN_MAX: Span = Span::secs(30);
 /// Why something is not on disk, and when that is tried again.
 pub(super) struct Unwritten {
     pub(super) why: String,
-    pub(super) next: Moment,
-    pause: Span,
+    /// What to do about it.
+    pub(super) remedy: &'static str,
+    pub(super) again: Again,
 }
 
 impl Unwritten {
     pub(super) fn new(error: &io::Error, before: Option<&Self>) -> Self {
-        let pause = before.map_or(AGAIN, |before| before.pause.times(2).min(AGAIN_MAX));
+        let mut again = before.map_or(Again::new(AGAIN, AGAIN_MAX), |before| before.again);
+        again.tried(now());
         Self {
             why: error.to_string(),
-            next: Moment(now().0.saturating_add(pause.0)),
-            pause,
+            remedy: match error.kind() {
+                ErrorKind::NotFound => "make the directory that it lies in",
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "let this agent write there",
+                _ => "make room there",
+            },
+            again,
         }
     }
 }

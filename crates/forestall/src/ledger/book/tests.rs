@@ -189,7 +189,7 @@ fn what_is_damaged_is_set_aside_and_not_thrown_away() {
 fn one_program_has_it_at_a_time() {
     let folder = TempDir::new().expect("a directory");
     let _held = open(&folder);
-    let said = Book::open(folder.path()).expect_err("it is held").to_string();
+    let said = format!("{:#}", Book::open(folder.path()).expect_err("it is held"));
     assert!(said.contains("somebody else has this ledger open"), "{said}");
 }
 
@@ -300,7 +300,7 @@ fn what_a_full_disk_does_not_take_is_written_when_there_is_room_as_much_as_may_w
         .write(true)
         .open("/dev/full")
         .expect("a device");
-    let file = std::mem::replace(&mut book.file, full);
+    let file = std::mem::replace(&mut book.shelf.as_mut().expect("it is open").file, full);
     for sequence in 2..1500 {
         let error = book
             .append(&[entry(sequence)], Tally::default())
@@ -314,9 +314,10 @@ fn what_a_full_disk_does_not_take_is_written_when_there_is_room_as_much_as_may_w
     );
     let sum = |totals: &Totals| totals.iter().map(|(_, kills)| kills).sum::<u64>();
     assert_eq!(sum(book.totals()), 1499);
-    book.file = file;
+    let shelf = book.shelf.as_mut().expect("it is open");
+    shelf.file = file;
     // A part of the first try had reached the disk.
-    book.file.write_all(b"half a frame").expect("room");
+    shelf.file.write_all(b"half a frame").expect("room");
     let tally = Tally {
         through: Some(6000),
         ..Tally::default()
@@ -338,4 +339,49 @@ fn what_a_full_disk_does_not_take_is_written_when_there_is_room_as_much_as_may_w
     assert_eq!(pages.tallies, [tally]);
     let book = Book::open(folder.path()).expect("a ledger");
     assert_eq!(sum(book.totals()), 1500, "those that were left out are counted");
+}
+
+#[test]
+fn what_has_no_directory_yet_waits_for_one() {
+    let folder = TempDir::new().expect("a directory");
+    let state = folder.path().join("state");
+    let directory = state.join("ledger");
+    assert!(Book::open(&directory).is_err());
+    let mut book = Book::open_or_hold(&directory).expect("it waits");
+    let error = book.append(&[entry(1)], tally(5)).expect_err("nowhere");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(!state.exists(), "what it would lie in is somebody else's to make");
+    std::fs::create_dir(&state).expect("room");
+    book.append(&[entry(7)], tally(9)).expect("room");
+    drop(book);
+    let pages = Pages::read(&directory).expect("read");
+    assert_eq!(pages.entries, [entry(1), entry(7)]);
+    assert_eq!(pages.notes, Vec::<String>::new());
+}
+
+/// A disk that is mounted late has a ledger of its own; one that was there and could only be read is the same one.
+#[test]
+fn what_waits_goes_behind_what_was_read_and_behind_nothing_else() {
+    let folder = TempDir::new().expect("a directory");
+    open(&folder).append(&[entry(1)], tally(5)).expect("room");
+    let lock = folder.path().join(LOCK);
+    let block = || {
+        std::fs::remove_file(&lock).expect("it is there");
+        std::fs::create_dir(&lock).expect("a directory in its place");
+    };
+    block();
+    let mut waits = Book::open_or_hold(folder.path()).expect("it waits");
+    let mut late = Book::open_or_hold(folder.path()).expect("it waits");
+    assert_eq!(waits.tallies, [tally(5)], "what can be read is known");
+    for book in [&mut waits, &mut late] {
+        book.append(&[entry(7)], tally(9)).expect_err("it is blocked");
+    }
+    std::fs::remove_dir(&lock).expect("it is empty");
+    waits.write().expect("room");
+    assert!(!waits.is_stale());
+    drop(waits);
+    assert_eq!(entries(&folder), [entry(1), entry(7)]);
+    late.write().expect_err("somebody was quicker");
+    assert!(late.is_stale());
+    assert_eq!(entries(&folder), [entry(1), entry(7)]);
 }

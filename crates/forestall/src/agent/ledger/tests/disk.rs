@@ -69,3 +69,25 @@ fn signals_that_cannot_be_written_cost_no_kill() {
     life.ledger.end();
     assert_eq!(machine.kept(), [77]);
 }
+
+#[test]
+fn a_first_start_without_a_directory_tells_of_kills_and_keeps_them_once_there_is_one() {
+    let machine = Machine::new();
+    let state = machine.folder.path().join("state");
+    std::fs::remove_dir(&state).expect("it is empty");
+    let life = machine.start(&[]);
+    let said = machine.news();
+    assert!(
+        matches!(&said[..], [KillNews::Keeping(Keeping::Partly(why))] if why.contains("make the directory")),
+        "{said:?}"
+    );
+    for record in kill(5, 77) {
+        say(&life.log, &record);
+    }
+    assert_eq!(pids(&machine.news()), [77]);
+    std::fs::create_dir(&state).expect("room");
+    let said = machine.news();
+    assert!(matches!(said[..], [KillNews::Keeping(Keeping::On)]), "{said:?}");
+    life.ledger.end();
+    assert_eq!((machine.kept(), machine.totals()), (vec![77], of_pod(1)));
+}
