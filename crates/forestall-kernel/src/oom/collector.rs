@@ -31,6 +31,8 @@ const GROUP_SILENCE_MICROS: u64 = 250_000;
 
 /// Whoever finds nobody to kill tries again.
 const STORM_SILENCE_MICROS: u64 = 1_000_000;
+/// One that lasts is handed out in parts of so long.
+const STORM_MICROS: u64 = 30_000_000;
 
 /// What a line was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

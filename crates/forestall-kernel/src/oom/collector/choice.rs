@@ -4,7 +4,7 @@ use super::super::attribution::{Evidence, Open, Stage};
 use super::super::join::Head;
 use super::super::kill::Kill;
 use super::super::report::{Report, Seen};
-use super::{Collector, Recent};
+use super::{Collector, Recent, STORM_MICROS};
 use crate::kmsg::{Caller, When};
 
 /// So many reports are open at once. Kernels from 4.2 on print one at a time (`oom_lock`).
@@ -232,6 +232,12 @@ impl Collector {
             .iter_mut()
             .find(|(storm, _)| are_alike(storm, &report));
         if let Some((storm, since)) = alike {
+            // One that goes on has to be told of while somebody can still do something.
+            let lasts = report.when.micros_since(&storm.when);
+            if lasts.is_some_and(|lasts| lasts > STORM_MICROS) {
+                *since = last;
+                return done(std::mem::replace(storm, report));
+            }
             storm.no_killable = storm.no_killable.saturating_add(report.no_killable);
             storm.suppressed = storm.suppressed.saturating_add(report.suppressed);
             storm.has_gap |= report.has_gap;

@@ -106,6 +106,26 @@ fn a_storm_in_which_nobody_can_be_killed_is_counted_and_told_once() {
     assert_eq!(told, expected);
 }
 
+/// Four searches a second for 70 seconds: 0 to 30 s, 30.25 to 60.25 s, and what is left.
+#[test]
+fn a_storm_that_goes_on_is_told_of_each_half_minute() {
+    let vain = "Out of memory and no killable processes...";
+    let mut collector = Collector::new();
+    let mut told = Vec::new();
+    for search in 0..280_u64 {
+        for (number, text) in [&*header("untouch"), vain].iter().enumerate() {
+            let sequence = 2 * search + number as u64;
+            let line = format!("4,{sequence},{},-;{text}", search * 250_000);
+            collector.hear(&Line::of_text(line.as_bytes()), &mut |report| {
+                told.push((search, report.no_killable));
+            });
+        }
+    }
+    collector.finish(&mut |report| told.push((280, report.no_killable)));
+    // A search is over with the line behind it.
+    assert_eq!(told, [(122, 121), (243, 121), (280, 38)]);
+}
+
 #[test]
 fn who_is_ending_already_is_no_victim() {
     let exiting = "Memory cgroup out of memory: OOM victim 5 (a) is already exiting. Skip killing the task";
