@@ -113,12 +113,12 @@ impl Keeper {
             },
             |keeper, why, pause| {
                 let why = format!("{NOT_KEEPING}: {why}; it is tried again");
-                keeper.caught_up = None;
-                keeper.keeping(Keeping::Failed(why));
-                // Nobody is alarmed later by what was before, and somebody is by what comes meanwhile.
+                // Nobody is alarmed later by what was before, and somebody is by what comes once the start waits no longer.
                 if !keeper.said.has_begun() {
                     keeper.said.begin(keeper.log.last_sequence());
                 }
+                keeper.caught_up = None;
+                keeper.keeping(Keeping::Failed(why));
                 keeper.sleep(pause)
             },
         );
