@@ -153,9 +153,14 @@ impl Image {
 
     /// The modules that a guest needs, uncompressed, each after those that it depends on.
     pub(crate) fn modules(&self, zram: bool) -> Result<Vec<(String, Vec<u8>)>> {
-        let mut modules = Vec::new();
         let extra = if zram { &ZRAM_MODULES[..] } else { &[] };
-        for name in DISK_MODULES.iter().chain(extra) {
+        self.modules_named(&[&DISK_MODULES, extra].concat())
+    }
+
+    /// The same for modules of these names.
+    pub(crate) fn modules_named(&self, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut modules = Vec::new();
+        for name in names {
             self.add(name, &mut modules)?;
         }
         Ok(modules)

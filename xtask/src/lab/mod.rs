@@ -19,11 +19,11 @@ use self::results::Results;
 use crate::{shell, tools};
 
 mod cast;
-mod cpio;
+pub(crate) mod cpio;
 mod draw;
 mod guest;
 mod job;
-mod kernels;
+pub(crate) mod kernels;
 mod kills;
 mod matrix;
 mod options;
@@ -197,14 +197,14 @@ fn note(results: &mut Results, job: &Job, done: Done, place: &str) {
 }
 
 /// Builds the guest's init; the second path is cargo's target directory.
-fn build_init() -> Result<(PathBuf, PathBuf)> {
+pub(crate) fn build_init() -> Result<(PathBuf, PathBuf)> {
     tools::rust_target(TARGET)?;
     let target = shell::target_directory()?;
     Ok((build("forestall-lab-init", &target)?, target))
 }
 
 /// Builds a package's binary as it is shipped: static, in the release profile.
-fn build(package: &str, target: &std::path::Path) -> Result<PathBuf> {
+pub(crate) fn build(package: &str, target: &std::path::Path) -> Result<PathBuf> {
     eprintln!("lab: building {package}");
     let mut cargo = shell::cargo(&[
         "build",
@@ -221,7 +221,7 @@ fn build(package: &str, target: &std::path::Path) -> Result<PathBuf> {
 }
 
 /// Finds the emulator, or installs it where that is allowed.
-fn emulator() -> Result<PathBuf> {
+pub(crate) fn emulator() -> Result<PathBuf> {
     if let Some(path) = on_path(QEMU) {
         return Ok(path);
     }

@@ -4,7 +4,9 @@ use crate::tree::{Breach, File, Tree};
 use crate::{holds, is_broken_by, is_kept_by};
 
 /// A backticked word that begins like this is the path of a file of the project.
-const OWN_FOLDERS: [&str; 7] = [".ci/", "crates/", "deploy/", "docs/", "fuzz/", "lab/", "xtask/"];
+const OWN_FOLDERS: [&str; 8] = [
+    ".ci/", "crates/", "deploy/", "docs/", "e2e/", "fuzz/", "lab/", "xtask/",
+];
 
 /// What a run writes into cargo's target directory is in no clone.
 const WRITTEN_BY_RUNS: [&str; 1] = ["lab/results.json"];

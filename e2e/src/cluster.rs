@@ -1,0 +1,133 @@
+//! A cluster: a control plane and, once asked for, a node.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::disk;
+use crate::image::Image;
+use crate::kubectl::Kubectl;
+use crate::node::{Node, NodeSpec};
+use crate::parts::Parts;
+use crate::pki::Pki;
+use crate::plane::Plane;
+use crate::wait::wait_for;
+
+/// The image of everybody who works in pods, and of the process that holds a pod's sandbox.
+pub(crate) const WORK_IMAGE: &str = "forestall.test/work:1";
+
+/// A running cluster. Dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    // A node ends before who answers it.
+    node: Option<Node>,
+    plane: Plane,
+    pub(crate) kubectl: Kubectl,
+    parts: Parts,
+    /// The run's.
+    folder: PathBuf,
+    disk: PathBuf,
+}
+
+impl Cluster {
+    /// Starts a control plane, and makes what nodes start from; all that it writes is in `folder`, and its logs where they are left.
+    pub(crate) fn start(parts: &Parts, folder: &Path) -> Result<Self> {
+        let pki = Pki::make(&folder.join("pki"))?;
+        let kubectl = Kubectl::new(&parts.program("kubectl")?, &pki.path("admin.kubeconfig"));
+        let plane = Plane::start(parts, &pki, folder, &kubectl)?;
+        let disk = disk::make(parts, &pki, &images(parts, folder)?, folder)?;
+        Ok(Self {
+            node: None,
+            plane,
+            kubectl,
+            parts: parts.clone(),
+            folder: folder.to_owned(),
+            disk,
+        })
+    }
+
+    /// A node like this with nothing left on it: the one there is, or else a new one in its stead.
+    pub(crate) fn node(&mut self, spec: NodeSpec) -> Result<&Node> {
+        self.plane.check()?;
+        let fits = self.node.as_ref().is_some_and(|node| node.spec == spec);
+        if !fits {
+            self.node = None;
+            let node = Node::start(spec, &self.parts, &self.disk, &self.folder, &self.kubectl)?;
+            eprintln!(
+                "e2e: {} is ready after {:.1} s",
+                spec.name(),
+                node.ready_after.as_secs_f64()
+            );
+            self.node = Some(node);
+        }
+        self.clear(spec)?;
+        self.node.as_ref().context("the node that was just started")
+    }
+
+    /// Ends the node: who comes next gets a new one.
+    pub(crate) fn end_node(&mut self) {
+        self.node = None;
+    }
+
+    /// Waits until nothing is left of what was on a node: no pod, and no condition that keeps pods away.
+    fn clear(&self, spec: NodeSpec) -> Result<()> {
+        let kubectl = &self.kubectl;
+        kubectl.run(&["delete", "pod", "--all", "--now", "--wait=true", "--timeout=60s"])?;
+        kubectl.run(&["delete", "events", "--all"])?;
+        wait_for(&format!("{}, without a taint", spec.name()), || {
+            let taints = kubectl.run(&["get", "node", &spec.name(), "-o=jsonpath={.spec.taints}"])?;
+            Ok(taints.is_empty())
+        })?;
+        Ok(())
+    }
+
+    /// Keeps what tells of a scenario: the node's logs, and what the cluster says of its pods. Whatever cannot be had is left out.
+    pub(crate) fn gather(&self, scenario: &str) -> Result<PathBuf> {
+        let folder = self.parts.logs.join(scenario);
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let keep = |name: &str, text: Result<String>| {
+            let text = text.unwrap_or_else(|error| format!("not to be had: {error:#}\n"));
+            fs::write(folder.join(name), text).with_context(|| format!("keeping {name}"))
+        };
+        for (name, what) in [
+            ("pods.yaml", "pods"),
+            ("nodes.yaml", "nodes"),
+            ("events.yaml", "events"),
+        ] {
+            keep(name, self.kubectl.run(&["get", what, "-o", "yaml"]))?;
+        }
+        if let Some(node) = &self.node {
+            for name in ["kubelet", "containerd", "import", "forestall"] {
+                let file = format!("{name}.log");
+                keep(&file, node.run(&format!("cat /var/log/{file}")))?;
+            }
+            keep("kernel.log", node.run("dmesg"))?;
+        }
+        Ok(folder)
+    }
+
+    /// The line by which a person reaches it from another terminal.
+    pub(crate) fn line_for_a_person(&self) -> String {
+        format!(
+            "nsenter -t {} -n {} --kubeconfig {}",
+            std::process::id(),
+            self.kubectl.program().display(),
+            self.kubectl.config().display()
+        )
+    }
+}
+
+fn images(parts: &Parts, folder: &Path) -> Result<Vec<PathBuf>> {
+    let work = Image {
+        name: WORK_IMAGE,
+        files: &[
+            ("work", parts.worker.clone()),
+            ("bin/busybox", parts.busybox.clone()),
+        ],
+        program: &["/work", "work"],
+        words: &["\"pause\""],
+    };
+    let path = folder.join("work.tar");
+    work.write(&path)?;
+    Ok(vec![path])
+}

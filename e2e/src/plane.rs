@@ -1,0 +1,143 @@
+//! A control plane on the loopback: etcd, API server, controller manager and scheduler, with certificates and with the authorizers that
+//! a managed cluster has.
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::child::{self, Running};
+use crate::kubectl::Kubectl;
+use crate::parts::Parts;
+use crate::pki::{Pki, SERVICE};
+use crate::wait::wait_for;
+
+const ETCD: &str = "http://127.0.0.1:2379";
+
+/// The running control plane.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    // Ended in this order: who asks before who answers.
+    scheduler: Running,
+    controllers: Running,
+    server: Running,
+    etcd: Running,
+}
+
+impl Plane {
+    /// Starts it, and waits until pods can be made.
+    pub(crate) fn start(parts: &Parts, pki: &Pki, data: &Path, kubectl: &Kubectl) -> Result<Self> {
+        let mut etcd = start(parts, "etcd", &etcd(data))?;
+        let mut server = start(parts, "kube-apiserver", &server(pki))?;
+        wait_for("the API server", || {
+            etcd.check()?;
+            server.check()?;
+            Ok(kubectl.run(&["get", "--raw", "/readyz"]).is_ok())
+        })?;
+        let as_client = |name: &str, words: &[&str]| {
+            let own = pki.path(&format!("{name}.kubeconfig")).display().to_string();
+            let kubeconfigs = [
+                "kubeconfig",
+                "authentication-kubeconfig",
+                "authorization-kubeconfig",
+            ];
+            let mut all: Vec<String> = kubeconfigs.iter().map(|flag| format!("--{flag}={own}")).collect();
+            all.extend(["--bind-address=127.0.0.1", "--leader-elect=false"].map(str::to_owned));
+            all.extend(words.iter().map(|word| (*word).to_owned()));
+            all
+        };
+        let key = format!(
+            "--service-account-private-key-file={}",
+            display(pki, "accounts.key")
+        );
+        let root = format!("--root-ca-file={}", display(pki, "ca.crt"));
+        // By default the first service account takes some ten seconds.
+        let words = [
+            &*key,
+            &*root,
+            "--use-service-account-credentials",
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+        ];
+        let controllers = as_client("controller-manager", &words);
+        let mut controllers = start(parts, "kube-controller-manager", &controllers)?;
+        let mut scheduler = start(parts, "kube-scheduler", &as_client("scheduler", &[]))?;
+        wait_for("the first service account", || {
+            controllers.check()?;
+            scheduler.check()?;
+            Ok(kubectl.run(&["get", "serviceaccount", "default"]).is_ok())
+        })?;
+        Ok(Self {
+            scheduler,
+            controllers,
+            server,
+            etcd,
+        })
+    }
+
+    /// An error where a part of it has ended.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        let parts = [
+            &mut self.etcd,
+            &mut self.server,
+            &mut self.controllers,
+            &mut self.scheduler,
+        ];
+        parts.into_iter().try_for_each(Running::check)
+    }
+}
+
+fn start(parts: &Parts, name: &str, words: &[String]) -> Result<Running> {
+    let mut command = child::command(&parts.program(name)?);
+    Running::start(name, command.args(words), &parts.logs)
+}
+
+fn display(pki: &Pki, name: &str) -> String {
+    pki.path(name).display().to_string()
+}
+
+fn etcd(data: &Path) -> Vec<String> {
+    let peers = "http://127.0.0.1:2380";
+    let data = data.join("etcd");
+    // What a test keeps is worth no wait for the disk.
+    let flags = [
+        ("data-dir", data.display().to_string()),
+        ("listen-client-urls", ETCD.to_owned()),
+        ("advertise-client-urls", ETCD.to_owned()),
+        ("listen-peer-urls", peers.to_owned()),
+        ("initial-advertise-peer-urls", peers.to_owned()),
+        ("initial-cluster", format!("default={peers}")),
+        ("unsafe-no-fsync", "true".to_owned()),
+    ];
+    flags.map(|(flag, value)| format!("--{flag}={value}")).to_vec()
+}
+
+fn server(pki: &Pki) -> Vec<String> {
+    let file = |name: &str| display(pki, name);
+    let flags = [
+        ("etcd-servers", ETCD.to_owned()),
+        ("bind-address", "127.0.0.1".to_owned()),
+        ("secure-port", "6443".to_owned()),
+        ("advertise-address", "127.0.0.1".to_owned()),
+        // The address of the service is not the loopback's: nodes have it by themselves.
+        ("endpoint-reconciler-type", "none".to_owned()),
+        (
+            "service-cluster-ip-range",
+            format!("{}/16", SERVICE.replace(".0.1", ".0.0")),
+        ),
+        ("tls-cert-file", file("apiserver.crt")),
+        ("tls-private-key-file", file("apiserver.key")),
+        ("client-ca-file", file("ca.crt")),
+        ("authorization-mode", "Node,RBAC".to_owned()),
+        ("enable-admission-plugins", "NodeRestriction".to_owned()),
+        (
+            "service-account-issuer",
+            "https://kubernetes.default.svc".to_owned(),
+        ),
+        ("service-account-key-file", file("accounts.pub")),
+        ("service-account-signing-key-file", file("accounts.key")),
+        ("kubelet-preferred-address-types", "InternalIP".to_owned()),
+        ("kubelet-certificate-authority", file("ca.crt")),
+        ("kubelet-client-certificate", file("kubelet-client.crt")),
+        ("kubelet-client-key", file("kubelet-client.key")),
+    ];
+    flags.map(|(flag, value)| format!("--{flag}={value}")).to_vec()
+}

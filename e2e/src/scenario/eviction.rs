@@ -1,0 +1,236 @@
+//! Evictions by the kubelet: for memory that pods hold, for page cache that could be had at any time, and for what the host itself holds.
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::kernel::{self, Kill};
+use crate::kubectl::Kubectl;
+use crate::memory::Memory;
+use crate::node::Node;
+use crate::pod::{Pod, State};
+use crate::wait::{wait_for, wait_within};
+
+use super::PATIENCE;
+
+/// Pods that grow slowly enough for the kubelet's ten seconds: it evicts the one that asked for nothing, for good, and the node is not
+/// to be had meanwhile. The kernel has no part in it.
+pub(super) fn slow(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    // A node has 1,222 MiB, kubepods 972 of them: thousandths of the node's.
+    hold(
+        kubectl,
+        node,
+        "holder",
+        570,
+        &json!({"requests": {"memory": "720Mi"}}),
+    )?;
+    let grower = Pod {
+        name: "grower",
+        work: json!({"grow": {"rate": 4, "total": null, "start": 0}}),
+        resources: json!({}),
+        restart: "Never",
+        heap_kib: None,
+    };
+    grower.make(kubectl)?;
+    let state = wait_for_end(kubectl, "grower", || Ok(()))?;
+    is_evicted(kubectl, &state)?;
+    let kills = kernel::kills_of(node, state.uid()?)?;
+    ensure!(kills.is_empty(), "the kernel had a part in it: {kills:?}");
+    is_untouched(kubectl, "holder")?;
+    wait_for("the end of the pressure", || {
+        Ok(condition_of(kubectl, node, "MemoryPressure")?["status"] == "False")
+    })?;
+    let later = State::of(kubectl, "grower")?;
+    ensure!(
+        later.phase() == "Failed" && later.uid()? == state.uid()?,
+        "it has come back: {later:?}"
+    );
+    Ok(())
+}
+
+/// A pod that reads a file again and again, and asks for no more memory than it holds: the kubelet counts cache that was used twice as if
+/// it could not be had, and evicts with most of the memory available.
+pub(super) fn cache(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    // Within its request: beyond it the bystander may be the one that goes, since what the kubelet knows of the reader is some ten seconds old.
+    hold(
+        kubectl,
+        node,
+        "bystander",
+        80,
+        &json!({"requests": {"memory": "128Mi"}}),
+    )?;
+    let reader = Pod {
+        name: "reader",
+        work: json!({"reread": {"size": 610, "rate": 0}}),
+        resources: json!({"requests": {"memory": "32Mi"}}),
+        restart: "Never",
+        heap_kib: None,
+    };
+    reader.make(kubectl)?;
+    let mut least: Option<Memory> = None;
+    let state = wait_for_end(kubectl, "reader", || {
+        let now = Memory::of(node)?;
+        if least.is_none_or(|least| now.allocatable_available_mib < least.allocatable_available_mib) {
+            least = Some(now);
+        }
+        Ok(())
+    })?;
+    is_evicted(kubectl, &state)?;
+    is_untouched(kubectl, "bystander")?;
+    let Some(least) = least else { return Ok(()) };
+    eprintln!("e2e:   {least}");
+    ensure!(
+        least.allocatable_available_mib < 150,
+        "the cache never crossed the kubelet's threshold: {least}"
+    );
+    ensure!(
+        least.available_mib > least.total_mib / 2,
+        "memory was short by itself: {least}"
+    );
+    Ok(())
+}
+
+/// A process of the host leaks, and a bystander goes for it, which helps nobody: by the kubelet where its count of the node comes down to its
+/// threshold in time, and else by the kernel, since that count leaves out what the kernel itself holds. The leak ends when the machine is full.
+pub(super) fn host(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    hold(kubectl, node, "bystander", 80, &json!({}))?;
+    let before = Memory::of(node)?;
+    node.run(
+        "own=/sys/fs/cgroup/system.slice/leak.service; mkdir -p $own; \
+         setsid sh -c 'echo 0 >'$own'/cgroup.procs; exec work work \"$0\"' \
+         '{\"grow\": {\"rate\": 3, \"total\": null, \"start\": 600}}' >/dev/null 2>&1 </dev/null &",
+    )?;
+    let mut last = before;
+    let state = wait_for_end(kubectl, "bystander", || {
+        let now = Memory::of(node)?;
+        ensure!(
+            now.kubepods_mib < before.kubepods_mib + 50,
+            "pods grew, too: {now}, and before {before}"
+        );
+        last = now;
+        Ok(())
+    })?;
+    eprintln!("e2e:   before: {before}; at the end of the bystander: {last}");
+    if state.reason() == "Evicted" {
+        is_evicted(kubectl, &state)?;
+    } else {
+        state.ended_by("OOMKilled", 137)?;
+        eprintln!("e2e:   the kernel was first");
+        let kills = kernel::kills_of(node, state.uid()?)?;
+        ensure!(
+            kills.iter().any(is_of_the_machine),
+            "the kernel tells otherwise: {kills:?}"
+        );
+    }
+    wait_within(PATIENCE, "the kernel's end of the leak", || {
+        Ok(kernel::kills_of(node, "leak.service")?
+            .iter()
+            .any(is_of_the_machine))
+    })?;
+    Ok(())
+}
+
+fn is_of_the_machine(kill: &Kill) -> bool {
+    kill.constraint == "CONSTRAINT_NONE" && kill.limit.is_none()
+}
+
+/// Makes a pod that holds so many thousandths of the node's memory, and waits until it does and the kubelet knows: a pod of which it has no
+/// figures goes before all others, whatever it asked for (`pkg/kubelet/eviction/helpers.go`, `exceedMemoryRequests`).
+fn hold(kubectl: &Kubectl, node: &Node, name: &str, share: u64, resources: &Value) -> Result<()> {
+    let before = Memory::of(node)?;
+    let held_mib = before.total_mib * share / 1000;
+    let pod = Pod {
+        name,
+        work: json!({"hold": {"hold": share}}),
+        resources: resources.clone(),
+        restart: "Never",
+        heap_kib: None,
+    };
+    pod.make(kubectl)?;
+    State::wait_for(kubectl, name, "Running", |state| state.phase() == "Running")?;
+    wait_for(&format!("what {name} holds"), || {
+        let now = Memory::of(node)?;
+        Ok(now.kubepods_mib >= before.kubepods_mib + held_mib)
+    })?;
+    wait_for(&format!("the kubelet's figures of {name}"), || {
+        let summary = kubectl.run(&[
+            "get",
+            "--raw",
+            &format!("/api/v1/nodes/{}/proxy/stats/summary", node.spec.name()),
+        ])?;
+        let summary: Value = serde_json::from_str(&summary).context("the kubelet's summary is no JSON")?;
+        let pods = summary["pods"].as_array().cloned().unwrap_or_default();
+        let own = pods.iter().find(|pod| pod["podRef"]["name"] == *name);
+        let held = own.and_then(|pod| pod["memory"]["workingSetBytes"].as_u64());
+        Ok(held.is_some_and(|bytes| bytes >> 20 >= held_mib))
+    })?;
+    Ok(())
+}
+
+fn wait_for_end(kubectl: &Kubectl, name: &str, mut meanwhile: impl FnMut() -> Result<()>) -> Result<State> {
+    let mut state = State::of(kubectl, name)?;
+    wait_within(PATIENCE, &format!("the end of {name}"), || {
+        meanwhile()?;
+        state = State::of(kubectl, name)?;
+        Ok(state.phase() == "Failed")
+    })?;
+    Ok(state)
+}
+
+/// All that an eviction leaves in the API.
+fn is_evicted(kubectl: &Kubectl, state: &State) -> Result<()> {
+    eprintln!(
+        "e2e:   {}: {}; {:?}",
+        state.reason(),
+        state.message(),
+        state.ending()
+    );
+    ensure!(state.reason() == "Evicted", "not evicted: {state:?}");
+    let words = [
+        "The node was low on resource: memory.",
+        "Threshold quantity: 150Mi, available: ",
+    ];
+    for word in words {
+        ensure!(
+            state.message().contains(word),
+            "no {word:?} in {:?}",
+            state.message()
+        );
+    }
+    let target = state.condition("DisruptionTarget");
+    ensure!(
+        target == Some("TerminationByKubelet"),
+        "DisruptionTarget is {target:?}"
+    );
+    // A container that does not hear SIGTERM; the one second of grace that an eviction gives ends with SIGKILL.
+    let ending = state.ending();
+    let code = ending.as_ref().map(|ending| ending.code);
+    let is_kill = ending.as_ref().is_some_and(|ending| ending.reason == "OOMKilled");
+    ensure!(code == Some(137) && !is_kill, "it ended with {ending:?}");
+    wait_for("the events of an eviction", || {
+        let reasons = kubectl.run(&["get", "events", "-o=jsonpath={.items[*].reason}"])?;
+        let has = |reason: &str| reasons.split(' ').any(|found| found == reason);
+        Ok(["Evicted", "Killing", "NodeHasInsufficientMemory"]
+            .into_iter()
+            .all(has))
+    })?;
+    Ok(())
+}
+
+fn is_untouched(kubectl: &Kubectl, name: &str) -> Result<()> {
+    let state = State::of(kubectl, name)?;
+    let is_so = state.phase() == "Running" && state.restarts() == 0;
+    ensure!(is_so, "{name} was touched: {state:?}");
+    Ok(())
+}
+
+/// What the node says of itself.
+fn condition_of(kubectl: &Kubectl, node: &Node, kind: &str) -> Result<Value> {
+    let status = kubectl.get(&["node", &node.spec.name()])?;
+    let conditions = status["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let mut found = conditions
+        .into_iter()
+        .filter(|condition| condition["type"] == *kind);
+    Ok(found.next().unwrap_or_default())
+}

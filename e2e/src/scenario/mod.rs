@@ -1,0 +1,135 @@
+//! The scenarios: what happens on a real cluster, by name.
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::kubectl::Kubectl;
+use crate::node::{Node, NodeSpec};
+
+mod eviction;
+mod limit;
+
+/// One scenario.
+#[derive(Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// What it shows, in a sentence.
+    pub(crate) shows: &'static str,
+    /// The node that it takes place on.
+    pub(crate) node: NodeSpec,
+    /// It has held so often that it has to hold.
+    pub(crate) is_gate: bool,
+    pub(crate) run: fn(&Kubectl, &Node) -> Result<()>,
+}
+
+/// The node of whoever asks for no other.
+pub(crate) const NODE: NodeSpec = NodeSpec {
+    number: 1,
+    memory_mib: 1280,
+    multi_gen: Some(false),
+    kills_single: false,
+    agent: None,
+};
+
+/// How long what fills a node slowly may take: three times the longest that was seen.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// All of them, in the order in which they run: those of one node after each other.
+pub(crate) const ALL: [Scenario; 7] = [
+    Scenario {
+        name: "container-limit",
+        shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again",
+        node: NODE,
+        is_gate: false,
+        run: limit::container,
+    },
+    Scenario {
+        name: "kubepods-limit",
+        shows: "a pod without a limit that fills what all pods may have ends with the same words",
+        node: NODE,
+        is_gate: false,
+        run: limit::kubepods,
+    },
+    Scenario {
+        name: "heap-cap",
+        shows: "a container whose heap is capped ends by its own hand: Error, 139, and no line of the kernel",
+        node: NODE,
+        is_gate: false,
+        run: limit::heap,
+    },
+    Scenario {
+        name: "slow-leak",
+        shows: "the kubelet evicts a pod that grows slowly; the node is short of memory for a while, and the pod never comes back",
+        node: NODE,
+        is_gate: false,
+        run: eviction::slow,
+    },
+    Scenario {
+        name: "page-cache",
+        shows: "the kubelet evicts a pod for page cache alone, with most of the memory available",
+        node: NODE,
+        is_gate: false,
+        run: eviction::cache,
+    },
+    Scenario {
+        name: "host-leak",
+        shows: "a process of the host leaks, and a bystander goes for it: evicted, or killed by the kernel",
+        node: NODE,
+        is_gate: false,
+        run: eviction::host,
+    },
+    Scenario {
+        name: "container-child",
+        shows: "a child is killed, its parent lives on, and Kubernetes shows nothing",
+        node: NodeSpec {
+            kills_single: true,
+            ..NODE
+        },
+        is_gate: false,
+        run: limit::child,
+    },
+];
+
+/// Those that are wanted; an error names those there are.
+pub(crate) fn choose(all: bool, names: &[String]) -> Result<Vec<Scenario>> {
+    for name in names {
+        if !ALL.iter().any(|scenario| scenario.name == name) {
+            let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
+            bail!("{name:?} is no scenario; there are {}", known.join(", "));
+        }
+    }
+    let is_wanted = |scenario: &Scenario| {
+        if names.is_empty() {
+            all || scenario.is_gate
+        } else {
+            names.iter().any(|name| name == scenario.name)
+        }
+    };
+    Ok(ALL.into_iter().filter(is_wanted).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_are_chosen_by_name() {
+        let names = |all, names: &[&str]| -> Result<Vec<&str>> {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            Ok(choose(all, &names)?
+                .iter()
+                .map(|scenario| scenario.name)
+                .collect())
+        };
+        assert_eq!(names(true, &[]).expect("all").len(), ALL.len());
+        let one = names(true, &["container-child"]).expect("one is named");
+        assert_eq!(one, ["container-child"]);
+        let said = names(false, &["container-chidl"])
+            .expect_err("there is none")
+            .to_string();
+        assert!(
+            said.contains("container-chidl") && said.contains("kubepods-limit"),
+            "{said}"
+        );
+    }
+}
