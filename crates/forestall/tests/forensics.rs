@@ -326,8 +326,8 @@ fn what_is_no_log_is_refused_in_one_line() {
             "is binary, not a log; name a text",
         ),
         (
-            "pretty.json",
-            b"{\n  \"MESSAGE\": \"x\"\n}\n".to_vec(),
+            "export",
+            b"__CURSOR=s=1\nMESSAGE=x\n".to_vec(),
             "records of several lines each; have one in each line",
         ),
     ] {

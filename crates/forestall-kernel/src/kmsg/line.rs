@@ -119,6 +119,7 @@ impl<'a> Line<'a> {
     /// alone.
     ///
     /// Only the raw record tells safely who spoke: whoever may write to a log daemon may call itself `kernel` there.
+    #[inline(never)]
     pub fn of_text(line: &'a [u8]) -> Self {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match Record::parse(line) {

@@ -7,7 +7,7 @@
 use super::part::Part;
 use super::table::row_start;
 use crate::kmsg::{Behind, Calendar, Line, Origin, When};
-use crate::parse::{Cursor, rfind};
+use crate::parse::{Cursor, find_all, rfind};
 
 /// Labels are no longer.
 const LABEL_BYTES_MAX: usize = 1024;
@@ -16,16 +16,19 @@ const LABEL_BYTES_MAX: usize = 1024;
 const INDENT_BYTES: usize = 15;
 
 /// The line as it reads behind a label; `None` where none stands there, or nothing of the kernel's behind it.
+#[inline(never)]
 pub(super) fn pass<'a>(read: &Line<'a>) -> Option<Line<'a>> {
     let text = read.text;
-    let is_plain = read.origin == Origin::Unsaid && read.when.micros.is_none() && !read.is_escaped;
-    let indent = text.iter().take_while(|byte| **byte == b' ').count();
-    if !is_plain || indent >= INDENT_BYTES || begins(text) || row_start(text).is_some() {
+    if !may_stand(read) {
         return None;
     }
     let mut when = read.when;
     when.calendar = when.calendar.or_else(|| date(text));
-    for at in places(text) {
+    let label = text.get(..LABEL_BYTES_MAX).unwrap_or(text);
+    for at in 1..label.len() {
+        if !may_begin(text, at) {
+            continue;
+        }
         let rest = text.get(at..)?;
         if let Some(calendar) = date(rest) {
             when.calendar = Some(calendar);
@@ -34,15 +37,46 @@ pub(super) fn pass<'a>(read: &Line<'a>) -> Option<Line<'a>> {
         let is_said = inner.when.micros.is_some() || inner.origin != Origin::Unsaid;
         if is_said || begins(inner.text) {
             let is_quoted = at > 0 && text.get(at - 1) == Some(&b'"');
-            return Some(behind(inner, when, is_quoted));
+            let inner = behind(inner, when, is_quoted);
+            return Some(Line {
+                is_bare: false,
+                ..inner
+            });
         }
     }
     let name = header_name(text)?;
     let inner = Line {
         text: text.get(name..)?,
+        is_bare: false,
         ..*read
     };
     Some(behind(inner, when, false))
+}
+
+/// Whether anything of the kernel's may stand behind a label in this line: nothing of it is known to be the kernel's yet.
+pub(super) fn may_stand(read: &Line<'_>) -> bool {
+    let text = read.text;
+    let is_plain = read.origin == Origin::Unsaid && read.when.micros.is_none() && !read.is_escaped;
+    let indent = text.iter().take_while(|byte| **byte == b' ').count();
+    is_plain && indent < INDENT_BYTES && !begins(text) && row_start(text).is_none()
+}
+
+/// A newline within a text in quotation marks, as JSON and others write it.
+pub(super) const NEWLINE: &[u8] = b"\\n";
+
+/// Hands out the lines that are within one, each ended by such a newline or by the quotation.
+pub(super) fn pieces(read: &Line<'_>, each: &mut dyn FnMut(&Line<'_>)) {
+    let mut rest = Some(read.text);
+    let mut is_within = false;
+    while let Some(text) = rest {
+        // A backslash before it makes it a backslash and a letter.
+        let end = find_all(text, NEWLINE).find(|at| *at == 0 || text.get(at - 1) != Some(&b'\\'));
+        rest = end.and_then(|end| text.get(end + NEWLINE.len()..));
+        let piece = Line::of_text(text.get(..end.unwrap_or(text.len())).unwrap_or(text));
+        let inner = pass(&piece).unwrap_or(piece);
+        each(&behind(inner, read.when, is_within));
+        is_within = true;
+    }
 }
 
 fn behind(inner: Line<'_>, when: When, is_quoted: bool) -> Line<'_> {
@@ -57,7 +91,6 @@ fn behind(inner: Line<'_>, when: When, is_quoted: bool) -> Line<'_> {
             inner.when
         },
         behind: inner.behind.max(Behind::Unknown),
-        is_bare: false,
         text: inner.text.get(..quote.unwrap_or(end)).unwrap_or(inner.text),
         ..inner
     }
@@ -73,16 +106,10 @@ fn begins(text: &[u8]) -> bool {
     Part::of_own_words(text).is_some()
 }
 
-/// Where something may begin: behind what ends a label or parts it.
-fn places(text: &[u8]) -> impl Iterator<Item = usize> {
-    let label = text.get(..LABEL_BYTES_MAX).unwrap_or(text);
-    let pairs = label.windows(2).zip(1..);
-    pairs
-        .filter(|(pair, _)| match pair {
-            [before, first] => b" \t:|>\"]}=".contains(before) && !b" \t".contains(first),
-            _ => false,
-        })
-        .map(|(_, at)| at)
+/// Whether something may begin here: behind what ends a label or parts it.
+fn may_begin(text: &[u8], at: usize) -> bool {
+    let [before, first] = [at - 1, at].map(|at| text.get(at).copied().unwrap_or(b' '));
+    b" \t:|>\"]}=".contains(&before) && !b" \t".contains(&first)
 }
 
 /// A date within a label, klog's among them.

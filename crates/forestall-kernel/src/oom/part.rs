@@ -139,6 +139,7 @@ impl<'a> Part<'a> {
     }
 
     /// The same for lines that begin with the kernel's own words, and not with a name.
+    #[inline(never)]
     pub(crate) fn of_own_words(text: &'a [u8]) -> Option<Self> {
         by_start(text).or_else(|| by_message(text))
     }

@@ -3,10 +3,6 @@
 //! A text that holds such words must never read as one in which nobody was killed. Who else speaks of a kill that has been told, as a daemon that
 //! follows the kernel's log, adds nothing.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
-
 use crate::parse::{Cursor, find, rfind};
 
 /// So much of a line is kept.
@@ -15,25 +11,16 @@ const SHOWN_BYTES_MAX: usize = 200;
 /// So much of it may stand before the words.
 const SHOWN_BEFORE_MAX: usize = 80;
 
-/// What several have in common, and each of them.
-type Words = (Finder<'static>, &'static [&'static [u8]]);
-
-/// The words, by what all of those in a row have in common, for which every line is searched first. systemd's `Failed with result 'oom-kill'` is none
-/// of the kernel's, and neither is Go's `out of memory: `.
-static WORDS: LazyLock<[Words; 3]> = LazyLock::new(|| {
-    [
-        (Finder::new(b"Kill"), &[b"Killed process ", b"Kill process "]),
-        (Finder::new(b"oom-kill"), &[b"oom-kill:", b" invoked oom-killer"]),
-        (
-            Finder::new(b"ut of memory"),
-            &[
-                b"emory cgroup out of memory",
-                b"Out of memory: ",
-                b"Out of memory and no killable",
-            ],
-        ),
-    ]
-});
+/// The words. systemd's `Failed with result 'oom-kill'` is none of the kernel's, and neither is Go's `out of memory: `.
+const WORDS: [&[u8]; 7] = [
+    b"Killed process ",
+    b"Kill process ",
+    b"oom-kill:",
+    b" invoked oom-killer",
+    b"emory cgroup out of memory",
+    b"Out of memory: ",
+    b"Out of memory and no killable",
+];
 
 /// What was not read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,11 +48,7 @@ impl Unread {
 
 /// Where the kernel's words for a kill stand.
 pub(super) fn words_in(line: &[u8]) -> Option<usize> {
-    let found = |(common, words): &Words| {
-        common.find(line)?;
-        words.iter().filter_map(|words| find(line, words)).min()
-    };
-    WORDS.iter().filter_map(found).min()
+    WORDS.iter().filter_map(|words| find(line, words)).min()
 }
 
 /// Of whom a line speaks that has such words.

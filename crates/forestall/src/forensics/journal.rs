@@ -9,13 +9,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use forestall_kernel::parse::find;
 use serde_json::Value;
 
+use super::document::{self, FIELD};
 use crate::log::time::rfc3339;
 
 /// A line that is longer is no record of the kernel's, which have 8 KiB at most.
 const LINE_BYTES_MAX: usize = 256 << 10;
 
-/// Where a line of a container's output stands: Docker's `json-file` and fluentd, `logcli -o jsonl`, and others.
-pub(super) const CARRIED_IN: [&str; 3] = ["log", "line", "message"];
+/// Where a line of a container's output stands: Docker's `json-file` and fluentd, `logcli -o jsonl`, Talos, and others.
+pub(super) const CARRIED_IN: [&str; 4] = ["log", "line", "message", "msg"];
 
 /// What stands below a line's beginning and is no line.
 const INDENT: &str = "                                ";
@@ -64,8 +65,12 @@ pub(crate) fn is_in_bytes(line: &[u8]) -> bool {
 /// A record as a line of text with its newline; `None` for what is no record of the kernel's.
 pub(crate) fn line_of(record: &[u8]) -> Option<Vec<u8>> {
     let record = record.strip_prefix(b"\x1e").unwrap_or(record);
-    let record: Value = serde_json::from_slice(record).ok()?;
-    if let Some(carried) = carried(&record) {
+    let record = serde_json::from_slice(record).ok()?;
+    line_of_value(&record).or_else(|| document::lines_of(&record))
+}
+
+pub(super) fn line_of_value(record: &Value) -> Option<Vec<u8>> {
+    if let Some(carried) = carried(record) {
         return Some(carried);
     }
     let text = |key: &str| record.get(key).and_then(Value::as_str);
@@ -107,13 +112,22 @@ fn carried(record: &Value) -> Option<Vec<u8>> {
         return None;
     }
     let said = CARRIED_IN.iter().find_map(|key| text(key))?;
+    let time = ["time", "timestamp", "ts", "talos-time", "@timestamp"]
+        .iter()
+        .find_map(|key| text(key));
+    let before = time.map_or_else(|| FIELD.to_owned(), |time| format!("{time} stdout F "));
     let mut out = Vec::with_capacity(said.len() + 64);
-    if let Some(time) = ["time", "timestamp", "ts"].iter().find_map(|key| text(key)) {
-        out.extend_from_slice(time.as_bytes());
-        out.extend_from_slice(b" stdout F ");
-    }
-    put_lines(said.trim_end_matches(['\n', '\r']).as_bytes(), &mut out);
+    put_each(&before, said, &mut out);
     Some(out)
+}
+
+/// Lines of a text that is nobody's record, each behind the same prefix: there a newline may end a line.
+pub(super) fn put_each(before: &str, text: &str, out: &mut Vec<u8>) {
+    for line in text.lines() {
+        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
+    }
 }
 
 fn put_lines(message: &[u8], out: &mut Vec<u8>) {
@@ -184,7 +198,7 @@ mod tests {
                 r#"{"labels":{"app":"a"},"line":"[    1.5] x","timestamp":"2026-01-12T20:27:31Z"}"#,
                 "2026-01-12T20:27:31Z stdout F [    1.5] x\n",
             ),
-            (r#"{"message":"[    1.5] x"}"#, "[    1.5] x\n"),
+            (r#"{"message":"[    1.5] x"}"#, "json=[    1.5] x\n"),
         ] {
             assert_eq!(line(record).as_deref(), Some(expected), "{record}");
             let end = expected.trim_end().as_bytes();
@@ -194,13 +208,11 @@ mod tests {
                 "{record}"
             );
         }
-        // What follows a newline within one makes no line of its own.
-        let two = line(r#"{"log":"[    1.5] x\nOut of memory: Killed process 7 (a)\n"}"#);
+        // Several lines in one text are lines: whoever carried them put them together.
+        let two = line(r#"{"log":"[    1.5] x\nOut of memory: Killed process 7 (a)\n","time":"T"}"#);
         assert_eq!(
-            two,
-            Some(format!(
-                "[    1.5] x\n{INDENT}Out of memory: Killed process 7 (a)\n"
-            ))
+            two.as_deref(),
+            Some("T stdout F [    1.5] x\nT stdout F Out of memory: Killed process 7 (a)\n")
         );
     }
 

@@ -5,6 +5,7 @@
 //! them.
 
 pub(crate) mod advice;
+mod document;
 pub(crate) mod ending;
 pub(crate) mod evidence;
 mod journal;

@@ -12,6 +12,8 @@ pub(crate) enum Shape {
     Text,
     /// `journalctl -o json`, and what a container printed as Docker and log stores keep it: an object a line.
     Journal,
+    /// One JSON document, over as many lines as it likes.
+    Document,
 }
 
 /// Why it is no log that can be read, and what to do.
@@ -85,13 +87,16 @@ fn shape(begin: &[u8]) -> Result<Shape, Refusal> {
             let quoted = [b"\"", key.as_bytes(), b"\":"].concat();
             find(line, &quoted).is_some()
         });
+    if super::document::is_begun(line) {
+        return Ok(Shape::Document);
+    }
     if is_object && is_journals {
         return Ok(Shape::Journal);
     }
-    if matches!(line.trim_ascii_end(), b"{" | b"[") || is_export(line) {
+    if is_export(line) {
         return refuse(
             "holds records of several lines each",
-            "have one in each line: journalctl -k -o json, or kubectl get events without -o",
+            "have one in each line: journalctl -k -o json",
         );
     }
     Ok(Shape::Text)
@@ -225,7 +230,7 @@ mod tests {
         );
         assert_eq!(judge(b"\x1e{\"MESSAGE\":\"x\"}\n"), Ok(Shape::Journal));
         assert_eq!(judge(b"{\"level\":\"info\"}\n"), Ok(Shape::Text));
-        assert!(why(b"{\n\t\"__CURSOR\" : \"s\"\n").contains("several lines"));
+        assert_eq!(judge(b"{\n\t\"__CURSOR\" : \"s\"\n"), Ok(Shape::Document));
         assert!(why(b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1\n").contains("several lines"));
         assert!(why(b"__REALTIME_TIMESTAMP=1\nMESSAGE=x\n").contains("several lines"));
     }

@@ -11,6 +11,7 @@ use forestall_kernel::kmsg::{KmsgReader, Line, Start};
 use forestall_kernel::oom::{Collector, LogScanner, Report, Unread};
 use rustix::fs::{FileType, makedev};
 
+use super::document;
 use super::journal::{self, Journal};
 use super::kubelet::{self, Deed, Watch};
 use super::plain::Plain;
@@ -75,6 +76,12 @@ fn read_log(path: &Path, listener: &mut dyn Listener) -> anyhow::Result<Read> {
     let mut stages = Stages::new(shape);
     while count > 0 && !listener.is_done() {
         read.bytes += count as u64;
+        if shape == Shape::Document && read.bytes > document::BYTES_MAX {
+            let advice = "have one record in each line: jq -c '.data.result[].values[]' FILE";
+            return Err(flow
+                .refuse("is one JSON document of more than 64 MiB", advice)
+                .into());
+        }
         stages.feed(buffer.get(skip..count).unwrap_or_default(), listener);
         skip = 0;
         count = flow.read(&mut buffer)?;
@@ -88,6 +95,8 @@ fn read_log(path: &Path, listener: &mut dyn Listener) -> anyhow::Result<Read> {
 pub(crate) struct Stages {
     plain: Plain,
     journal: Option<Journal>,
+    /// All of it, until it is at its end.
+    document: Option<Vec<u8>>,
     scanner: LogScanner,
     watch: Watch,
 }
@@ -97,6 +106,7 @@ impl Stages {
         Self {
             plain: Plain::default(),
             journal: (shape == Shape::Journal).then(Journal::default),
+            document: (shape == Shape::Document).then(Vec::new),
             scanner: LogScanner::new(),
             watch: Watch::default(),
         }
@@ -108,6 +118,10 @@ impl Stages {
     }
 
     pub(crate) fn feed(&mut self, block: &[u8], listener: &mut dyn Listener) {
+        if let Some(document) = &mut self.document {
+            document.extend_from_slice(block);
+            return;
+        }
         let Some(journal) = &mut self.journal else {
             let block = self.plain.strip(block);
             if listener.wants_kubelet() {
@@ -121,6 +135,13 @@ impl Stages {
     }
 
     pub(crate) fn finish(&mut self, listener: &mut dyn Listener) {
+        if let Some(document) = self.document.take() {
+            // What looks like one and is none is text.
+            self.feed(
+                document::lines(&document).as_deref().unwrap_or(&document),
+                listener,
+            );
+        }
         let (scanner, watch) = (&mut self.scanner, &mut self.watch);
         if listener.wants_kubelet() {
             watch.finish(&mut |deed| listener.hear_kubelet(deed));

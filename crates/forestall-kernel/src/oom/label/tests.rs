@@ -98,3 +98,15 @@ fn what_the_kernel_begins_with_is_no_label() {
         assert_eq!(passed(&line), None, "{line}");
     }
 }
+
+#[test]
+fn several_lines_in_one_text_are_lines() {
+    let line = br#"time="T" msg="[    1.5] a\n[    1.5] b \"c\" \\\nd\n[    1.6] e" level=info"#;
+    let read = Line::of_text(line);
+    let mut told = Vec::new();
+    pieces(&read, &mut |piece| {
+        told.push((String::from_utf8_lossy(piece.text).into_owned(), piece.behind));
+    });
+    let expected = [r"a", r#"b \"c\" \\\nd"#, "e"];
+    assert_eq!(told, expected.map(|text| (text.to_owned(), Behind::Unknown)));
+}

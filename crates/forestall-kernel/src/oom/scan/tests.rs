@@ -100,3 +100,28 @@ fn where_a_block_ends_decides_nothing() {
         assert_eq!(read(size), whole, "{size}");
     }
 }
+
+#[test]
+fn lines_end_as_they_do_elsewhere() {
+    let other = "x".repeat(3 * LINE_BYTES_MAX);
+    for end in ["\r", "\r\n", "\n\r", "\r\r\n"] {
+        let log = format!(
+            "{other}{end}[    1.5] {KILL}{end}{other}{end}[    9.5] {}{end}",
+            KILL.replace('7', "8")
+        );
+        for size in [1, 100, 1 << 20] {
+            assert_eq!(victims(log.as_bytes(), size), [7, 8], "{end:?} {size}");
+        }
+    }
+}
+
+#[test]
+fn of_several_kills_in_one_line_one_is_read_and_the_others_are_told_as_not_read() {
+    let mut scanner = LogScanner::new();
+    let mut victims = Vec::new();
+    let log = format!("[[\"1\",\"{KILL}\"],[\"2\",\"{}\"]]\n", KILL.replace('7', "8"));
+    scanner.feed(log.as_bytes(), &mut |report| victims.extend(report.victims));
+    scanner.finish(&mut |report| victims.extend(report.victims));
+    assert_eq!(victims.iter().map(|victim| victim.pid).collect::<Vec<_>>(), [7]);
+    assert_eq!(scanner.unread().lines, 1);
+}

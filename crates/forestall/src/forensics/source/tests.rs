@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use forestall_kernel::kmsg::{Record, unescape_into};
+use forestall_kernel::kmsg::{Behind, Record, unescape_into};
 use serde_json::json;
 
 use super::*;
@@ -210,4 +210,46 @@ fn what_is_no_log_is_refused_by_its_place_with_what_to_do() {
         said.contains(": is packed with gzip; unpack it on the way: zcat FILE | forestall explain --log -"),
         "{said}"
     );
+}
+
+/// A capture as each of them has it, whose records are nobody's own: what comes of it is believed by half.
+#[test]
+fn out_of_any_document_and_any_quotation_a_log_tells_the_same() {
+    let log = capture("6.1-v2-pod-limit.kmsg");
+    let expected = told(&read_bytes(&log).expect("a log"));
+    let lines: Vec<(u64, String)> = records(&log)
+        .into_iter()
+        .flat_map(|(_, micros, text)| {
+            let stamp = format!("[{:5}.{:06}] ", micros / 1_000_000, micros % 1_000_000);
+            // dmesg puts what follows a newline below what stands before it.
+            let text =
+                String::from_utf8_lossy(&text).replace('\n', &format!("\n{}", " ".repeat(stamp.len())));
+            let whole = format!("{stamp}{text}");
+            whole
+                .lines()
+                .map(|line| (micros, line.to_owned()))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let text: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
+    let values: Vec<_> = lines
+        .iter()
+        .rev()
+        .map(|(micros, line)| json!([(micros * 1000).to_string(), line]))
+        .collect();
+    // Newest first, as Loki answers.
+    let loki = json!({"status": "success", "data": {"resultType": "streams", "result": [{"stream": {"a": "b"}, "values": values}]}});
+    for form in [
+        loki.to_string(),
+        serde_json::to_string_pretty(&loki).expect("JSON"),
+        json!({"msg": text.join("\n")}).to_string(),
+        json!({"hits": {"hits": text}}).to_string(),
+        text.iter()
+            .map(|line| json!({"ts": 5, "data": {"text": line}}).to_string() + "\n")
+            .collect(),
+    ] {
+        let reports = read_bytes(form.as_bytes()).expect("a log");
+        assert_eq!(told(&reports), expected, "{}", form.get(..200).unwrap_or(&form));
+        assert!(reports.iter().all(|report| report.behind != Behind::Nothing));
+    }
 }
