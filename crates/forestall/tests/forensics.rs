@@ -282,6 +282,39 @@ fn a_text_with_the_kernels_words_never_reads_as_if_nothing_had_happened() {
 }
 
 #[test]
+fn a_number_that_no_process_has_is_told_as_such() {
+    let log = capture("6.1-v2-pod-limit.kmsg");
+    for who in ["99999999999999999999", "4194305", "-5"] {
+        let refused = forestall(&["explain", who, "--log", &log]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            refused.status.code() == Some(1) && said.contains("and no PID: those are from 1 to 4194304"),
+            "{said}"
+        );
+    }
+}
+
+/// `kern.log` and `syslog` have the same lines, and whoever hands over both means one machine.
+#[test]
+fn what_two_files_tell_is_counted_once() {
+    let log = fs::read(capture("6.1-v2-pod-limit.kmsg")).expect("a capture");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), [&log[..], &log].concat()).expect("room");
+    let path = file.path().to_str().expect("UTF-8");
+    let (list, once) = (
+        json(&["kills", "--log", path]),
+        json(&["kills", "--log", &capture("6.1-v2-pod-limit.kmsg")]),
+    );
+    assert_eq!(
+        (&list["kills"], &list["told_twice"]),
+        (&once["kills"], &once["kills"])
+    );
+    assert_eq!(once["told_twice"], 0);
+    let text = stdout(&forestall(&["kills", "--log", path]));
+    assert!(text.contains("told twice and counted once: 1"), "{text}");
+}
+
+#[test]
 fn nothing_out_of_a_log_reaches_a_terminal_raw() {
     let folder = TempDir::new().expect("a directory");
     let log = folder.path().join("kern.log");
@@ -389,6 +422,17 @@ fn a_ledger_is_listed_with_its_proof() {
     let ledger = folder.path().join("deep/ledger");
     let ledger = ledger.to_str().expect("UTF-8");
     let look = || forestall(&["kills", "--ledger", ledger, "-o", "json"]);
+    let gone = look();
+    let said = String::from_utf8_lossy(&gone.stderr).into_owned();
+    assert!(
+        gone.status.code() == Some(1) && said.contains("there is no such directory"),
+        "{said}"
+    );
+    assert!(
+        !folder.path().join("deep").exists(),
+        "nothing is made of a wrong name"
+    );
+    fs::create_dir_all(ledger).expect("a directory");
     let (first, second) = (look(), look());
     let value: Value = serde_json::from_slice(&first.stdout).expect("JSON");
     let again: Value = serde_json::from_slice(&second.stdout).expect("JSON");

@@ -93,6 +93,7 @@ impl Open {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn advance(&mut self, stage: Stage, piece: Piece, when: When) {
         self.stage = self.stage.max(stage);
         self.report.pieces.add(piece);
@@ -350,6 +351,7 @@ impl Open {
     }
 
     /// The report, with what follows from its lines.
+    #[inline(never)]
     pub(crate) fn close(mut self) -> Report {
         self.add_named();
         let mut report = self.report;

@@ -3,6 +3,7 @@
 //! The stat dump has had three shapes: one line for each cgroup below the limit, each with its own part alone (up to 4.19); one record with
 //! a newline behind each key (5.4 to 6.1), which the kernel cuts near 1 KiB; and one record for each key (from 6.8 on).
 
+use super::kill::bytes_of;
 use crate::parse::{Cursor, Limit, unsigned, words};
 
 /// A text of this length may have been cut by the kernel (`LOG_LINE_MAX` is 1,024 less a prefix), so its last figure is not believed.
@@ -130,7 +131,7 @@ impl Domain {
             else {
                 continue;
             };
-            let bytes = Some(bytes.saturating_mul(1024));
+            let bytes = bytes_of(bytes);
             match key {
                 b"cache" => cache = bytes,
                 b"shmem" => shmem = bytes,
@@ -295,7 +296,7 @@ pub(crate) fn usage(text: &[u8]) -> Option<(&[u8], Charge)> {
     line.take(b"kB, failcnt ")?;
     let failures = line.digits()?;
     let charge = Charge {
-        usage: usage.saturating_mul(1024),
+        usage: bytes_of(usage)?,
         limit: Limit::from_bytes(limit.saturating_mul(1024)),
         failures,
     };

@@ -105,7 +105,12 @@ impl<'a> Kill<'a> {
 pub(crate) fn kilobytes(mut word: Cursor<'_>) -> Option<u64> {
     let value = word.digits()?;
     word.take(b"kB")?;
-    value.checked_mul(1024)
+    bytes_of(value)
+}
+
+/// Kilobytes in bytes; `None` for an EiB and more, which no machine has: such a figure is cut, forged or a counter's that fell below 0.
+pub(crate) fn bytes_of(kilobytes: u64) -> Option<u64> {
+    kilobytes.checked_mul(1024).filter(|bytes| *bytes < 1 << 60)
 }
 
 /// What the words before `Kill process` or `Killed process` say ran out; `None` where they are not the kernel's.

@@ -17,5 +17,6 @@ pub(crate) mod shape;
 pub(crate) mod share;
 pub(crate) mod source;
 pub(crate) mod time;
+mod twice;
 pub(crate) mod unread;
 pub(crate) mod value;

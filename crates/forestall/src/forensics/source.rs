@@ -16,6 +16,7 @@ use super::journal::{self, Journal};
 use super::kubelet::{self, Deed, Watch};
 use super::plain::Plain;
 use super::shape::{self, Shape};
+use super::twice::Twice;
 use super::unread::LeftOut;
 use crate::input::Flow;
 
@@ -52,6 +53,8 @@ pub(crate) struct Read {
     pub(crate) bytes: u64,
     /// Records of the kernel's ring that were overwritten before they were read, as far as the ring tells it.
     pub(crate) lost: u64,
+    /// Kills that were told again, and are counted once.
+    pub(crate) told_twice: u64,
     /// Lines that tell of a kill and were not read.
     pub(crate) left_out: LeftOut,
 }
@@ -88,6 +91,7 @@ fn read_log(path: &Path, listener: &mut dyn Listener) -> anyhow::Result<Read> {
     }
     stages.finish(listener);
     read.left_out = LeftOut::of(stages.unread(), path);
+    read.told_twice = stages.told_twice();
     Ok(read)
 }
 
@@ -97,8 +101,27 @@ pub(crate) struct Stages {
     journal: Option<Journal>,
     /// All of it, until it is at its end.
     document: Option<Vec<u8>>,
-    scanner: LogScanner,
+    scan: Scan,
     watch: Watch,
+}
+
+/// Reads reports, each kill once.
+struct Scan {
+    scanner: LogScanner,
+    twice: Twice,
+}
+
+impl Scan {
+    fn feed(&mut self, block: &[u8], listener: &mut dyn Listener) {
+        let twice = &mut self.twice;
+        self.scanner
+            .feed(block, &mut |report| twice.hand_on(report, listener));
+    }
+
+    fn finish(&mut self, listener: &mut dyn Listener) {
+        let twice = &mut self.twice;
+        self.scanner.finish(&mut |report| twice.hand_on(report, listener));
+    }
 }
 
 impl Stages {
@@ -107,14 +130,22 @@ impl Stages {
             plain: Plain::default(),
             journal: (shape == Shape::Journal).then(Journal::default),
             document: (shape == Shape::Document).then(Vec::new),
-            scanner: LogScanner::new(),
+            scan: Scan {
+                scanner: LogScanner::new(),
+                twice: Twice::default(),
+            },
             watch: Watch::default(),
         }
     }
 
     /// The lines that have the kernel's words for a kill, and were not read.
     pub(crate) fn unread(&self) -> &Unread {
-        self.scanner.unread()
+        self.scan.scanner.unread()
+    }
+
+    /// Kills that were told again.
+    pub(crate) const fn told_twice(&self) -> u64 {
+        self.scan.twice.told
     }
 
     pub(crate) fn feed(&mut self, block: &[u8], listener: &mut dyn Listener) {
@@ -127,11 +158,11 @@ impl Stages {
             if listener.wants_kubelet() {
                 self.watch.feed(block, &mut |deed| listener.hear_kubelet(deed));
             }
-            self.scanner.feed(block, &mut |report| listener.hear(report));
+            self.scan.feed(block, listener);
             return;
         };
-        let (scanner, watch) = (&mut self.scanner, &self.watch);
-        journal.lines(block, &mut |line| hear_record(scanner, watch, line, listener));
+        let (scan, watch) = (&mut self.scan, &self.watch);
+        journal.lines(block, &mut |line| hear_record(scan, watch, line, listener));
     }
 
     pub(crate) fn finish(&mut self, listener: &mut dyn Listener) {
@@ -142,32 +173,32 @@ impl Stages {
                 listener,
             );
         }
-        let (scanner, watch) = (&mut self.scanner, &mut self.watch);
+        let (scan, watch) = (&mut self.scan, &mut self.watch);
         if listener.wants_kubelet() {
             watch.finish(&mut |deed| listener.hear_kubelet(deed));
         }
         match &mut self.journal {
-            Some(journal) => journal.finish(&mut |line| hear_record(scanner, watch, line, listener)),
-            None => scanner.feed(self.plain.finish(), &mut |report| listener.hear(report)),
+            Some(journal) => journal.finish(&mut |line| hear_record(scan, watch, line, listener)),
+            None => scan.feed(self.plain.finish(), listener),
         }
-        scanner.finish(&mut |report| listener.hear(report));
+        scan.finish(listener);
     }
 }
 
 /// Most records of a journal are about other things, and are not taken apart.
-fn hear_record(scanner: &mut LogScanner, watch: &Watch, record: &[u8], listener: &mut dyn Listener) {
+fn hear_record(scan: &mut Scan, watch: &Watch, record: &[u8], listener: &mut dyn Listener) {
     if listener.wants_kubelet() && watch.may_matter(record) {
         let line = journal::line_of_daemon(record);
         if let Some(deed) = line.and_then(|line| kubelet::read(&line)) {
             listener.hear_kubelet(deed);
         }
     }
-    if !scanner.may_matter(record) && !journal::is_in_bytes(record) {
+    if !scan.scanner.may_matter(record) && !journal::is_in_bytes(record) {
         return;
     }
     match journal::line_of(record) {
-        Some(line) => scanner.feed(&line, &mut |report| listener.hear(report)),
-        None => scanner.leave_out(record),
+        Some(line) => scan.feed(&line, listener),
+        None => scan.scanner.leave_out(record),
     }
 }
 
@@ -210,7 +241,7 @@ fn read_kernel(listener: &mut dyn Listener) -> anyhow::Result<Read> {
         bytes: 0,
         // What the ring held before its oldest record is lost, too.
         lost: reader.lost().saturating_add(first.unwrap_or(0)),
-        left_out: LeftOut::default(),
+        ..Read::default()
     })
 }
 

@@ -34,7 +34,8 @@ const ENDED_LINES: u32 = 64;
 impl Collector {
     /// The report of this caller that is furthest, of those that `fits` takes. Two that are equally far and of which nobody says who prints
     /// cannot be told apart: then it is none.
-    pub(super) fn latest(&self, caller: Option<Caller>, fits: impl Fn(&Open) -> bool) -> Option<usize> {
+    #[inline(never)]
+    pub(super) fn latest(&self, caller: Option<Caller>, fits: &dyn Fn(&Open) -> bool) -> Option<usize> {
         let is_candidate = |open: &Open| open.caller == caller && !open.is_torn && fits(open);
         let stages = self
             .open
@@ -48,20 +49,21 @@ impl Collector {
     }
 
     /// The report that a line after such a stage belongs to, which is begun if there is none.
+    #[inline(never)]
     pub(super) fn target(
         &mut self,
         head: &Head,
-        is_before: impl Fn(Stage) -> bool,
+        is_before: &dyn Fn(Stage) -> bool,
         done: &mut dyn FnMut(Report),
     ) -> usize {
         let fits = |open: &Open| open.stage != Stage::Asked && is_before(open.stage);
-        let found = self.latest(head.caller, fits);
+        let found = self.latest(head.caller, &fits);
         found.unwrap_or_else(|| self.begin_anew(head, done))
     }
 
     /// The report of this caller that has its kill, for a line that comes after one.
     pub(super) fn ended(&mut self, head: &Head, done: &mut dyn FnMut(Report)) -> usize {
-        let found = self.latest(head.caller, |open| open.stage == Stage::Ended);
+        let found = self.latest(head.caller, &|open| open.stage == Stage::Ended);
         found.unwrap_or_else(|| self.begin_anew(head, done))
     }
 
@@ -92,6 +94,7 @@ impl Collector {
     }
 
     /// The same; a report is begun if there is none.
+    #[inline(never)]
     pub(super) fn place(
         &mut self,
         head: &Head,
@@ -104,6 +107,7 @@ impl Collector {
     }
 
     /// Begins a report; what this caller has brought to its end is over.
+    #[inline(never)]
     pub(super) fn begin_anew(&mut self, head: &Head, done: &mut dyn FnMut(Report)) -> usize {
         let is_over = |open: &Open| open.caller == head.caller && open.stage == Stage::Ended;
         while let Some(index) = self.open.iter().position(is_over) {

@@ -29,7 +29,7 @@ impl Collector {
                 mems_allowed,
             } => {
                 let fits = |open: &Open| open.stage == Stage::Header && open.is_trigger(comm);
-                let index = self.latest(head.caller, fits);
+                let index = self.latest(head.caller, &fits);
                 self.add(index, head, Stage::Header, Piece::Header, |open| {
                     open.report.cpuset = Some(kept_text(cpuset));
                     open.report.mems_allowed = Some(kept_text(mems_allowed));
@@ -37,7 +37,7 @@ impl Collector {
             }
             Part::Banner { pid, comm_and_more } => {
                 let fits = |open: &Open| open.stage == Stage::Header && open.is_trigger(comm_and_more);
-                let index = self.latest(head.caller, fits);
+                let index = self.latest(head.caller, &fits);
                 self.add(index, head, Stage::Banner, Piece::Banner, |open| {
                     if let Some(trigger) = &mut open.report.trigger {
                         trigger.pid = Some(*pid);
@@ -45,32 +45,32 @@ impl Collector {
                 })
             }
             Part::LimitLine { task, limit } => {
-                let index = self.target(head, |stage| stage < Stage::Limit, done);
+                let index = self.target(head, &|stage| stage < Stage::Limit, done);
                 self.add(index, head, Stage::Limit, Piece::LimitLine, |open| {
                     open.hear_limit(task, limit);
                 })
             }
             Part::Usage => {
-                let index = self.latest(head.caller, |open| open.stage <= Stage::Usage);
+                let index = self.latest(head.caller, &|open| open.stage <= Stage::Usage);
                 self.add(index, head, Stage::Usage, Piece::Usage, |open| {
                     open.report.domain.hear_usage(text);
                 })
             }
             Part::StatsOf { path, figures } => {
-                let index = self.target(head, |stage| stage <= Stage::Stats, done);
+                let index = self.target(head, &|stage| stage <= Stage::Stats, done);
                 self.add(index, head, Stage::Stats, Piece::Stats, |open| {
                     open.hear_stats_of(path, figures, &head.when);
                     open.section = Section::Stats;
                 })
             }
             Part::MemInfo => {
-                let index = self.latest(head.caller, |open| open.stage < Stage::Table);
+                let index = self.latest(head.caller, &|open| open.stage < Stage::Table);
                 self.add(index, head, Stage::Stats, Piece::MemInfo, |open| {
                     open.section = Section::Machine;
                 })
             }
             Part::TableHead => {
-                let index = self.target(head, |stage| stage < Stage::Table, done);
+                let index = self.target(head, &|stage| stage < Stage::Table, done);
                 self.add(index, head, Stage::Table, Piece::Table, |open| {
                     open.section = Columns::parse(text).map_or(Section::None, Section::Table);
                 })
@@ -96,7 +96,7 @@ impl Collector {
             Part::Exiting { pid, comm } => {
                 // Members of a group may be ending, too.
                 let index = self.teller(head, *pid, Stage::Ended).or_else(|| {
-                    self.latest(head.caller, |open| {
+                    self.latest(head.caller, &|open| {
                         let member = Kill {
                             pid: *pid,
                             ..Kill::default()
@@ -112,7 +112,7 @@ impl Collector {
             }
             Part::NoKillable => {
                 // A verdict names somebody, so it is another's.
-                let index = self.target(head, |stage| stage <= Stage::Table, done);
+                let index = self.target(head, &|stage| stage <= Stage::Table, done);
                 self.add(index, head, Stage::Ended, Piece::NoKillable, |open| {
                     open.report.no_killable = 1;
                 })
@@ -127,7 +127,7 @@ impl Collector {
             }
             Part::SysrqInVain => Heard::Part,
             Part::Panic => {
-                let index = self.latest(head.caller, |open| open.stage != Stage::Asked);
+                let index = self.latest(head.caller, &|open| open.stage != Stage::Asked);
                 let index = index.unwrap_or_else(|| self.begin(head, done));
                 self.add(index, head, Stage::Ended, Piece::Panic, |_| {})
             }
@@ -137,7 +137,7 @@ impl Collector {
     /// A line that means something only inside of a report.
     pub(super) fn hear_body(&mut self, head: &Head, text: &[u8]) -> Heard {
         let is_told = |open: &Open| open.stage < Stage::Verdict && open.section != Section::None;
-        let Some(index) = self.latest(head.caller, is_told) else {
+        let Some(index) = self.latest(head.caller, &is_told) else {
             return self.hear_trace(head, text);
         };
         let Some(open) = self.open.get_mut(index) else {
@@ -159,7 +159,7 @@ impl Collector {
     /// The stack of whoever asked tells a cgroup's limit from the machine's memory, though all that follows is lost.
     fn hear_trace(&mut self, head: &Head, text: &[u8]) -> Heard {
         let has_begun = |open: &Open| matches!(open.stage, Stage::Header | Stage::Banner);
-        let Some(index) = self.latest(head.caller, has_begun) else {
+        let Some(index) = self.latest(head.caller, &has_begun) else {
             return Heard::Nothing;
         };
         // Up to 4.4 an address stands before the name; a frame with a `?` may be an old one.
@@ -215,7 +215,7 @@ impl Collector {
     fn hear_verdict(&mut self, head: &Head, verdict: &Verdict<'_>, done: &mut Done<'_>) -> Heard {
         let index = match verdict.pid {
             Some(pid) => self.place(head, pid, Stage::Verdict, done),
-            None => self.target(head, |stage| stage < Stage::Verdict, done),
+            None => self.target(head, &|stage| stage < Stage::Verdict, done),
         };
         self.add(index, head, Stage::Verdict, Piece::Verdict, |open| {
             open.hear_verdict(verdict);
@@ -226,9 +226,9 @@ impl Collector {
         let heard = Heard::Kill { pid: kill.pid };
         let has_it = |open: &Open| open.is_of_group() && open.has_victim(kill.pid);
         let index = self
-            .latest(head.caller, has_it)
+            .latest(head.caller, &has_it)
             .or_else(|| self.teller(head, kill.pid, Stage::Ended))
-            .or_else(|| self.latest(head.caller, |open| open.may_have_member(kill, &head.when)));
+            .or_else(|| self.latest(head.caller, &|open| open.may_have_member(kill, &head.when)));
         if index.is_none() && self.is_repeat(kill, &head.when) {
             return heard;
         }
@@ -257,8 +257,8 @@ impl Collector {
     }
 
     fn hear_group(&mut self, head: &Head, path: &[u8], done: &mut Done<'_>) -> Heard {
-        let mut index = self.latest(head.caller, |open| open.stage == Stage::Ended);
-        if let Some(last) = self.latest(head.caller, Open::is_of_group) {
+        let mut index = self.latest(head.caller, &|open| open.stage == Stage::Ended);
+        if let Some(last) = self.latest(head.caller, &Open::is_of_group) {
             // The kill before this line was no member of the last group, but the first of this one.
             let other = self.open.get_mut(last).and_then(Open::split_last);
             self.close(last, done);

@@ -124,3 +124,15 @@ fn slab_names_are_no_figures() {
     }
     assert_eq!(domain, Domain::default());
 }
+
+#[test]
+fn a_figure_that_no_machine_has_is_none() {
+    // 2^54 − 1 kB are a KiB less than 2^64 bytes, which is what is left of a counter that fell below 0.
+    for usage_kb in ["18014398509481983", "99999999999999999999", "1125899906842624"] {
+        let line = format!("memory: usage {usage_kb}kB, limit 18014398509481983kB, failcnt 1");
+        assert_eq!(usage(line.as_bytes()), None, "{line}");
+    }
+    let (_, charge) =
+        usage(b"memory: usage 1125899906842623kB, limit 18014398509481983kB, failcnt 1").expect("a line");
+    assert_eq!((charge.usage, charge.limit.bytes()), ((1 << 60) - 1024, None));
+}

@@ -47,6 +47,7 @@ pub(crate) use self::headline::headline;
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
     /// Whose end: a PID, a pod's UID, a container's ID or how it begins, or a process's name; the last kill where nobody is named
+    #[arg(allow_negative_numbers = true)]
     who: Option<String>,
     /// The last kill, as where nobody is named
     #[arg(long, conflicts_with = "who")]
@@ -80,6 +81,9 @@ pub(crate) enum Output {
     /// The same as YAML
     Yaml,
 }
+
+/// No process has a higher number (`PID_MAX_LIMIT` in `include/linux/threads.h`).
+const PID_MAX: u32 = 4_194_304;
 
 /// Where an agent records.
 const AGENTS_TRACE: &str = "/var/lib/forestall/trace";
@@ -131,6 +135,14 @@ fn explained(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<(String, 
             1 => "1 kill".to_owned(),
             kills => format!("{kills} kills"),
         };
+        let digits = who.strip_prefix('-').unwrap_or(&who);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let is_pid = digits.len() == who.len() && who.parse().is_ok_and(|pid: u32| pid <= PID_MAX);
+        if is_number && !is_pid {
+            bail!(
+                "{who} is in no report of an out-of-memory kill in {name}, and no PID: those are from 1 to {PID_MAX}"
+            );
+        }
         let left_out = read.left_out.sentence();
         let left_out = left_out.map_or_else(String::new, |left_out| format!("; {left_out}"));
         bail!(
@@ -228,7 +240,7 @@ fn asked_boot(directory: &Path, is_named: bool) -> Option<Box<[u8]>> {
 fn read_ledger(directory: &Path, seeker: &mut Seeker) -> anyhow::Result<Read> {
     if !directory.is_dir() {
         bail!(
-            "{}: there is no ledger; forestall kills --ledger DIR makes one",
+            "{}: there is no ledger; forestall kills --ledger DIR keeps one in a directory that is there",
             directory.display()
         );
     }
@@ -291,6 +303,7 @@ fn answer(
             seeker.again().map(|again| again.kills).into(),
         ),
         ("lost_records", read.lost.into()),
+        ("told_twice", read.told_twice.into()),
     ]);
     answer.extend(read.left_out.fields());
     answer

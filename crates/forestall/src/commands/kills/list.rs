@@ -108,6 +108,7 @@ impl<'a> List<'a> {
             ("kills", self.kills.into()),
             ("lost_records", read.lost.into()),
             ("reports_with_gaps", self.gaps.into()),
+            ("told_twice", read.told_twice.into()),
             ("reports_of_nobody", self.of_nobody.into()),
             ("boots", boots.into()),
             ("complete", is_whole.into()),
@@ -144,6 +145,9 @@ impl<'a> List<'a> {
         }
         if let Some(left_out) = read.left_out.sentence() {
             writeln!(self.out, "note: {left_out}")?;
+        }
+        if read.told_twice > 0 {
+            writeln!(self.out, "note: told twice and counted once: {}", read.told_twice)?;
         }
         if read.lost > 0 {
             writeln!(

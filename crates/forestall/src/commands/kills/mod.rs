@@ -11,7 +11,7 @@ mod proof;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use self::filter::Filter;
@@ -30,7 +30,7 @@ pub(crate) struct KillsArgs {
     /// printed; `-` is stdin
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Keep what this machine's kernel tells in a ledger in this directory, each kill once over restarts and boots, and list all that
+    /// Keep what this machine's kernel tells in a ledger in this directory, which has to be there, each kill once over restarts and boots, and list all that
     /// it holds
     #[arg(long, value_name = "DIR", conflicts_with = "log")]
     ledger: Option<PathBuf>,
@@ -91,6 +91,11 @@ pub(crate) fn list_log(
 /// Takes in what is new, if that is wanted, and lists what there is. A ledger that an agent keeps is only read: it takes in what is new by
 /// itself.
 fn list_ledger(args: &KillsArgs, directory: &Path, is_kept: bool) -> anyhow::Result<Exit> {
+    // A slip of the pen would make a ledger that nobody looks into.
+    if is_kept && !directory.is_dir() {
+        let shown = directory.display();
+        bail!("{shown}: there is no such directory; name the ledger's, or make it first: mkdir -p {shown}");
+    }
     let book = is_kept.then(|| Book::open(directory));
     let (pages, taken) = match book {
         Some(Ok(mut book)) => {

@@ -196,7 +196,7 @@ fn a_kill_behind_megabytes_of_other_lines_is_found_wherever_blocks_end() {
             &other.repeat(count),
             kill,
             &other.repeat(count),
-            kill,
+            &kill.replace("process 7", "process 8"),
         ]
         .concat();
         assert_eq!(read_bytes(log.as_bytes()).expect("a log").len(), 2, "{shift}");
