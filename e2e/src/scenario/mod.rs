@@ -7,6 +7,7 @@ use crate::kubectl::Kubectl;
 use crate::node::{Node, NodeSpec};
 
 mod eviction;
+mod ledger;
 mod limit;
 
 /// One scenario.
@@ -35,7 +36,7 @@ pub(crate) const NODE: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 7] = [
+pub(crate) const ALL: [Scenario; 8] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again",
@@ -87,6 +88,17 @@ pub(crate) const ALL: [Scenario; 7] = [
         },
         is_gate: false,
         run: limit::child,
+    },
+    Scenario {
+        name: "ledger-names",
+        shows: "the agent keeps each kill with its pod and container, a child's, too, of which Kubernetes shows nothing",
+        node: NodeSpec {
+            kills_single: true,
+            agent: Some("observe"),
+            ..NODE
+        },
+        is_gate: false,
+        run: ledger::names,
     },
 ];
 

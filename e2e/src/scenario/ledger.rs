@@ -1,0 +1,78 @@
+//! What the agent tells of kills on a node, beside what the cluster tells: the same ones, of the same pods.
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::kernel;
+use crate::kubectl::Kubectl;
+use crate::node::Node;
+use crate::pod::{Pod, State};
+use crate::wait::wait_for;
+
+use super::limit::growth;
+
+/// A pod whose container is killed again and again, and one whose child is, of which the cluster says nothing.
+pub(super) fn names(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    let pod = |name, work| Pod {
+        name,
+        work,
+        resources: json!({"limits": {"memory": "64Mi"}}),
+        restart: "Always",
+        heap_kib: None,
+    };
+    pod("limited", growth()).make(kubectl)?;
+    pod("parent", json!({"supervised": {"work": growth()}})).make(kubectl)?;
+    let limited = State::wait_for(kubectl, "limited", "held back after a restart", |state| {
+        state.restarts() >= 1 && state.waits_for() == "CrashLoopBackOff"
+    })?;
+    let parent = State::of(kubectl, "parent")?;
+    wait_for("kills of a child", || {
+        Ok(!kernel::kills_of(node, parent.uid()?)?.is_empty())
+    })?;
+    for (name, state) in [("limited", &limited), ("parent", &parent)] {
+        let uid = state.uid()?;
+        // The agent says a kill when its story is whole, which the kernel may still be telling.
+        let told = kernel::kills_of(node, uid)?.len();
+        let mut kept = Vec::new();
+        wait_for(&format!("{told} kills of {name} in the ledger"), || {
+            kept = victims(&ask(node, "kills")?, uid);
+            Ok(kept.len() >= told)
+        })?;
+        let is_named = |victim: &Value| {
+            let [namespace, pod, container] =
+                ["namespace", "pod", "container"].map(|key| victim[key].as_str());
+            (namespace, pod, container) == (Some("default"), Some(name), Some("work"))
+        };
+        ensure!(
+            kept.iter().all(is_named),
+            "the ledger calls {name} otherwise: {kept:?}"
+        );
+    }
+    // The container of the last restart, as the cluster has it. Unless it is told where the ledger is, `explain` asks the kernel's log, which knows
+    // no names.
+    let container = limited.container_id()?;
+    let explanation = ask(
+        node,
+        &format!("explain {container} --ledger /var/lib/forestall/ledger"),
+    )?
+    .to_string();
+    for word in ["\"limited\"", container, limited.uid()?] {
+        ensure!(explanation.contains(word), "no {word} in {explanation}");
+    }
+    Ok(())
+}
+
+/// What a command of the agent prints on the node.
+fn ask(node: &Node, words: &str) -> Result<Value> {
+    let said = node.run(&format!("forestall {words} -o json 2>/dev/null"))?;
+    serde_json::from_str(&said).with_context(|| format!("`forestall {words}` printed no JSON: {said:?}"))
+}
+
+/// The victims of a list of kills whose pod has this UID.
+fn victims(list: &Value, uid: &str) -> Vec<Value> {
+    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let reports = all(&list["reports"]).into_iter();
+    let victims = reports.flat_map(|report| all(&report["victims"]));
+    victims
+        .filter(|victim| victim["cgroup"]["pod_uid"] == *uid)
+        .collect()
+}
