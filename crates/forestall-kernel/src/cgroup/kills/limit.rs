@@ -8,6 +8,8 @@ use super::KillCount;
 
 /// What was met explains a kill in the same cgroup that is counted so much later.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
+/// The same of a group that the kernel says it killed as one, on a machine that is slow: no other kill there is counted as one.
+const GROUP_FOLLOWS_WITHIN: Duration = Duration::from_secs(10);
 /// Limits that are remembered for that.
 const RECENT_MAX: usize = 64;
 
@@ -66,6 +68,8 @@ struct Met {
     victim: Box<[u8]>,
     limit: Box<[u8]>,
     is_exact: bool,
+    /// The kernel has counted a group killed there.
+    is_of_group: bool,
     at: Duration,
 }
 
@@ -77,8 +81,14 @@ impl Recent {
         changes: &'a [KillCount],
         victim: &[u8],
     ) -> LimitMet<'a> {
-        self.0.retain(|met| now.saturating_sub(met.at) <= FOLLOWS_WITHIN);
-        let before = self.0.iter().position(|met| *met.victim == *victim);
+        let is_group_counted = |change: &KillCount| *change.path == *victim && change.group_kills > 0;
+        let mut is_of_group = changes.iter().any(is_group_counted);
+        self.0
+            .retain(|met| now.saturating_sub(met.at) <= GROUP_FOLLOWS_WITHIN);
+        let before = self.0.iter().position(|met| {
+            let is_of_group = is_of_group || met.is_of_group;
+            *met.victim == *victim && (is_of_group || now.saturating_sub(met.at) <= FOLLOWS_WITHIN)
+        });
         let found = match (
             LimitMet::of(changes, victim),
             before.and_then(|at| self.0.get(at)),
@@ -89,8 +99,10 @@ impl Recent {
         let (LimitMet::At(limit) | LimitMet::Below(limit)) = found else {
             return found;
         };
-        if let Some(at) = before {
-            self.0.swap_remove(at);
+        let known = self.0.iter().position(|met| *met.victim == *victim);
+        if let Some(at) = known {
+            let known = self.0.swap_remove(at);
+            is_of_group |= before.is_some() && known.is_of_group;
         } else if self.0.len() == RECENT_MAX {
             self.0.remove(0);
         }
@@ -98,6 +110,7 @@ impl Recent {
             victim: victim.into(),
             limit: limit.path.clone(),
             is_exact: matches!(found, LimitMet::At(_)),
+            is_of_group,
             at: now,
         });
         found

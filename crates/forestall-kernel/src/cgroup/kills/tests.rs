@@ -230,6 +230,34 @@ fn a_limit_that_is_met_before_its_kill_is_remembered_until_then_and_not_for_long
 }
 
 #[test]
+fn a_group_that_the_kernel_counts_as_one_may_die_slowly() {
+    let node = node_with_groups();
+    let mut counters = node.open();
+    let mut limit = |millis: u64, events: &[&str]| {
+        for event in events {
+            node.count(CONTAINER, event);
+        }
+        let now = Duration::from_millis(millis);
+        let changes = look_after(&mut counters, now);
+        match counters.limit_of(now, &changes, CONTAINER.as_bytes()) {
+            LimitMet::At(change) => String::from_utf8_lossy(&change.path).into_owned(),
+            other => format!("{other:?}"),
+        }
+    };
+    let told = [
+        limit(100_000, &["oom", "oom_kill"]),
+        // It is counted as one when its first member has been killed.
+        limit(103_000, &["oom_group_kill", "oom_kill"]),
+        limit(109_000, &["oom_kill"]),
+        limit(130_000, &["oom_kill"]),
+        // One that is alone, and somebody else so much later.
+        limit(140_000, &["oom", "oom_kill"]),
+        limit(143_000, &["oom_kill"]),
+    ];
+    assert_eq!(told, [CONTAINER, CONTAINER, CONTAINER, "None", CONTAINER, "None"]);
+}
+
+#[test]
 fn the_limit_of_a_groups_first_holds_for_all_of_it() {
     let node = node();
     let mut counters = node.open();
@@ -311,16 +339,21 @@ fn what_those_below_have_counted_first_is_told_of_all_at_once() {
     assert_eq!(at(&changes, CONTAINER), POD);
 }
 
+/// A kernel from 5.17 on.
+fn node_with_groups() -> Node {
+    let node = node();
+    for group in ["/kubepods", "/kubepods/burstable", POD, CONTAINER] {
+        for file in ["memory.events", "memory.events.local"] {
+            let path = node.path(group).join(file);
+            fs::write(&path, "oom 0\noom_kill 0\noom_group_kill 0\n").expect("written");
+        }
+    }
+    node
+}
+
 #[test]
 fn a_killed_group_is_counted_as_one_too() {
-    let node = node();
-    let add_line = |group: &str| {
-        let path = node.path(group).join("memory.events");
-        fs::write(&path, "oom 0\noom_kill 0\noom_group_kill 0\n").expect("written");
-    };
-    for group in ["/kubepods", "/kubepods/burstable", POD, CONTAINER] {
-        add_line(group);
-    }
+    let node = node_with_groups();
     let mut counters = node.open();
     for _ in 0..5 {
         node.kill(None, CONTAINER);
