@@ -74,8 +74,8 @@ fn run() -> Result<()> {
 
 fn run_all(cluster: &mut Cluster, scenarios: &[scenario::Scenario], wanted: &Wanted) -> Result<Tally> {
     let mut tally = Tally::default();
-    for _ in 0..wanted.times {
-        for scenario in scenarios {
+    for scenario in scenarios {
+        for _ in 0..wanted.times {
             interrupt::check()?;
             eprintln!("e2e: {}: {}", scenario.name, scenario.shows);
             let failure = tally.note(scenario.name, || {
