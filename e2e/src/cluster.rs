@@ -3,6 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::disk;
 use crate::image::Image;
@@ -15,6 +16,9 @@ use crate::wait::wait_for;
 
 /// The image of everybody who works in pods, and of the process that holds a pod's sandbox.
 pub(crate) const WORK_IMAGE: &str = "forestall.test/work:1";
+
+/// What `kubepods` may hold when no pod is left.
+const EMPTY_BYTES_MAX: u64 = 64 << 20;
 
 /// A running cluster. Dropped, it ends.
 #[derive(Debug)]
@@ -60,25 +64,14 @@ impl Cluster {
             );
             self.node = Some(node);
         }
-        self.clear(spec)?;
-        self.node.as_ref().context("the node that was just started")
+        let node = self.node.as_ref().context("the node that was just started")?;
+        clear(node, &self.kubectl)?;
+        Ok(node)
     }
 
     /// Ends the node: who comes next gets a new one.
     pub(crate) fn end_node(&mut self) {
         self.node = None;
-    }
-
-    /// Waits until nothing is left of what was on a node: no pod, and no condition that keeps pods away.
-    fn clear(&self, spec: NodeSpec) -> Result<()> {
-        let kubectl = &self.kubectl;
-        kubectl.run(&["delete", "pod", "--all", "--now", "--wait=true", "--timeout=60s"])?;
-        kubectl.run(&["delete", "events", "--all"])?;
-        wait_for(&format!("{}, without a taint", spec.name()), || {
-            let taints = kubectl.run(&["get", "node", &spec.name(), "-o=jsonpath={.spec.taints}"])?;
-            Ok(taints.is_empty())
-        })?;
-        Ok(())
     }
 
     /// Keeps what tells of a scenario: the node's logs, and what the cluster says of its pods. Whatever cannot be had is left out.
@@ -115,6 +108,35 @@ impl Cluster {
             self.kubectl.config().display()
         )
     }
+}
+
+/// Waits until nothing is left of what was on a node: no pod, no condition that keeps pods away, and no memory of it in the kubelet, which
+/// would evict the next pod, a second old, for what the last one held when the kernel ended it.
+fn clear(node: &Node, kubectl: &Kubectl) -> Result<()> {
+    let name = node.spec.name();
+    kubectl.run(&["delete", "pod", "--all", "--now", "--wait=true", "--timeout=60s"])?;
+    wait_for(&format!("figures of {name} without pods"), || {
+        let summary = node.summary(kubectl)?;
+        let containers = summary["node"]["systemContainers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let pods = containers.iter().find(|container| container["name"] == "pods");
+        let held = pods.and_then(|pods| pods["memory"]["workingSetBytes"].as_u64());
+        Ok(held.is_some_and(|bytes| bytes < EMPTY_BYTES_MAX))
+    })?;
+    wait_for(&format!("{name}, without pressure"), || {
+        let node = kubectl.get(&["node", &name])?;
+        let conditions = node["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let is_short =
+            |condition: &Value| condition["type"] == "MemoryPressure" && condition["status"] == "True";
+        Ok(node["spec"]["taints"].is_null() && !conditions.iter().any(is_short))
+    })?;
+    kubectl.run(&["delete", "events", "--all"])?;
+    Ok(())
 }
 
 fn images(parts: &Parts, folder: &Path) -> Result<Vec<PathBuf>> {

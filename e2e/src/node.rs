@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::child::{self, Running};
 use crate::kubectl::Kubectl;
@@ -59,6 +60,13 @@ impl Node {
             _machine: machine,
             ready_after,
         })
+    }
+
+    /// What its kubelet makes known of its figures; they are some ten seconds old.
+    pub(crate) fn summary(&self, kubectl: &Kubectl) -> Result<Value> {
+        let path = format!("/api/v1/nodes/{}/proxy/stats/summary", self.spec.name());
+        let said = kubectl.run(&["get", "--raw", &path])?;
+        serde_json::from_str(&said).context("the kubelet's summary is no JSON")
     }
 
     /// What a shell there prints.

@@ -1,5 +1,5 @@
 //! Evictions by the kubelet: for memory that pods hold, for page cache that could be had at any time, and for what the host itself holds.
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::kernel::{self, Kill};
@@ -153,12 +153,7 @@ fn hold(kubectl: &Kubectl, node: &Node, name: &str, share: u64, resources: &Valu
         Ok(now.kubepods_mib >= before.kubepods_mib + held_mib)
     })?;
     wait_for(&format!("the kubelet's figures of {name}"), || {
-        let summary = kubectl.run(&[
-            "get",
-            "--raw",
-            &format!("/api/v1/nodes/{}/proxy/stats/summary", node.spec.name()),
-        ])?;
-        let summary: Value = serde_json::from_str(&summary).context("the kubelet's summary is no JSON")?;
+        let summary = node.summary(kubectl)?;
         let pods = summary["pods"].as_array().cloned().unwrap_or_default();
         let own = pods.iter().find(|pod| pod["podRef"]["name"] == *name);
         let held = own.and_then(|pod| pod["memory"]["workingSetBytes"].as_u64());
@@ -178,7 +173,7 @@ fn wait_for_end(kubectl: &Kubectl, name: &str, mut meanwhile: impl FnMut() -> Re
 }
 
 /// All that an eviction leaves in the API.
-fn is_evicted(kubectl: &Kubectl, state: &State) -> Result<()> {
+pub(super) fn is_evicted(kubectl: &Kubectl, state: &State) -> Result<()> {
     eprintln!(
         "e2e:   {}: {}; {:?}",
         state.reason(),

@@ -46,7 +46,7 @@ pub(crate) const ALL: [Scenario; 8] = [
     },
     Scenario {
         name: "kubepods-limit",
-        shows: "a pod without a limit that fills what all pods may have ends with the same words, or, in a race, as evicted",
+        shows: "a pod without a limit that fills what all pods may have ends with the same words, or evicted, or both",
         node: NODE,
         is_gate: false,
         run: limit::kubepods,
