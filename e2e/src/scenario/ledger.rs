@@ -47,14 +47,9 @@ pub(super) fn names(kubectl: &Kubectl, node: &Node) -> Result<()> {
             "the ledger calls {name} otherwise: {kept:?}"
         );
     }
-    // The container of the last restart, as the cluster has it. Unless it is told where the ledger is, `explain` asks the kernel's log, which knows
-    // no names.
+    // The container of the last restart, as the cluster has it. The kernel's log tells the kill, and the ledger the names.
     let container = limited.container_id()?;
-    let explanation = ask(
-        node,
-        &format!("explain {container} --ledger /var/lib/forestall/ledger"),
-    )?
-    .to_string();
+    let explanation = ask(node, &format!("explain {container}"))?.to_string();
     for word in ["\"limited\"", container, limited.uid()?] {
         ensure!(explanation.contains(word), "no {word} in {explanation}");
     }

@@ -9,6 +9,7 @@ pub(crate) mod any_log;
 mod end;
 mod growth;
 mod headline;
+mod homes;
 mod killed;
 mod page;
 mod screen;
@@ -46,7 +47,8 @@ pub(crate) use self::headline::headline;
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
-    /// Whose end: a PID, a pod's UID, a container's ID or how it begins, or a process's name; the last kill where nobody is named
+    /// Whose end: a PID, a pod's UID, a container's ID or how it begins, a process's name, or, where an agent keeps a ledger, a pod's name
+    /// ([NAMESPACE/]POD) or a container's; the last kill where nobody is named
     #[arg(allow_negative_numbers = true)]
     who: Option<String>,
     /// The last kill, as where nobody is named
@@ -208,11 +210,20 @@ fn find_sent(args: &ExplainArgs, seeker: &Seeker) -> Option<Sent> {
     sent::find(directory, &Who::new(args.who.as_deref()?), boot.as_deref())
 }
 
-/// The kernel's log, or a file's. Of whom the kernel's ring does not know any more the agent's ledger may tell; then it is true.
+/// The kernel's log, or a file's. Of whom the kernel's ring does not know any more the agent's ledger may tell; then it is true. Of the
+/// others it knows the names.
 fn read_here(args: &ExplainArgs, log: Option<&Path>, seeker: &mut Seeker) -> anyhow::Result<(Read, bool)> {
     let read = source::read(log, seeker);
     let agents = Path::new(AGENTS_LEDGER);
-    if log.is_none() && seeker.found.is_none() && ledger::is_there(agents) {
+    if log.is_some() || !ledger::is_there(agents) {
+        return Ok((read?, false));
+    }
+    if seeker.found.is_some() {
+        // Without them it is explained all the same.
+        if let (Ok(pages), Ok(boot)) = (Pages::read(agents), ledger::boot_id(Path::new("/"))) {
+            seeker.learn_homes(&pages.entries, &boot);
+        }
+    } else {
         let mut other = Seeker::new(args.who.as_deref().map(Who::new));
         other.boot = asked_boot(agents, false);
         if let Ok(kept) = read_ledger(agents, &mut other) {

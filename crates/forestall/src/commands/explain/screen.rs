@@ -7,6 +7,7 @@ use forestall_kernel::oom::{CgroupPath, Reap, Report, Row, Victim};
 use super::end::sentence;
 use super::growth::Growth;
 use super::headline::{headline, named};
+use super::homes;
 use super::killed;
 use super::page::Page;
 use super::seeker::Seeker;
@@ -91,6 +92,7 @@ impl Shown<'_> {
         let when = time::written(&report.when, self.zero_micros);
         page.dim(&format!("{when}; {name}; confidence {confidence}"));
         page.text.push('\n');
+        homes::show(&mut page, &self.seeker.found_homes);
         limit(&mut page, report, self.is_wide);
         filled(&mut page, report);
         victims(&mut page, report, self.is_wide);

@@ -49,6 +49,15 @@ impl Who {
         is_victim || paths.any(|path| self.is_of(path)) || victims.any(|path| self.is_of(path))
     }
 
+    /// By its pod's name, with or without its namespace, or by its container's.
+    fn is_name_of(&self, home: &Home) -> bool {
+        let whole = format!("{}/{}", home.namespace, home.pod);
+        let names = [&whole, &home.pod, &home.container];
+        names
+            .iter()
+            .any(|name| !name.is_empty() && name.as_bytes() == self.text)
+    }
+
     /// A memory killer ended it.
     fn is_killed(&self, killing: &Killing) -> bool {
         let is_process = killing.pid.is_some() && (self.pid == killing.pid || killing.comm == self.text);
@@ -142,6 +151,17 @@ pub(super) struct Seeker {
 }
 
 impl Seeker {
+    /// Takes from a ledger what it knows of the victims of what was found in the log of this boot: the same records made it.
+    pub(super) fn learn_homes(&mut self, entries: &[Entry], boot: &[u8]) {
+        let sequence = self.found.as_ref().and_then(|found| found.when.sequence);
+        let is_same = |entry: &&Entry| {
+            *entry.boot == *boot && sequence.is_some() && entry.report.when.sequence == sequence
+        };
+        if let Some(entry) = entries.iter().rev().find(is_same) {
+            self.found_homes.clone_from(&entry.homes);
+        }
+    }
+
     pub(super) fn new(who: Option<Who>) -> Self {
         Self {
             who,
@@ -201,7 +221,9 @@ impl Seeker {
     fn is_better(&self, report: &Report) -> bool {
         let tells = |report: &Report| has_victim(report) || report.no_killable > 0;
         let who = self.who.as_ref();
-        let is_asked_for = who.is_none_or(|who| who.is_in(report, self.is_other_boot));
+        let is_asked_for = who.is_none_or(|who| {
+            who.is_in(report, self.is_other_boot) || self.homes.iter().any(|home| who.is_name_of(home))
+        });
         is_asked_for && (tells(report) || !self.found.as_ref().is_some_and(tells))
     }
 }
@@ -390,5 +412,44 @@ mod tests {
         seeker.boot = Some((*b"this").into());
         seeker.hear_entry(&entry(b"other"));
         assert!(seeker.found.is_some());
+    }
+
+    #[test]
+    fn the_names_that_a_ledger_has_find_a_kill_and_go_to_the_same_one_of_the_log() {
+        let home = Home {
+            pid: 7,
+            namespace: "shop".to_owned(),
+            pod: "cart-0".to_owned(),
+            container: "web".to_owned(),
+            ..Home::default()
+        };
+        let mut report = Report {
+            victims: vec![Victim {
+                pid: 7,
+                ..Victim::default()
+            }],
+            ..Report::default()
+        };
+        report.when.sequence = Some(5);
+        let mut entry = Entry::new((*b"boot").into(), 0, report.clone());
+        entry.homes = vec![home.clone()];
+        for (who, is_found) in [
+            ("cart-0", true),
+            ("shop/cart-0", true),
+            ("web", true),
+            ("shop", false),
+            ("cart", false),
+            ("/", false),
+        ] {
+            let mut seeker = Seeker::new(Some(Who::new(who)));
+            seeker.hear_entry(&entry);
+            assert_eq!(seeker.found.is_some(), is_found, "{who}");
+        }
+        let mut seeker = Seeker::new(None);
+        seeker.hear(report);
+        seeker.learn_homes(std::slice::from_ref(&entry), b"other");
+        assert_eq!(seeker.found_homes, []);
+        seeker.learn_homes(&[entry], b"boot");
+        assert_eq!(seeker.found_homes, [home]);
     }
 }
