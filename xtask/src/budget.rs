@@ -8,7 +8,7 @@ use crate::{shell, tools};
 pub(crate) const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// The binary may not be larger than this: it is copied to every node and stays mapped there.
-pub(crate) const BINARY_BYTES_MAX: u64 = 6 << 20;
+pub(crate) const BINARY_BYTES_MAX: u64 = 8 << 20;
 
 /// Builds the static release binary and returns its path.
 pub(crate) fn build_static() -> Result<std::path::PathBuf> {

@@ -52,6 +52,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     });
     steps.step("arm64 compiles", || {
         tools::rust_target(ARM_TARGET)?;
+        // Parts of ring are C (`.cargo/config.toml`).
+        tools::installed(
+            "aarch64-linux-gnu-gcc",
+            &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+        )?;
         let arguments = [
             "check",
             "--locked",

@@ -57,6 +57,28 @@ pub(crate) fn unpack_debian(package: &str, program: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Finds a program on the path, or installs the Debian packages that bring it where that is allowed.
+pub(crate) fn installed(program: &str, packages: &[&str]) -> Result<PathBuf> {
+    let on_path = || {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(program))
+            .find(|file| file.is_file())
+    };
+    if let Some(found) = on_path() {
+        return Ok(found);
+    }
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    let line = format!("apt-get {}", install.join(" "));
+    eprintln!("{program} is missing; trying `{line}`");
+    let install = || shell::run(shell::program("apt-get", &install).env("DEBIAN_FRONTEND", "noninteractive"));
+    // Without lists of packages the first try fails.
+    if install().is_err() && shell::run(&mut shell::program("apt-get", &["update", "-q"])).is_ok() {
+        install().with_context(|| format!("{program} is missing; as root, `{line}` installs it"))?;
+    }
+    on_path().with_context(|| format!("{program} is missing; as root, `{line}` installs it"))
+}
+
 /// Sees to it that the toolchain can build for `target`.
 pub(crate) fn rust_target(target: &str) -> Result<()> {
     let library = shell::output(&mut shell::program(

@@ -5,6 +5,7 @@
 
 mod agent;
 mod cli;
+mod cluster;
 mod commands;
 mod config;
 mod exit;

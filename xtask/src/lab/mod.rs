@@ -4,7 +4,7 @@
 //! agent's shipped binary and a plan. What the lab refuses to do: judge by timing, retry a verdict (a guest without one is tried once more, and counted), or leave anything on
 //! the machine outside of its cache and cargo's target directory (but the emulator's package, as root).
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -222,31 +222,6 @@ pub(crate) fn build(package: &str, target: &std::path::Path) -> Result<PathBuf> 
 
 /// Finds the emulator, or installs it where that is allowed.
 pub(crate) fn emulator() -> Result<PathBuf> {
-    if let Some(path) = on_path(QEMU) {
-        return Ok(path);
-    }
     // `qemu-utils-` removes a package of another version that would stand in the way.
-    let install = [
-        "install",
-        "-y",
-        "--no-install-recommends",
-        "qemu-system-x86",
-        "qemu-utils-",
-    ];
-    let line = format!("apt-get {}", install.join(" "));
-    eprintln!("lab: {QEMU} is missing; trying `{line}`");
-    shell::run(
-        Command::new("apt-get")
-            .args(install)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
-    .with_context(|| format!("{QEMU} is missing; as root, `{line}` installs it"))?;
-    on_path(QEMU).with_context(|| format!("{QEMU} is still missing after `{line}`"))
-}
-
-fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    tools::installed(QEMU, &["qemu-system-x86", "qemu-utils-"])
 }

@@ -252,6 +252,12 @@ impl Guard {
                         tap.kubelet(now, &config);
                     }
                 }
+                Command::Pods(pods) => {
+                    self.engine.step(now, Input::Pods(&pods));
+                    if let Some(tap) = &mut self.tap {
+                        tap.pods(now, &pods);
+                    }
+                }
             }
         }
         true

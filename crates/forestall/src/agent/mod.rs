@@ -45,13 +45,14 @@ pub(crate) use self::seat::Holder;
 use self::shared::{Board, Degraded, Herald, Keeping, Recording};
 use self::start::Started;
 pub(crate) use self::start::say_left_out;
+use crate::cluster::Access;
 use crate::config::{self, Settings};
 use crate::exit::Exit;
 use crate::log::sink::Sink;
 use crate::log::{Level, Logger, Style, escape};
 use crate::notify::Notifications;
 use crate::systemd::Notifier;
-use crate::talk::{self, TalkSetup};
+use crate::talk::{self, ClusterSetup, TalkSetup};
 
 /// Runs the agent until it is told to stop.
 pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
@@ -126,7 +127,9 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         logger.say(Level::Warn, "standby", &standby(holder));
     }
     started.ground.give_back_code(needed.as_ref());
+    let cluster = find_cluster(&mut logger, &settings);
     let talk = talk::start(TalkSetup {
+        cluster,
         kubelet,
         kubelet_news,
         board: ends.board,
@@ -239,6 +242,32 @@ fn start_ledger(
     ledger::start(setup, herald.clone())
         .inspect_err(|error| fail(format!("the ledger's thread cannot be started: {error}")))
         .ok()
+}
+
+/// The cluster that this node is in, where this agent runs in a pod of it.
+fn find_cluster(logger: &mut Logger, settings: &Settings) -> Option<ClusterSetup> {
+    let access = match Access::in_cluster()? {
+        Ok(access) => access,
+        Err(trouble) => {
+            logger.say(Level::Warn, "cluster", &trouble.to_string());
+            return None;
+        }
+    };
+    let Some(node) = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty()) else {
+        logger.say(
+            Level::Warn,
+            "cluster",
+            "NODE_NAME is not set, so that nobody knows which node's pods to follow: set it from spec.nodeName (downward API)",
+        );
+        return None;
+    };
+    let mountinfo = std::fs::read("/proc/self/mountinfo").ok()?;
+    let hierarchy = Hierarchy::find(&mountinfo, &settings.root).ok()?;
+    Some(ClusterSetup {
+        access,
+        node,
+        cgroup_root: hierarchy.root,
+    })
 }
 
 /// Everything that is missing here. A rung that is off by choice misses nothing; `sysrq` and forced

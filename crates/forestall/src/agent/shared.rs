@@ -30,6 +30,7 @@
 //! skipped when the talk thread just reads it; events are inline values in a bounded channel and are dropped and
 //! counted when it is full; waking the talk thread is one non-blocking write to an eventfd.
 
+mod api;
 mod board;
 mod command;
 mod desk;
@@ -46,6 +47,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
+pub(crate) use self::api::Api;
 pub(crate) use self::board::{BUCKET_BOUNDS, Board, Degraded, Health, Histogram, Recording};
 pub(crate) use self::command::{Command, Commander, Commands};
 pub(crate) use self::desk::{Desk, Heard, Keeping, KillNews};

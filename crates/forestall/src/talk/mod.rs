@@ -4,6 +4,7 @@
 //! and in the channel. A panic is caught and the thread goes on with a fresh runtime after a pause. What it refuses to
 //! do: decide anything.
 
+mod cluster;
 mod eye;
 mod kubelet;
 mod metrics;
@@ -29,6 +30,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
+pub(crate) use self::cluster::ClusterSetup;
 use self::eye::Eye;
 use self::kubelet::KUBELET_SPACING;
 use self::pages::Pages;
@@ -86,6 +88,8 @@ pub(crate) struct TalkSetup {
     pub(crate) holder: Option<Holder>,
     /// The priority (nice value) this thread is meant to have.
     pub(crate) nice: i32,
+    /// The cluster, where this node is in one.
+    pub(crate) cluster: Option<ClusterSetup>,
     /// The service manager, if there is one that listens.
     pub(crate) notifier: Option<Notifier>,
 }
@@ -234,6 +238,7 @@ impl Talker {
         rights.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut kubelet = interval(KUBELET_SPACING);
         kubelet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cluster = self.follow_cluster();
         let mut stops = 0_u32;
         let mut end_by = None;
         let mut is_hurried = false;
@@ -253,6 +258,7 @@ impl Talker {
                 _ = alive.tick(), if watchdog.is_some() => self.tell_alive(),
                 () = sleep(FLUSH_PAUSE), if unflushed => {}
                 _ = kubelet.tick() => self.follow_kubelet(),
+                (level, what) = cluster.next() => self.setup.logger.say(level, "cluster", &what),
                 _ = standby.tick(), if self.setup.holder.is_some() => self.try_to_take_over(),
                 _ = rights.tick(), if self.waits_for_rights() => self.try_rights_again(),
                 _ = signals.hup.recv() => self.reload(),
@@ -275,6 +281,7 @@ impl Talker {
             }
         };
         server.abort();
+        cluster.end();
         self.say_last_lines().await;
         end
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use forestall_decide::{Bytes, Decision, Mode, Moment, NodeSample, Rung, Sample, Span, WallKind};
 
+use super::api::Api;
 use super::desk::Desk;
 use super::label::{ActionOutcome, AlarmStage, IgnoredKind, RUNGS, WALLS, mode_index};
 use super::post::Names;
@@ -130,6 +131,7 @@ pub(crate) struct Board {
     recording: Mutex<Recording>,
     snapshot: Mutex<Snapshot>,
     kubepods: Mutex<Option<OpenGroup>>,
+    api: Mutex<Option<Api>>,
     /// What the ledger's thread has heard; never the guard's to touch.
     pub(crate) kills: Desk,
     /// What was told to others.
@@ -183,6 +185,7 @@ impl Board {
             recording: Mutex::default(),
             snapshot: Mutex::new(Snapshot::new()),
             kubepods: Mutex::default(),
+            api: Mutex::default(),
             kills: Desk::default(),
             told: Arc::default(),
         }
@@ -405,7 +408,19 @@ impl Board {
             degraded.push(Degraded::new("recorder", why.as_str()));
         }
         degraded.extend(self.kills.missing().map(|why| Degraded::new("ledger", why)));
+        let away = self.api().and_then(|api| api.away);
+        degraded.extend(away.map(|why| Degraded::new("api", why)));
         degraded
+    }
+
+    /// Changes what is known of the API server. Not for the guard: it allocates.
+    pub(crate) fn note_api(&self, change: impl FnOnce(&mut Api)) {
+        change(lock(&self.api).get_or_insert_default());
+    }
+
+    /// What is known of the API server; `None` where this node is in no cluster.
+    pub(crate) fn api(&self) -> Option<Api> {
+        lock(&self.api).clone()
     }
 
     /// Notes what the recorder does. Not for the guard: it allocates.

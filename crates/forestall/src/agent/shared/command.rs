@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
-use forestall_decide::Policy;
 use forestall_decide::kubelet::KubeletConfig;
+use forestall_decide::{Pods, Policy};
 
 use super::event::Bell;
 
@@ -18,6 +18,8 @@ pub(crate) enum Command {
     Policy(Policy),
     /// The kubelet runs with this.
     Kubelet(Arc<KubeletConfig>),
+    /// Kubernetes knows of these pods.
+    Pods(Arc<Pods>),
     /// Look at everything now: somebody wants to see it.
     Look,
     /// Come to a clean end.
@@ -42,6 +44,11 @@ impl Commander {
     /// Hands over what the kubelet runs with; false as above.
     pub(crate) fn kubelet(&self, config: Arc<KubeletConfig>) -> bool {
         self.send(Command::Kubelet(config))
+    }
+
+    /// Hands over what Kubernetes knows of this node's pods; false as above.
+    pub(crate) fn pods(&self, pods: Arc<Pods>) -> bool {
+        self.send(Command::Pods(pods))
     }
 
     fn send(&self, command: Command) -> bool {

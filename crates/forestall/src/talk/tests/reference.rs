@@ -7,6 +7,8 @@ fn the_reference_of_metrics_is_up_to_date() {
     let ends = published();
     ends.board
         .set_degraded(vec![Degraded::new("kill", "as an example")]);
+    ends.board
+        .note_api(|api| api.told_at = Some(crate::agent::clock::now()));
     let page = metrics::render(&ends.board).expect("it renders");
     let mut fresh = String::from(
         "# Metrics\n\nGenerated from the code. Served at `/metrics` as OpenMetrics text, in base units.\n\n\

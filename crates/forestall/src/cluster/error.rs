@@ -1,0 +1,140 @@
+//! What goes wrong between this agent and the API server, told apart by what follows from it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::log::escape;
+
+/// No text of the server's is quoted further.
+const TEXT_CHARS_MAX: usize = 300;
+
+/// Why there was no answer, or what the answer refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Something on this side has to be put right first.
+    Setup(String),
+    /// The server cannot be reached, or its certificate is not believed.
+    Unreachable(String),
+    /// No answer within this time.
+    Slow(Duration),
+    /// The connection or an answer broke off, or is not what the protocol allows.
+    Broken(String),
+    /// The server answered, and not as was asked for.
+    Refused(Refusal),
+}
+
+/// `metav1.Status`, as far as it is acted upon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The HTTP status.
+    pub(crate) code: u16,
+    /// `reason`, such as `Forbidden` or `Expired`.
+    pub(crate) reason: String,
+    /// `message`, escaped and cut.
+    pub(crate) message: String,
+    /// When it may be tried again, by header or body.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Reads the body of an answer; one that is no `Status` has no reason.
+    pub(super) fn read(code: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
+        let status: Status = serde_json::from_slice(body).unwrap_or_default();
+        let in_body = Duration::from_secs(status.details.unwrap_or_default().retry_after_seconds.into());
+        let message = if status.message.is_empty() {
+            String::from_utf8_lossy(body.get(..TEXT_CHARS_MAX).unwrap_or(body)).into_owned()
+        } else {
+            status.message
+        };
+        let shown: String = message.chars().take(TEXT_CHARS_MAX).collect();
+        Self {
+            code,
+            reason: status.reason,
+            message: escape::bytes(shown.trim().as_bytes()),
+            retry_after: retry_after.or((in_body > Duration::ZERO).then_some(in_body)),
+        }
+    }
+
+    /// What was being watched is gone from the server's memory: it has to be listed again.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.code == 410 || matches!(&*self.reason, "Expired" | "Gone")
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    reason: String,
+    message: String,
+    details: Option<Details>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Details {
+    retry_after_seconds: u32,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setup(why) | Self::Unreachable(why) | Self::Broken(why) => out.write_str(why),
+            Self::Slow(after) => write!(out, "the API server has not answered in {after:?}"),
+            Self::Refused(refusal) => {
+                let Refusal {
+                    code,
+                    reason,
+                    message,
+                    ..
+                } = refusal;
+                write!(out, "the API server answers {code}")?;
+                if !reason.is_empty() {
+                    write!(out, " {}", escape::bytes(reason.as_bytes()))?;
+                }
+                if !message.is_empty() {
+                    write!(out, ": {message}")?;
+                }
+                match code {
+                    401 => out.write_str(
+                        "; its token is not accepted: see whether its ServiceAccount is still there",
+                    ),
+                    403 => out.write_str("; grant that right (deploy/ has the rules), or do without"),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_read_from_a_status_or_from_anything() {
+        let body = br#"{"kind":"Status","status":"Failure","message":"Cannot evict pod as it would violate the pod's disruption budget.","reason":"TooManyRequests","details":{"retryAfterSeconds":10},"code":429}"#;
+        let refusal = Refusal::read(429, body, None);
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(10)));
+        assert_eq!(refusal.reason, "TooManyRequests");
+        let header = Some(Duration::from_secs(1));
+        assert_eq!(Refusal::read(429, body, header).retry_after, header);
+        let html = Refusal::read(502, b"<html>\x1b[2J bad gateway", None);
+        assert_eq!(html.reason, "");
+        assert!(html.message.contains("bad gateway") && !html.message.contains('\u{1b}'));
+        assert!(Refusal::read(410, b"", None).is_expired());
+        let expired = br#"{"reason":"Expired","message":"too old resource version: 1 (9)"}"#;
+        assert!(Refusal::read(200, expired, None).is_expired());
+    }
+
+    #[test]
+    fn a_missing_right_is_named_with_what_to_do() {
+        let body = br#"{"message":"pods is forbidden: User \"system:serviceaccount:forestall:agent\" cannot list resource \"pods\"","reason":"Forbidden","code":403}"#;
+        let said = Trouble::Refused(Refusal::read(403, body, None)).to_string();
+        assert!(
+            said.contains("cannot list resource") && said.contains("deploy/"),
+            "{said}"
+        );
+    }
+}

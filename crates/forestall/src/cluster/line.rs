@@ -1,0 +1,141 @@
+//! The line to the API server, kept up: connects, follows this node's pods, tells of them, and begins again where it breaks off.
+//!
+//! Losing the server is a state and no error: it is told once, what was known keeps its age, and the guard goes on with what needs no server.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use forestall_decide::{Moment, Pods};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::access::Access;
+use super::error::Trouble;
+use super::follow::{self, Step, pause_after};
+use super::link::Link;
+use super::news::{Teller, heard_at};
+use crate::agent::clock;
+
+/// Changes that come so close together are told as one.
+const TOLD_APART: Duration = Duration::from_millis(200);
+
+/// Where nothing changes, that the server is there is told so often: what is older than a minute counts as unknown.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// Who hears of it.
+pub(crate) trait Audience {
+    /// The pods, how sure that is, and how many are left out because there are too many. False where it could not be taken: it is
+    /// told again.
+    fn pods(&mut self, pods: Pods, left_out: u64) -> bool;
+    /// For the log: the server is there, or why not.
+    fn is_there(&mut self, count: usize);
+    /// It is not, any more or at all.
+    fn is_away(&mut self, why: &Trouble);
+    /// An annotation that is not understood.
+    fn complain(&mut self, what: &str);
+}
+
+/// The line.
+#[derive(Debug)]
+pub(crate) struct Line<A> {
+    access: Access,
+    pods: follow::Pods,
+    teller: Teller,
+    audience: A,
+    /// When all was last known to be true.
+    told_at: Moment,
+    is_up: bool,
+    tries: u32,
+}
+
+impl<A: Audience> Line<A> {
+    /// To this server, for this node; `cgroup_root` is where the cgroups are mounted.
+    pub(crate) fn new(access: Access, node: &str, cgroup_root: PathBuf, audience: A) -> Self {
+        Self {
+            access,
+            pods: follow::Pods::of_node(node),
+            teller: Teller::new(cgroup_root),
+            audience,
+            told_at: Moment(0),
+            is_up: false,
+            tries: 0,
+        }
+    }
+
+    /// Never comes to an end by itself.
+    pub(crate) async fn keep(&mut self) -> Infallible {
+        loop {
+            let Err(trouble) = self.hold().await;
+            self.lose(&trouble).await;
+        }
+    }
+
+    async fn hold(&mut self) -> Result<Infallible, Trouble> {
+        let link = Link::connect(&self.access).await?;
+        self.hold_over(&link).await
+    }
+
+    pub(super) async fn hold_over(&mut self, link: &Link) -> Result<Infallible, Trouble> {
+        loop {
+            let mut lines = match self.pods.begin(link).await {
+                // What has been forgotten is listed, over the same connection.
+                Err(Trouble::Refused(refusal)) if refusal.is_expired() && self.tries == 0 => {
+                    self.tries += 1;
+                    continue;
+                }
+                begun => begun?,
+            };
+            let mut next = Instant::now();
+            let mut is_told = false;
+            loop {
+                tokio::select! {
+                    step = self.pods.step(&mut lines) => match step {
+                        Ok(Step::Changed) => next = next.min(Instant::now() + TOLD_APART),
+                        Ok(Step::Told) => {}
+                        Ok(Step::Ended) => break,
+                        Err(Trouble::Refused(refusal)) if refusal.is_expired() => break,
+                        Err(trouble) => return Err(trouble),
+                    },
+                    () = sleep_until(next) => {
+                        let is_taken = self.tell(heard_at(clock::now()), true);
+                        next = Instant::now() + if is_taken { HEARTBEAT } else { TOLD_APART };
+                        is_told = true;
+                    }
+                }
+            }
+            if is_told {
+                self.tries = 0;
+            }
+        }
+    }
+
+    fn tell(&mut self, told_at: Moment, has_api: bool) -> bool {
+        let mut complaints = Vec::new();
+        let told = self
+            .teller
+            .tell(&self.pods, has_api, told_at, clock::now(), &mut complaints);
+        for what in complaints {
+            self.audience.complain(&what);
+        }
+        let count = told.list.len();
+        let is_taken = self.audience.pods(told, self.pods.left_out);
+        if has_api {
+            self.told_at = told_at;
+            if !std::mem::replace(&mut self.is_up, true) {
+                self.audience.is_there(count);
+            }
+        }
+        is_taken
+    }
+
+    /// Tells that the server is away, once, and waits.
+    async fn lose(&mut self, trouble: &Trouble) {
+        if std::mem::replace(&mut self.is_up, false) || self.tries == 0 {
+            self.audience.is_away(trouble);
+            self.tell(self.told_at, false);
+        }
+        let pause = pause_after(trouble, self.tries);
+        self.tries = self.tries.saturating_add(1);
+        sleep(pause).await;
+    }
+}

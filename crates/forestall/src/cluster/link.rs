@@ -1,0 +1,248 @@
+//! One connection to the API server, over which everything goes: HTTP/2, so that an eviction waits for no handshake and no other request.
+//!
+//! That it lives is known within [`PING_EVERY`] and [`PING_TIME_MAX`]: a watch on which nothing happens is told from a server that is gone. Every
+//! request has a deadline. What it refuses to do: try again (whoever asks knows whether that is harmless), and read answers without end.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::rt::{Read, Write};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::access::Access;
+use super::error::{Refusal, Trouble};
+
+/// A connection that is silent is asked so often, and given up when no answer has come for so long.
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const PING_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// For the connection with its handshakes, and for each request.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+const ASK_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// No answer is larger; the server's own limit for one object is 3 MiB, and lists come in pages.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// No line of a watch is longer.
+const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// What may be on its way unread.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    /// With its query.
+    pub(crate) path: &'a str,
+    /// The body's type, and the body.
+    pub(crate) content: Option<(&'static str, Bytes)>,
+}
+
+impl<'a> Ask<'a> {
+    /// Asks for what is there.
+    pub(crate) fn get(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            content: None,
+        }
+    }
+}
+
+/// The connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    sender: SendRequest<Full<Bytes>>,
+    access: Access,
+}
+
+impl Link {
+    /// Connects, with the files as they are now.
+    pub(crate) async fn connect(access: &Access) -> Result<Self, Trouble> {
+        let (tls, name) = (access.tls()?, access.server_name()?);
+        let authority = access.authority();
+        let open = async {
+            let unreachable = |error| Trouble::Unreachable(format!("{authority}: {error}"));
+            let tcp = TcpStream::connect((&*access.host, access.port))
+                .await
+                .map_err(unreachable)?;
+            tcp.set_nodelay(true).map_err(unreachable)?;
+            let tls = TlsConnector::from(tls).connect(name, tcp).await;
+            let stream = tls.map_err(unreachable)?;
+            if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                return Err(Trouble::Unreachable(format!(
+                    "{authority}: it speaks no HTTP/2; reach the API server itself, or a proxy that does"
+                )));
+            }
+            Self::over(TokioIo::new(stream), access).await
+        };
+        timeout(CONNECT_TIME_MAX, open)
+            .await
+            .unwrap_or(Err(Trouble::Slow(CONNECT_TIME_MAX)))
+    }
+
+    /// Over what is connected already.
+    pub(super) async fn over<I>(io: I, access: &Access) -> Result<Self, Trouble>
+    where
+        I: Read + Write + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIME_MAX)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .handshake(io)
+            .await
+            .map_err(broken)?;
+        // Its end is seen by whoever asks next, or waits on a stream.
+        tokio::spawn(connection);
+        Ok(Self {
+            sender,
+            access: access.clone(),
+        })
+    }
+
+    /// Asks, and reads the answer; what is not of the 200s is a refusal.
+    pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Bytes, Trouble> {
+        let answer = async { self.send(ask).await.map(Response::into_body)?.read().await };
+        timeout(ASK_TIME_MAX, answer)
+            .await
+            .unwrap_or(Err(Trouble::Slow(ASK_TIME_MAX)))
+    }
+
+    /// Asks for an answer that comes line by line and may never end.
+    pub(crate) async fn follow(&self, path: &str) -> Result<Lines, Trouble> {
+        let answer = timeout(ASK_TIME_MAX, self.send(Ask::get(path))).await;
+        let answer = answer.unwrap_or(Err(Trouble::Slow(ASK_TIME_MAX)))?;
+        Ok(Lines::new(answer.into_body()))
+    }
+
+    async fn send(&self, ask: Ask<'_>) -> Result<Response<Incoming>, Trouble> {
+        let mut request = Request::builder()
+            .method(ask.method)
+            .uri(format!("https://{}{}", self.access.authority(), ask.path))
+            .header(USER_AGENT, concat!("forestall/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "application/json");
+        let mut token = HeaderValue::try_from(format!("Bearer {}", self.access.token()?))
+            .map_err(|_| Trouble::Setup("the token is none".to_owned()))?;
+        token.set_sensitive(true);
+        request = request.header(AUTHORIZATION, token);
+        if let Some(user) = &self.access.impersonated {
+            request = request.header("Impersonate-User", user);
+        }
+        let mut body = Bytes::new();
+        if let Some((content_type, content)) = ask.content {
+            request = request.header(CONTENT_TYPE, content_type);
+            body = content;
+        }
+        let request = request
+            .body(Full::new(body))
+            .map_err(|error| Trouble::Setup(error.to_string()))?;
+        let mut sender = self.sender.clone();
+        sender.ready().await.map_err(broken)?;
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let code = answer.status().as_u16();
+        let seconds = answer.headers().get(RETRY_AFTER);
+        let seconds = seconds.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        let body = answer.into_body().read().await.unwrap_or_default();
+        Err(Trouble::Refused(Refusal::read(
+            code,
+            &body,
+            seconds.map(Duration::from_secs),
+        )))
+    }
+}
+
+/// A body that is read to its end.
+trait ReadWhole {
+    async fn read(self) -> Result<Bytes, Trouble>;
+}
+
+impl ReadWhole for Incoming {
+    async fn read(self) -> Result<Bytes, Trouble> {
+        let whole = Limited::new(self, ANSWER_BYTES_MAX).collect().await;
+        whole.map(http_body_util::Collected::to_bytes).map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Trouble::Broken(format!(
+                    "an answer of more than {ANSWER_BYTES_MAX} bytes is not read"
+                ))
+            } else {
+                Trouble::Broken(format!("an answer broke off: {error}"))
+            }
+        })
+    }
+}
+
+/// What comes line by line.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    body: Incoming,
+    /// What has come of lines that are not handed out yet, and how far no end of one is.
+    held: Vec<u8>,
+    searched: usize,
+}
+
+impl Lines {
+    fn new(body: Incoming) -> Self {
+        Self {
+            body,
+            held: Vec::new(),
+            searched: 0,
+        }
+    }
+
+    /// The next line, without its end; `None` at the end of all. Half a line at the end is one that broke off.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        loop {
+            let found = memchr::memchr(b'\n', self.held.get(self.searched..).unwrap_or_default());
+            if let Some(at) = found {
+                let rest = self.held.split_off(self.searched + at + 1);
+                let mut line = std::mem::replace(&mut self.held, rest);
+                line.pop();
+                self.searched = 0;
+                return Ok(Some(line));
+            }
+            self.searched = self.held.len();
+            if self.held.len() > LINE_BYTES_MAX {
+                return Err(Trouble::Broken(format!(
+                    "a line of more than {LINE_BYTES_MAX} bytes is not read"
+                )));
+            }
+            match self.body.frame().await {
+                None if self.held.is_empty() => return Ok(None),
+                None => return Err(Trouble::Broken("a watch broke off within a line".to_owned())),
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.held.extend_from_slice(data);
+                    }
+                }
+                Some(Err(error)) => return Err(broken(error)),
+            }
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn broken(error: hyper::Error) -> Trouble {
+    let mut why = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        why = format!("{why}: {cause}");
+        source = cause.source();
+    }
+    Trouble::Broken(format!("the connection to the API server broke off: {why}"))
+}

@@ -1,0 +1,22 @@
+//! Kubernetes: this node's pods as the API server knows them, on their way to the guard.
+//!
+//! It runs on the talk thread and may wait for the network as long as its deadlines allow. What it refuses to do: decide, read another node's pods,
+//! and go on without checking the server's certificate.
+
+mod access;
+mod asks;
+mod error;
+mod follow;
+mod line;
+mod link;
+mod news;
+mod places;
+mod pod;
+mod slim;
+
+pub(crate) use self::access::Access;
+pub(crate) use self::error::Trouble;
+pub(crate) use self::line::{Audience, Line};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! A scripted API server: what it expects to be asked, in order, and what it answers, over HTTP/2 as the real one.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::access::Access;
+use super::error::Trouble;
+use super::follow::{Pods, Step, pause_after};
+use super::link::{Ask, Link};
+
+/// What is asked for has to hold this text, and is answered so.
+struct Answer {
+    expected: &'static str,
+    status: u16,
+    header: Option<(&'static str, &'static str)>,
+    body: String,
+}
+
+fn answer(expected: &'static str, body: &str) -> Answer {
+    Answer {
+        expected,
+        status: 200,
+        header: None,
+        body: body.to_owned(),
+    }
+}
+
+fn refusal(expected: &'static str, status: u16, body: &str) -> Answer {
+    Answer {
+        status,
+        ..answer(expected, body)
+    }
+}
+
+/// The script as far as it was not used, and what was asked for.
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Script {
+    fn reply(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let bearer = request
+            .headers()
+            .get("authorization")
+            .map(|value| value.as_bytes().to_vec());
+        assert_eq!(bearer.as_deref(), Some(&b"Bearer the.token"[..]));
+        let asked = format!(
+            "{} {}",
+            request.method(),
+            request.uri().path_and_query().expect("a path")
+        );
+        self.asked.lock().expect("a list").push(asked.clone());
+        let next = self.answers.lock().expect("a script").pop_front();
+        let Some(next) = next.filter(|next| asked.contains(next.expected)) else {
+            let body = Full::new(Bytes::from(format!("not in the script: {asked}")));
+            return Response::builder().status(500).body(body).expect("an answer");
+        };
+        let mut response = Response::builder().status(next.status);
+        if let Some((name, value)) = next.header {
+            response = response.header(name, value);
+        }
+        response.body(Full::new(next.body.into())).expect("an answer")
+    }
+}
+
+/// Speaks with a server that follows a script.
+struct Stage {
+    script: Script,
+    link: Link,
+    _folder: TempDir,
+}
+
+impl Stage {
+    async fn set(answers: Vec<Answer>) -> Self {
+        let script = Script {
+            answers: Arc::new(Mutex::new(answers.into())),
+            ..Script::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let theirs = script.clone();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a caller");
+            let service = service_fn(move |request: Request<Incoming>| {
+                let script = theirs.clone();
+                async move { Ok::<_, Infallible>(script.reply(&request)) }
+            });
+            let _ = http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+        let folder = TempDir::new().expect("a directory");
+        std::fs::write(folder.path().join("token"), "the.token\n").expect("room");
+        let access = Access::of_service("127.0.0.1", "6443", folder.path()).expect("a port");
+        let stream = TcpStream::connect(address).await.expect("the server");
+        let link = Link::over(TokioIo::new(stream), &access).await.expect("HTTP/2");
+        Self {
+            script,
+            link,
+            _folder: folder,
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.script.asked.lock().expect("a list").clone()
+    }
+}
+
+fn pod(uid: u32, version: u32) -> String {
+    format!(
+        r#"{{"metadata":{{"uid":"{uid}","name":"p{uid}","resourceVersion":"{version}"}},"spec":{{"nodeName":"n1"}}}}"#
+    )
+}
+
+fn page(version: u32, rest: &str, pods: &[String]) -> String {
+    format!(
+        r#"{{"kind":"PodList","metadata":{{"resourceVersion":"{version}","continue":"{rest}"}},"items":[{}]}}"#,
+        pods.join(",")
+    )
+}
+
+fn event(kind: &str, object: &str) -> String {
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
+}
+
+fn names(pods: &Pods) -> Vec<&str> {
+    pods.iter().map(|pod| &*pod.metadata.name).collect()
+}
+
+#[tokio::test]
+async fn pods_are_listed_in_pages_and_followed_from_there() {
+    let watch = [
+        event("MODIFIED", &pod(2, 12)),
+        event("ADDED", &pod(4, 13)),
+        event("DELETED", &pod(1, 14)),
+        event(
+            "BOOKMARK",
+            r#"{"kind":"Pod","metadata":{"resourceVersion":"20"}}"#,
+        ),
+    ];
+    let stage = Stage::set(vec![
+        answer(
+            "limit=250&resourceVersion=0",
+            &page(10, "a/b=", &[pod(1, 5), pod(2, 6)]),
+        ),
+        answer("limit=250&continue=a%2Fb%3D", &page(10, "", &[pod(3, 7)])),
+        answer(
+            "watch=1&allowWatchBookmarks=true&resourceVersion=10&",
+            &watch.concat(),
+        ),
+        answer("resourceVersion=20&", ""),
+    ])
+    .await;
+    let mut pods = Pods::of_node("n 1");
+    let mut lines = pods.begin(&stage.link).await.expect("a watch");
+    assert_eq!(names(&pods), ["p1", "p2", "p3"]);
+    let mut steps = Vec::new();
+    while steps.last() != Some(&Step::Ended) {
+        steps.push(pods.step(&mut lines).await.expect("a word"));
+    }
+    // Of the second pod nothing has changed that is read.
+    assert_eq!(
+        steps,
+        [Step::Told, Step::Changed, Step::Changed, Step::Told, Step::Ended]
+    );
+    assert_eq!(names(&pods), ["p2", "p3", "p4"]);
+    // A watch that has ended goes on from where it was, without a list.
+    pods.begin(&stage.link).await.expect("a watch");
+    let asked = stage.asked();
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    let own = "GET /api/v1/pods?fieldSelector=spec.nodeName%3Dn%201&";
+    assert!(asked.iter().all(|asked| asked.starts_with(own)), "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_the_server_has_forgotten_is_listed_again() {
+    let gone =
+        r#"{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version: 10 (99)"}"#;
+    let stage = Stage::set(vec![
+        answer("limit=250&resourceVersion=0", &page(10, "", &[pod(1, 5)])),
+        answer("watch=1", &event("ERROR", gone)),
+        answer("limit=250&resourceVersion=0", &page(100, "", &[pod(2, 50)])),
+        refusal("resourceVersion=100&", 410, gone),
+        answer("limit=250&resourceVersion=0", &page(200, "", &[pod(3, 150)])),
+        answer("resourceVersion=200&", ""),
+    ])
+    .await;
+    let mut pods = Pods::of_node("n1");
+    let mut lines = pods.begin(&stage.link).await.expect("a watch");
+    let trouble = pods.step(&mut lines).await.expect_err("it has expired");
+    assert_eq!(pause_after(&trouble, 0).as_secs(), 0, "{trouble}");
+    assert_eq!(
+        names(&pods),
+        ["p1"],
+        "what was known is known until there is better"
+    );
+    let trouble = pods.begin(&stage.link).await.expect_err("it has expired again");
+    assert!(pause_after(&trouble, 1).as_secs() > 0);
+    assert_eq!(names(&pods), ["p2"]);
+    pods.begin(&stage.link).await.expect("a watch");
+    assert_eq!(names(&pods), ["p3"]);
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_off_within_a_line_costs_that_line() {
+    let stage = Stage::set(vec![
+        answer("limit", &page(10, "", &[pod(1, 5)])),
+        answer(
+            "watch=1",
+            &format!("{}{{\"type\":\"ADD", event("ADDED", &pod(2, 11))),
+        ),
+        answer("resourceVersion=11&", "no JSON\n"),
+    ])
+    .await;
+    let mut pods = Pods::of_node("n1");
+    let mut lines = pods.begin(&stage.link).await.expect("a watch");
+    assert_eq!(pods.step(&mut lines).await, Ok(Step::Changed));
+    let trouble = pods.step(&mut lines).await.expect_err("half a line");
+    assert!(
+        matches!(&trouble, Trouble::Broken(why) if why.contains("within a line")),
+        "{trouble}"
+    );
+    let mut lines = pods.begin(&stage.link).await.expect("a watch");
+    let trouble = pods.step(&mut lines).await.expect_err("no event");
+    assert!(
+        trouble.to_string().contains("not what was asked for"),
+        "{trouble}"
+    );
+    assert_eq!(names(&pods), ["p1", "p2"]);
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_time_gets_it_and_a_missing_right_is_named() {
+    let busy = Answer {
+        header: Some(("retry-after", "7")),
+        ..refusal("limit", 429, "slow down")
+    };
+    let forbidden = r#"{"kind":"Status","code":403,"reason":"Forbidden","message":"pods is forbidden: User \"x\" cannot list resource \"pods\""}"#;
+    let stage = Stage::set(vec![busy, refusal("limit", 403, forbidden)]).await;
+    let mut pods = Pods::of_node("n1");
+    let trouble = pods.begin(&stage.link).await.expect_err("busy");
+    assert_eq!(pause_after(&trouble, 0).as_secs(), 7, "{trouble}");
+    let trouble = pods.begin(&stage.link).await.expect_err("forbidden");
+    assert!(trouble.to_string().contains("cannot list resource"), "{trouble}");
+    let pauses: Vec<u64> = (0..9)
+        .map(|tries| pause_after(&trouble, tries).as_secs())
+        .collect();
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+}
+
+#[tokio::test]
+async fn more_pods_than_a_node_has_are_left_out_and_counted() {
+    let many: Vec<String> = (0..10_000).map(|uid| pod(uid, uid)).collect();
+    let more: String = (0..10)
+        .map(|uid| event("ADDED", &pod(20_000 + uid, 90_000)))
+        .collect();
+    let stage = Stage::set(vec![
+        answer("limit", &page(10_000, "", &many)),
+        answer("watch=1", &more),
+    ])
+    .await;
+    let mut pods = Pods::of_node("n1");
+    let mut lines = pods.begin(&stage.link).await.expect("a watch");
+    while pods.step(&mut lines).await.expect("a word") != Step::Ended {}
+    assert_eq!((pods.iter().count(), pods.left_out), (4096, 5914));
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_is_seen() {
+    let stage = Stage::set(vec![answer("", "{}")]).await;
+    assert!(stage.link.ask(Ask::get("/version")).await.is_ok());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let folder = TempDir::new().expect("a directory");
+    let port = address.port().to_string();
+    let access = Access::of_service("127.0.0.1", &port, folder.path()).expect("a port");
+    assert!(
+        matches!(Link::connect(&access).await, Err(Trouble::Setup(_))),
+        "no authority"
+    );
+}
