@@ -17,6 +17,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::dip::{Dip, Journal};
 use crate::error::ActError;
+use crate::evict::{EVICTIONS_MAX, EvictionDesk, Handed};
 use crate::kill_worker::{FLIGHTS_MAX, JOINED_MAX, KillWorker};
 use crate::order::{Note, Order, Rejected, Report};
 use crate::reclaim_worker::ReclaimWorker;
@@ -27,9 +28,10 @@ use crate::victim::Hands;
 const ORDERS_MAX: usize = 32;
 /// Outcomes that wait for the guard at most before the workers keep the rest themselves.
 const REPORTS_MAX: usize = 256;
-/// Orders that can wait or be under way at once, their outcomes that nobody has taken yet included: both queues, the reclaim and
-/// the call of the kernel's OOM killer on their way, every kill on its way with all that asked for it, and the reports.
-pub const ORDERS_UNDER_WAY_MAX: usize = 2 * ORDERS_MAX + 2 + FLIGHTS_MAX * JOINED_MAX + REPORTS_MAX;
+/// Orders that can wait or be under way at once, their outcomes that nobody has taken yet included: the queues, the reclaim and
+/// the call of the kernel's OOM killer on their way, evictions and every kill on its way with all that asked for it, and the reports.
+pub const ORDERS_UNDER_WAY_MAX: usize =
+    3 * ORDERS_MAX + 2 + EVICTIONS_MAX + FLIGHTS_MAX * JOINED_MAX + REPORTS_MAX;
 /// Victims that wait for `process_mrelease`.
 const RELEASES_MAX: usize = 16;
 /// Small, because locked memory is paid for in full; the deepest path is the walk down a cgroup's children.
@@ -49,6 +51,8 @@ pub struct ActConfig {
     pub reclaim_cpu_permille: u64,
     /// Whether `process_mrelease` may be called.
     pub release: Release,
+    /// Whether there is somebody who carries out evictions. Nobody takes their orders otherwise.
+    pub evicts: bool,
 }
 
 impl Default for ActConfig {
@@ -59,6 +63,7 @@ impl Default for ActConfig {
             force_empty: false,
             reclaim_cpu_permille: 10,
             release: Release::default(),
+            evicts: false,
         }
     }
 }
@@ -194,10 +199,20 @@ impl Actor {
         let (kills, kill_orders) = mpsc::sync_channel(ORDERS_MAX);
         let (reclaims, reclaim_orders) = mpsc::sync_channel(ORDERS_MAX);
         let (releases, released) = mpsc::sync_channel(RELEASES_MAX);
+        let mut desk = None;
+        let mut evictions = None;
+        if config.evicts {
+            let (sender, orders) = mpsc::sync_channel(ORDERS_MAX);
+            let bell = Arc::new(bell()?);
+            desk = Some(EvictionDesk::new(Arc::clone(&shared), orders, Arc::clone(&bell)));
+            evictions = Some((sender, bell));
+        }
         let mut handle = ActorHandle {
             shared: Arc::clone(&shared),
             kills: Some(kills),
             reclaims: Some(reclaims),
+            evictions,
+            desk,
             reports: reported,
             threads: Vec::with_capacity(3),
         };
@@ -263,6 +278,9 @@ pub struct ActorHandle {
     shared: Arc<Shared>,
     kills: Option<SyncSender<Stamped>>,
     reclaims: Option<SyncSender<Stamped>>,
+    evictions: Option<(SyncSender<Handed>, Arc<OwnedFd>)>,
+    /// Nobody carries out evictions as long as it lies here.
+    desk: Option<EvictionDesk>,
     reports: Receiver<Report>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -274,30 +292,54 @@ impl ActorHandle {
         let reclaim = match order.action.rung {
             Rung::Reclaim => true,
             Rung::Kill | Rung::Sysrq => false,
+            Rung::Evict => return self.submit_eviction(order, false),
             // What there is no hand for must never reach one that kills.
-            Rung::Brake | Rung::Warn | Rung::Grow | Rung::Evict => return Err(Rejected::NoHand),
+            Rung::Brake | Rung::Warn | Rung::Grow => return Err(Rejected::NoHand),
         };
         if !reclaim {
             self.shared.stop_reclaims();
         }
-        let stamped = Stamped {
-            order,
-            reclaims_stopped: self.shared.reclaims_stopped(),
-            called_off: self.shared.called_off(),
-        };
         let orders = if reclaim { &self.reclaims } else { &self.kills };
-        orders
-            .as_ref()
-            .ok_or(Rejected::Stopped)?
-            .try_send(stamped)
-            .map_err(|error| match error {
-                TrySendError::Full(_) => Rejected::Busy,
-                TrySendError::Disconnected(_) => Rejected::Stopped,
-            })?;
+        send(orders.as_ref(), self.stamp(order))?;
         if !reclaim {
             ring(&self.shared.wake_kill);
         }
         Ok(())
+    }
+
+    /// Hands over an eviction of which nothing but the server's answer is wanted. It has no outcome.
+    pub fn rehearse(&self, order: Order) -> Result<(), Rejected> {
+        match order.action.rung {
+            Rung::Evict => self.submit_eviction(order, true),
+            _ => Err(Rejected::NoHand),
+        }
+    }
+
+    /// Where the evictions lie that are to be carried out; whoever takes it carries them out. Once, and only where
+    /// [`ActConfig::evicts`] was set.
+    pub fn take_desk(&mut self) -> Option<EvictionDesk> {
+        self.desk.take()
+    }
+
+    fn submit_eviction(&self, order: Order, is_rehearsal: bool) -> Result<(), Rejected> {
+        let Some((orders, bell)) = self.evictions.as_ref().filter(|_| self.desk.is_none()) else {
+            return Err(Rejected::NoHand);
+        };
+        let handed = Handed {
+            stamped: self.stamp(order),
+            is_rehearsal,
+        };
+        send(Some(orders), handed)?;
+        ring(&**bell);
+        Ok(())
+    }
+
+    fn stamp(&self, order: Order) -> Stamped {
+        Stamped {
+            order,
+            reclaims_stopped: self.shared.reclaims_stopped(),
+            called_off: self.shared.called_off(),
+        }
     }
 
     /// Ends every reclaim between two of its steps.
@@ -338,10 +380,21 @@ impl ActorHandle {
     }
 }
 
+/// Without waiting.
+fn send<T>(orders: Option<&SyncSender<T>>, order: T) -> Result<(), Rejected> {
+    orders
+        .ok_or(Rejected::Stopped)?
+        .try_send(order)
+        .map_err(|error| match error {
+            TrySendError::Full(_) => Rejected::Busy,
+            TrySendError::Disconnected(_) => Rejected::Stopped,
+        })
+}
+
 impl Drop for ActorHandle {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Release);
-        drop((self.kills.take(), self.reclaims.take()));
+        drop((self.kills.take(), self.reclaims.take(), self.evictions.take()));
         ring(&self.shared.wake_kill);
         // A worker that waits to report its last outcome must not wait for a guard that is waiting for it.
         while self.reports.try_recv().is_ok() {}

@@ -7,7 +7,7 @@ pub(crate) use mark::mark_of;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use forestall_decide::GroupId;
+use forestall_decide::{Bytes, GroupId};
 use rustix::fs::{FileType, RawDir};
 use rustix::io::{Errno, Result};
 
@@ -155,6 +155,17 @@ pub(crate) fn current_bytes(place: &CgroupPlace) -> Option<u64> {
         CgroupVersion::V2 => c"memory.current",
     };
     file::read_number(place.dir.as_fd(), name).ok()
+}
+
+/// What it holds and no reclaim gives back, shared memory included; `None` as above.
+pub(crate) fn unreclaimable_bytes(place: &CgroupPlace) -> Option<Bytes> {
+    let key: &[u8] = match place.version {
+        CgroupVersion::V1 => b"total_cache",
+        CgroupVersion::V2 => b"file",
+    };
+    let current = Bytes(current_bytes(place)?);
+    let files = file::read_keyed(place.dir.as_fd(), c"memory.stat", key).ok()??;
+    Some(current - (Bytes(files) - Bytes(shmem_bytes(place))))
 }
 
 /// Shared memory in the cgroup, bytes. It belongs to a file and may outlive everybody in here.

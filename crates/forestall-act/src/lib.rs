@@ -17,6 +17,7 @@ mod clock;
 mod code;
 mod dip;
 mod error;
+mod evict;
 mod file;
 #[allow(
     unsafe_code,
@@ -49,6 +50,7 @@ pub use actor::{ActConfig, Actor, ActorHandle, ORDERS_UNDER_WAY_MAX};
 pub use code::{ResidentCode, give_back_code, resident_code};
 pub use dip::{DipEnd, Recovered, recover_dips};
 pub use error::ActError;
+pub use evict::{Eviction, EvictionDesk};
 pub use file_size::ignore_file_size_signal;
 pub use limit::limit_behind;
 pub use order::{CgroupPlace, CgroupVersion, Note, Order, Place, ProcessName, ReclaimEnd, Rejected, Report};

@@ -25,10 +25,14 @@ pub(crate) const NO_HAND: &str = "this agent has no hand for it yet: it can be t
 /// Whether the agent could use the rung, where it has the rights.
 pub(crate) const fn has_hand(rung: Rung) -> bool {
     match rung {
-        Rung::Reclaim | Rung::Kill | Rung::Sysrq => true,
-        Rung::Brake | Rung::Warn | Rung::Grow | Rung::Evict => false,
+        Rung::Reclaim | Rung::Evict | Rung::Kill | Rung::Sysrq => true,
+        Rung::Brake | Rung::Warn | Rung::Grow => false,
     }
 }
+
+/// What `evict` lacks on a machine of its own.
+const NO_CLUSTER: &str =
+    "no API server is known here: the agent runs in no pod, or NODE_NAME is not set (downward API)";
 
 /// A cgroup's open directory, and of which version its files are.
 pub(crate) type OpenGroup = (Arc<OwnedFd>, CgroupVersion);
@@ -52,6 +56,8 @@ pub(crate) struct Ground {
     acts: bool,
     journal: Result<(), String>,
     rights: Vec<Right>,
+    /// Whether pods may be evicted; where that is not known yet, it is found out before it is needed.
+    evict: Result<(), String>,
 }
 
 impl Ground {
@@ -80,6 +86,7 @@ impl Ground {
             // While nothing is done, the directory is not made, and nothing speaks against it.
             journal: Ok(()),
             rights: Vec::new(),
+            evict: Err(NO_CLUSTER.to_owned()),
         };
         ground.try_rights();
         ground
@@ -116,6 +123,13 @@ impl Ground {
     /// Every right, as tried last.
     pub(crate) fn rights(&self) -> &[Right] {
         &self.rights
+    }
+
+    /// Whether pods may be evicted, as the API server says, or is to be asked. True if that is another answer than before.
+    pub(crate) fn set_evict(&mut self, may: Result<(), String>) -> bool {
+        let is_another = self.evict != may;
+        self.evict = may;
+        is_another
     }
 
     /// Tries the rights again where the answer may be another by now: at `kubepods` once there is one, and for as long as a pod has to
@@ -203,10 +217,11 @@ impl Ground {
         let mut degraded = Vec::new();
         for rung in Rung::ALL.into_iter().filter(|rung| policy.rungs.has(*rung)) {
             let missing = match rung {
+                Rung::Evict => self.evict.as_ref().err().map(String::as_str),
                 Rung::Kill => self.lacks_for_kill(),
                 Rung::Reclaim => self.lacks_for_reclaim(),
                 Rung::Sysrq => (!self.works("sysrq")).then_some("/proc/sysrq-trigger cannot be written"),
-                Rung::Brake | Rung::Warn | Rung::Grow | Rung::Evict => Some(NO_HAND),
+                Rung::Brake | Rung::Warn | Rung::Grow => Some(NO_HAND),
             };
             if let Some(why) = missing {
                 degraded.push((rung, why.to_owned()));

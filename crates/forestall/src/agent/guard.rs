@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use forestall_act::{ActorHandle, Rejected};
 use forestall_decide::{
     Action, Bytes, Engine, GroupId, GroupKind, Input, Mode, Moment, Outcome, OutcomeKind, Policy, Preset,
-    Span, next_glance,
+    Rung, Span, next_glance,
 };
 use forestall_kernel::Error as KernelError;
 use forestall_kernel::cgroup::Hearing;
@@ -344,7 +344,9 @@ impl Guard {
         let policy = *self.engine.policy();
         let decision = self.engine.step(at, Input::Sample(sample));
         // Orders first: everything else can wait for them.
-        if policy.mode == Mode::Enforce {
+        if policy.mode == Mode::Shadow {
+            rehearse(decision.actions, &self.actor, &self.sensor);
+        } else if policy.mode == Mode::Enforce {
             hand_over(decision.actions, &mut self.lost, |action| {
                 place_order(action, &self.sensor).map(|order| self.actor.submit(order))
             });
@@ -382,6 +384,16 @@ impl Guard {
         self.calm = calm;
         self.wake_at = at + wake_in;
         self.listen_at = at + policy.tick_calm;
+    }
+}
+
+/// In shadow, what the API server would say to an eviction is asked for all the same. Nobody waits for it, and where it cannot be asked
+/// nothing is missed.
+fn rehearse(actions: &[Action], actor: &ActorHandle, sensor: &Sensor) {
+    for action in actions.iter().filter(|action| action.rung == Rung::Evict) {
+        if let Some(order) = place_order(action, sensor) {
+            let _ = actor.rehearse(order);
+        }
     }
 }
 

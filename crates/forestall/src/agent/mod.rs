@@ -37,6 +37,8 @@ pub(crate) use self::banner::say_degraded;
 pub(crate) use self::ground::tests::{node_before_its_first_pod, start_a_pod};
 pub(crate) use self::ground::{Ground, NO_HAND, OpenGroup, has_hand};
 use self::guard::GuardSetup;
+#[cfg(test)]
+pub(crate) use self::guard::tests::own_wall;
 pub(crate) use self::kubelet::{KubeletNews, KubeletWatch};
 use self::ledger::{Ledger, LedgerSetup};
 use self::neighbours::find_neighbours;
@@ -72,7 +74,8 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     // Before memory is locked: what reading it takes is needed once.
     let mut kubelet = KubeletWatch::new(&settings.root, &settings.kubelet);
     let kubelet_news = kubelet.look(true);
-    let started = start::start(&settings, nice)?;
+    let cluster = find_cluster(&settings);
+    let mut started = start::start(&settings, nice, matches!(cluster, Some(Ok(_))))?;
     if let Some((rung, why)) = started
         .degraded
         .iter()
@@ -127,9 +130,14 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         logger.say(Level::Warn, "standby", &standby(holder));
     }
     started.ground.give_back_code(needed.as_ref());
-    let cluster = find_cluster(&mut logger, &settings);
+    let cluster = cluster.and_then(|found| {
+        let complain = |why: &String| logger.say(Level::Warn, "cluster", why);
+        found.inspect_err(complain).ok()
+    });
+    let desk = cluster.as_ref().and_then(|_| started.actor.take_desk());
     let talk = talk::start(TalkSetup {
         cluster,
+        desk: desk.map(Arc::new),
         kubelet,
         kubelet_news,
         board: ends.board,
@@ -244,30 +252,23 @@ fn start_ledger(
         .ok()
 }
 
-/// The cluster that this node is in, where this agent runs in a pod of it.
-fn find_cluster(logger: &mut Logger, settings: &Settings) -> Option<ClusterSetup> {
+/// The cluster that this node is in, where this agent runs in a pod of it; or why it cannot be reached.
+fn find_cluster(settings: &Settings) -> Option<Result<ClusterSetup, String>> {
     let access = match Access::in_cluster()? {
         Ok(access) => access,
-        Err(trouble) => {
-            logger.say(Level::Warn, "cluster", &trouble.to_string());
-            return None;
-        }
+        Err(trouble) => return Some(Err(trouble.to_string())),
     };
     let Some(node) = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty()) else {
-        logger.say(
-            Level::Warn,
-            "cluster",
-            "NODE_NAME is not set, so that nobody knows which node's pods to follow: set it from spec.nodeName (downward API)",
-        );
-        return None;
+        let why = "NODE_NAME is not set, so that nobody knows which node's pods to follow: set it from spec.nodeName (downward API)";
+        return Some(Err(why.to_owned()));
     };
     let mountinfo = std::fs::read("/proc/self/mountinfo").ok()?;
     let hierarchy = Hierarchy::find(&mountinfo, &settings.root).ok()?;
-    Some(ClusterSetup {
+    Some(Ok(ClusterSetup {
         access,
         node,
         cgroup_root: hierarchy.root,
-    })
+    }))
 }
 
 /// Everything that is missing here. A rung that is off by choice misses nothing; `sysrq` and forced

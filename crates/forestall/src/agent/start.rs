@@ -48,7 +48,7 @@ pub(crate) struct Started {
 }
 
 /// Opens, tries and measures. Harms nothing; in `enforce` it also takes the seat and shields this process.
-pub(crate) fn start(settings: &Settings, nice: i32) -> anyhow::Result<Started> {
+pub(crate) fn start(settings: &Settings, nice: i32, is_in_cluster: bool) -> anyhow::Result<Started> {
     let root = &settings.root;
     let proc_root = root.join("proc");
     let mut notes = Vec::new();
@@ -90,12 +90,16 @@ pub(crate) fn start(settings: &Settings, nice: i32) -> anyhow::Result<Started> {
     // not do it leaves the process larger, and that is all.
     let _ = give_back_code(own_proc.as_fd(), &ResidentCode::default());
     let mut ground = Ground::new(root, own_proc, group, swaps, settings.force_empty, nice);
+    if is_in_cluster {
+        ground.set_evict(Ok(()));
+    }
     notes.extend(ground.say_force_empty());
     // Before the guard's priority is raised, which the threads would inherit.
     let actor = Actor::start(&ActConfig {
         proc_root: proc_root.clone(),
         state_dir: Some(ground.state_dir().to_owned()),
         force_empty: settings.force_empty,
+        evicts: is_in_cluster,
         ..ActConfig::default()
     })
     .context("cannot start the act threads")?;

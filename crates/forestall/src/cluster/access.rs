@@ -29,8 +29,6 @@ pub(crate) struct Access {
     pub(crate) port: u16,
     authority_file: PathBuf,
     token_file: PathBuf,
-    /// Whom the requests are made as; nobody else where there is none.
-    pub(crate) impersonated: Option<String>,
 }
 
 impl Access {
@@ -54,7 +52,6 @@ impl Access {
             port,
             authority_file: folder.join("ca.crt"),
             token_file: folder.join("token"),
-            impersonated: None,
         })
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
     /// `message`, escaped and cut.
     pub(crate) message: String,
+    /// A disruption budget stands in the way (`policyv1.DisruptionBudgetCause`).
+    pub(crate) is_budget: bool,
     /// When it may be tried again, by header or body.
     pub(crate) retry_after: Option<Duration>,
 }
@@ -42,7 +44,8 @@ impl Refusal {
     /// Reads the body of an answer; one that is no `Status` has no reason.
     pub(super) fn read(code: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
-        let in_body = Duration::from_secs(status.details.unwrap_or_default().retry_after_seconds.into());
+        let details = status.details.unwrap_or_default();
+        let in_body = Duration::from_secs(details.retry_after_seconds.into());
         let message = if status.message.is_empty() {
             String::from_utf8_lossy(body.get(..TEXT_CHARS_MAX).unwrap_or(body)).into_owned()
         } else {
@@ -52,6 +55,10 @@ impl Refusal {
         Self {
             code,
             reason: status.reason,
+            is_budget: details
+                .causes
+                .iter()
+                .any(|cause| cause.reason == "DisruptionBudget"),
             message: escape::bytes(shown.trim().as_bytes()),
             retry_after: retry_after.or((in_body > Duration::ZERO).then_some(in_body)),
         }
@@ -75,6 +82,13 @@ struct Status {
 #[serde(default, rename_all = "camelCase")]
 struct Details {
     retry_after_seconds: u32,
+    causes: Vec<Cause>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Cause {
+    reason: String,
 }
 
 impl fmt::Display for Trouble {

@@ -208,7 +208,7 @@ fn is_same(one: &SlimPod, other: &SlimPod) -> bool {
     one == *other
 }
 
-fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Trouble> {
+pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Trouble> {
     serde_json::from_slice(bytes).map_err(|error| {
         Trouble::Broken(format!(
             "the API server's answer is not what was asked for: {error}"
@@ -217,7 +217,7 @@ fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Trouble> {
 }
 
 /// For a query (RFC 3986, "unreserved").
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

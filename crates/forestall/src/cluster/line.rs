@@ -14,6 +14,8 @@ use super::error::Trouble;
 use super::follow::{self, Step, pause_after};
 use super::link::Link;
 use super::news::{Teller, heard_at};
+use super::rights;
+use super::shelf::Shelf;
 use crate::agent::clock;
 
 /// Changes that come so close together are told as one.
@@ -27,8 +29,10 @@ pub(crate) trait Audience {
     /// The pods, how sure that is, and how many are left out because there are too many. False where it could not be taken: it is
     /// told again.
     fn pods(&mut self, pods: Pods, left_out: u64) -> bool;
-    /// For the log: the server is there, or why not.
-    fn is_there(&mut self, count: usize);
+    /// For the log: the server is there, and why it is not spoken to as this node, if so.
+    fn is_there(&mut self, count: usize, not_as_node: Option<&str>);
+    /// Whether pods may be evicted, or why not.
+    fn may_evict(&mut self, may: Result<(), String>);
     /// It is not, any more or at all.
     fn is_away(&mut self, why: &Trouble);
     /// An annotation that is not understood.
@@ -39,6 +43,8 @@ pub(crate) trait Audience {
 #[derive(Debug)]
 pub(crate) struct Line<A> {
     access: Access,
+    node: String,
+    shelf: Shelf,
     pods: follow::Pods,
     teller: Teller,
     audience: A,
@@ -50,9 +56,11 @@ pub(crate) struct Line<A> {
 
 impl<A: Audience> Line<A> {
     /// To this server, for this node; `cgroup_root` is where the cgroups are mounted.
-    pub(crate) fn new(access: Access, node: &str, cgroup_root: PathBuf, audience: A) -> Self {
+    pub(crate) fn new(access: Access, node: &str, cgroup_root: PathBuf, shelf: Shelf, audience: A) -> Self {
         Self {
             access,
+            node: node.to_owned(),
+            shelf,
             pods: follow::Pods::of_node(node),
             teller: Teller::new(cgroup_root),
             audience,
@@ -76,8 +84,16 @@ impl<A: Audience> Line<A> {
     }
 
     pub(super) async fn hold_over(&mut self, link: &Link) -> Result<Infallible, Trouble> {
+        let mut link = link.impersonating(rights::user_of(&self.node));
+        let mut not_as_node = None;
+        let mut is_reviewed = false;
         loop {
-            let mut lines = match self.pods.begin(link).await {
+            let mut lines = match self.pods.begin(&link).await {
+                Err(Trouble::Refused(refusal)) if refusal.code == 403 && link.is_impersonating() => {
+                    not_as_node = Some(refusal.message);
+                    link = link.as_itself();
+                    continue;
+                }
                 // What has been forgotten is listed, over the same connection.
                 Err(Trouble::Refused(refusal)) if refusal.is_expired() && self.tries == 0 => {
                     self.tries += 1;
@@ -85,6 +101,11 @@ impl<A: Audience> Line<A> {
                 }
                 begun => begun?,
             };
+            self.shelf.set_link(Some(link.clone()));
+            if !std::mem::replace(&mut is_reviewed, true) {
+                let lacks = rights::lacks_to_evict(&link).await?;
+                self.audience.may_evict(lacks.map_or(Ok(()), Err));
+            }
             let mut next = Instant::now();
             let mut is_told = false;
             loop {
@@ -97,7 +118,7 @@ impl<A: Audience> Line<A> {
                         Err(trouble) => return Err(trouble),
                     },
                     () = sleep_until(next) => {
-                        let is_taken = self.tell(heard_at(clock::now()), true);
+                        let is_taken = self.tell(heard_at(clock::now()), true, not_as_node.as_deref());
                         next = Instant::now() + if is_taken { HEARTBEAT } else { TOLD_APART };
                         is_told = true;
                     }
@@ -109,7 +130,7 @@ impl<A: Audience> Line<A> {
         }
     }
 
-    fn tell(&mut self, told_at: Moment, has_api: bool) -> bool {
+    fn tell(&mut self, told_at: Moment, has_api: bool, not_as_node: Option<&str>) -> bool {
         let mut complaints = Vec::new();
         let told = self
             .teller
@@ -118,11 +139,12 @@ impl<A: Audience> Line<A> {
             self.audience.complain(&what);
         }
         let count = told.list.len();
+        self.shelf.set_pods(&self.pods, &told);
         let is_taken = self.audience.pods(told, self.pods.left_out);
         if has_api {
             self.told_at = told_at;
             if !std::mem::replace(&mut self.is_up, true) {
-                self.audience.is_there(count);
+                self.audience.is_there(count, not_as_node);
             }
         }
         is_taken
@@ -130,9 +152,10 @@ impl<A: Audience> Line<A> {
 
     /// Tells that the server is away, once, and waits.
     async fn lose(&mut self, trouble: &Trouble) {
+        self.shelf.set_link(None);
         if std::mem::replace(&mut self.is_up, false) || self.tries == 0 {
             self.audience.is_away(trouble);
-            self.tell(self.told_at, false);
+            self.tell(self.told_at, false, None);
         }
         let pause = pause_after(trouble, self.tries);
         self.tries = self.tries.saturating_add(1);

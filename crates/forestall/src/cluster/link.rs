@@ -63,6 +63,8 @@ impl<'a> Ask<'a> {
 pub(crate) struct Link {
     sender: SendRequest<Full<Bytes>>,
     access: Access,
+    /// Whom requests are made as; nobody else where there is none.
+    impersonated: Option<String>,
 }
 
 impl Link {
@@ -110,7 +112,29 @@ impl Link {
         Ok(Self {
             sender,
             access: access.clone(),
+            impersonated: None,
         })
+    }
+
+    /// The same connection, as somebody else.
+    pub(super) fn impersonating(&self, user: String) -> Self {
+        Self {
+            impersonated: Some(user),
+            ..self.clone()
+        }
+    }
+
+    /// The same connection, as nobody else.
+    pub(super) fn as_itself(&self) -> Self {
+        Self {
+            impersonated: None,
+            ..self.clone()
+        }
+    }
+
+    /// Whether requests are made as somebody else.
+    pub(super) const fn is_impersonating(&self) -> bool {
+        self.impersonated.is_some()
     }
 
     /// Asks, and reads the answer; what is not of the 200s is a refusal.
@@ -138,7 +162,7 @@ impl Link {
             .map_err(|_| Trouble::Setup("the token is none".to_owned()))?;
         token.set_sensitive(true);
         request = request.header(AUTHORIZATION, token);
-        if let Some(user) = &self.access.impersonated {
+        if let Some(user) = &self.impersonated {
             request = request.header("Impersonate-User", user);
         }
         let mut body = Bytes::new();

@@ -6,17 +6,23 @@
 mod access;
 mod asks;
 mod error;
+mod event;
+mod evict;
 mod follow;
 mod line;
 mod link;
 mod news;
 mod places;
 mod pod;
+mod rights;
+mod shelf;
 mod slim;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::error::Trouble;
+pub(crate) use self::evict::{Witness, carry_out_all};
 pub(crate) use self::line::{Audience, Line};
+pub(crate) use self::shelf::{Named, Shelf};
 
 #[cfg(test)]
 mod tests;

@@ -4,29 +4,33 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use super::access::Access;
 use super::error::Trouble;
 use super::follow::{Pods, Step, pause_after};
-use super::link::{Ask, Link};
+use super::line::{Audience, Line};
+use super::link::{Link, PING_EVERY, PING_TIME_MAX};
+use super::shelf::Shelf;
 
 /// What is asked for has to hold this text, and is answered so.
-struct Answer {
-    expected: &'static str,
-    status: u16,
-    header: Option<(&'static str, &'static str)>,
-    body: String,
+pub(super) struct Answer {
+    pub(super) expected: &'static str,
+    pub(super) status: u16,
+    pub(super) header: Option<(&'static str, &'static str)>,
+    pub(super) body: String,
 }
 
-fn answer(expected: &'static str, body: &str) -> Answer {
+pub(super) fn answer(expected: &'static str, body: &str) -> Answer {
     Answer {
         expected,
         status: 200,
@@ -35,7 +39,7 @@ fn answer(expected: &'static str, body: &str) -> Answer {
     }
 }
 
-fn refusal(expected: &'static str, status: u16, body: &str) -> Answer {
+pub(super) fn refusal(expected: &'static str, status: u16, body: &str) -> Answer {
     Answer {
         status,
         ..answer(expected, body)
@@ -47,22 +51,33 @@ fn refusal(expected: &'static str, status: u16, body: &str) -> Answer {
 struct Script {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    bodies: Arc<Mutex<Vec<String>>>,
 }
 
 impl Script {
-    fn reply(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn reply(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let bearer = request
             .headers()
             .get("authorization")
             .map(|value| value.as_bytes().to_vec());
         assert_eq!(bearer.as_deref(), Some(&b"Bearer the.token"[..]));
+        let user = request.headers().get("impersonate-user");
         let asked = format!(
-            "{} {}",
+            "{} {}{}",
             request.method(),
-            request.uri().path_and_query().expect("a path")
+            request.uri().path_and_query().expect("a path"),
+            user.map_or_else(String::new, |user| format!(
+                " as {}",
+                user.to_str().expect("a name")
+            ))
         );
         self.asked.lock().expect("a list").push(asked.clone());
         let next = self.answers.lock().expect("a script").pop_front();
+        let body = request.into_body().collect().await.expect("a body").to_bytes();
+        self.bodies
+            .lock()
+            .expect("a list")
+            .push(String::from_utf8(body.to_vec()).expect("text"));
         let Some(next) = next.filter(|next| asked.contains(next.expected)) else {
             let body = Full::new(Bytes::from(format!("not in the script: {asked}")));
             return Response::builder().status(500).body(body).expect("an answer");
@@ -76,14 +91,14 @@ impl Script {
 }
 
 /// Speaks with a server that follows a script.
-struct Stage {
+pub(super) struct Stage {
     script: Script,
-    link: Link,
+    pub(super) link: Link,
     _folder: TempDir,
 }
 
 impl Stage {
-    async fn set(answers: Vec<Answer>) -> Self {
+    pub(super) async fn set(answers: Vec<Answer>) -> Self {
         let script = Script {
             answers: Arc::new(Mutex::new(answers.into())),
             ..Script::default()
@@ -95,7 +110,7 @@ impl Stage {
             let (stream, _) = listener.accept().await.expect("a caller");
             let service = service_fn(move |request: Request<Incoming>| {
                 let script = theirs.clone();
-                async move { Ok::<_, Infallible>(script.reply(&request)) }
+                async move { Ok::<_, Infallible>(script.reply(request).await) }
             });
             let _ = http2::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), service)
@@ -113,8 +128,13 @@ impl Stage {
         }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         self.script.asked.lock().expect("a list").clone()
+    }
+
+    /// What stood in the requests, in order.
+    pub(super) fn bodies(&self) -> Vec<String> {
+        self.script.bodies.lock().expect("a list").clone()
     }
 }
 
@@ -278,17 +298,158 @@ async fn more_pods_than_a_node_has_are_left_out_and_counted() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_away_is_seen() {
-    let stage = Stage::set(vec![answer("", "{}")]).await;
-    assert!(stage.link.ask(Ask::get("/version")).await.is_ok());
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
+async fn without_the_clusters_authority_nobody_is_called() {
     let folder = TempDir::new().expect("a directory");
-    let port = address.port().to_string();
-    let access = Access::of_service("127.0.0.1", &port, folder.path()).expect("a port");
+    let access = Access::of_service("127.0.0.1", "1", folder.path()).expect("a port");
+    let trouble = Link::connect(&access).await.expect_err("no authority");
+    assert!(matches!(trouble, Trouble::Setup(_)), "{trouble}");
+}
+
+/// Hands on what either says to the other until it is told to stop, and then holds both without a word.
+async fn stand_between(mut one: DuplexStream, mut other: DuplexStream, stop: Arc<Notify>) {
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut one, &mut other) => {}
+        () = stop.notified() => std::future::pending().await,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_is_told_from_one_that_has_nothing_to_say() {
+    let (client, one) = tokio::io::duplex(1 << 16);
+    let (other, server) = tokio::io::duplex(1 << 16);
+    let stop = Arc::new(Notify::new());
+    tokio::spawn(stand_between(one, other, Arc::clone(&stop)));
+    tokio::spawn(async move {
+        // It answers, and says nothing more.
+        let service =
+            service_fn(|_request: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(Nothing)) });
+        let _ = http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(server), service)
+            .await;
+    });
+    let folder = TempDir::new().expect("a directory");
+    std::fs::write(folder.path().join("token"), "the.token\n").expect("room");
+    let access = Access::of_service("127.0.0.1", "6443", folder.path()).expect("a port");
+    let link = Link::over(TokioIo::new(client), &access).await.expect("HTTP/2");
+    let mut lines = link.follow("/watch").await.expect("an answer");
+    let quiet = tokio::time::timeout(std::time::Duration::from_hours(1), lines.next()).await;
+    assert!(quiet.is_err(), "it answers its pings: {quiet:?}");
+    stop.notify_one();
+    let begun = tokio::time::Instant::now();
+    let trouble = lines.next().await.expect_err("it is gone");
+    assert!(matches!(trouble, Trouble::Broken(_)), "{trouble}");
+    // A ping that was due within ten seconds, and ten seconds for its answer.
     assert!(
-        matches!(Link::connect(&access).await, Err(Trouble::Setup(_))),
-        "no authority"
+        begun.elapsed() <= PING_EVERY + PING_TIME_MAX,
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+/// A body that has no end and nothing in it.
+struct Nothing;
+
+impl hyper::body::Body for Nothing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Pending
+    }
+}
+
+/// What a line tells.
+#[derive(Clone, Default)]
+struct Heard {
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Audience for Heard {
+    fn pods(&mut self, pods: forestall_decide::Pods, _: u64) -> bool {
+        self.note(format!("{} pods", pods.list.len()))
+    }
+    fn is_there(&mut self, _: usize, not_as_node: Option<&str>) {
+        self.note(format!("not as node: {not_as_node:?}"));
+    }
+    fn may_evict(&mut self, may: Result<(), String>) {
+        self.note(format!("may evict: {may:?}"));
+    }
+    fn is_away(&mut self, why: &Trouble) {
+        self.note(format!("away: {why}"));
+    }
+    fn complain(&mut self, what: &str) {
+        self.note(what.to_owned());
+    }
+}
+
+impl Heard {
+    fn note(&self, what: String) -> bool {
+        self.said.lock().expect("a list").push(what);
+        true
+    }
+}
+
+async fn hold(answers: Vec<Answer>) -> (Stage, String, Trouble) {
+    let stage = Stage::set(answers).await;
+    let heard = Heard::default();
+    let access = Access::of_service("h", "1", std::path::Path::new("/nowhere")).expect("a port");
+    let mut line = Line::new(access, "n1", "/nowhere".into(), Shelf::default(), heard.clone());
+    let Err(trouble) = line.hold_over(&stage.link).await;
+    let said = heard.said.lock().expect("a list").join("; ");
+    (stage, said, trouble)
+}
+
+const MAY: &str = r#"{"kind":"SelfSubjectAccessReview","status":{"allowed":true}}"#;
+const MAY_NOT: &str = r#"{"kind":"SelfSubjectAccessReview","status":{"allowed":false}}"#;
+
+#[tokio::test]
+async fn it_speaks_as_its_node_where_it_may_and_asks_whether_it_may_evict_so() {
+    let (stage, said, _) = hold(vec![
+        answer(" as system:node:n1", &page(10, "", &[])),
+        answer(" as system:node:n1", ""),
+        answer("selfsubjectaccessreviews", MAY),
+    ])
+    .await;
+    let asked = stage.asked();
+    assert!(
+        !asked[2].contains(" as "),
+        "its own rules are asked for: {asked:?}"
+    );
+    assert!(
+        stage.bodies()[2].contains(r#""verb":"impersonate-on:associated-node:create""#),
+        "{:?}",
+        stage.bodies()
+    );
+    assert!(said.contains("may evict: Ok"), "{said}");
+}
+
+#[tokio::test]
+async fn where_it_may_not_speak_as_its_node_it_speaks_as_itself_and_says_so() {
+    let forbidden = r#"{"code":403,"reason":"Forbidden","message":"users \"system:node:n1\" is forbidden"}"#;
+    let (stage, said, _) = hold(vec![
+        refusal(" as system:node:n1", 403, forbidden),
+        answer("resourceVersion=0", &page(10, "", &[])),
+        // A watch that breaks off after the pods were told.
+        answer("watch=1", ""),
+        answer("selfsubjectaccessreviews", MAY_NOT),
+        answer("watch=1", "no JSON\n"),
+    ])
+    .await;
+    let asked = stage.asked();
+    assert!(
+        asked[1..].iter().all(|asked| !asked.contains(" as ")),
+        "{asked:?}"
+    );
+    assert!(
+        stage.bodies()[3].contains(r#""verb":"create""#),
+        "{:?}",
+        stage.bodies()
+    );
+    assert!(
+        said.contains("may evict: Err") && said.contains("pods/eviction"),
+        "{said}"
     );
 }

@@ -282,7 +282,7 @@ const fn what_it_does(rung: Rung) -> &'static str {
         }
         Rung::Warn => "Let a pod that asks for it save its state. Only simulate and replay know it yet.",
         Rung::Grow => "Raise the limit of a pod that asks for it. Only simulate and replay know it yet.",
-        Rung::Evict => "Evict the pod through the API server. Only simulate and replay know it yet.",
+        Rung::Evict => "Evict the pod through the API server, in a pod of a cluster.",
         Rung::Kill => "End the culprit: TERM, and KILL after timing.termGrace.",
         Rung::Sysrq => "Call the kernel's own OOM killer, which chooses for itself.",
     }

@@ -25,6 +25,7 @@ use self::json::{
     ActionBody, AlarmBody, Empty, EndBody, EvidenceBody, IgnoredBody, KillsBody, MendedBody, OutcomeBody,
     PassedBody, PollBody, Record, RefusalBody, StatusBody, TroubleBody, Wall,
 };
+pub(crate) use self::sentence::because;
 use self::sink::Sink;
 use crate::agent::shared::{AlarmStage, Board, Event, EventKind, Row, Snapshot};
 use crate::notify::Notifications;

@@ -273,7 +273,8 @@ pub(super) fn wall(row: &Row<'_>, age: Age, colour: bool) -> String {
     }
 }
 
-fn because(evidence: &Evidence, scope: &[u8]) -> String {
+/// What a decision rests on.
+pub(crate) fn because(evidence: &Evidence, scope: &[u8]) -> String {
     format!(
         "{}: {}; rule {}",
         place(&evidence.reading, scope),

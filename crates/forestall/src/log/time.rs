@@ -12,6 +12,17 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
+/// The same with microseconds, as Kubernetes writes its `MicroTime`.
+pub(crate) fn rfc3339_micros(at: SystemTime) -> String {
+    let micros = at
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .subsec_micros();
+    let text = rfc3339(at);
+    let whole = text.split_once('.').map_or(&*text, |(whole, _)| whole);
+    format!("{whole}.{micros:06}Z")
+}
+
 /// `07:36:33`, for people who watch.
 pub(crate) fn time_of_day(at: SystemTime) -> String {
     let secs = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();

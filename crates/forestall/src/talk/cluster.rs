@@ -1,16 +1,16 @@
-//! The line to the API server as a task of this thread: what comes over it goes to the guard, and what is to be said of it to the log.
+//! The line to the API server as a task of this thread, and those who evict over it: what comes goes to the guard, and what is to be said of it to the log.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use forestall_decide::Pods;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::Talker;
 use crate::agent::shared::{Board, Commander};
-use crate::cluster::{Access, Audience, Line, Trouble};
-use crate::log::Level;
+use crate::cluster::{Access, Audience, Line, Named, Shelf, Trouble, Witness, carry_out_all};
+use crate::log::{Level, escape};
 
 /// So much waits to be said; what comes on top is left out.
 const UNSAID_MAX: usize = 64;
@@ -26,28 +26,27 @@ pub(crate) struct ClusterSetup {
     pub(crate) cgroup_root: PathBuf,
 }
 
-/// What is to be said.
-pub(super) type Saying = (Level, String);
+/// What comes of it for this thread.
+pub(super) enum News {
+    /// To be said.
+    Say(Level, String),
+    /// Whether pods may be evicted, or why not.
+    MayEvict(Result<(), String>),
+}
 
 /// The running line; nothing where there is no cluster.
 pub(super) struct Follower {
-    said: Receiver<Saying>,
-    task: Option<JoinHandle<()>>,
+    news: Receiver<News>,
+    /// They end with it.
+    _tasks: JoinSet<()>,
 }
 
 impl Follower {
-    /// The next thing to be said; never, where there is no line.
-    pub(super) async fn next(&mut self) -> Saying {
-        match self.said.recv().await {
-            Some(saying) => saying,
+    /// What comes next; never, where there is no line.
+    pub(super) async fn next(&mut self) -> News {
+        match self.news.recv().await {
+            Some(news) => news,
             None => std::future::pending().await,
-        }
-    }
-
-    /// Ends it.
-    pub(super) fn end(self) {
-        if let Some(task) = self.task {
-            task.abort();
         }
     }
 }
@@ -55,33 +54,63 @@ impl Follower {
 impl Talker {
     /// Starts the line, where there is a cluster.
     pub(super) fn follow_cluster(&self) -> Follower {
-        let (say, said) = channel(UNSAID_MAX);
-        let task = self.setup.cluster.clone().map(|setup| {
+        let (tell, news) = channel(UNSAID_MAX);
+        let mut tasks = JoinSet::new();
+        if let Some(setup) = self.setup.cluster.clone() {
             let listener = Listener {
                 board: Arc::clone(&self.setup.board),
                 commander: self.setup.commander.clone(),
-                say,
+                tell,
             };
-            tokio::spawn(async move {
-                let mut line = Line::new(setup.access, &setup.node, setup.cgroup_root, listener);
+            let shelf = Shelf::default();
+            if let Some(desk) = self.setup.desk.clone() {
+                let (shelf, node, witness) = (shelf.clone(), Arc::from(&*setup.node), listener.clone());
+                tasks.spawn(async move {
+                    if let Err(error) = carry_out_all(desk, shelf, node, witness.clone()).await {
+                        let why = format!("nobody carries out evictions: {error}; restart the agent");
+                        witness.say(Level::Error, why);
+                    }
+                });
+            }
+            tasks.spawn(async move {
+                let ClusterSetup {
+                    access,
+                    node,
+                    cgroup_root,
+                } = setup;
+                let mut line = Line::new(access, &node, cgroup_root, shelf, listener);
                 match line.keep().await {}
-            })
-        });
-        Follower { said, task }
+            });
+        }
+        Follower { news, _tasks: tasks }
+    }
+
+    /// Says it, or has the guard go on with what may be done now.
+    pub(super) fn take_cluster_news(&mut self, news: News) {
+        match news {
+            News::Say(level, what) => self.setup.logger.say(level, "cluster", &what),
+            News::MayEvict(may) => {
+                if self.setup.ground.set_evict(may) {
+                    self.is_untold = true;
+                    self.try_rights_again();
+                }
+            }
+        }
     }
 }
 
 /// Hands on what comes.
+#[derive(Clone)]
 struct Listener {
     board: Arc<Board>,
     commander: Commander,
-    say: Sender<Saying>,
+    tell: Sender<News>,
 }
 
 impl Listener {
     fn say(&self, level: Level, what: String) {
         // A log that is not written to stops nothing.
-        let _ = self.say.try_send((level, what));
+        let _ = self.tell.try_send(News::Say(level, what));
     }
 }
 
@@ -95,12 +124,21 @@ impl Audience for Listener {
         self.commander.pods(Arc::new(pods))
     }
 
-    fn is_there(&mut self, count: usize) {
+    fn is_there(&mut self, count: usize, not_as_node: Option<&str>) {
         self.board.note_api(|api| api.away = None);
+        let whom = not_as_node.map_or_else(
+            || "asked as the node itself".to_owned(),
+            |why| format!("asked as the ServiceAccount, since as the node it was refused: {why}"),
+        );
         self.say(
             Level::Info,
-            format!("the API server knows of {count} pods on this node"),
+            format!("the API server knows of {count} pods on this node ({whom})"),
         );
+    }
+
+    fn may_evict(&mut self, may: Result<(), String>) {
+        // The channel is never full of these: one comes with each connection.
+        let _ = self.tell.try_send(News::MayEvict(may));
     }
 
     fn is_away(&mut self, why: &Trouble) {
@@ -114,4 +152,33 @@ impl Audience for Listener {
     fn complain(&mut self, what: &str) {
         self.say(Level::Warn, what.to_owned());
     }
+}
+
+impl Witness for Listener {
+    fn would_evict(&self, pod: &Named) {
+        self.say(
+            Level::Info,
+            format!("dry run: the API server would evict {}", shown(pod)),
+        );
+    }
+
+    fn is_refused(&self, pod: &Named, why: &Trouble, is_rehearsal: bool) {
+        let tried = if is_rehearsal {
+            "dry run: the API server would not evict"
+        } else {
+            "not evicted:"
+        };
+        self.say(Level::Warn, format!("{tried} {}: {why}", shown(pod)));
+    }
+
+    fn is_unmarked(&self, pod: &Named, why: &Trouble) {
+        self.say(
+            Level::Warn,
+            format!("no Event says that {} was evicted: {why}", shown(pod)),
+        );
+    }
+}
+
+fn shown(pod: &Named) -> String {
+    escape::bytes(format!("{}/{}", pod.namespace, pod.name).as_bytes())
 }

@@ -22,6 +22,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use forestall_act::EvictionDesk;
 use forestall_decide::{Mode, Moment, Policy, Span};
 use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Builder;
@@ -90,6 +91,8 @@ pub(crate) struct TalkSetup {
     pub(crate) nice: i32,
     /// The cluster, where this node is in one.
     pub(crate) cluster: Option<ClusterSetup>,
+    /// Evictions to be carried out there.
+    pub(crate) desk: Option<Arc<EvictionDesk>>,
     /// The service manager, if there is one that listens.
     pub(crate) notifier: Option<Notifier>,
 }
@@ -258,7 +261,7 @@ impl Talker {
                 _ = alive.tick(), if watchdog.is_some() => self.tell_alive(),
                 () = sleep(FLUSH_PAUSE), if unflushed => {}
                 _ = kubelet.tick() => self.follow_kubelet(),
-                (level, what) = cluster.next() => self.setup.logger.say(level, "cluster", &what),
+                news = cluster.next() => self.take_cluster_news(news),
                 _ = standby.tick(), if self.setup.holder.is_some() => self.try_to_take_over(),
                 _ = rights.tick(), if self.waits_for_rights() => self.try_rights_again(),
                 _ = signals.hup.recv() => self.reload(),
@@ -281,7 +284,6 @@ impl Talker {
             }
         };
         server.abort();
-        cluster.end();
         self.say_last_lines().await;
         end
     }

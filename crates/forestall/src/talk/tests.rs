@@ -320,12 +320,16 @@ fn the_mode_is_a_series_and_of_actions_those_that_can_come_to_count() {
             );
             assert!(page.contains(&series), "{series}{page}");
         }
-        // By hand: the rungs that the act threads have a hand for, and how each of them can end.
+        // By hand: the rungs that there is a hand for, and how each of them can end.
         let acted = ["done", "no-effect", "gone", "vetoed", "failed"];
         let mut expected = Vec::new();
         for (rung, ends) in [
             ("reclaim", &acted[..]),
             ("kill", &acted),
+            (
+                "evict",
+                &["blocked", "done", "no-effect", "gone", "vetoed", "failed"],
+            ),
             ("sysrq", &["done", "no-effect", "failed"]),
         ] {
             expected.extend(ends.iter().map(|end| (rung, *end, "enforce")));

@@ -7,7 +7,7 @@ use forestall_sense::SenseConfig;
 use super::*;
 use crate::agent::shared;
 
-pub(in super::super) fn own_wall() -> WallReading {
+pub(crate) fn own_wall() -> WallReading {
     WallReading {
         wall: WallKind::Kernel,
         scope: None,

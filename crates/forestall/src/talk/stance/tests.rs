@@ -28,6 +28,7 @@ fn what_the_first_pod_proves_is_told_to_the_guard_and_in_the_log() {
         is_untold: false,
         setup: TalkSetup {
             cluster: None,
+            desk: None,
             board: Arc::clone(&ends.board),
             inbox: ends.inbox,
             commander: ends.commander,

@@ -1,0 +1,190 @@
+//! The rung `evict`: asks the API server to evict (`policy/v1` Eviction), and stays until the pod's memory has come back.
+//!
+//! The server honours disruption budgets and the pod's own grace period, and is told the UID, so that nobody else of the same name is evicted. What it refuses
+//! to do: delete a pod, evict past a budget, ask for what was called off, and call it done because the server said yes.
+//!
+//! Source: `k8s.io/api/policy/v1` types, k/k `pkg/registry/core/pod/storage/eviction.go`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forestall_act::{Eviction, EvictionDesk};
+use forestall_decide::{OutcomeKind, Target};
+use hyper::Method;
+use hyper::body::Bytes;
+use rustix::io::Errno;
+use serde_json::json;
+use tokio::net::unix::pipe::Receiver;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::error::{Refusal, Trouble};
+use super::event;
+use super::link::{Ask, Link};
+use super::shelf::{Named, Shelf};
+
+/// Between two looks whether anybody still lives in the pod's cgroup.
+const LOOK_APART: Duration = Duration::from_millis(100);
+
+/// A server that is busy is asked so often; it says when.
+const TRIES_MAX: u32 = 3;
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Who hears in words what an outcome has no room for.
+pub(crate) trait Witness: Clone + Send + Sync + 'static {
+    /// Of a rehearsal: the server would have evicted the pod.
+    fn would_evict(&self, pod: &Named);
+    /// The server did not do it, or in a rehearsal would not.
+    fn is_refused(&self, pod: &Named, why: &Trouble, is_rehearsal: bool);
+    /// That it was evicted could not be written on the pod.
+    fn is_unmarked(&self, pod: &Named, why: &Trouble);
+}
+
+/// Carries out evictions, several at a time, until it is dropped.
+pub(crate) async fn carry_out_all<W: Witness>(
+    desk: Arc<EvictionDesk>,
+    shelf: Shelf,
+    node: Arc<str>,
+    witness: W,
+) -> io::Result<()> {
+    // An eventfd reads like a pipe that holds eight bytes.
+    let bell = Receiver::from_owned_fd_unchecked(desk.bell().try_clone_to_owned()?)?;
+    let mut under_way = JoinSet::new();
+    loop {
+        while bell.try_read(&mut [0; 8]).is_ok_and(|count| count > 0) {}
+        while let Some(eviction) = desk.take() {
+            under_way.spawn(carry_out(
+                eviction,
+                shelf.clone(),
+                Arc::clone(&node),
+                witness.clone(),
+            ));
+        }
+        tokio::select! {
+            ready = bell.readable() => ready?,
+            // There may be room for one that waits.
+            Some(_) = under_way.join_next() => {}
+        }
+    }
+}
+
+async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, witness: impl Witness) {
+    let end_by = Instant::now() + Duration::from_micros(eviction.action().deadline.0);
+    let Target::Group(group) = eviction.action().target else {
+        return eviction.end(failed(Errno::INVAL));
+    };
+    let Some(pod) = shelf.pod_of(group) else {
+        return eviction.end(OutcomeKind::Gone);
+    };
+    let Some(link) = shelf.link() else {
+        return eviction.end(failed(Errno::HOSTUNREACH));
+    };
+    let asked = timeout_at(end_by, ask(&link, &pod, &eviction)).await;
+    match asked.unwrap_or(Err(Trouble::Slow(Duration::from_micros(
+        eviction.action().deadline.0,
+    )))) {
+        Ok(()) if eviction.is_rehearsal() => {
+            witness.would_evict(&pod);
+            eviction.end(OutcomeKind::Done);
+        }
+        Ok(()) => {
+            eviction.agreed();
+            let marked = event::write(&link, &node, &pod, &eviction.action().evidence);
+            let (marked, is_gone) = tokio::join!(marked, wait_for_the_end(&eviction, end_by));
+            if let Err(why) = marked {
+                witness.is_unmarked(&pod, &why);
+            }
+            eviction.end(if is_gone {
+                OutcomeKind::Done
+            } else {
+                OutcomeKind::NoEffect
+            });
+        }
+        Err(why) => {
+            witness.is_refused(&pod, &why, eviction.is_rehearsal());
+            eviction.end(kind_of(&why));
+        }
+    }
+}
+
+/// Asks until there is an answer that stands.
+async fn ask(link: &Link, pod: &Named, eviction: &Eviction) -> Result<(), Trouble> {
+    let (path, body) = request(pod, eviction.is_rehearsal());
+    let mut tries = 1;
+    loop {
+        if eviction.is_called_off() {
+            return Err(Trouble::Setup(
+                "it was called off before the server was asked".to_owned(),
+            ));
+        }
+        let ask = Ask {
+            method: Method::POST,
+            path: &path,
+            content: Some(("application/json", body.clone())),
+        };
+        match link.ask(ask).await {
+            Err(Trouble::Refused(busy)) if busy.code == 429 && !busy.is_budget && tries < TRIES_MAX => {
+                tries += 1;
+                sleep(busy.retry_after.unwrap_or(BUSY_PAUSE).min(BUSY_PAUSE_MAX)).await;
+            }
+            answer => return answer.map(drop),
+        }
+    }
+}
+
+/// Where it goes, and what it says. The grace period is the pod's own: none is named.
+fn request(pod: &Named, is_rehearsal: bool) -> (String, Bytes) {
+    let mut options = json!({ "preconditions": { "uid": pod.uid } });
+    if is_rehearsal && let Some(options) = options.as_object_mut() {
+        options.insert("dryRun".to_owned(), json!(["All"]));
+    }
+    let body = json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": { "namespace": pod.namespace, "name": pod.name },
+        "deleteOptions": options,
+    });
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}/eviction",
+        super::follow::encoded(&pod.namespace),
+        super::follow::encoded(&pod.name)
+    );
+    (path, body.to_string().into())
+}
+
+async fn wait_for_the_end(eviction: &Eviction, end_by: Instant) -> bool {
+    while eviction.is_there() {
+        if Instant::now() >= end_by {
+            return false;
+        }
+        sleep(LOOK_APART).await;
+    }
+    true
+}
+
+/// What the engine has to know of it.
+fn kind_of(why: &Trouble) -> OutcomeKind {
+    match why {
+        Trouble::Refused(Refusal { is_budget: true, .. }) => OutcomeKind::Blocked,
+        Trouble::Refused(refusal) => match refusal.code {
+            // 409: the precondition; a pod of this name is another one by now.
+            404 | 409 => OutcomeKind::Gone,
+            401 | 403 => failed(Errno::ACCESS),
+            429 => failed(Errno::BUSY),
+            500.. => failed(Errno::IO),
+            _ => failed(Errno::INVAL),
+        },
+        Trouble::Slow(_) => failed(Errno::TIMEDOUT),
+        Trouble::Setup(_) => failed(Errno::CANCELED),
+        Trouble::Unreachable(_) | Trouble::Broken(_) => failed(Errno::HOSTUNREACH),
+    }
+}
+
+fn failed(errno: Errno) -> OutcomeKind {
+    OutcomeKind::Failed(errno.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! Orders through the real desk, a directory that looks like a pod's cgroup, and a scripted server.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+use forestall_act::{ActConfig, Actor, ActorHandle, CgroupPlace, CgroupVersion, Order, Place};
+use forestall_decide::{Action, ActionId, Evidence, GroupId, GroupKind, Outcome, Qos, Rung, Span};
+use tempfile::TempDir;
+
+use super::super::tests::{Answer, Stage, answer, refusal};
+use super::*;
+use crate::agent::own_wall;
+
+/// What `k8s.io/kubernetes` 1.37's API server answers where a budget is used up.
+const BUDGET: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Cannot evict pod as it would violate the pod's disruption budget.","reason":"TooManyRequests","details":{"causes":[{"reason":"DisruptionBudget","message":"The disruption budget web needs 1 healthy pods and has 1 currently"}]},"code":429}"#;
+const CREATED: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","code":201}"#;
+
+fn created(body: &str) -> Answer {
+    Answer {
+        status: 201,
+        ..answer("", body)
+    }
+}
+
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    fn note(&self, what: String) {
+        self.0.lock().expect("a list").push(what);
+    }
+}
+
+impl Witness for Told {
+    fn would_evict(&self, pod: &Named) {
+        self.note(format!("would evict {}", pod.name));
+    }
+    fn is_refused(&self, _: &Named, why: &Trouble, is_rehearsal: bool) {
+        self.note(format!("refused {is_rehearsal}: {why}"));
+    }
+    fn is_unmarked(&self, _: &Named, why: &Trouble) {
+        self.note(format!("unmarked: {why}"));
+    }
+}
+
+fn pod() -> Named {
+    Named {
+        namespace: "shop".to_owned(),
+        name: "cart-0".to_owned(),
+        uid: "0330b2c1-a15b-4cdd-b5e5-72d4a90bee82".to_owned(),
+    }
+}
+
+fn evicting() -> ActConfig {
+    ActConfig {
+        evicts: true,
+        ..ActConfig::default()
+    }
+}
+
+/// One pod, one order, and what came of it.
+struct Trial {
+    stage: Stage,
+    handle: ActorHandle,
+    desk: EvictionDesk,
+    cgroup: TempDir,
+    shelf: Shelf,
+    told: Told,
+}
+
+impl Trial {
+    async fn set(answers: Vec<Answer>) -> Self {
+        let stage = Stage::set(answers).await;
+        let mut handle = Actor::start(&evicting()).expect("three threads");
+        let desk = handle.take_desk().expect("nobody has it yet");
+        let cgroup = tempfile::tempdir().expect("a directory");
+        fs::write(cgroup.path().join("cgroup.procs"), "").expect("room");
+        fs::write(cgroup.path().join("cgroup.events"), "populated 0\n").expect("room");
+        let shelf = Shelf::default();
+        shelf.set_link(Some(stage.link.clone()));
+        shelf.put(group_of(cgroup.path()), pod());
+        Self {
+            stage,
+            handle,
+            desk,
+            cgroup,
+            shelf,
+            told: Told::default(),
+        }
+    }
+
+    fn order(&self) -> Order {
+        let id = group_of(self.cgroup.path());
+        Order {
+            action: Action {
+                id: ActionId(3),
+                rung: Rung::Evict,
+                target: Target::Group(id),
+                bytes: forestall_decide::Bytes::mebi(1),
+                grace: Span::secs(1),
+                deadline: Span::secs(20),
+                escalate: false,
+                evidence: Evidence {
+                    reading: own_wall(),
+                    time_to_effect: Span::secs(1),
+                    rule: "in-time",
+                },
+            },
+            place: Place::Cgroup(CgroupPlace {
+                dir: Arc::new(fs::File::open(self.cgroup.path()).expect("a directory").into()),
+                id,
+                kind: GroupKind::Pod(Qos::Burstable),
+                path: self.cgroup.path().into(),
+                version: CgroupVersion::V2,
+            }),
+        }
+    }
+
+    async fn run(&self, eviction: Eviction) {
+        carry_out(eviction, self.shelf.clone(), "n1".into(), self.told.clone()).await;
+    }
+
+    /// What the engine is told of an order, in order.
+    async fn outcomes(&self) -> Vec<OutcomeKind> {
+        self.handle.submit(self.order()).expect("taken");
+        self.run(self.desk.take().expect("an order")).await;
+        std::iter::from_fn(|| self.handle.take_outcome())
+            .map(|Outcome { kind, .. }| kind)
+            .collect()
+    }
+
+    fn told(&self) -> String {
+        self.told.0.lock().expect("a list").join("; ")
+    }
+}
+
+fn group_of(dir: &Path) -> GroupId {
+    GroupId(fs::metadata(dir).expect("a directory").ino())
+}
+
+#[tokio::test]
+async fn an_eviction_names_the_uid_leaves_the_grace_to_the_pod_and_is_written_on_it() {
+    let trial = Trial::set(vec![created(CREATED), created("{}")]).await;
+    assert_eq!(trial.outcomes().await, [OutcomeKind::Progress, OutcomeKind::Done]);
+    assert_eq!(
+        trial.stage.asked(),
+        [
+            "POST /api/v1/namespaces/shop/pods/cart-0/eviction",
+            "POST /apis/events.k8s.io/v1/namespaces/shop/events"
+        ]
+    );
+    let asked: serde_json::Value = serde_json::from_str(&trial.stage.bodies()[0]).expect("JSON");
+    let expected = json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": { "namespace": "shop", "name": "cart-0" },
+        "deleteOptions": { "preconditions": { "uid": "0330b2c1-a15b-4cdd-b5e5-72d4a90bee82" } },
+    });
+    assert_eq!(asked, expected);
+    assert_eq!(trial.told(), "");
+}
+
+#[tokio::test]
+async fn what_stands_against_it_is_told_apart() {
+    let (gone, refused) = (OutcomeKind::Gone, OutcomeKind::Failed);
+    for (status, body, kind) in [
+        (429, BUDGET, OutcomeKind::Blocked),
+        (404, r#"{"reason":"NotFound"}"#, gone),
+        (
+            409,
+            r#"{"reason":"Conflict","message":"Precondition failed: UID in precondition: a, UID in object meta: b"}"#,
+            gone,
+        ),
+        // EACCES, EIO, EINVAL of asm-generic/errno-base.h.
+        (403, r#"{"reason":"Forbidden"}"#, refused(13)),
+        (
+            500,
+            r#"{"message":"This pod has more than one PodDisruptionBudget"}"#,
+            refused(5),
+        ),
+        (400, "", refused(22)),
+    ] {
+        let trial = Trial::set(vec![refusal("", status, body)]).await;
+        assert_eq!(trial.outcomes().await, [kind], "{status}");
+        assert!(
+            trial.told().contains(&format!("answers {status}")),
+            "{}",
+            trial.told()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_asked_again_when_it_says_and_not_for_ever() {
+    let busy = || Answer {
+        header: Some(("retry-after", "0")),
+        ..refusal("", 429, r#"{"reason":"TooManyRequests"}"#)
+    };
+    let trial = Trial::set(vec![busy(), busy(), created(CREATED), created("{}")]).await;
+    assert_eq!(trial.outcomes().await, [OutcomeKind::Progress, OutcomeKind::Done]);
+    let trial = Trial::set(vec![busy(), busy(), busy(), created(CREATED)]).await;
+    // EBUSY.
+    assert_eq!(trial.outcomes().await, [OutcomeKind::Failed(16)]);
+}
+
+#[tokio::test]
+async fn a_rehearsal_changes_nothing_and_is_told_in_words_alone() {
+    let trial = Trial::set(vec![created(CREATED), refusal("", 429, BUDGET)]).await;
+    for _ in 0..2 {
+        trial.handle.rehearse(trial.order()).expect("taken");
+        trial.run(trial.desk.take().expect("an order")).await;
+    }
+    assert!(trial.handle.take_outcome().is_none());
+    let bodies = trial.stage.bodies();
+    assert_eq!(bodies.len(), 2, "no Event either: {bodies:?}");
+    for body in bodies {
+        assert!(body.contains(r#""dryRun":["All"]"#), "{body}");
+    }
+    let told = trial.told();
+    assert!(told.starts_with("would evict cart-0; refused true: "), "{told}");
+}
+
+#[tokio::test]
+async fn without_a_server_or_a_pod_it_is_answered_at_once() {
+    let trial = Trial::set(Vec::new()).await;
+    trial.shelf.set_link(None);
+    // EHOSTUNREACH.
+    assert_eq!(trial.outcomes().await, [OutcomeKind::Failed(113)]);
+    let trial = Trial {
+        shelf: Shelf::default(),
+        ..trial
+    };
+    assert_eq!(trial.outcomes().await, [OutcomeKind::Gone]);
+    assert!(trial.stage.asked().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_called_off_is_not_asked_for_and_a_missing_event_is_told() {
+    let trial = Trial::set(vec![created(CREATED), refusal("", 403, "{}")]).await;
+    trial.handle.submit(trial.order()).expect("taken");
+    let eviction = trial.desk.take().expect("an order");
+    trial.handle.call_off();
+    trial.run(eviction).await;
+    // ECANCELED.
+    let kind = trial.handle.take_outcome().expect("an answer").kind;
+    assert_eq!(kind, OutcomeKind::Failed(125));
+    assert!(trial.stage.asked().is_empty());
+    assert_eq!(trial.outcomes().await, [OutcomeKind::Progress, OutcomeKind::Done]);
+    assert!(trial.told().contains("unmarked: "), "{}", trial.told());
+}
+
+#[tokio::test]
+async fn a_yes_is_no_effect_until_nobody_is_left() {
+    let trial = Trial::set(vec![created(CREATED), created("{}")]).await;
+    fs::write(trial.cgroup.path().join("cgroup.events"), "populated 1\n").expect("room");
+    let mut order = trial.order();
+    order.action.deadline = Span::millis(300);
+    trial.handle.submit(order).expect("taken");
+    trial.run(trial.desk.take().expect("an order")).await;
+    let kinds: Vec<_> = std::iter::from_fn(|| trial.handle.take_outcome())
+        .map(|outcome| outcome.kind)
+        .collect();
+    assert_eq!(kinds, [OutcomeKind::Progress, OutcomeKind::NoEffect]);
+}

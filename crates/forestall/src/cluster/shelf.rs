@@ -1,0 +1,74 @@
+//! What the line to the API server and those who evict have in common: the connection as it is now, and which pod has which cgroup.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use forestall_decide::{GroupId, Pods};
+
+use super::follow;
+use super::link::Link;
+use super::places::number_of;
+
+/// A pod as a request names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// As the API has it.
+    pub(crate) uid: String,
+}
+
+/// Shared; nobody holds it while waiting.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shelf {
+    content: Arc<Mutex<Content>>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    link: Option<Link>,
+    pods: BTreeMap<GroupId, Named>,
+}
+
+impl Shelf {
+    /// The connection; `None` while there is none.
+    pub(crate) fn link(&self) -> Option<Link> {
+        self.lock().link.clone()
+    }
+
+    pub(super) fn set_link(&self, link: Option<Link>) {
+        self.lock().link = link;
+    }
+
+    /// Whose cgroup this is.
+    pub(crate) fn pod_of(&self, group: GroupId) -> Option<Named> {
+        self.lock().pods.get(&group).cloned()
+    }
+
+    /// Those that the guard was told of.
+    pub(super) fn set_pods(&self, known: &follow::Pods, told: &Pods) {
+        let uids: BTreeMap<_, _> = known
+            .iter()
+            .filter_map(|pod| Some((number_of(pod.metadata.uid.as_bytes())?, &pod.metadata)))
+            .collect();
+        let named = told.list.iter().filter_map(|pod| {
+            let meta = uids.get(&pod.uid)?;
+            let named = Named {
+                namespace: meta.namespace.clone(),
+                name: meta.name.clone(),
+                uid: meta.uid.clone(),
+            };
+            Some((pod.group?, named))
+        });
+        self.lock().pods = named.collect();
+    }
+
+    #[cfg(test)]
+    pub(super) fn put(&self, group: GroupId, pod: Named) {
+        self.lock().pods.insert(group, pod);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
