@@ -35,6 +35,7 @@ pub(crate) use self::cluster::ClusterSetup;
 use self::eye::Eye;
 use self::kubelet::KUBELET_SPACING;
 use self::pages::Pages;
+use self::reload::{FILE_SPACING, FileMark};
 use self::stance::{RIGHTS_SPACING, standby_spacing};
 use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, Snapshot};
 use crate::agent::{AgentArgs, Ground, Holder, KubeletNews, KubeletWatch, clock, say_left_out};
@@ -114,7 +115,7 @@ pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
     let ending = Arc::new(Ending::default());
     let (done, ended) = mpsc::sync_channel(1);
     let eye = Eye::new(Arc::clone(&setup.board), setup.commander.clone());
-    let talker = Talker {
+    let mut talker = Talker {
         pages: Arc::new(Pages::new(Arc::clone(&setup.board), eye.clone())),
         eye,
         seen: Board::empty_snapshot(),
@@ -122,8 +123,10 @@ pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
         late: false,
         left_out: LeftOut::default(),
         is_untold: false,
+        file: None,
         setup,
     };
+    talker.file = talker.mark_file();
     thread::Builder::new()
         .name("talk".to_owned())
         .stack_size(STACK_BYTES)
@@ -175,6 +178,8 @@ struct Talker {
     left_out: LeftOut,
     /// The guard has not taken what the rights are now.
     is_untold: bool,
+    /// The configuration's file as it was read last.
+    file: Option<FileMark>,
 }
 
 /// What was told of the cgroups that are left out, and when.
@@ -241,6 +246,8 @@ impl Talker {
         rights.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut kubelet = interval(KUBELET_SPACING);
         kubelet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut file = interval(FILE_SPACING);
+        file.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cluster = self.follow_cluster();
         let mut stops = 0_u32;
         let mut end_by = None;
@@ -265,6 +272,7 @@ impl Talker {
                 _ = standby.tick(), if self.setup.holder.is_some() => self.try_to_take_over(),
                 _ = rights.tick(), if self.waits_for_rights() => self.try_rights_again(),
                 _ = signals.hup.recv() => self.reload(),
+                _ = file.tick(), if self.file.is_some() => self.reload_if_changed(),
                 _ = signals.term.recv() => stops += 1,
                 _ = signals.int.recv() => stops += 1,
                 () = self.ending.bell.notified() => {}

@@ -1,14 +1,59 @@
-//! SIGHUP: the file is read again. What is wrong is said, and the old policy stays in force as it is.
+//! The configuration is read again: on SIGHUP, and where the file has changed, as a ConfigMap's does. What is wrong is said, and the old policy
+//! stays in force as it is.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
 
 use super::Talker;
 use crate::agent;
 use crate::config::{self, Settings};
 use crate::log::Level;
 
+/// Between two looks whether the file has changed; one is one system call.
+pub(super) const FILE_SPACING: Duration = Duration::from_secs(10);
+
+/// What tells a file from the one that was there before: the kubelet puts a new one in its place, an editor may write into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileMark {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed_at: (i64, i64),
+}
+
+impl FileMark {
+    /// Of the file that the path leads to; `None` while there is none.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let file = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: file.dev(),
+            inode: file.ino(),
+            bytes: file.size(),
+            changed_at: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+}
+
 impl Talker {
+    /// The file that the configuration is read from, as it is now.
+    pub(super) fn mark_file(&self) -> Option<FileMark> {
+        FileMark::of(self.setup.args.config.as_deref()?)
+    }
+
+    /// Reads the file again where it is another one. One that is gone changes nothing.
+    pub(super) fn reload_if_changed(&mut self) {
+        let now = self.mark_file();
+        if now.is_some() && now != self.file {
+            self.reload();
+        }
+    }
+
     /// Reads the file again, and gives back the code that takes.
     pub(super) fn reload(&mut self) {
         let needed = self.setup.ground.resident_code();
+        // Marked before it is read: what is written meanwhile is read once more.
+        self.file = self.mark_file().or(self.file);
         self.read_again();
         self.setup.ground.give_back_code(needed.as_ref());
     }
@@ -112,5 +157,31 @@ impl Talker {
         checked
             .err()
             .map(|wrong| format!("the new configuration is wrong and the old one stays: {wrong}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_written_replaced_or_linked_anew_is_another_one() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| root.path().join(name);
+        std::fs::write(path("a"), "mode: shadow\n").expect("room");
+        // As the kubelet lays out a ConfigMap: a link to the present one.
+        std::os::unix::fs::symlink("a", path("policy")).expect("a link");
+        let before = FileMark::of(&path("policy"));
+        assert!(before.is_some());
+        assert_eq!(FileMark::of(&path("policy")), before);
+        std::fs::write(path("a"), "mode: observe\n").expect("room");
+        let written = FileMark::of(&path("policy"));
+        assert_ne!(written, before);
+        std::fs::write(path("b"), "mode: observe\n").expect("room");
+        std::os::unix::fs::symlink("b", path("next")).expect("a link");
+        std::fs::rename(path("next"), path("policy")).expect("it is replaced");
+        assert_ne!(FileMark::of(&path("policy")), written);
+        std::fs::remove_file(path("policy")).expect("it was there");
+        assert_eq!(FileMark::of(&path("policy")), None);
     }
 }

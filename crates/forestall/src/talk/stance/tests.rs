@@ -26,6 +26,7 @@ fn what_the_first_pod_proves_is_told_to_the_guard_and_in_the_log() {
         late: false,
         left_out: LeftOut::default(),
         is_untold: false,
+        file: None,
         setup: TalkSetup {
             cluster: None,
             desk: None,
