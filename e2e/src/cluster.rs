@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::disk;
-use crate::image::Image;
 use crate::kubectl::Kubectl;
 use crate::node::{Node, NodeSpec};
 use crate::parts::Parts;
@@ -39,7 +38,7 @@ impl Cluster {
         let pki = Pki::make(&folder.join("pki"))?;
         let kubectl = Kubectl::new(&parts.program("kubectl")?, &pki.path("admin.kubeconfig"));
         let plane = Plane::start(parts, &pki, folder, &kubectl)?;
-        let disk = disk::make(parts, &pki, &images(parts, folder)?, folder)?;
+        let disk = disk::make(parts, &pki, folder)?;
         Ok(Self {
             node: None,
             plane,
@@ -137,19 +136,4 @@ fn clear(node: &Node, kubectl: &Kubectl) -> Result<()> {
     })?;
     kubectl.run(&["delete", "events", "--all"])?;
     Ok(())
-}
-
-fn images(parts: &Parts, folder: &Path) -> Result<Vec<PathBuf>> {
-    let work = Image {
-        name: WORK_IMAGE,
-        files: &[
-            ("work", parts.worker.clone()),
-            ("bin/busybox", parts.busybox.clone()),
-        ],
-        program: &["/work", "work"],
-        words: &["\"pause\""],
-    };
-    let path = folder.join("work.tar");
-    work.write(&path)?;
-    Ok(vec![path])
 }

@@ -27,7 +27,7 @@ const FILES: [(&str, &str, bool); 12] = [
 ];
 
 /// Makes it in `folder`, with certificates and container images; its path.
-pub(crate) fn make(parts: &Parts, pki: &Pki, images: &[PathBuf], folder: &Path) -> Result<PathBuf> {
+pub(crate) fn make(parts: &Parts, pki: &Pki, folder: &Path) -> Result<PathBuf> {
     let tree = Tree::new(&folder.join("disk"))?;
     tree.busybox(parts)?;
     tree.folder("sbin")?;
@@ -54,7 +54,7 @@ pub(crate) fn make(parts: &Parts, pki: &Pki, images: &[PathBuf], folder: &Path) 
             tree.take(&pki.path(&name), &format!("etc/kubernetes/{name}"), false)?;
         }
     }
-    for image in images {
+    for image in &parts.images {
         let name = image.file_name().context("an image without a name")?;
         tree.take(image, &format!("images/{}", name.display()), false)?;
     }

@@ -12,7 +12,6 @@ mod child;
 mod cluster;
 mod disk;
 mod folder;
-mod image;
 mod interrupt;
 mod kernel;
 mod kubectl;

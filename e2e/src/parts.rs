@@ -16,6 +16,8 @@ pub(crate) struct Parts {
     pub(crate) agent: PathBuf,
     /// Who works in pods: leaks, reads, holds.
     pub(crate) worker: PathBuf,
+    /// Container images, as files that every node imports.
+    pub(crate) images: Vec<PathBuf>,
     /// The files of a node that are text.
     pub(crate) guest: PathBuf,
     /// Where the folder of a run is made.
@@ -71,8 +73,8 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Path
     Ok((paths, wanted))
 }
 
-const PARTS: [&str; 9] = [
-    "machine", "qemu", "busybox", "agent", "worker", "guest", "cache", "logs", "programs",
+const PARTS: [&str; 10] = [
+    "machine", "qemu", "busybox", "agent", "worker", "images", "guest", "cache", "logs", "programs",
 ];
 
 impl Parts {
@@ -92,6 +94,7 @@ impl Parts {
             guest: one("guest")?,
             cache: one("cache")?,
             logs: one("logs")?,
+            images: all("images")?,
             programs: all("programs")?,
         })
     }

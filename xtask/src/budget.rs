@@ -2,35 +2,14 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::{shell, tools};
-
-/// The static binary's target: nothing is linked at run time, so one file serves every node.
-pub(crate) const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
+use crate::binary;
 
 /// The binary may not be larger than this: it is copied to every node and stays mapped there.
 pub(crate) const BINARY_BYTES_MAX: u64 = 8 << 20;
 
-/// Builds the static release binary and returns its path.
-pub(crate) fn build_static() -> Result<std::path::PathBuf> {
-    tools::rust_target(STATIC_TARGET)?;
-    let arguments = [
-        "build",
-        "--locked",
-        "--release",
-        "--target",
-        STATIC_TARGET,
-        "--package",
-        "forestall",
-    ];
-    shell::run(&mut shell::cargo(&arguments))?;
-    Ok(shell::target_directory()?
-        .join(STATIC_TARGET)
-        .join("release/forestall"))
-}
-
 /// Fails when the static binary is too large.
 pub(crate) fn check() -> Result<()> {
-    let binary = build_static()?;
+    let binary = binary::build("forestall")?;
     let bytes = std::fs::metadata(&binary)
         .with_context(|| format!("cannot read {}", binary.display()))?
         .len();

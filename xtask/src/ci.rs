@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::steps::Steps;
-use crate::{budget, replay, shell, tools};
+use crate::{budget, dist, replay, shell, tools};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask ci
 
-  formatting, lints, dependencies, documentation, the arm64 check, budgets, and the same replay from every build";
+  formatting, lints, dependencies, documentation, the arm64 check, budgets, the image, and the same replay from every build";
 
 /// The other processor that nodes have; it must compile, and is not run here.
 const ARM_TARGET: &str = "aarch64-unknown-linux-musl";
@@ -68,6 +68,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         shell::run(&mut shell::cargo(&arguments))
     });
     steps.step("budgets", budget::check);
+    steps.step("image", || dist::run(&[]).map(drop));
     steps.step("replay: the same bytes from every build", || {
         replay::compare().map(drop)
     });

@@ -6,9 +6,11 @@
 use std::process::ExitCode;
 
 mod bench;
+mod binary;
 mod budget;
 mod calibrate;
 mod ci;
+mod dist;
 mod e2e;
 mod lab;
 mod oracle;
@@ -23,9 +25,10 @@ const USAGE: &str = "\
 usage: cargo xtask CHORE
 
   test [--all]     every test of the workspace, then the lab's smoke run; --all: every kernel and scenario of the lab
-  ci               formatting, lints, dependencies, documentation, the arm64 check and budgets
+  ci               formatting, lints, dependencies, documentation, the arm64 check, budgets and the image
   lab …            scenarios with real kills under real kernels; `cargo xtask lab --list` names them
   e2e …            scenarios on a real Kubernetes, built from pinned sources (needs root and Go)
+  dist             the static binary and a container image of it, without a container engine
   calibrate …      the simulator's kills beside the lab's; --measure runs the lab for it, --write keeps the page
   oracle …         the shadow kubelet against Kubernetes' own code: 10,000 random cases of each kind (needs Go)
   replay           every trace under every policy, the same from debug and release builds; how long a day takes
@@ -63,7 +66,7 @@ impl Chore {
 }
 
 /// All of them.
-const CHORES: [Chore; 9] = [
+const CHORES: [Chore; 10] = [
     Chore::new("test", test::USAGE, test::run),
     Chore::new("ci", ci::USAGE, ci::run),
     Chore {
@@ -73,6 +76,7 @@ const CHORES: [Chore; 9] = [
         run: |rest| lab::run(rest.to_vec()),
     },
     Chore::new("e2e", e2e::USAGE, e2e::run),
+    Chore::new("dist", dist::USAGE, dist::run),
     Chore::new("calibrate", calibrate::USAGE, calibrate::run),
     Chore::new("oracle", oracle::USAGE, oracle::run),
     Chore::new("replay", replay::USAGE, replay::run),

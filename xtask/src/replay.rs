@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{budget, shell};
+use crate::{binary, shell};
 
 const POLICIES: [&str; 4] = ["recorded", "forestall", "war-story-a", "gist"];
 const FORMATS: [&str; 2] = ["table", "json"];
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
 /// The part that is judged, with the release build as it ships; returns where that lies.
 pub(crate) fn compare() -> Result<PathBuf> {
     let debug = build(&["-p", "forestall"], "debug", "forestall")?;
-    let release = budget::build_static()?;
+    let release = binary::build("forestall")?;
     let mut compared = 0;
     for trace in traces(&shell::root().join("traces"))? {
         for policy in POLICIES {

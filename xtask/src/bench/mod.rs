@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::budget;
+use crate::binary;
 
 mod daemon;
 mod fleet;
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
 
 /// What is measured of the binary that ships.
 fn measure_the_binary(wanted: &Wanted, report: &mut Report) -> Result<()> {
-    let binary = budget::build_static()?;
+    let binary = binary::build("forestall")?;
     if wanted.measures(Measurement::Replay) {
         fleet::measure_replay(&binary, report)?;
     }

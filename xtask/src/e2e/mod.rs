@@ -2,12 +2,14 @@
 //!
 //! It refuses to take what is installed on this machine for what is pinned: the cluster's programs are built from `e2e/modules`, the
 //! kernel is the lab's, and what they need of Debian is unpacked into the cache.
+use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Error, Result, bail};
 
-use crate::{lab, shell, tools};
+use crate::{binary, dist, lab, shell, tools};
 
 mod machine;
 mod programs;
@@ -22,6 +24,9 @@ usage: cargo xtask e2e [--all] [--keep] [--times COUNT] [SCENARIO…]
   --keep   leave the cluster up afterwards until Ctrl-C, and say how kubectl reaches it
   --times  so many times in a row, on one cluster
   --list   only name the scenarios";
+
+/// What pods of scenarios are made of, and the process that holds a pod's sandbox; the harness calls it by this name, too.
+const WORK_IMAGE: &str = "forestall.test/work:1";
 
 /// Becomes the harness, so that whoever ends this ends that.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -50,8 +55,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let programs = programs::build(&source.join("modules"), &cache)?;
     let qemu = lab::emulator()?;
     let (worker, target) = lab::build_init()?;
-    let agent = lab::build("forestall", &target)?;
+    let agent = binary::build("forestall")?;
     let busybox = tools::unpack_debian("busybox-static", "bin/busybox")?;
+    let [work_image, image] = images(&target, &worker, &busybox, &agent)?;
     let machine = machine::make(&cache, &source, &busybox)?;
     let paths = [
         ("machine", &machine),
@@ -59,6 +65,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         ("busybox", &busybox),
         ("agent", &agent),
         ("worker", &worker),
+        ("images", &work_image),
+        ("images", &image),
         ("guest", &source.join("guest")),
         ("cache", &cache),
         ("logs", &target.join("e2e")),
@@ -73,4 +81,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     }
     let error = command.args(arguments).exec();
     Err(Error::new(error).context("unshare cannot be run; install util-linux"))
+}
+
+/// The images that a node imports: that of the pods that work, and forestall's own, as it is handed out.
+fn images(target: &Path, worker: &Path, busybox: &Path, agent: &Path) -> Result<[PathBuf; 2]> {
+    let folder = target.join("e2e-images");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let (work, own) = (folder.join("work.tar"), folder.join(dist::file_name()));
+    dist::write_work_image(WORK_IMAGE, worker, busybox, &work)?;
+    dist::write_image(agent, &own)?;
+    Ok([work, own])
 }

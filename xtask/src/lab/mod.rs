@@ -16,7 +16,7 @@ use self::job::{Done, Job};
 use self::kernels::Image;
 use self::options::Options;
 use self::results::Results;
-use crate::{shell, tools};
+use crate::{binary, shell};
 
 mod cast;
 pub(crate) mod cpio;
@@ -35,7 +35,6 @@ mod storms;
 mod trial;
 mod verdict;
 
-const TARGET: &str = "x86_64-unknown-linux-musl";
 const QEMU: &str = "qemu-system-x86_64";
 
 /// Runs the lab; success means that every verdict holds.
@@ -101,7 +100,7 @@ fn prepare(options: &Options) -> Result<(Parts, Vec<Image>, Results)> {
         Some(binary) => Some(binary.clone()),
         // The trial of rights is the init's own.
         None if (options.with || options.record.is_some()) && options.trial != Some(Trial::Rights) => {
-            Some(build("forestall", &target)?)
+            Some(binary::build("forestall")?)
         }
         None => None,
     };
@@ -198,26 +197,8 @@ fn note(results: &mut Results, job: &Job, done: Done, place: &str) {
 
 /// Builds the guest's init; the second path is cargo's target directory.
 pub(crate) fn build_init() -> Result<(PathBuf, PathBuf)> {
-    tools::rust_target(TARGET)?;
     let target = shell::target_directory()?;
-    Ok((build("forestall-lab-init", &target)?, target))
-}
-
-/// Builds a package's binary as it is shipped: static, in the release profile.
-pub(crate) fn build(package: &str, target: &std::path::Path) -> Result<PathBuf> {
-    eprintln!("lab: building {package}");
-    let mut cargo = shell::cargo(&[
-        "build",
-        "--quiet",
-        "--locked",
-        "--release",
-        "--target",
-        TARGET,
-        "-p",
-        package,
-    ]);
-    shell::run(&mut cargo)?;
-    Ok(target.join(TARGET).join("release").join(package))
+    Ok((binary::build("forestall-lab-init")?, target))
 }
 
 /// Finds the emulator, or installs it where that is allowed.
