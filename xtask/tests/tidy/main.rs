@@ -6,6 +6,7 @@
 mod bans;
 mod documents;
 mod edges;
+mod manifests;
 mod promises;
 mod sources;
 mod tree;
