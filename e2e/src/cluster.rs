@@ -25,6 +25,7 @@ pub(crate) struct Cluster {
     // A node ends before who answers it.
     node: Option<Node>,
     plane: Plane,
+    pki: Pki,
     pub(crate) kubectl: Kubectl,
     parts: Parts,
     /// The run's.
@@ -36,17 +37,28 @@ impl Cluster {
     /// Starts a control plane, and makes what nodes start from; all that it writes is in `folder`, and its logs where they are left.
     pub(crate) fn start(parts: &Parts, folder: &Path) -> Result<Self> {
         let pki = Pki::make(&folder.join("pki"))?;
-        let kubectl = Kubectl::new(&parts.program("kubectl")?, &pki.path("admin.kubeconfig"));
+        let kubectl = Kubectl::new(
+            &parts.program("kubectl")?,
+            &pki.path("admin.kubeconfig"),
+            &parts.deploy,
+        );
         let plane = Plane::start(parts, &pki, folder, &kubectl)?;
         let disk = disk::make(parts, &pki, folder)?;
         Ok(Self {
             node: None,
             plane,
+            pki,
             kubectl,
             parts: parts.clone(),
             folder: folder.to_owned(),
             disk,
         })
+    }
+
+    /// Has the API server know constrained impersonation, as from Kubernetes 1.36 on, or not, as before.
+    pub(crate) fn serve(&mut self, impersonation: bool) -> Result<()> {
+        self.plane
+            .serve(impersonation, &self.parts, &self.pki, &self.kubectl)
     }
 
     /// A node like this with nothing left on it: the one there is, or else a new one in its stead.

@@ -22,8 +22,8 @@ const FILES: [(&str, &str, bool); 12] = [
     ("service", "etc/node/service", true),
     ("containerd.toml", "etc/containerd/config.toml", false),
     ("kubelet.yaml", "etc/kubernetes/kubelet.yaml", false),
-    ("network", "opt/cni/bin/paper", true),
-    ("network.conflist", "etc/cni/net.d/10-paper.conflist", false),
+    ("network", "opt/cni/bin/wire", true),
+    ("network.conflist", "etc/cni/net.d/10-wire.conflist", false),
 ];
 
 /// Makes it in `folder`, with certificates and container images; its path.

@@ -11,13 +11,16 @@ use serde_json::Value;
 pub(crate) struct Kubectl {
     program: PathBuf,
     config: PathBuf,
+    /// A folder of manifests for each profile of the agent.
+    profiles: PathBuf,
 }
 
 impl Kubectl {
-    pub(crate) fn new(program: &Path, config: &Path) -> Self {
+    pub(crate) fn new(program: &Path, config: &Path, profiles: &Path) -> Self {
         Self {
             program: program.to_owned(),
             config: config.to_owned(),
+            profiles: profiles.to_owned(),
         }
     }
 
@@ -46,6 +49,26 @@ impl Kubectl {
     /// Has the cluster take what stands in this text, YAML or JSON.
     pub(crate) fn apply(&self, text: &str) -> Result<()> {
         self.feed(&["apply", "-f", "-"], text).map(drop)
+    }
+
+    /// Has it take a profile of the agent as whoever deploys it does.
+    pub(crate) fn apply_profile(&self, name: &str) -> Result<()> {
+        let folder = self.profiles.join(name).display().to_string();
+        self.run(&["apply", "-k", &folder]).map(drop)
+    }
+
+    /// Has it forget all that a profile brought, and waits until it has.
+    pub(crate) fn delete_profile(&self, name: &str) -> Result<()> {
+        let folder = self.profiles.join(name).display().to_string();
+        let words = [
+            "delete",
+            "-k",
+            &folder,
+            "--ignore-not-found",
+            "--wait",
+            "--timeout=120s",
+        ];
+        self.run(&words).map(drop)
     }
 
     fn feed(&self, words: &[&str], text: &str) -> Result<String> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+mod caller;
 mod child;
 mod cluster;
 mod disk;
@@ -78,6 +79,7 @@ fn run_all(cluster: &mut Cluster, scenarios: &[scenario::Scenario], wanted: &Wan
             interrupt::check()?;
             eprintln!("e2e: {}: {}", scenario.name, scenario.shows);
             let failure = tally.note(scenario.name, || {
+                cluster.serve(scenario.impersonation)?;
                 let kubectl = cluster.kubectl.clone();
                 let node = cluster.node(scenario.node)?;
                 (scenario.run)(&kubectl, node)

@@ -18,6 +18,8 @@ pub(crate) struct Parts {
     pub(crate) worker: PathBuf,
     /// Container images, as files that every node imports.
     pub(crate) images: Vec<PathBuf>,
+    /// The manifests as they are handed out.
+    pub(crate) deploy: PathBuf,
     /// The files of a node that are text.
     pub(crate) guest: PathBuf,
     /// Where the folder of a run is made.
@@ -73,8 +75,8 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Path
     Ok((paths, wanted))
 }
 
-const PARTS: [&str; 10] = [
-    "machine", "qemu", "busybox", "agent", "worker", "images", "guest", "cache", "logs", "programs",
+const PARTS: [&str; 11] = [
+    "machine", "qemu", "busybox", "agent", "worker", "images", "deploy", "guest", "cache", "logs", "programs",
 ];
 
 impl Parts {
@@ -91,6 +93,7 @@ impl Parts {
             busybox: one("busybox")?,
             agent: one("agent")?,
             worker: one("worker")?,
+            deploy: one("deploy")?,
             guest: one("guest")?,
             cache: one("cache")?,
             logs: one("logs")?,

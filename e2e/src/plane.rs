@@ -18,7 +18,9 @@ pub(crate) struct Plane {
     // Ended in this order: who asks before who answers.
     scheduler: Running,
     controllers: Running,
-    server: Running,
+    /// None between two.
+    server: Option<Running>,
+    impersonation: bool,
     etcd: Running,
 }
 
@@ -26,12 +28,8 @@ impl Plane {
     /// Starts it, and waits until pods can be made.
     pub(crate) fn start(parts: &Parts, pki: &Pki, data: &Path, kubectl: &Kubectl) -> Result<Self> {
         let mut etcd = start(parts, "etcd", &etcd(data))?;
-        let mut server = start(parts, "kube-apiserver", &server(pki))?;
-        wait_for("the API server", || {
-            etcd.check()?;
-            server.check()?;
-            Ok(kubectl.run(&["get", "--raw", "/readyz"]).is_ok())
-        })?;
+        let impersonation = true;
+        let server = start_server(impersonation, parts, pki, kubectl, &mut etcd)?;
         let as_client = |name: &str, words: &[&str]| {
             let own = pki.path(&format!("{name}.kubeconfig")).display().to_string();
             let kubeconfigs = [
@@ -68,21 +66,52 @@ impl Plane {
         Ok(Self {
             scheduler,
             controllers,
-            server,
+            server: Some(server),
+            impersonation,
             etcd,
         })
     }
 
+    /// Has the API server know constrained impersonation or not: another one takes its place where this one does not. Everybody else goes on, and
+    /// finds the new one.
+    pub(crate) fn serve(
+        &mut self,
+        impersonation: bool,
+        parts: &Parts,
+        pki: &Pki,
+        kubectl: &Kubectl,
+    ) -> Result<()> {
+        if self.server.is_some() && self.impersonation == impersonation {
+            return Ok(());
+        }
+        self.server = None;
+        self.server = Some(start_server(impersonation, parts, pki, kubectl, &mut self.etcd)?);
+        self.impersonation = impersonation;
+        Ok(())
+    }
+
     /// An error where a part of it has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
-        let parts = [
-            &mut self.etcd,
-            &mut self.server,
-            &mut self.controllers,
-            &mut self.scheduler,
-        ];
+        let parts = [&mut self.etcd, &mut self.controllers, &mut self.scheduler];
+        let parts = parts.into_iter().chain(&mut self.server);
         parts.into_iter().try_for_each(Running::check)
     }
+}
+
+fn start_server(
+    impersonation: bool,
+    parts: &Parts,
+    pki: &Pki,
+    kubectl: &Kubectl,
+    etcd: &mut Running,
+) -> Result<Running> {
+    let mut server = start(parts, "kube-apiserver", &server(pki, impersonation))?;
+    wait_for("the API server", || {
+        etcd.check()?;
+        server.check()?;
+        Ok(kubectl.run(&["get", "--raw", "/readyz"]).is_ok())
+    })?;
+    Ok(server)
 }
 
 fn start(parts: &Parts, name: &str, words: &[String]) -> Result<Running> {
@@ -110,7 +139,7 @@ fn etcd(data: &Path) -> Vec<String> {
     flags.map(|(flag, value)| format!("--{flag}={value}")).to_vec()
 }
 
-fn server(pki: &Pki) -> Vec<String> {
+fn server(pki: &Pki, impersonation: bool) -> Vec<String> {
     let file = |name: &str| display(pki, name);
     let flags = [
         ("etcd-servers", ETCD.to_owned()),
@@ -134,6 +163,10 @@ fn server(pki: &Pki) -> Vec<String> {
         ),
         ("service-account-key-file", file("accounts.pub")),
         ("service-account-signing-key-file", file("accounts.key")),
+        (
+            "feature-gates",
+            format!("ConstrainedImpersonation={impersonation}"),
+        ),
         ("kubelet-preferred-address-types", "InternalIP".to_owned()),
         ("kubelet-certificate-authority", file("ca.crt")),
         ("kubelet-client-certificate", file("kubelet-client.crt")),

@@ -6,9 +6,11 @@ use anyhow::{Result, bail};
 use crate::kubectl::Kubectl;
 use crate::node::{Node, NodeSpec};
 
+mod deployed;
 mod eviction;
 mod ledger;
 mod limit;
+mod rights;
 
 /// One scenario.
 #[derive(Clone, Copy)]
@@ -18,6 +20,8 @@ pub(crate) struct Scenario {
     pub(crate) shows: &'static str,
     /// The node that it takes place on.
     pub(crate) node: NodeSpec,
+    /// Whether the API server knows constrained impersonation, as from Kubernetes 1.36 on.
+    pub(crate) impersonation: bool,
     /// It has held so often that it has to hold.
     pub(crate) is_gate: bool,
     pub(crate) run: fn(&Kubectl, &Node) -> Result<()>,
@@ -36,11 +40,12 @@ pub(crate) const NODE: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 8] = [
+pub(crate) const ALL: [Scenario; 12] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again",
         node: NODE,
+        impersonation: true,
         is_gate: false,
         run: limit::container,
     },
@@ -48,6 +53,7 @@ pub(crate) const ALL: [Scenario; 8] = [
         name: "kubepods-limit",
         shows: "a pod without a limit that fills what all pods may have ends with the same words, or evicted, or both",
         node: NODE,
+        impersonation: true,
         is_gate: false,
         run: limit::kubepods,
     },
@@ -55,6 +61,7 @@ pub(crate) const ALL: [Scenario; 8] = [
         name: "heap-cap",
         shows: "a container whose heap is capped ends by its own hand: Error, 139, and no line of the kernel",
         node: NODE,
+        impersonation: true,
         is_gate: false,
         run: limit::heap,
     },
@@ -62,6 +69,7 @@ pub(crate) const ALL: [Scenario; 8] = [
         name: "slow-leak",
         shows: "the kubelet evicts a pod that grows slowly; the node is short of memory for a while, and the pod never comes back",
         node: NODE,
+        impersonation: true,
         is_gate: false,
         run: eviction::slow,
     },
@@ -69,6 +77,7 @@ pub(crate) const ALL: [Scenario; 8] = [
         name: "page-cache",
         shows: "the kubelet evicts a pod for page cache alone, with most of the memory available",
         node: NODE,
+        impersonation: true,
         is_gate: false,
         run: eviction::cache,
     },
@@ -76,8 +85,41 @@ pub(crate) const ALL: [Scenario; 8] = [
         name: "host-leak",
         shows: "a process of the host leaks, and a bystander goes for it: evicted, or killed by the kernel",
         node: NODE,
+        impersonation: true,
         is_gate: false,
         run: eviction::host,
+    },
+    Scenario {
+        name: "deployed",
+        shows: "image and manifests as they are handed out: the agent is ready on a node, follows its pods, and has no right there but those it needs",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: deployed::as_node,
+    },
+    Scenario {
+        name: "rights",
+        shows: "with its own token the agent reaches its own node and its pods as that node, and nothing else of the cluster",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: rights::as_node,
+    },
+    Scenario {
+        name: "rights-before",
+        shows: "where there is no constrained impersonation, an admission policy confines what carries a node's name, and what stays open is shown",
+        node: NODE,
+        impersonation: false,
+        is_gate: false,
+        run: rights::own,
+    },
+    Scenario {
+        name: "deployed-before",
+        shows: "the same where the API server knows no constrained impersonation, by the account's own rights",
+        node: NODE,
+        impersonation: false,
+        is_gate: false,
+        run: deployed::own,
     },
     Scenario {
         name: "container-child",
@@ -86,6 +128,7 @@ pub(crate) const ALL: [Scenario; 8] = [
             kills_single: true,
             ..NODE
         },
+        impersonation: true,
         is_gate: false,
         run: limit::child,
     },
@@ -97,6 +140,7 @@ pub(crate) const ALL: [Scenario; 8] = [
             agent: Some("observe"),
             ..NODE
         },
+        impersonation: true,
         is_gate: false,
         run: ledger::names,
     },

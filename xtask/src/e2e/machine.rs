@@ -10,7 +10,7 @@ use crate::lab::kernels::{Image, Kernel};
 /// cgroup v2, both kinds of LRU, and ext4 built in.
 const KERNEL: &str = "6.1";
 const DISK_MODULES: [&str; 2] = ["virtio_pci", "virtio_blk"];
-const NODE_MODULES: [&str; 2] = ["virtio_net", "overlay"];
+const NODE_MODULES: [&str; 3] = ["virtio_net", "overlay", "veth"];
 
 /// A folder with `vmlinuz`, `initrd` and `modules`; they are loaded in the order of their names.
 pub(super) fn make(cache: &Path, source: &Path, busybox: &Path) -> Result<PathBuf> {

@@ -67,6 +67,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         ("worker", &worker),
         ("images", &work_image),
         ("images", &image),
+        ("deploy", &shell::root().join("deploy/kustomize")),
         ("guest", &source.join("guest")),
         ("cache", &cache),
         ("logs", &target.join("e2e")),

@@ -1,0 +1,412 @@
+//! What the agent's account may do in the cluster by the manifests that are handed out, tried with a token such as its pod has: what must not
+//! work is refused. The rows of both tables are the promises of `deploy/README.md`.
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::caller::{Caller, Request};
+use crate::cluster::WORK_IMAGE;
+use crate::kubectl::Kubectl;
+use crate::node::Node;
+use crate::pod::{Pod, State};
+use crate::wait::wait_for;
+
+/// As whom the agent speaks where it may: the node of every scenario.
+const OWN: Option<&str> = Some("system:node:n1");
+/// A node without a machine, and whom the agent has no business to be.
+const FAR: Option<&str> = Some("system:node:n9");
+const NOBODY: Option<&str> = None;
+
+/// What is tried, and what has to be answered: a code, and words.
+type Row = (&'static str, Request, u16, &'static str);
+
+/// From 1.36 on: nothing by itself, and as its own node what that node may do to itself and its pods.
+pub(super) fn as_node(kubectl: &Kubectl, _node: &Node) -> Result<()> {
+    let rows = |caller: &Caller, stranger: &Caller| {
+        let own = [
+            ("list the own node's pods", list(OWN, "n1"), 200, "near"),
+            ("list all pods", get(OWN, "/api/v1/pods"), 403, ""),
+            ("list another node's pods", list(OWN, "n9"), 403, ""),
+            (
+                "evict a pod of the own node (dry run)",
+                evict(OWN, "near", true),
+                201,
+                "",
+            ),
+            (
+                "evict a pod of another node",
+                evict(OWN, "far", false),
+                403,
+                "spec.nodeName set to itself",
+            ),
+            ("evict it as that other node", evict(FAR, "far", false), 403, ""),
+            (
+                "delete a pod of the own node",
+                request("DELETE", pod_path("near"), OWN),
+                403,
+                "",
+            ),
+            (
+                "a condition of the own node",
+                condition(OWN, "n1"),
+                200,
+                "MemoryRunwayLow",
+            ),
+            ("a condition of another node", condition(OWN, "n9"), 403, ""),
+            (
+                "a taint of the own node",
+                patch(OWN, "/api/v1/nodes/n1", &json!({"spec": {"taints": []}})),
+                403,
+                "",
+            ),
+            ("read the own node", get(OWN, "/api/v1/nodes/n1"), 200, ""),
+            ("read another node", get(OWN, "/api/v1/nodes/n9"), 403, ""),
+            (
+                "secrets",
+                get(OWN, "/api/v1/namespaces/forestall/secrets"),
+                403,
+                "",
+            ),
+            ("a token for somebody", token_request(OWN), 403, ""),
+            ("an event about the own node", event(OWN), 201, ""),
+            ("list pods without impersonation", list(NOBODY, "n1"), 403, ""),
+            (
+                "evict without impersonation",
+                evict(NOBODY, "near", true),
+                403,
+                "",
+            ),
+            (
+                "a condition without impersonation",
+                condition(NOBODY, "n1"),
+                403,
+                "",
+            ),
+            ("be an administrator", list(Some("admin"), "n1"), 403, ""),
+        ];
+        let mut failed = try_all("as system:node:n1", caller, &own)?;
+        failed.extend(try_all("", caller, &kubelets())?);
+        let unbound = [
+            ("list the own node's pods", list(OWN, "n1"), 403, ""),
+            ("evict a pod of the own node", evict(OWN, "near", true), 403, ""),
+        ];
+        failed.extend(try_all("with a token of no pod", stranger, &unbound)?);
+        let last = [("evict a pod of the own node", evict(OWN, "near", false), 201, "")];
+        failed.extend(try_all("as system:node:n1", caller, &last)?);
+        Ok(failed)
+    };
+    on_stage(kubectl, "act", |_| Ok(()), rows)?;
+    // Who goes back to reading loses what only acting had.
+    let rows = |caller: &Caller, _: &Caller| {
+        let own = [
+            ("list the own node's pods", list(OWN, "n1"), 200, "near"),
+            ("evict a pod of the own node", evict(OWN, "near", true), 403, ""),
+            ("a condition of the own node", condition(OWN, "n1"), 200, ""),
+        ];
+        try_all("profile read, as system:node:n1", caller, &own)
+    };
+    on_stage(kubectl, "read", |_| Ok(()), rows)
+}
+
+/// Before: its own rights, and a policy that confines them where an object names a node. What no policy can confine is shown as it is.
+pub(super) fn own(kubectl: &Kubectl, _node: &Node) -> Result<()> {
+    // A policy holds a moment after it was made.
+    let settle = |caller: &Caller| {
+        let far = condition(NOBODY, "n9");
+        wait_for("the policy", || Ok(caller.ask(&far)?.code == 403))?;
+        // What the API server finds odd about the expressions of a policy it says there.
+        let policies = kubectl.get(&["validatingadmissionpolicies"])?.to_string();
+        ensure!(
+            !policies.contains("expressionWarnings"),
+            "a policy is not understood: {policies}"
+        );
+        Ok(())
+    };
+    let rows = |caller: &Caller, stranger: &Caller| {
+        let status = |what: Value| patch(NOBODY, "/api/v1/nodes/n1/status", &what);
+        let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
+        let own = [
+            ("list the own node's pods", list(NOBODY, "n1"), 200, "near"),
+            (
+                "evict a pod of the own node (dry run)",
+                evict(NOBODY, "near", true),
+                201,
+                "",
+            ),
+            (
+                "a condition of the own node",
+                condition(NOBODY, "n1"),
+                200,
+                "MemoryRunwayLow",
+            ),
+            (
+                "a condition of another node",
+                condition(NOBODY, "n9"),
+                403,
+                "bound to another node",
+            ),
+            (
+                "the kubelet's condition",
+                status(ready),
+                403,
+                "MemoryRunwayLow and KernelOOM",
+            ),
+            (
+                "the node's allocatable memory",
+                status(json!({"status": {"allocatable": {"memory": "1Mi"}}})),
+                403,
+                "its own conditions alone",
+            ),
+            (
+                "a label by way of the status",
+                status(json!({"metadata": {"labels": {"a": "b"}}})),
+                403,
+                "no label",
+            ),
+            (
+                "a taint of the own node",
+                patch(NOBODY, "/api/v1/nodes/n1", &json!({"spec": {"taints": []}})),
+                403,
+                "",
+            ),
+            (
+                "delete a pod of the own node",
+                request("DELETE", pod_path("near"), NOBODY),
+                403,
+                "",
+            ),
+            (
+                "secrets",
+                get(NOBODY, "/api/v1/namespaces/forestall/secrets"),
+                403,
+                "",
+            ),
+            ("a token for somebody", token_request(NOBODY), 403, ""),
+            ("be the own node", list(OWN, "n1"), 403, ""),
+            ("OPEN: list all pods", get(NOBODY, "/api/v1/pods"), 200, "far"),
+            (
+                "OPEN: evict a pod of another node (dry run)",
+                evict(NOBODY, "far", true),
+                201,
+                "",
+            ),
+        ];
+        let mut failed = try_all("by its own right", caller, &own)?;
+        failed.extend(try_all("", caller, &kubelets())?);
+        let unbound = [
+            (
+                "evict a pod",
+                evict(NOBODY, "near", true),
+                403,
+                "bound to no node",
+            ),
+            (
+                "a condition of a node",
+                condition(NOBODY, "n1"),
+                403,
+                "or to none",
+            ),
+        ];
+        failed.extend(try_all("with a token of no pod", stranger, &unbound)?);
+        Ok(failed)
+    };
+    on_stage(kubectl, "act-before-1.36", settle, rows)
+}
+
+/// What the kubelet is to answer is asked of it, and it asks the API server who may: about its figures, and never for all that it can do.
+fn kubelets() -> [Row; 3] {
+    let may = |part: &str| {
+        let attributes = json!({"verb": "get", "resource": "nodes", "subresource": part, "name": "n1"});
+        Request {
+            body: json!({
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            }),
+            ..request(
+                "POST",
+                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(),
+                NOBODY,
+            )
+        }
+    };
+    [
+        ("nodes/configz: may", may("configz"), 201, "\"allowed\":true"),
+        ("nodes/stats: may", may("stats"), 201, "\"allowed\":true"),
+        ("nodes/proxy: may not", may("proxy"), 201, "\"allowed\":false"),
+    ]
+}
+
+/// Tries each; those that were answered otherwise.
+fn try_all(how: &str, caller: &Caller, rows: &[Row]) -> Result<Vec<String>> {
+    if !how.is_empty() {
+        eprintln!("e2e:   {how}:");
+    }
+    let mut failed = Vec::new();
+    for (what, request, code, words) in rows {
+        let answer = caller.ask(request)?;
+        eprintln!("e2e:     {}  {what}", answer.code);
+        if answer.code != *code || !answer.text.contains(words) {
+            failed.push(format!(
+                "{how}: {what}: {code} {words:?} was to be answered, and {} was: {}",
+                answer.code, answer.text
+            ));
+        }
+    }
+    Ok(failed)
+}
+
+/// Sets everything up, waits until it is in force, tries, and takes all of it away whatever came of it.
+fn on_stage(
+    kubectl: &Kubectl,
+    profile: &str,
+    settle: impl FnOnce(&Caller) -> Result<()>,
+    rows: impl FnOnce(&Caller, &Caller) -> Result<Vec<String>>,
+) -> Result<()> {
+    let tried = set_up(kubectl, profile).and_then(|[caller, stranger]| {
+        settle(&caller)?;
+        rows(&caller, &stranger)
+    });
+    let cleared = clear(kubectl, profile);
+    let failed = tried?;
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    cleared
+}
+
+/// The profile; a second node that is no more than an object, with a pod; a pod on the own node; and whoever has a token of the agent's
+/// account, bound to a pod of the own node, and not bound.
+fn set_up(kubectl: &Kubectl, profile: &str) -> Result<[Caller; 2]> {
+    kubectl.apply_profile(profile)?;
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}}),
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "far"},
+            "spec": {"nodeName": "n9", "containers": [{"name": "c", "image": WORK_IMAGE}]},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "caller", "namespace": "forestall"},
+            "spec": {
+                "nodeName": "n1",
+                "serviceAccountName": "forestall",
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "c", "image": WORK_IMAGE, "imagePullPolicy": "Never"}],
+            },
+        }),
+    ];
+    for object in objects {
+        kubectl.apply(&object.to_string())?;
+    }
+    let near = Pod {
+        name: "near",
+        work: json!("pause"),
+        resources: json!({}),
+        restart: "Never",
+        heap_kib: None,
+    };
+    near.make(kubectl)?;
+    State::wait_for(kubectl, "near", "Running", |state| state.phase() == "Running")?;
+    let make = ["create", "token", "forestall", "-n", "forestall"];
+    let bound = [
+        &make[..],
+        &["--bound-object-kind=Pod", "--bound-object-name=caller"],
+    ]
+    .concat();
+    let token = |words: &[&str]| Ok::<_, anyhow::Error>(kubectl.run(words)?.trim().to_owned());
+    Ok([
+        Caller::new(kubectl, "caller", &token(&bound)?)?,
+        Caller::new(kubectl, "stranger", &token(&make)?)?,
+    ])
+}
+
+fn clear(kubectl: &Kubectl, profile: &str) -> Result<()> {
+    // Nobody is there who could say that it has ended.
+    let far = [
+        "delete",
+        "pod",
+        "far",
+        "--force",
+        "--grace-period=0",
+        "--ignore-not-found",
+    ];
+    kubectl.run(&far).context("removing the pod without a machine")?;
+    kubectl.run(&["delete", "node", "n9", "--ignore-not-found"])?;
+    kubectl.run(&["delete", "pod", "near", "--now", "--ignore-not-found"])?;
+    kubectl.delete_profile(profile)
+}
+
+fn request(method: &'static str, path: String, impersonated: Option<&'static str>) -> Request {
+    Request {
+        method,
+        path,
+        impersonated,
+        body: Value::Null,
+    }
+}
+
+fn get(impersonated: Option<&'static str>, path: &str) -> Request {
+    request("GET", path.to_owned(), impersonated)
+}
+
+fn patch(impersonated: Option<&'static str>, path: &str, body: &Value) -> Request {
+    Request {
+        body: body.clone(),
+        ..request("PATCH", path.to_owned(), impersonated)
+    }
+}
+
+fn post(impersonated: Option<&'static str>, path: String, body: Value) -> Request {
+    Request {
+        body,
+        ..request("POST", path, impersonated)
+    }
+}
+
+fn pod_path(name: &str) -> String {
+    format!("/api/v1/namespaces/default/pods/{name}")
+}
+
+fn list(impersonated: Option<&'static str>, node: &str) -> Request {
+    get(
+        impersonated,
+        &format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{node}"),
+    )
+}
+
+fn evict(impersonated: Option<&'static str>, name: &str, is_trial: bool) -> Request {
+    let mut eviction = json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": name, "namespace": "default"},
+    });
+    if is_trial {
+        eviction["deleteOptions"] = json!({"dryRun": ["All"]});
+    }
+    post(impersonated, format!("{}/eviction", pod_path(name)), eviction)
+}
+
+fn condition(impersonated: Option<&'static str>, node: &str) -> Request {
+    let condition =
+        json!({"type": "MemoryRunwayLow", "status": "False", "reason": "Tried", "message": "tried"});
+    patch(
+        impersonated,
+        &format!("/api/v1/nodes/{node}/status"),
+        &json!({"status": {"conditions": [condition]}}),
+    )
+}
+
+fn token_request(impersonated: Option<&'static str>) -> Request {
+    let path = "/api/v1/namespaces/kube-system/serviceaccounts/default/token";
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    post(impersonated, path.to_owned(), body)
+}
+
+fn event(impersonated: Option<&'static str>) -> Request {
+    let body = json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": "forestall-", "namespace": "default"},
+        "involvedObject": {"kind": "Node", "name": "n1"},
+        "reason": "Tried", "message": "tried", "type": "Normal",
+        "source": {"component": "forestall"},
+    });
+    post(impersonated, "/api/v1/namespaces/default/events".to_owned(), body)
+}
