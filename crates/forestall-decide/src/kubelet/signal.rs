@@ -73,7 +73,7 @@ impl Observation {
 /// `file` of the root's `memory.stat` (`fs2/memory.go`), on v1 the kernel does the same for the root's
 /// `memory.usage_in_bytes` (mm/memcontrol.c `mem_cgroup_usage`). `file` there is Cached + Buffers of `/proc/meminfo`
 /// and what both count twice of the swap cache, so a machine that swaps reads a little more than is computed here.
-pub(crate) fn memory_available(node: &NodeSample) -> Bytes {
+pub fn memory_available(node: &NodeSample) -> Bytes {
     node.total - node.kubelet_working_set()
 }
 

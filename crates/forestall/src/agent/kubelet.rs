@@ -30,6 +30,8 @@ pub(crate) struct KubeletWatch {
     root: PathBuf,
     file: KubeletFile,
     seen: Option<Seen>,
+    /// What it has said itself, which counts before all files.
+    heard: Option<Found>,
 }
 
 #[derive(Debug)]
@@ -60,12 +62,37 @@ impl KubeletWatch {
             root: root.to_owned(),
             file: file.clone(),
             seen: None,
+            heard: None,
         }
+    }
+
+    /// Takes the kubelet's own answer (`/configz`); `None` where it is the one before. From the first on its files are not read any more: it may run with
+    /// something else.
+    pub(crate) fn hear(&mut self, configz: &str) -> Option<KubeletNews> {
+        if self.file == KubeletFile::Off {
+            return None;
+        }
+        let found = match Found::of_configz(configz) {
+            Ok(found) => found,
+            Err(why) => {
+                let why = format!("what the kubelet says of itself is not understood: {why}");
+                return Some(KubeletNews {
+                    config: None,
+                    lines: vec![(Level::Warn, why)],
+                });
+            }
+        };
+        if self.heard.as_ref() == Some(&found) {
+            return None;
+        }
+        let news = KubeletNews::of(&self.root, &found, ConfigSource::Configz);
+        self.heard = Some(found);
+        Some(news)
     }
 
     /// Forgets what was read, so that it is read again.
     pub(crate) fn forget(&mut self) {
-        self.seen = None;
+        (self.seen, self.heard) = (None, None);
     }
 
     /// Reads, the first time and where there may be something new since; `None` where there is not. `is_present`: the guard
@@ -73,6 +100,7 @@ impl KubeletWatch {
     pub(crate) fn look(&mut self, is_present: bool) -> Option<KubeletNews> {
         let named = match &self.file {
             KubeletFile::Off => return None,
+            _ if self.heard.is_some() => return None,
             KubeletFile::Auto => None,
             KubeletFile::At(path) => Some(path.as_path()),
         };
@@ -100,7 +128,7 @@ impl KubeletWatch {
             None => !is_nothing,
             Some(seen) => seen.found != found || seen.stamps != stamps,
         };
-        let news = is_news.then(|| KubeletNews::of(&self.root, &found));
+        let news = is_news.then(|| KubeletNews::of(&self.root, &found, ConfigSource::File));
         self.seen = Some(Seen {
             found,
             stamps,
@@ -131,7 +159,7 @@ impl KubeletNews {
         }
     }
 
-    fn of(root: &Path, found: &Found) -> Self {
+    fn of(root: &Path, found: &Found, source: ConfigSource) -> Self {
         let mut lines: Vec<_> = found
             .notes
             .iter()
@@ -176,7 +204,7 @@ impl KubeletNews {
                 lines.push((Level::Info, describe(found, &settings, &node)));
                 lines.extend(node.notes.into_iter().map(|note| (Level::Info, note)));
                 Some(Arc::new(KubeletConfig {
-                    source: ConfigSource::File,
+                    source,
                     ..node.config
                 }))
             }

@@ -47,7 +47,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-pub(crate) use self::api::Api;
+pub(crate) use self::api::{Api, Compared};
 pub(crate) use self::board::{BUCKET_BOUNDS, Board, Degraded, Health, Histogram, Recording};
 pub(crate) use self::command::{Command, Commander, Commands};
 pub(crate) use self::desk::{Desk, Heard, Keeping, KillNews};

@@ -18,6 +18,9 @@ use super::error::Trouble;
 /// Where the kubelet puts a ServiceAccount's files (k/k `plugin/pkg/admission/serviceaccount`).
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+/// Where kubelets listen (`KubeletPort`, k/k `pkg/cluster/ports/ports.go`).
+const KUBELET_PORT: u16 = 10_250;
+
 /// A token is some kilobytes at most.
 const TOKEN_BYTES_MAX: usize = 64 << 10;
 
@@ -52,6 +55,16 @@ impl Access {
             port,
             authority_file: folder.join("ca.crt"),
             token_file: folder.join("token"),
+        })
+    }
+
+    /// The kubelet of this node, whose address the downward API gives (`status.hostIP`); `None` where it does not.
+    pub(crate) fn of_kubelet(&self) -> Option<Self> {
+        let host = std::env::var("HOST_IP").ok().filter(|host| !host.is_empty())?;
+        Some(Self {
+            host,
+            port: KUBELET_PORT,
+            ..self.clone()
         })
     }
 

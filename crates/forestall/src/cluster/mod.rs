@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod evict;
 mod follow;
+mod kubelet;
 mod line;
 mod link;
 mod news;
@@ -21,6 +22,7 @@ mod slim;
 pub(crate) use self::access::Access;
 pub(crate) use self::error::Trouble;
 pub(crate) use self::evict::{Witness, carry_out_all};
+pub(crate) use self::kubelet::{Believed, KubeletAudience, ask_kubelet};
 pub(crate) use self::line::{Audience, Line};
 pub(crate) use self::shelf::{Named, Shelf};
 

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use super::access::Access;
 use super::error::Trouble;
 use super::follow::{Pods, Step, pause_after};
+use super::kubelet::{Believed, KubeletAudience, ask_over};
 use super::line::{Audience, Line};
 use super::link::{Link, PING_EVERY, PING_TIME_MAX};
 use super::shelf::Shelf;
@@ -452,4 +453,58 @@ async fn where_it_may_not_speak_as_its_node_it_speaks_as_itself_and_says_so() {
         said.contains("may evict: Err") && said.contains("pods/eviction"),
         "{said}"
     );
+}
+
+/// What a kubelet tells.
+#[derive(Default)]
+struct KubeletSaid(Vec<String>);
+
+impl KubeletAudience for KubeletSaid {
+    fn runs_with(&mut self, configz: String) {
+        self.0.push(configz);
+    }
+    fn believes(&mut self, believed: Believed) {
+        self.0.push(format!("{believed:?}"));
+    }
+    fn is_silent(&mut self, why: &Trouble) {
+        self.0.push(why.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_kubelet_is_asked_for_what_it_runs_with_and_believes() {
+    // As `k8s.io/kubelet/pkg/apis/stats/v1alpha1` has it, with more than is read.
+    let summary = r#"{"node":{"nodeName":"n1","memory":{"time":"2026-11-21T07:36:33Z","availableBytes":7,"workingSetBytes":9},
+        "systemContainers":[{"name":"kubelet","memory":{"workingSetBytes":1}},{"name":"pods","memory":{"availableBytes":5}}]},"pods":null}"#;
+    let stage = Stage::set(vec![
+        answer("/configz", r#"{"kubeletconfig":{}}"#),
+        answer("/stats/summary", summary),
+        answer("/configz", "{}"),
+        answer("/stats/summary", "{}"),
+        refusal(
+            "/configz",
+            403,
+            "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[configz proxy])",
+        ),
+    ])
+    .await;
+    let mut said = KubeletSaid::default();
+    for _ in 0..2 {
+        ask_over(&stage.link, &mut said).await.expect("an answer");
+    }
+    let trouble = ask_over(&stage.link, &mut said).await.expect_err("no right");
+    assert!(trouble.to_string().contains("configz"), "{trouble}");
+    let none = Believed::default();
+    let both = Believed {
+        node: Some(forestall_decide::Bytes(7)),
+        pods: Some(forestall_decide::Bytes(5)),
+    };
+    let expected = [
+        r#"{"kubeletconfig":{}}"#.to_owned(),
+        format!("{both:?}"),
+        "{}".to_owned(),
+        format!("{none:?}"),
+    ];
+    assert_eq!(said.0, expected);
+    assert!(stage.asked().iter().all(|asked| !asked.contains(" as ")));
 }

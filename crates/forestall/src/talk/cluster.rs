@@ -9,7 +9,10 @@ use tokio::task::JoinSet;
 
 use super::Talker;
 use crate::agent::shared::{Board, Commander};
-use crate::cluster::{Access, Audience, Line, Named, Shelf, Trouble, Witness, carry_out_all};
+use crate::cluster::{
+    Access, Audience, Believed, KubeletAudience, Line, Named, Shelf, Trouble, Witness, ask_kubelet,
+    carry_out_all,
+};
 use crate::log::{Level, escape};
 
 /// So much waits to be said; what comes on top is left out.
@@ -32,6 +35,12 @@ pub(super) enum News {
     Say(Level, String),
     /// Whether pods may be evicted, or why not.
     MayEvict(Result<(), String>),
+    /// The kubelet says what it runs with.
+    KubeletRunsWith(String),
+    /// It says what it believes to be available.
+    KubeletBelieves(Believed),
+    /// It does not answer, or not as it should.
+    KubeletIsSilent(String),
 }
 
 /// The running line; nothing where there is no cluster.
@@ -57,38 +66,51 @@ impl Talker {
         let (tell, news) = channel(UNSAID_MAX);
         let mut tasks = JoinSet::new();
         if let Some(setup) = self.setup.cluster.clone() {
-            let listener = Listener {
-                board: Arc::clone(&self.setup.board),
-                commander: self.setup.commander.clone(),
-                tell,
-            };
-            let shelf = Shelf::default();
-            if let Some(desk) = self.setup.desk.clone() {
-                let (shelf, node, witness) = (shelf.clone(), Arc::from(&*setup.node), listener.clone());
-                tasks.spawn(async move {
-                    if let Err(error) = carry_out_all(desk, shelf, node, witness.clone()).await {
-                        let why = format!("nobody carries out evictions: {error}; restart the agent");
-                        witness.say(Level::Error, why);
-                    }
-                });
-            }
-            tasks.spawn(async move {
-                let ClusterSetup {
-                    access,
-                    node,
-                    cgroup_root,
-                } = setup;
-                let mut line = Line::new(access, &node, cgroup_root, shelf, listener);
-                match line.keep().await {}
-            });
+            self.start_line(setup, tell, &mut tasks);
         }
         Follower { news, _tasks: tasks }
+    }
+
+    /// By itself, because its frame is large: an agent without a cluster never touches that much of its stack.
+    #[inline(never)]
+    fn start_line(&self, setup: ClusterSetup, tell: Sender<News>, tasks: &mut JoinSet<()>) {
+        let ClusterSetup {
+            access,
+            node,
+            cgroup_root,
+        } = setup;
+        let listener = Listener {
+            board: Arc::clone(&self.setup.board),
+            commander: self.setup.commander.clone(),
+            tell,
+        };
+        let shelf = Shelf::default();
+        if let Some(desk) = self.setup.desk.clone() {
+            let (shelf, node, witness) = (shelf.clone(), Arc::from(&*node), listener.clone());
+            tasks.spawn(async move {
+                if let Err(error) = carry_out_all(desk, shelf, node, witness.clone()).await {
+                    let why = format!("nobody carries out evictions: {error}; restart the agent");
+                    witness.say(Level::Error, why);
+                }
+            });
+        }
+        if let Some(access) = access.of_kubelet() {
+            let listener = listener.clone();
+            tasks.spawn(async move { match ask_kubelet(access, listener).await {} });
+        }
+        tasks.spawn(async move {
+            let mut line = Line::new(access, &node, cgroup_root, shelf, listener);
+            match line.keep().await {}
+        });
     }
 
     /// Says it, or has the guard go on with what may be done now.
     pub(super) fn take_cluster_news(&mut self, news: News) {
         match news {
             News::Say(level, what) => self.setup.logger.say(level, "cluster", &what),
+            News::KubeletRunsWith(configz) => self.hear_kubelet(&configz),
+            News::KubeletBelieves(believed) => self.compare_with_kubelet(believed),
+            News::KubeletIsSilent(why) => self.lose_kubelet(why),
             News::MayEvict(may) => {
                 if self.setup.ground.set_evict(may) {
                     self.is_untold = true;
@@ -151,6 +173,20 @@ impl Audience for Listener {
 
     fn complain(&mut self, what: &str) {
         self.say(Level::Warn, what.to_owned());
+    }
+}
+
+impl KubeletAudience for Listener {
+    fn runs_with(&mut self, configz: String) {
+        let _ = self.tell.try_send(News::KubeletRunsWith(configz));
+    }
+
+    fn believes(&mut self, believed: Believed) {
+        let _ = self.tell.try_send(News::KubeletBelieves(believed));
+    }
+
+    fn is_silent(&mut self, why: &Trouble) {
+        let _ = self.tell.try_send(News::KubeletIsSilent(why.to_string()));
     }
 }
 

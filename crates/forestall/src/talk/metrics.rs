@@ -1,6 +1,8 @@
 //! `/metrics`: OpenMetrics text of the last look and the counters. Names and labels are the ones the design fixes;
 //! the number of series is bounded by the number of walls a snapshot holds.
 
+mod api;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,10 +12,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::agent::clock::now;
 use crate::agent::has_hand;
 use crate::agent::shared::{
-    ActionOutcome, AlarmStage, Api, BUCKET_BOUNDS, Board, Desk, Histogram, IgnoredKind, MODES, RUNGS, Row,
+    ActionOutcome, AlarmStage, BUCKET_BOUNDS, Board, Desk, Histogram, IgnoredKind, MODES, RUNGS, Row,
     Snapshot, WALLS,
 };
 use crate::log::{escape, words};
@@ -73,7 +74,7 @@ impl Collector for Source {
         let counted = seen.at.map(|_| seen.node.oom_kills);
         encode_ledger(&mut out, &self.board.kills, counted)?;
         if let Some(api) = self.board.api() {
-            encode_api(&mut out, &api)?;
+            api::encode(&mut out, &api)?;
         }
         encode_counters(&mut out, &self.board)
     }
@@ -239,29 +240,6 @@ fn encode_walls(out: &mut Page<'_, '_>, seen: &Snapshot) -> fmt::Result {
         "forestall_walls_left_out",
         "Walls for which this page had no room",
         |series| series.int(&NO_LABELS, i64::try_from(seen.rows_left_out).unwrap_or(i64::MAX)),
-    )
-}
-
-/// Where this node is in a cluster.
-fn encode_api(out: &mut Page<'_, '_>, api: &Api) -> fmt::Result {
-    out.gauge("forestall_api_up", "1 while the API server answers", |series| {
-        series.int(&NO_LABELS, i64::from(api.away.is_none() && api.told_at.is_some()))
-    })?;
-    out.gauge(
-        "forestall_pods",
-        "Pods of this node that are known, and those that are not followed because there are too many",
-        |series| {
-            for (state, count) in [("known", api.pods), ("left-out", api.left_out)] {
-                series.int(&[("state", state)], i64::try_from(count).unwrap_or(i64::MAX))?;
-            }
-            Ok(())
-        },
-    )?;
-    let Some(told_at) = api.told_at else { return Ok(()) };
-    out.gauge(
-        "forestall_pods_age_seconds",
-        "How long ago the pods were known to be so, at most; beyond 60 the agent acts as if it knew none",
-        |series| series.float(&NO_LABELS, seconds(now().since(told_at))),
     )
 }
 

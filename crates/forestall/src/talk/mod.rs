@@ -23,6 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 use forestall_act::EvictionDesk;
+use forestall_decide::kubelet::KubeletConfig;
 use forestall_decide::{Mode, Moment, Policy, Span};
 use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Builder;
@@ -124,6 +125,7 @@ pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
         left_out: LeftOut::default(),
         is_untold: false,
         file: None,
+        kubelet_config: None,
         setup,
     };
     talker.file = talker.mark_file();
@@ -180,6 +182,8 @@ struct Talker {
     is_untold: bool,
     /// The configuration's file as it was read last.
     file: Option<FileMark>,
+    /// What the kubelet runs with, as far as it is known.
+    kubelet_config: Option<Arc<KubeletConfig>>,
 }
 
 /// What was told of the cgroups that are left out, and when.

@@ -254,3 +254,24 @@ fn figures_that_no_kubelet_starts_with_are_passed_over_by_file_and_line() {
     let news = read("systemReserved: {memory: 201Mi}\nevictionHard: {memory.available: 800Mi}\n");
     warns(&news, "passed over: eviction-hard", "config.yaml:2");
 }
+
+#[test]
+fn what_the_kubelet_says_itself_counts_before_its_files_and_is_told_once() {
+    let machine = Machine::new();
+    machine.kubelet(7, 100);
+    machine.write("k/config.yaml", "evictionHard: {memory.available: 100Mi}\n");
+    let mut watch = machine.watch(&KubeletFile::Auto);
+    assert_eq!(config(watch.look(true)).source, ConfigSource::File);
+    // As `/configz` answers: one object that wraps all of it.
+    let configz = r#"{"kubeletconfig":{"evictionHard":{"memory.available":"150Mi"},"systemReserved":{"memory":"50Mi"}}}"#;
+    let heard = config(watch.hear(configz));
+    assert_eq!(heard.source, ConfigSource::Configz);
+    assert_eq!(heard.hard(Signal::MemoryAvailable), Bytes::mebi(150));
+    assert!(watch.hear(configz).is_none(), "nothing new");
+    machine.end(7);
+    machine.kubelet(8, 200);
+    assert!(watch.look(true).is_none(), "a file may say something else");
+    assert!(said(watch.hear("no, \u{1b}[2J")).contains("not understood"));
+    let off = machine.watch(&KubeletFile::Off).hear(configz);
+    assert!(off.is_none(), "switched off");
+}

@@ -1,6 +1,7 @@
 //! What the talk thread knows of the API server, for the pages to show.
 
-use forestall_decide::Moment;
+use forestall_decide::kubelet::Signal;
+use forestall_decide::{Bytes, Moment};
 
 /// The line to the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,4 +14,21 @@ pub(crate) struct Api {
     pub(crate) left_out: u64,
     /// When all of them were last known to be so; `None` before the first list.
     pub(crate) told_at: Option<Moment>,
+    /// Why the kubelet does not say what it runs with and believes, where it was asked.
+    pub(crate) kubelet_silent: Option<String>,
+    /// What it believes beside what its own rules make of our figures.
+    pub(crate) compared: Vec<Compared>,
+}
+
+/// One signal of the kubelet's, twice. Its own figure is some ten seconds older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Compared {
+    /// Which.
+    pub(crate) signal: Signal,
+    /// Available, by the kubelet's word.
+    pub(crate) believed: Bytes,
+    /// Available, by its rules and our figures.
+    pub(crate) counted: Bytes,
+    /// Of so much.
+    pub(crate) size: Bytes,
 }

@@ -408,8 +408,9 @@ impl Board {
             degraded.push(Degraded::new("recorder", why.as_str()));
         }
         degraded.extend(self.kills.missing().map(|why| Degraded::new("ledger", why)));
-        let away = self.api().and_then(|api| api.away);
-        degraded.extend(away.map(|why| Degraded::new("api", why)));
+        let api = self.api().unwrap_or_default();
+        degraded.extend(api.away.map(|why| Degraded::new("api", why)));
+        degraded.extend(api.kubelet_silent.map(|why| Degraded::new("kubelet", why)));
         degraded
     }
 

@@ -94,6 +94,21 @@ impl Found {
         found
     }
 
+    /// What the kubelet itself has answered (`/configz`): all that it runs with, defaults included.
+    pub(crate) fn of_configz(text: &str) -> Result<Self, String> {
+        let mut found = Self {
+            is_tolerant: true,
+            places: vec!["its own answer (/configz)".to_owned()],
+            ..Self::default()
+        };
+        let mut configuration = Configuration::default();
+        configuration.add("configz", text)?;
+        found.settings = found
+            .take(configuration.raw())
+            .map_err(|error| format!("{error:#}"))?;
+        Ok(found)
+    }
+
     fn gather(&mut self, root: &Path, file: Option<&Path>) -> anyhow::Result<()> {
         if let Some(path) = file {
             return self.gather_named(path);

@@ -27,6 +27,7 @@ fn what_the_first_pod_proves_is_told_to_the_guard_and_in_the_log() {
         left_out: LeftOut::default(),
         is_untold: false,
         file: None,
+        kubelet_config: None,
         setup: TalkSetup {
             cluster: None,
             desk: None,

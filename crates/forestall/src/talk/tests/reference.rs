@@ -7,8 +7,15 @@ fn the_reference_of_metrics_is_up_to_date() {
     let ends = published();
     ends.board
         .set_degraded(vec![Degraded::new("kill", "as an example")]);
-    ends.board
-        .note_api(|api| api.told_at = Some(crate::agent::clock::now()));
+    ends.board.note_api(|api| {
+        api.told_at = Some(crate::agent::clock::now());
+        api.compared = vec![crate::agent::shared::Compared {
+            signal: forestall_decide::kubelet::Signal::MemoryAvailable,
+            believed: Bytes(1),
+            counted: Bytes(2),
+            size: Bytes(4),
+        }];
+    });
     let page = metrics::render(&ends.board).expect("it renders");
     let mut fresh = String::from(
         "# Metrics\n\nGenerated from the code. Served at `/metrics` as OpenMetrics text, in base units.\n\n\
