@@ -47,9 +47,9 @@ fn flags(target: &Path) -> Result<String> {
             .join(".cargo"),
     };
     let sysroot = shell::output(&mut shell::program("rustc", &["--print", "sysroot"]))?;
-    // The last that fits holds, and one of these folders may be within another.
+    // The last that fits holds, and one of these folders may be within another. The clone's own is none of them: cargo names files of the
+    // workspace from its root, and flags that differ from clone to clone would have everything built anew in each.
     let places = [
-        (shell::root(), "/forestall"),
         (target.to_owned(), "/target"),
         (home, "/cargo"),
         (PathBuf::from(sysroot.trim()), "/rust"),

@@ -16,7 +16,7 @@ use self::job::{Done, Job};
 use self::kernels::Image;
 use self::options::Options;
 use self::results::Results;
-use crate::{binary, shell};
+use crate::{binary, shell, tools};
 
 mod cast;
 pub(crate) mod cpio;

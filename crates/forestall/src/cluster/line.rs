@@ -51,6 +51,8 @@ pub(crate) struct Line<A> {
     /// When all was last known to be true.
     told_at: Moment,
     is_up: bool,
+    /// What was told last of its being away.
+    away: Option<Trouble>,
     tries: u32,
 }
 
@@ -66,6 +68,7 @@ impl<A: Audience> Line<A> {
             audience,
             told_at: Moment(0),
             is_up: false,
+            away: None,
             tries: 0,
         }
     }
@@ -151,11 +154,16 @@ impl<A: Audience> Line<A> {
     }
 
     /// Tells that the server is away, once, and waits.
-    async fn lose(&mut self, trouble: &Trouble) {
+    pub(super) async fn lose(&mut self, trouble: &Trouble) {
         self.shelf.set_link(None);
         if std::mem::replace(&mut self.is_up, false) || self.tries == 0 {
-            self.audience.is_away(trouble);
             self.tell(self.told_at, false, None);
+            self.away = None;
+        }
+        // The same reason is told once.
+        if self.away.as_ref() != Some(trouble) {
+            self.audience.is_away(trouble);
+            self.away = Some(trouble.clone());
         }
         let pause = pause_after(trouble, self.tries);
         self.tries = self.tries.saturating_add(1);

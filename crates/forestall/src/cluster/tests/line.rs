@@ -1,0 +1,169 @@
+//! As whom the API server is spoken to, and what the kubelet is asked.
+
+use super::super::kubelet::{Believed, KubeletAudience, ask_over};
+use super::super::line::{Audience, Line};
+use super::super::shelf::Shelf;
+use super::*;
+
+/// What a line tells.
+#[derive(Clone, Default)]
+struct Heard {
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Audience for Heard {
+    fn pods(&mut self, pods: forestall_decide::Pods, _: u64) -> bool {
+        self.note(format!("{} pods", pods.list.len()))
+    }
+    fn is_there(&mut self, _: usize, not_as_node: Option<&str>) {
+        self.note(format!("not as node: {not_as_node:?}"));
+    }
+    fn may_evict(&mut self, may: Result<(), String>) {
+        self.note(format!("may evict: {may:?}"));
+    }
+    fn is_away(&mut self, why: &Trouble) {
+        self.note(format!("away: {why}"));
+    }
+    fn complain(&mut self, what: &str) {
+        self.note(what.to_owned());
+    }
+}
+
+impl Heard {
+    fn note(&self, what: String) -> bool {
+        self.said.lock().expect("a list").push(what);
+        true
+    }
+}
+
+async fn hold(answers: Vec<Answer>) -> (Stage, String, Trouble) {
+    let stage = Stage::set(answers).await;
+    let heard = Heard::default();
+    let access = Access::of_service("h", "1", std::path::Path::new("/nowhere")).expect("a port");
+    let mut line = Line::new(access, "n1", "/nowhere".into(), Shelf::default(), heard.clone());
+    let Err(trouble) = line.hold_over(&stage.link).await;
+    let said = heard.said.lock().expect("a list").join("; ");
+    (stage, said, trouble)
+}
+
+const MAY: &str = r#"{"kind":"SelfSubjectAccessReview","status":{"allowed":true}}"#;
+const MAY_NOT: &str = r#"{"kind":"SelfSubjectAccessReview","status":{"allowed":false}}"#;
+
+#[tokio::test]
+async fn it_speaks_as_its_node_where_it_may_and_asks_whether_it_may_evict_so() {
+    let (stage, said, _) = hold(vec![
+        answer(" as system:node:n1", &page(10, "", &[])),
+        answer(" as system:node:n1", ""),
+        answer("selfsubjectaccessreviews", MAY),
+    ])
+    .await;
+    let asked = stage.asked();
+    assert!(
+        !asked[2].contains(" as "),
+        "its own rules are asked for: {asked:?}"
+    );
+    assert!(
+        stage.bodies()[2].contains(r#""verb":"impersonate-on:associated-node:create""#),
+        "{:?}",
+        stage.bodies()
+    );
+    assert!(said.contains("may evict: Ok"), "{said}");
+}
+
+#[tokio::test]
+async fn where_it_may_not_speak_as_its_node_it_speaks_as_itself_and_says_so() {
+    let forbidden = r#"{"code":403,"reason":"Forbidden","message":"users \"system:node:n1\" is forbidden"}"#;
+    let (stage, said, _) = hold(vec![
+        refusal(" as system:node:n1", 403, forbidden),
+        answer("resourceVersion=0", &page(10, "", &[])),
+        // A watch that breaks off after the pods were told.
+        answer("watch=1", ""),
+        answer("selfsubjectaccessreviews", MAY_NOT),
+        answer("watch=1", "no JSON\n"),
+    ])
+    .await;
+    let asked = stage.asked();
+    assert!(
+        asked[1..].iter().all(|asked| !asked.contains(" as ")),
+        "{asked:?}"
+    );
+    assert!(
+        stage.bodies()[3].contains(r#""verb":"create""#),
+        "{:?}",
+        stage.bodies()
+    );
+    assert!(
+        said.contains("may evict: Err") && said.contains("pods/eviction"),
+        "{said}"
+    );
+}
+
+/// What a kubelet tells.
+#[derive(Default)]
+struct KubeletSaid(Vec<String>);
+
+impl KubeletAudience for KubeletSaid {
+    fn runs_with(&mut self, configz: String) {
+        self.0.push(configz);
+    }
+    fn believes(&mut self, believed: Believed) {
+        self.0.push(format!("{believed:?}"));
+    }
+    fn is_silent(&mut self, why: &Trouble) {
+        self.0.push(why.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_kubelet_is_asked_for_what_it_runs_with_and_believes() {
+    // As `k8s.io/kubelet/pkg/apis/stats/v1alpha1` has it, with more than is read.
+    let summary = r#"{"node":{"nodeName":"n1","memory":{"time":"2026-11-21T07:36:33Z","availableBytes":7,"workingSetBytes":9},
+        "systemContainers":[{"name":"kubelet","memory":{"workingSetBytes":1}},{"name":"pods","memory":{"availableBytes":5}}]},"pods":null}"#;
+    let stage = Stage::set(vec![
+        answer("/configz", r#"{"kubeletconfig":{}}"#),
+        answer("/stats/summary", summary),
+        answer("/configz", "{}"),
+        answer("/stats/summary", "{}"),
+        refusal(
+            "/configz",
+            403,
+            "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[configz proxy])",
+        ),
+    ])
+    .await;
+    let mut said = KubeletSaid::default();
+    for _ in 0..2 {
+        ask_over(&stage.link, &mut said).await.expect("an answer");
+    }
+    let trouble = ask_over(&stage.link, &mut said).await.expect_err("no right");
+    assert!(trouble.to_string().contains("configz"), "{trouble}");
+    let none = Believed::default();
+    let both = Believed {
+        node: Some(forestall_decide::Bytes(7)),
+        pods: Some(forestall_decide::Bytes(5)),
+    };
+    let expected = [
+        r#"{"kubeletconfig":{}}"#.to_owned(),
+        format!("{both:?}"),
+        "{}".to_owned(),
+        format!("{none:?}"),
+    ];
+    assert_eq!(said.0, expected);
+    assert!(stage.asked().iter().all(|asked| !asked.contains(" as ")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_the_server_is_away_is_told_once_and_again_when_it_is_another_reason() {
+    let heard = Heard::default();
+    let access = Access::of_service("h", "1", std::path::Path::new("/nowhere")).expect("a port");
+    let mut line = Line::new(access, "n1", "/nowhere".into(), Shelf::default(), heard.clone());
+    let gone = Trouble::Unreachable("h:1: connection refused".to_owned());
+    let slow = Trouble::Slow(std::time::Duration::from_secs(10));
+    for trouble in [&gone, &gone, &slow, &slow, &gone] {
+        line.lose(trouble).await;
+    }
+    let said = heard.said.lock().expect("a list").clone();
+    let away: Vec<&String> = said.iter().filter(|said| said.starts_with("away")).collect();
+    assert_eq!(away.len(), 3, "{said:?}");
+    assert_eq!(said.len(), 4, "the pods are told once: {said:?}");
+}
