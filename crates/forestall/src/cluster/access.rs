@@ -86,8 +86,8 @@ impl Access {
         })
     }
 
-    /// Whose certificates are believed, as the file says now.
-    pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, Trouble> {
+    /// Whose certificates are believed, as the file says now, and what is to be spoken.
+    pub(super) fn tls(&self, protocol: &[u8]) -> Result<Arc<ClientConfig>, Trouble> {
         let path = &self.authority_file;
         let bad = |why: String| {
             Trouble::Setup(format!(
@@ -110,7 +110,7 @@ impl Access {
             .map_err(|error| bad(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Arc::new(config))
     }
 
@@ -164,12 +164,12 @@ mod tests {
         let access = Access::of_service("h", "1", folder.path()).expect("a port");
         let said = |trouble: Trouble| trouble.to_string();
         assert!(said(access.token().expect_err("missing")).contains("token: No such file"));
-        assert!(said(access.tls().expect_err("missing")).contains("ca.crt: No such file"));
+        assert!(said(access.tls(b"h2").expect_err("missing")).contains("ca.crt: No such file"));
         for content in ["", "\n", "two words", "t\u{1b}[2J"] {
             fs::write(folder.path().join("token"), content).expect("room");
             fs::write(folder.path().join("ca.crt"), content).expect("room");
             assert!(access.token().is_err(), "{content:?}");
-            assert!(access.tls().is_err(), "{content:?}");
+            assert!(access.tls(b"h2").is_err(), "{content:?}");
         }
         fs::write(folder.path().join("token"), "abc.def-1\n").expect("room");
         assert_eq!(access.token().expect("a token"), "abc.def-1");

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::access::Access;
 use super::error::Trouble;
 use super::follow;
-use super::link::{Ask, Link};
+use super::link::{Ask, Link, Protocol};
 
 /// Between two times that it is asked.
 const ASKED_APART: Duration = Duration::from_mins(1);
@@ -44,7 +44,7 @@ pub(crate) trait KubeletAudience {
 pub(crate) async fn ask_kubelet(access: Access, mut audience: impl KubeletAudience) -> Infallible {
     loop {
         let asked = async {
-            let link = Link::connect(&access).await?;
+            let link = Link::connect_by(&access, Protocol::Http1).await?;
             ask_over(&link, &mut audience).await
         };
         if let Err(why) = asked.await {

@@ -3,16 +3,18 @@
 //! That it lives is known within [`PING_EVERY`] and [`PING_TIME_MAX`]: a watch on which nothing happens is told from a server that is gone. Every
 //! request has a deadline. What it refuses to do: try again (whoever asks knows whether that is harmless), and read answers without end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::client::conn::{http1, http2};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -58,19 +60,49 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// By the API server: many requests at once.
+    Http2,
+    /// By the kubelet, which knows no other (k/k `pkg/kubelet/server/server.go`): one after the other.
+    Http1,
+}
+
+impl Protocol {
+    /// By its name in TLS (RFC 7301; IANA "ALPN Protocol IDs").
+    pub(super) const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Http2 => b"h2",
+            Self::Http1 => b"http/1.1",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Sender {
+    Http2(http2::SendRequest<Full<Bytes>>),
+    Http1(Arc<Mutex<http1::SendRequest<Full<Bytes>>>>),
+}
+
 /// The connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     access: Access,
     /// Whom requests are made as; nobody else where there is none.
     impersonated: Option<String>,
 }
 
 impl Link {
-    /// Connects, with the files as they are now.
+    /// Connects to an API server, with the files as they are now.
     pub(crate) async fn connect(access: &Access) -> Result<Self, Trouble> {
-        let (tls, name) = (access.tls()?, access.server_name()?);
+        Self::connect_by(access, Protocol::Http2).await
+    }
+
+    /// Connects, with the files as they are now.
+    pub(super) async fn connect_by(access: &Access, protocol: Protocol) -> Result<Self, Trouble> {
+        let (tls, name) = (access.tls(protocol.name())?, access.server_name()?);
         let authority = access.authority();
         let open = async {
             let unreachable = |error| Trouble::Unreachable(format!("{authority}: {error}"));
@@ -80,12 +112,17 @@ impl Link {
             tcp.set_nodelay(true).map_err(unreachable)?;
             let tls = TlsConnector::from(tls).connect(name, tcp).await;
             let stream = tls.map_err(unreachable)?;
-            if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-                return Err(Trouble::Unreachable(format!(
+            let stream_is = stream.get_ref().1.alpn_protocol();
+            match protocol {
+                // Who speaks it need not say so.
+                Protocol::Http1 => Self::over_http1(TokioIo::new(stream), access).await,
+                Protocol::Http2 if stream_is == Some(protocol.name()) => {
+                    Self::over(TokioIo::new(stream), access).await
+                }
+                Protocol::Http2 => Err(Trouble::Unreachable(format!(
                     "{authority}: it speaks no HTTP/2; reach the API server itself, or a proxy that does"
-                )));
+                ))),
             }
-            Self::over(TokioIo::new(stream), access).await
         };
         timeout(CONNECT_TIME_MAX, open)
             .await
@@ -109,11 +146,25 @@ impl Link {
             .map_err(broken)?;
         // Its end is seen by whoever asks next, or waits on a stream.
         tokio::spawn(connection);
-        Ok(Self {
+        Ok(Self::new(Sender::Http2(sender), access))
+    }
+
+    /// The same, one request after the other.
+    pub(super) async fn over_http1<I>(io: I, access: &Access) -> Result<Self, Trouble>
+    where
+        I: Read + Write + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::handshake(io).await.map_err(broken)?;
+        tokio::spawn(connection);
+        Ok(Self::new(Sender::Http1(Arc::new(Mutex::new(sender))), access))
+    }
+
+    fn new(sender: Sender, access: &Access) -> Self {
+        Self {
             sender,
             access: access.clone(),
             impersonated: None,
-        })
+        }
     }
 
     /// The same connection, as somebody else.
@@ -153,9 +204,13 @@ impl Link {
     }
 
     async fn send(&self, ask: Ask<'_>) -> Result<Response<Incoming>, Trouble> {
-        let mut request = Request::builder()
-            .method(ask.method)
-            .uri(format!("https://{}{}", self.access.authority(), ask.path))
+        let authority = self.access.authority();
+        let mut request = Request::builder().method(ask.method);
+        request = match self.sender {
+            Sender::Http2(_) => request.uri(format!("https://{authority}{}", ask.path)),
+            Sender::Http1(_) => request.uri(ask.path).header(HOST, authority),
+        };
+        request = request
             .header(USER_AGENT, concat!("forestall/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "application/json");
         let mut token = HeaderValue::try_from(format!("Bearer {}", self.access.token()?))
@@ -173,9 +228,18 @@ impl Link {
         let request = request
             .body(Full::new(body))
             .map_err(|error| Trouble::Setup(error.to_string()))?;
-        let mut sender = self.sender.clone();
-        sender.ready().await.map_err(broken)?;
-        let answer = sender.send_request(request).await.map_err(broken)?;
+        let answer = match &self.sender {
+            Sender::Http2(sender) => {
+                let mut sender = sender.clone();
+                sender.ready().await.map_err(broken)?;
+                sender.send_request(request).await.map_err(broken)?
+            }
+            Sender::Http1(sender) => {
+                let mut sender = sender.lock().await;
+                sender.ready().await.map_err(broken)?;
+                sender.send_request(request).await.map_err(broken)?
+            }
+        };
         if answer.status().is_success() {
             return Ok(answer);
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use super::access::Access;
 use super::error::Trouble;
 use super::follow::{Pods, Step, pause_after};
-use super::link::{Link, PING_EVERY, PING_TIME_MAX};
+use super::link::{Link, PING_EVERY, PING_TIME_MAX, Protocol};
 
 /// What is asked for has to hold this text, and is answered so.
 pub(super) struct Answer {
@@ -99,6 +99,10 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set(answers: Vec<Answer>) -> Self {
+        Self::set_for(Protocol::Http2, answers).await
+    }
+
+    async fn set_for(protocol: Protocol, answers: Vec<Answer>) -> Self {
         let script = Script {
             answers: Arc::new(Mutex::new(answers.into())),
             ..Script::default()
@@ -112,15 +116,24 @@ impl Stage {
                 let script = theirs.clone();
                 async move { Ok::<_, Infallible>(script.reply(request).await) }
             });
-            let _ = http2::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let stream = TokioIo::new(stream);
+            let _ = match protocol {
+                Protocol::Http2 => {
+                    let server = http2::Builder::new(TokioExecutor::new());
+                    server.serve_connection(stream, service).await
+                }
+                Protocol::Http1 => http1::Builder::new().serve_connection(stream, service).await,
+            };
         });
         let folder = TempDir::new().expect("a directory");
         std::fs::write(folder.path().join("token"), "the.token\n").expect("room");
         let access = Access::of_service("127.0.0.1", "6443", folder.path()).expect("a port");
-        let stream = TcpStream::connect(address).await.expect("the server");
-        let link = Link::over(TokioIo::new(stream), &access).await.expect("HTTP/2");
+        let stream = TokioIo::new(TcpStream::connect(address).await.expect("the server"));
+        let link = match protocol {
+            Protocol::Http2 => Link::over(stream, &access).await,
+            Protocol::Http1 => Link::over_http1(stream, &access).await,
+        };
+        let link = link.expect("a connection");
         Self {
             script,
             link,

@@ -119,17 +119,20 @@ async fn a_kubelet_is_asked_for_what_it_runs_with_and_believes() {
     // As `k8s.io/kubelet/pkg/apis/stats/v1alpha1` has it, with more than is read.
     let summary = r#"{"node":{"nodeName":"n1","memory":{"time":"2026-11-21T07:36:33Z","availableBytes":7,"workingSetBytes":9},
         "systemContainers":[{"name":"kubelet","memory":{"workingSetBytes":1}},{"name":"pods","memory":{"availableBytes":5}}]},"pods":null}"#;
-    let stage = Stage::set(vec![
-        answer("/configz", r#"{"kubeletconfig":{}}"#),
-        answer("/stats/summary", summary),
-        answer("/configz", "{}"),
-        answer("/stats/summary", "{}"),
-        refusal(
-            "/configz",
-            403,
-            "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[configz proxy])",
-        ),
-    ])
+    let stage = Stage::set_for(
+        Protocol::Http1,
+        vec![
+            answer("/configz", r#"{"kubeletconfig":{}}"#),
+            answer("/stats/summary", summary),
+            answer("/configz", "{}"),
+            answer("/stats/summary", "{}"),
+            refusal(
+                "/configz",
+                403,
+                "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[configz proxy])",
+            ),
+        ],
+    )
     .await;
     let mut said = KubeletSaid::default();
     for _ in 0..2 {
