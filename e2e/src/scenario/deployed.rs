@@ -51,14 +51,14 @@ fn profiles(kubectl: &Kubectl, node: &Node, all: [Profile; 2]) -> Result<()> {
 }
 
 /// The one pod of the agent.
-struct Agent {
+pub(super) struct Agent {
     name: String,
     uid: String,
     address: String,
 }
 
 /// Waits until the last change is rolled out: one pod, of the newest kind, and ready by its own word.
-fn wait_for_agent(kubectl: &Kubectl) -> Result<Agent> {
+pub(super) fn wait_for_agent(kubectl: &Kubectl) -> Result<Agent> {
     let mut found = None;
     wait_for("one ready agent", || {
         let set = kubectl.get(&["daemonset", "forestall", "-n", "forestall"])?;
@@ -77,6 +77,11 @@ fn wait_for_agent(kubectl: &Kubectl) -> Result<Agent> {
 }
 
 impl Agent {
+    /// All that it has said.
+    pub(super) fn log(&self, kubectl: &Kubectl) -> Result<String> {
+        kubectl.run(&["logs", "-n", "forestall", &self.name])
+    }
+
     fn of(pod: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Some(Self {

@@ -8,6 +8,7 @@ use crate::node::{Node, NodeSpec};
 
 mod deployed;
 mod eviction;
+mod graceful;
 mod ledger;
 mod limit;
 mod rights;
@@ -40,7 +41,7 @@ pub(crate) const NODE: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 12] = [
+pub(crate) const ALL: [Scenario; 13] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again",
@@ -120,6 +121,14 @@ pub(crate) const ALL: [Scenario; 12] = [
         impersonation: false,
         is_gate: false,
         run: deployed::own,
+    },
+    Scenario {
+        name: "slow-leak-guarded",
+        shows: "the agent evicts a pod that grows slowly before the kubelet would, lets it end by itself, and a server beside it loses no request",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: graceful::slow,
     },
     Scenario {
         name: "container-child",
