@@ -66,10 +66,23 @@ pub struct Collector {
     storms: Vec<(Report, When)>,
 }
 
+/// A name has at most so many bytes (`TASK_COMM_LEN`, its end included).
+const COMM_BYTES: usize = 16;
+
+/// A name with zeros behind it; of one that is longer, which no process has, the beginning.
+fn padded(comm: &[u8]) -> [u8; COMM_BYTES] {
+    let mut name = [0; COMM_BYTES];
+    for (to, from) in name.iter_mut().zip(comm) {
+        *to = *from;
+    }
+    name
+}
+
 /// Somebody who was killed a while ago.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
     pid: u32,
+    comm: [u8; COMM_BYTES],
     when: When,
     total_vm: Option<u64>,
     is_by_kill_line: bool,
@@ -130,10 +143,13 @@ impl Collector {
         self.open.iter().map(|open| &open.report)
     }
 
-    /// Whether a kill of this process has been told not long ago.
-    pub fn has_killed(&self, pid: u32) -> bool {
-        self.recent.iter().any(|recent| recent.pid == pid)
-            || self.open.iter().any(|open| open.has_victim(pid))
+    /// Whether a kill of this process has been told not long ago: of this number, and of this name where one is said.
+    pub fn has_killed(&self, pid: u32, comm: Option<&[u8]>) -> bool {
+        let is_named = |known: &[u8; COMM_BYTES]| comm.is_none_or(|comm| padded(comm) == *known);
+        let mut victims = self.open.iter().flat_map(|open| &open.report.victims);
+        let mut recent = self.recent.iter();
+        recent.any(|recent| recent.pid == pid && is_named(&recent.comm))
+            || victims.any(|victim| victim.pid == pid && is_named(&padded(&victim.comm)))
     }
 
     /// Hears the next line; reports that are over by it go to `done`. Hand in all records of `/dev/kmsg`, whoever wrote them: their

@@ -177,7 +177,9 @@ impl Ear {
 
     fn leave_out(&mut self, words: &Words, line: &[u8]) {
         if !line.is_empty() && has_word(words, line) {
-            self.unread.look(line, |pid| self.collector.has_killed(pid));
+            let collector = &self.collector;
+            self.unread
+                .look(line, |pid, comm| collector.has_killed(pid, comm));
         }
     }
 }

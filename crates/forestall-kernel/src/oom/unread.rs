@@ -32,10 +32,11 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// Looks at a line that became part of nothing; `is_told` says of a process whether its kill has been told.
-    pub(super) fn look(&mut self, line: &[u8], is_told: impl Fn(u32) -> bool) {
+    /// Looks at a line that became part of nothing; `is_told` says of a process, by its number and its name where the line has
+    /// one, whether its kill has been told.
+    pub(super) fn look(&mut self, line: &[u8], is_told: impl Fn(u32, Option<&[u8]>) -> bool) {
         let Some(at) = words_in(line) else { return };
-        if pid_in(line).is_some_and(is_told) {
+        if victim_in(line).is_some_and(|(pid, comm)| is_told(pid, comm)) {
             return;
         }
         self.lines = self.lines.saturating_add(1);
@@ -51,13 +52,33 @@ pub(super) fn words_in(line: &[u8]) -> Option<usize> {
     WORDS.iter().filter_map(|words| find(line, words)).min()
 }
 
-/// Of whom a line speaks that has such words.
-fn pid_in(line: &[u8]) -> Option<u32> {
-    let behind = |mark: &[u8]| line.get(rfind(line, mark)? + mark.len()..);
-    let digits = |rest: &[u8]| Cursor::new(rest).digits().and_then(|pid| u32::try_from(pid).ok());
-    [&b"Killed process "[..], b"Kill process ", b",pid="]
-        .iter()
-        .find_map(|mark| digits(behind(mark)?))
+/// Of whom a line speaks that has such words: `Killed process 7 (a)`, `task=a,pid=7`.
+fn victim_in(line: &[u8]) -> Option<(u32, Option<&[u8]>)> {
+    let number = |rest: &[u8]| {
+        let mut cursor = Cursor::new(rest);
+        let digits = cursor.digits()?;
+        u32::try_from(digits).ok()
+    };
+    for mark in [&b"Killed process "[..], b"Kill process "] {
+        let Some(rest) = rfind(line, mark).and_then(|at| line.get(at + mark.len()..)) else {
+            continue;
+        };
+        if let Some(pid) = number(rest) {
+            let behind = rest.trim_ascii_start();
+            let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let name = behind.get(digits..).and_then(|behind| behind.strip_prefix(b" ("));
+            // A name may hold brackets of its own.
+            let marks = [&b") total-vm:"[..], b") score ", b")"];
+            let end = |name: &[u8]| marks.iter().find_map(|mark| find(name, mark));
+            let comm = name.and_then(|name| name.get(..end(name)?));
+            return Some((pid, comm));
+        }
+    }
+    let at = rfind(line, b",pid=")?;
+    let pid = number(line.get(at + b",pid=".len()..)?)?;
+    let before = line.get(..at)?;
+    let comm = rfind(before, b"task=").and_then(|at| before.get(at + b"task=".len()..));
+    Some((pid, comm))
 }
 
 #[cfg(test)]
@@ -91,12 +112,30 @@ mod tests {
     #[test]
     fn the_first_is_kept_and_whoever_has_been_told_of_is_none() {
         let mut unread = Unread::default();
-        unread.look(b"app: Killed process 7 (x)", |pid| pid == 7);
+        unread.look(b"app: Killed process 7 (x)", |pid, _| pid == 7);
         assert_eq!(unread, Unread::default());
         let long = format!("{}Killed process 8 (x){}", "a".repeat(100), "b".repeat(300));
-        unread.look(long.as_bytes(), |pid| pid == 7);
-        unread.look(b"app: Killed process 9 (x)", |_| false);
+        unread.look(long.as_bytes(), |pid, _| pid == 7);
+        unread.look(b"app: Killed process 9 (x)", |_, _| false);
         let shown = format!("{}Killed process 8 (x){}", "a".repeat(80), "b".repeat(100));
         assert_eq!((unread.lines, &*unread.first), (2, shown.as_bytes()));
+    }
+
+    #[test]
+    fn a_kill_is_known_by_the_number_and_the_name() {
+        let known = |pid: u32, comm: Option<&[u8]>| pid == 7 && comm.is_none_or(|comm| comm == b"a) b");
+        for (line, is_new) in [
+            ("x: Killed process 7 (a) b) total-vm:9kB", false),
+            ("x: Killed process 7, UID 0, (mysqld) total-vm:9kB", false),
+            ("x oom-kill:constraint=x,task=a) b,pid=7,uid=0", false),
+            ("x: Killed process 7 (mysqld) total-vm:9kB", true),
+            ("x: Kill process 7 (mysqld) score 9 or sacrifice child", true),
+            ("x oom-kill:constraint=x,task=mysqld,pid=7,uid=0", true),
+            ("x: Killed process 8 (a) b) total-vm:9kB", true),
+        ] {
+            let mut unread = Unread::default();
+            unread.look(line.as_bytes(), known);
+            assert_eq!(unread.lines, u64::from(is_new), "{line}");
+        }
     }
 }

@@ -34,6 +34,9 @@ pub(crate) trait Listener {
     /// The next one.
     fn hear(&mut self, report: Report);
 
+    /// One of whose victims all were told before, by less: now it says at whose limit. They have been counted.
+    fn hear_better(&mut self, _report: Report) {}
+
     /// Nothing more is wanted: nobody reads what would be written.
     fn is_done(&self) -> bool;
 

@@ -35,39 +35,53 @@ struct Kill {
     figures: [Option<u64>; 4],
     is_named: bool,
     when: When,
+    /// It was told at whose limit.
+    has_limit: bool,
 }
 
 impl Twice {
     /// Hands on what is new.
     pub(super) fn hand_on(&mut self, mut report: Report, listener: &mut dyn Listener) {
-        if self.take_out(&mut report) {
+        let had = report.victims.clone();
+        let has_limit = report.limit.is_some() || report.is_global;
+        let mut is_better = has_limit;
+        report
+            .victims
+            .retain(|victim| match self.telling_of(victim, has_limit) {
+                None => true,
+                Some(had_limit) => {
+                    is_better &= !had_limit;
+                    false
+                }
+            });
+        if had.is_empty() || !report.victims.is_empty() {
             listener.hear(report);
+        } else if is_better {
+            report.victims = had;
+            listener.hear_better(report);
         }
     }
 
-    /// Takes those out of a report who were told before. `false` where nobody is left of those who were in it.
-    fn take_out(&mut self, report: &mut Report) -> bool {
-        let had = report.victims.len();
-        report.victims.retain(|victim| !self.is_told(victim));
-        had == 0 || !report.victims.is_empty()
-    }
-
-    fn is_told(&mut self, victim: &Victim) -> bool {
+    /// Whether the telling before this one said at whose limit; `None` where there is none.
+    fn telling_of(&mut self, victim: &Victim, has_limit: bool) -> Option<bool> {
         let kill = Kill {
             pid: victim.pid,
             comm: victim.comm.clone(),
             figures: [victim.total_vm, victim.anon, victim.file, victim.shmem],
             is_named: matches!(victim.seen, Seen::Named | Seen::ReaperOnly),
             when: victim.when,
+            has_limit,
         };
-        if let Some(known) = self.known.iter().find(|known| kill.is_of(known)) {
+        if let Some(known) = self.known.iter_mut().find(|known| kill.is_of(known)) {
             self.told += u64::from(known.is_named || !kill.is_named);
-            return true;
+            let had_limit = known.has_limit;
+            known.has_limit |= has_limit;
+            return Some(had_limit);
         }
         if self.known.len() < KILLS_MAX {
             self.known.push(kill);
         }
-        false
+        None
     }
 }
 
@@ -114,15 +128,56 @@ mod tests {
 
     /// How many are left, and how many were told again.
     fn read(log: &str) -> (usize, u64) {
-        let (mut twice, mut left) = (Twice::default(), 0);
-        let mut hear = |mut report: Report| {
-            twice.take_out(&mut report);
-            left += report.victims.len();
-        };
+        let (told, ear) = hear(log);
+        (ear.left, told)
+    }
+
+    #[derive(Default)]
+    struct Ear {
+        left: usize,
+        /// The limits of those that were told better.
+        better: Vec<String>,
+    }
+
+    impl Listener for Ear {
+        fn hear(&mut self, report: Report) {
+            self.left += report.victims.len();
+        }
+        fn hear_better(&mut self, report: Report) {
+            let limit = report.limit.map(|limit| limit.path).unwrap_or_default();
+            self.better.push(String::from_utf8_lossy(&limit).into_owned());
+        }
+        fn is_done(&self) -> bool {
+            false
+        }
+    }
+
+    fn hear(log: &str) -> (u64, Ear) {
+        let (mut twice, mut ear) = (Twice::default(), Ear::default());
+        let mut hear = |report: Report| twice.hand_on(report, &mut ear);
         let mut scanner = LogScanner::new();
         scanner.feed(log.as_bytes(), &mut hear);
         scanner.finish(&mut hear);
-        (left, twice.told)
+        (twice.told, ear)
+    }
+
+    /// A kill line alone, as of `grep`, and the whole report (Linux 6.x, shortened).
+    const BARE: &str = "[    1.5] Memory cgroup out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:4kB oom_score_adj:0\n";
+    const VERDICT: &str = "[    1.4] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/w,task_memcg=/w,task=a,pid=7,uid=0\n";
+
+    #[test]
+    fn of_two_tellings_the_one_that_says_more_is_not_lost() {
+        let whole = format!("{VERDICT}{BARE}");
+        let (told, ear) = hear(&format!("{BARE}{whole}"));
+        assert_eq!((told, ear.left), (1, 1));
+        assert_eq!(ear.better, ["/w"]);
+        // The other way round nothing is new.
+        let (told, ear) = hear(&format!("{whole}{BARE}{whole}"));
+        assert_eq!((told, ear.left), (2, 1));
+        assert!(ear.better.is_empty(), "{:?}", ear.better);
+        // And it is said once.
+        let (_, ear) = hear(&format!("{BARE}{whole}{whole}"));
+        assert_eq!(ear.better, ["/w"]);
     }
 
     const KILL: &str = "Out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB";

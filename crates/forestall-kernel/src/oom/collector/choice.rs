@@ -4,7 +4,7 @@ use super::super::attribution::{Evidence, Open, Stage};
 use super::super::join::Head;
 use super::super::kill::Kill;
 use super::super::report::{Report, Seen};
-use super::{Collector, Recent, STORM_MICROS};
+use super::{Collector, Recent, STORM_MICROS, padded};
 use crate::kmsg::{Caller, When};
 
 /// So many reports are open at once. Kernels from 4.2 on print one at a time (`oom_lock`).
@@ -222,6 +222,7 @@ impl Collector {
             }
             self.recent.push_back(Recent {
                 pid: victim.pid,
+                comm: padded(&victim.comm),
                 when: victim.when,
                 total_vm: victim.total_vm,
                 is_by_kill_line: victim.seen == Seen::KillLine,

@@ -270,6 +270,31 @@ impl Listener for Seeker {
         }
     }
 
+    fn hear_better(&mut self, report: Report) {
+        for level in [Level::SomeCgroup, Level::Unknown] {
+            let kills = report.victims.len() as u64;
+            if let Some(known) = self.by_level.get_mut(&level).filter(|known| **known >= kills) {
+                *known -= kills;
+                *self.by_level.entry(report.level).or_default() += kills;
+                break;
+            }
+        }
+        self.by_level.retain(|_, kills| *kills > 0);
+        let name = |report: &Report| {
+            report
+                .victims
+                .first()
+                .map(|victim| (victim.pid, victim.comm.clone()))
+        };
+        let is_found = self
+            .found
+            .as_ref()
+            .is_some_and(|found| name(found) == name(&report));
+        if is_found || self.found.is_none() && self.is_better(&report) {
+            self.found = Some(report);
+        }
+    }
+
     fn is_done(&self) -> bool {
         false
     }

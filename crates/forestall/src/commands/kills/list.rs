@@ -31,6 +31,8 @@ pub(super) struct List<'a> {
     gaps: u64,
     /// Reports that begin, and say of nobody that he was killed or could not be.
     of_nobody: u64,
+    /// Kills that stand in the list by less than was told of them further on.
+    told_better: u64,
     /// Where those live who are being written.
     homes: Vec<Home>,
     is_following: bool,
@@ -55,6 +57,7 @@ impl<'a> List<'a> {
             kills: 0,
             gaps: 0,
             of_nobody: 0,
+            told_better: 0,
             homes: Vec::new(),
             is_following: false,
             broken: None,
@@ -95,10 +98,9 @@ impl<'a> List<'a> {
             Some(unattributed) => unattributed == 0 && tally.doubles() == 0,
             None => tally.lost == 0,
         };
-        let is_whole = match tallies {
-            Some(tallies) => tallies.iter().all(is_proven),
-            None => self.gaps == 0 && read.lost == 0 && read.left_out.is_empty() && !self.is_begun_alone(),
-        };
+        let is_read = self.gaps == 0 && read.lost == 0 && read.left_out.is_empty();
+        let is_told = self.told_better == 0 && !self.is_begun_alone();
+        let is_whole = tallies.map_or(is_read && is_told, |tallies| tallies.iter().all(is_proven));
         if matches!(self.output, Output::Table | Output::Wide) {
             self.notes(read, tallies.unwrap_or_default())?;
             return Ok(is_whole);
@@ -109,6 +111,7 @@ impl<'a> List<'a> {
             ("lost_records", read.lost.into()),
             ("reports_with_gaps", self.gaps.into()),
             ("told_twice", read.told_twice.into()),
+            ("told_better_later", self.told_better.into()),
             ("reports_of_nobody", self.of_nobody.into()),
             ("boots", boots.into()),
             ("complete", is_whole.into()),
@@ -145,6 +148,13 @@ impl<'a> List<'a> {
         }
         if let Some(left_out) = read.left_out.sentence() {
             writeln!(self.out, "note: {left_out}")?;
+        }
+        if self.told_better > 0 {
+            writeln!(
+                self.out,
+                "note: {} of them are told further on in {name} with the cgroup whose limit it was: forestall explain PID reads that",
+                self.told_better
+            )?;
         }
         if read.told_twice > 0 {
             writeln!(self.out, "note: told twice and counted once: {}", read.told_twice)?;
@@ -309,6 +319,10 @@ impl Listener for List<'_> {
         self.reports += 1;
         self.kills += report.victims.len() as u64;
         self.gaps += u64::from(report.has_gap);
+    }
+
+    fn hear_better(&mut self, report: Report) {
+        self.told_better += report.victims.len() as u64;
     }
 
     fn is_done(&self) -> bool {
