@@ -123,7 +123,7 @@ impl Cluster {
 
 /// Waits until nothing is left of what was on a node: no pod, no condition that keeps pods away, and no memory of it in the kubelet, which
 /// would evict the next pod, a second old, for what the last one held when the kernel ended it.
-fn clear(node: &Node, kubectl: &Kubectl) -> Result<()> {
+pub(crate) fn clear(node: &Node, kubectl: &Kubectl) -> Result<()> {
     let name = node.spec.name();
     kubectl.run(&["delete", "pod", "--all", "--now", "--wait=true", "--timeout=60s"])?;
     wait_for(&format!("figures of {name} without pods"), || {

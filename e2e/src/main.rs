@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+mod agent;
 mod caller;
 mod child;
 mod cluster;
@@ -16,6 +17,7 @@ mod folder;
 mod interrupt;
 mod kernel;
 mod kubectl;
+mod kubelet;
 mod memory;
 mod network;
 mod node;

@@ -53,7 +53,9 @@ pub use error::ActError;
 pub use evict::{Eviction, EvictionDesk};
 pub use file_size::ignore_file_size_signal;
 pub use limit::limit_behind;
-pub use order::{CgroupPlace, CgroupVersion, Note, Order, Place, ProcessName, ReclaimEnd, Rejected, Report};
+pub use order::{
+    CgroupPlace, CgroupVersion, Note, Order, Place, Price, ProcessName, ReclaimEnd, Rejected, Report,
+};
 pub use protect::{
     Shielded, lock_memory, lower_first_thread, raise_first_thread, shield_from_oom_killer,
     unshield_from_oom_killer,

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use forestall_decide::{Action, GroupId, GroupKind, Outcome, ProcessId, Protection};
+use forestall_decide::{Action, Bytes, GroupId, GroupKind, Outcome, ProcessId, Protection};
 
 /// Which cgroup hierarchy a directory belongs to; the names of the files differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,8 +146,21 @@ pub enum Note {
     ForeignProc,
     /// TERM was refused with this errno (usually `EPERM`: no `CAP_KILL`), so that KILL came without a grace.
     TermRefused(i32),
-    /// Reclaim ended early.
+    /// There was no way to begin with a reclaim.
     ReclaimEnded(ReclaimEnd),
+    /// A reclaim is over. What it gained is the outcome's `freed`.
+    Reclaimed(Price),
+}
+
+/// What a reclaim cost the cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Price {
+    /// Why it ended early, if it did.
+    pub ended: Option<ReclaimEnd>,
+    /// What left memory. Less than what was gained, where the kernel deactivated pages and kept them.
+    pub taken: Bytes,
+    /// So much of what our reclaims took was read again since the cgroup's reclaim before, or since this one began.
+    pub came_back: Bytes,
 }
 
 /// Why a reclaim ended before it had got all it was asked for.

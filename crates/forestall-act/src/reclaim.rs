@@ -15,7 +15,7 @@ use forestall_decide::{Action, Bytes, GroupId, Moment, OutcomeKind, Span, WallKi
 
 pub(crate) use self::book::Book;
 use self::book::{Effect, Verdict};
-use crate::order::ReclaimEnd;
+use crate::order::{Price, ReclaimEnd};
 
 /// The largest single write: it reclaims in the caller, so its size bounds how long nothing else is looked at.
 pub(crate) const STEP_MAX: Bytes = Bytes::mebi(16);
@@ -78,6 +78,7 @@ pub(crate) struct Reclaim {
     group: GroupId,
     asked: Bytes,
     freed: Bytes,
+    taken: Bytes,
     step: Bytes,
     started_at: Moment,
     deadline: Moment,
@@ -97,6 +98,7 @@ impl Reclaim {
             group,
             asked: action.bytes,
             freed: Bytes::ZERO,
+            taken: Bytes::ZERO,
             step: if by_working_set { STEP_FIRST } else { STEP_MAX },
             distance: action.evidence.reading.distance,
             working_set: by_working_set.then_some(view.working_set),
@@ -148,6 +150,7 @@ impl Reclaim {
             Step::Got { freed, short } => {
                 let gained = self.gain(freed, asked, view);
                 self.freed += gained;
+                self.taken += freed;
                 let effect = Effect { gained, taken: freed };
                 book.enter(self.group, now, effect, view.refaulted);
                 if short {
@@ -173,6 +176,15 @@ impl Reclaim {
     /// Bytes that came back so far.
     pub(crate) fn freed(&self) -> Bytes {
         self.freed
+    }
+
+    /// What it cost, once it is over.
+    pub(crate) fn price(&self, ended: Option<ReclaimEnd>, view: View, book: &mut Book) -> Price {
+        Price {
+            ended,
+            taken: self.taken,
+            came_back: book.take_what_came_back(self.group, view.refaulted),
+        }
     }
 
     fn finish(&self, end: Option<ReclaimEnd>) -> Next {

@@ -115,8 +115,8 @@ impl ReclaimWorker {
                 }
                 Next::Wait(span) => thread::sleep(std::time::Duration::from_micros(span.min(NAP_MAX).0)),
                 Next::Finish(kind, ended) => {
-                    let note = ended.map_or(Note::None, Note::ReclaimEnded);
-                    return end(kind, reclaim.freed(), note);
+                    let price = reclaim.price(ended, self.view(stamped, place), book);
+                    return end(kind, reclaim.freed(), Note::Reclaimed(price));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Evictions by the kubelet: for memory that pods hold, for page cache that could be had at any time, and for what the host itself holds.
+//! Evictions by the kubelet, for memory that pods hold and for what the host itself holds; and what evictions for page cache have in common with them.
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
@@ -42,48 +42,6 @@ pub(super) fn slow(kubectl: &Kubectl, node: &Node) -> Result<()> {
     ensure!(
         later.phase() == "Failed" && later.uid()? == state.uid()?,
         "it has come back: {later:?}"
-    );
-    Ok(())
-}
-
-/// A pod that reads a file again and again, and asks for no more memory than it holds: the kubelet counts cache that was used twice as if
-/// it could not be had, and evicts with most of the memory available.
-pub(super) fn cache(kubectl: &Kubectl, node: &Node) -> Result<()> {
-    // Within its request: beyond it the bystander may be the one that goes, since what the kubelet knows of the reader is some ten seconds old.
-    hold(
-        kubectl,
-        node,
-        "bystander",
-        80,
-        &json!({"requests": {"memory": "128Mi"}}),
-    )?;
-    let reader = Pod {
-        name: "reader",
-        work: json!({"reread": {"size": 610, "rate": 0}}),
-        resources: json!({"requests": {"memory": "32Mi"}}),
-        restart: "Never",
-        heap_kib: None,
-    };
-    reader.make(kubectl)?;
-    let mut least: Option<Memory> = None;
-    let state = wait_for_end(kubectl, "reader", || {
-        let now = Memory::of(node)?;
-        if least.is_none_or(|least| now.allocatable_available_mib < least.allocatable_available_mib) {
-            least = Some(now);
-        }
-        Ok(())
-    })?;
-    is_evicted(kubectl, &state)?;
-    is_untouched(kubectl, "bystander")?;
-    let Some(least) = least else { return Ok(()) };
-    eprintln!("e2e:   {least}");
-    ensure!(
-        least.allocatable_available_mib < 150,
-        "the cache never crossed the kubelet's threshold: {least}"
-    );
-    ensure!(
-        least.available_mib > least.total_mib / 2,
-        "memory was short by itself: {least}"
     );
     Ok(())
 }
@@ -136,7 +94,7 @@ fn is_of_the_machine(kill: &Kill) -> bool {
 
 /// Makes a pod that holds so many thousandths of the node's memory, and waits until it does and the kubelet knows: a pod of which it has no
 /// figures goes before all others, whatever it asked for (`pkg/kubelet/eviction/helpers.go`, `exceedMemoryRequests`).
-fn hold(kubectl: &Kubectl, node: &Node, name: &str, share: u64, resources: &Value) -> Result<()> {
+pub(super) fn hold(kubectl: &Kubectl, node: &Node, name: &str, share: u64, resources: &Value) -> Result<()> {
     let before = Memory::of(node)?;
     let held_mib = before.total_mib * share / 1000;
     let pod = Pod {
@@ -212,7 +170,7 @@ pub(super) fn is_evicted(kubectl: &Kubectl, state: &State) -> Result<()> {
     Ok(())
 }
 
-fn is_untouched(kubectl: &Kubectl, name: &str) -> Result<()> {
+pub(super) fn is_untouched(kubectl: &Kubectl, name: &str) -> Result<()> {
     let state = State::of(kubectl, name)?;
     let is_so = state.phase() == "Running" && state.restarts() == 0;
     ensure!(is_so, "{name} was touched: {state:?}");

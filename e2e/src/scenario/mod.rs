@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 use crate::kubectl::Kubectl;
 use crate::node::{Node, NodeSpec};
 
+mod blind;
+mod cache;
 mod deployed;
 mod eviction;
 mod graceful;
@@ -41,7 +43,7 @@ pub(crate) const NODE: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 13] = [
+pub(crate) const ALL: [Scenario; 15] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again",
@@ -76,11 +78,19 @@ pub(crate) const ALL: [Scenario; 13] = [
     },
     Scenario {
         name: "page-cache",
-        shows: "the kubelet evicts a pod for page cache alone, with most of the memory available",
+        shows: "the kubelet evicts a pod for page cache alone, with most of the memory available; with forestall nobody is evicted",
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: eviction::cache,
+        run: cache::rereader,
+    },
+    Scenario {
+        name: "stream",
+        shows: "a reader of a file larger than memory moves forestall to nothing",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: cache::streamer,
     },
     Scenario {
         name: "host-leak",
@@ -131,12 +141,21 @@ pub(crate) const ALL: [Scenario; 13] = [
         run: graceful::slow,
     },
     Scenario {
+        name: "blind-bytes",
+        shows: "page tables and pipes of the host, which the kubelet does not see: the kernel kills; with forestall it does not",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: blind::bytes,
+    },
+    Scenario {
         name: "container-child",
         shows: "a child is killed, its parent lives on, and Kubernetes shows nothing",
         node: NodeSpec {
             kills_single: true,
             ..NODE
         },
+        impersonation: true,
         impersonation: true,
         is_gate: false,
         run: limit::child,
@@ -149,6 +168,7 @@ pub(crate) const ALL: [Scenario; 13] = [
             agent: Some("observe"),
             ..NODE
         },
+        impersonation: true,
         impersonation: true,
         is_gate: false,
         run: ledger::names,

@@ -60,12 +60,23 @@ struct Page {
     group: GroupId,
     used_at: Moment,
     alone_until: Moment,
+    /// What was taken and has not come back, and what has and was not told yet, when the refault counter stood there.
+    owed: Bytes,
+    came_back: Bytes,
+    settled_at: Bytes,
     /// When it began to be left alone, and its stall then, where that is known.
     rest: Option<(Moment, u64)>,
     slots: [Slot; SLOTS_KEPT],
 }
 
 impl Page {
+    fn settle(&mut self, refaulted: Bytes) {
+        let came_back = (refaulted - self.settled_at).min(self.owed);
+        self.owed = self.owed - came_back;
+        self.came_back += came_back;
+        self.settled_at = refaulted;
+    }
+
     /// What was gained in the window, and how much of what was taken has come back. What comes back is not told apart by when it
     /// was taken, so a burst counts as a whole as long as any of it is in the window.
     fn recent(&self, now: Moment, refaulted: Bytes) -> Recent {
@@ -118,6 +129,9 @@ impl Book {
             group,
             used_at: now,
             alone_until: Moment(0),
+            owed: Bytes::ZERO,
+            came_back: Bytes::ZERO,
+            settled_at: Bytes::ZERO,
             rest: None,
             slots: [Slot::default(); SLOTS_KEPT],
         };
@@ -154,6 +168,7 @@ impl Book {
         let Some(page) = self.page(group, now) else {
             return Verdict::Go;
         };
+        page.settle(refaulted);
         if now < page.alone_until {
             let hurts = page
                 .rest
@@ -195,6 +210,16 @@ impl Book {
             slot.gained += step.gained;
             slot.taken += step.taken;
         }
+        page.owed += step.taken;
+    }
+
+    /// What came back since this was asked last, of all that was taken from a cgroup and had not come back by then.
+    pub(super) fn take_what_came_back(&mut self, group: GroupId, refaulted: Bytes) -> Bytes {
+        let Some(page) = self.pages.iter_mut().find(|page| page.group == group) else {
+            return Bytes::ZERO;
+        };
+        page.settle(refaulted);
+        std::mem::take(&mut page.came_back)
     }
 }
 

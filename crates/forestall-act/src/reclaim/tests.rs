@@ -379,3 +379,32 @@ fn against_the_kubelet_steps_grow_while_they_change_nothing_it_sees() {
     }
     assert_eq!(reclaim.freed(), Bytes::ZERO);
 }
+
+/// By hand: the first takes 2 MiB, of which 1 MiB is read again while it runs; until the second begins, 4 MiB more are, of which only 1 MiB was
+/// left to come back; it takes 2 MiB, and nothing of those is read again.
+#[test]
+fn the_price_is_what_was_taken_and_what_of_it_came_back_since_the_reclaim_before() {
+    let mut book = Book::new(10);
+    let view = |working_set: u64, refaulted: u64| View {
+        working_set: Bytes::mebi(working_set),
+        refaulted: Bytes::mebi(refaulted),
+        ..calm()
+    };
+    let two = Bytes::mebi(2);
+    let mut reclaim = |refaulted_before: u64, refaulted: u64| {
+        let before = view(900, refaulted_before);
+        let mut reclaim = Reclaim::new(&against_the_kubelet(80), GROUP, at(0), before);
+        assert_eq!(reclaim.next(at(1), before, &mut book), Next::Step(two));
+        reclaim.stepped(at(2), two, full(two), view(820, refaulted), &mut book);
+        assert_eq!(reclaim.freed(), Bytes::mebi(80));
+        reclaim.price(None, view(820, refaulted), &mut book)
+    };
+    let price = |came_back: u64| Price {
+        ended: None,
+        taken: two,
+        came_back: Bytes::mebi(came_back),
+    };
+    // What was read again before our first is nobody's doing but the kernel's.
+    assert_eq!(reclaim(100, 101), price(1));
+    assert_eq!(reclaim(105, 105), price(1));
+}

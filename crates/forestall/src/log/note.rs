@@ -2,7 +2,7 @@
 //!
 //! Names are the processes' own choice and are escaped here.
 
-use forestall_act::{Note, ReclaimEnd};
+use forestall_act::{Note, Price, ReclaimEnd};
 use serde::Serialize;
 
 use super::{escape, words};
@@ -18,6 +18,9 @@ pub(super) struct NoteBody {
     process_name: Option<String>,
     /// What the system said to TERM.
     term_errno: Option<i32>,
+    /// What a reclaim took out of memory, and what of it came back.
+    taken_bytes: Option<u64>,
+    refaulted_bytes: Option<u64>,
 }
 
 impl NoteBody {
@@ -28,6 +31,8 @@ impl NoteBody {
             pid: None,
             process_name: None,
             term_errno: None,
+            taken_bytes: None,
+            refaulted_bytes: None,
         };
         match note {
             Note::Protected {
@@ -42,6 +47,10 @@ impl NoteBody {
             Note::ProtectedGroup { protection } => body.protection = Some(words::protection(protection)),
             Note::Moved { pid } | Note::OutOfSight { pid } | Note::Hidden { pid } => body.pid = Some(pid),
             Note::TermRefused(errno) => body.term_errno = Some(errno),
+            Note::Reclaimed(price) => {
+                body.taken_bytes = Some(price.taken.0);
+                body.refaulted_bytes = Some(price.came_back.0);
+            }
             Note::None
             | Note::NotAContainer
             | Note::Misplaced
@@ -65,16 +74,26 @@ const fn label(note: Note) -> Option<&'static str> {
         Note::Misplaced => "misplaced",
         Note::ForeignProc => "foreign-proc",
         Note::TermRefused(_) => "term-refused",
-        Note::ReclaimEnded(end) => match end {
-            ReclaimEnd::Stopped => "reclaim-stopped",
-            ReclaimEnd::Stall => "reclaim-stalls",
-            ReclaimEnd::Refaults => "reclaim-refaults",
-            ReclaimEnd::Exhausted => "reclaim-exhausted",
-            ReclaimEnd::Deadline => "reclaim-deadline",
-            ReclaimEnd::WouldSwap => "reclaim-would-swap",
-            ReclaimEnd::Unsupported => "reclaim-unsupported",
-        },
+        Note::ReclaimEnded(end) => ended(end),
+        Note::Reclaimed(price) => {
+            return match price.ended {
+                Some(end) => Some(ended(end)),
+                None => None,
+            };
+        }
     })
+}
+
+const fn ended(end: ReclaimEnd) -> &'static str {
+    match end {
+        ReclaimEnd::Stopped => "reclaim-stopped",
+        ReclaimEnd::Stall => "reclaim-stalls",
+        ReclaimEnd::Refaults => "reclaim-refaults",
+        ReclaimEnd::Exhausted => "reclaim-exhausted",
+        ReclaimEnd::Deadline => "reclaim-deadline",
+        ReclaimEnd::WouldSwap => "reclaim-would-swap",
+        ReclaimEnd::Unsupported => "reclaim-unsupported",
+    }
 }
 
 /// The same as a part of a sentence; empty where there is nothing to add.
@@ -112,27 +131,38 @@ pub(super) fn sentence(note: Note) -> String {
             "TERM was refused ({}), so KILL follows at once",
             std::io::Error::from_raw_os_error(errno)
         ),
-        Note::ReclaimEnded(end) => match end {
-            ReclaimEnd::Stopped => "it was told to stop, or a kill was ordered",
-            ReclaimEnd::Stall => "its tasks waited for memory more than a tenth of the time",
-            ReclaimEnd::Refaults => {
-                "more than half of what was freed was read again, so it is left alone for five minutes"
-            }
-            ReclaimEnd::Exhausted => "nothing more could be reclaimed",
-            ReclaimEnd::Deadline => "its time was over",
-            ReclaimEnd::WouldSwap => "this kernel cannot reclaim here without swapping",
-            ReclaimEnd::Unsupported => "there is no way to reclaim here",
+        Note::ReclaimEnded(end) => say_end(end).to_owned(),
+        Note::Reclaimed(Price {
+            ended,
+            taken,
+            came_back,
+        }) => {
+            let why = ended.map_or_else(String::new, |end| format!("{}, ", say_end(end)));
+            format!("{why}{taken} of cache taken, {came_back} read again")
         }
-        .to_owned(),
     };
     format!(", {said}")
+}
+
+const fn say_end(end: ReclaimEnd) -> &'static str {
+    match end {
+        ReclaimEnd::Stopped => "it was told to stop, or a kill was ordered",
+        ReclaimEnd::Stall => "its tasks waited for memory more than a tenth of the time",
+        ReclaimEnd::Refaults => {
+            "more than half of what was freed was read again, so it is left alone for five minutes"
+        }
+        ReclaimEnd::Exhausted => "nothing more could be reclaimed",
+        ReclaimEnd::Deadline => "its time was over",
+        ReclaimEnd::WouldSwap => "this kernel cannot reclaim here without swapping",
+        ReclaimEnd::Unsupported => "there is no way to reclaim here",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use forestall_act::ProcessName;
-    use forestall_decide::Protection;
+    use forestall_decide::{Bytes, Protection};
 
     fn json(note: Note) -> serde_json::Value {
         serde_json::to_value(NoteBody::new(note)).expect("a map")
@@ -177,6 +207,27 @@ mod tests {
             (&"moved".into(), &7.into())
         );
         assert!(sentence(moved).contains("process 7"));
+    }
+
+    #[test]
+    fn a_reclaim_says_what_it_cost() {
+        let note = Note::Reclaimed(Price {
+            ended: Some(ReclaimEnd::Stall),
+            taken: Bytes::mebi(8),
+            came_back: Bytes::mebi(2),
+        });
+        let body = json(note);
+        assert_eq!(
+            (&body["note"], &body["taken_bytes"], &body["refaulted_bytes"]),
+            (&"reclaim-stalls".into(), &8_388_608.into(), &2_097_152.into())
+        );
+        let said = sentence(note);
+        assert!(
+            said.ends_with("8.0MiB of cache taken, 2.0MiB read again"),
+            "{said}"
+        );
+        let body = json(Note::Reclaimed(Price::default()));
+        assert_eq!(body["note"], serde_json::Value::Null);
     }
 
     #[test]

@@ -266,6 +266,16 @@ fn encode_counters(out: &mut Page<'_, '_>, board: &Board) -> fmt::Result {
         },
     )?;
     out.counter(
+        "forestall_reclaimed_bytes",
+        "What reclaims gained, as the wall's keeper counts it, what they took, and what of that was read again",
+        |series| {
+            for (part, bytes) in ["gained", "taken", "refaulted"].into_iter().zip(board.reclaimed()) {
+                series.count(&[("part", part)], bytes)?;
+            }
+            Ok(())
+        },
+    )?;
+    out.counter(
         "forestall_alarms",
         "Alarms raised, and how they were resolved",
         |series| {

@@ -1,6 +1,7 @@
 //! Reclaims and dips through the threads.
 
 use super::*;
+use crate::order::Price;
 
 #[test]
 fn a_reclaim_writes_steps_and_reports_what_it_got() {
@@ -70,7 +71,13 @@ fn v1_is_emptied_by_force_where_that_was_asked_for_and_no_more_than_the_leaf() {
     // The counter of a plain file does not fall: one write, and it is known that there is no more to have.
     assert_eq!(
         ask(false, none),
-        (Note::ReclaimEnded(ReclaimEnd::Exhausted), b"0".to_vec())
+        (
+            Note::Reclaimed(Price {
+                ended: Some(ReclaimEnd::Exhausted),
+                ..Price::default()
+            }),
+            b"0".to_vec()
+        )
     );
     assert_eq!(
         ask(true, none),

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use forestall_act::Price;
 use forestall_decide::{Bytes, Decision, Mode, Moment, NodeSample, Rung, Sample, Span, WallKind};
 
 use super::api::Api;
@@ -118,6 +119,8 @@ pub(crate) struct Board {
     /// From order to effect of the actions that worked.
     pub(crate) reactions: Histogram,
     actions: [AtomicU64; RUNGS.len() * ActionOutcome::ALL.len()],
+    /// What reclaims gained, took and saw come back, in bytes.
+    reclaimed: [AtomicU64; 3],
     alarms: [AtomicU64; WALLS.len() * AlarmStage::ALL.len()],
     refusals: [AtomicU64; WALLS.len()],
     ignored: [AtomicU64; IgnoredKind::ALL.len()],
@@ -172,6 +175,7 @@ impl Board {
             ticks: Histogram::default(),
             reactions: Histogram::default(),
             actions: zeros(),
+            reclaimed: zeros(),
             alarms: zeros(),
             refusals: zeros(),
             ignored: zeros(),
@@ -233,6 +237,12 @@ impl Board {
 
     pub(super) fn count_action(&self, rung: Rung, outcome: ActionOutcome) {
         count(&self.actions, action_at(rung, outcome));
+    }
+
+    pub(super) fn count_reclaimed(&self, gained: Bytes, price: Price) {
+        for (counter, bytes) in self.reclaimed.iter().zip([gained, price.taken, price.came_back]) {
+            counter.fetch_add(bytes.0, Relaxed);
+        }
     }
 
     pub(super) fn count_alarm(&self, wall: WallKind, stage: AlarmStage) {
@@ -338,6 +348,11 @@ impl Board {
     /// Actions that ended this way, in the mode in which they do.
     pub(crate) fn actions(&self, rung: Rung, outcome: ActionOutcome) -> u64 {
         read(&self.actions, action_at(rung, outcome))
+    }
+
+    /// Bytes that reclaims gained, as the wall's keeper counts them, took, and saw come back.
+    pub(crate) fn reclaimed(&self) -> [u64; 3] {
+        std::array::from_fn(|at| read(&self.reclaimed, at))
     }
 
     /// What the last line of the log tells.

@@ -240,6 +240,9 @@ impl Post {
                 self.board.reacted(outcome.took);
             }
         }
+        if let Note::Reclaimed(price) = note {
+            self.board.count_reclaimed(outcome.freed, price);
+        }
         self.send(now, &EventKind::Outcome(*outcome, note), scope, target);
     }
 

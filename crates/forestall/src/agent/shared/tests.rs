@@ -1,4 +1,4 @@
-use forestall_act::Note;
+use forestall_act::{Note, Price};
 use forestall_decide::{
     Action, ActionId, AlarmEvent, Bytes, BytesPerSecond, Confidence, Decision, Evidence, GroupId, Limit,
     Mode, Moment, NodeSample, Outcome, OutcomeKind, Policy, ProcessId, Refusal, RefusalReason, Rung, Runway,
@@ -256,6 +256,28 @@ fn an_outcome_has_the_names_of_its_action_and_counts_at_its_end() {
     );
     post.outcome(Moment(6), &outcome(OutcomeKind::Done), Note::None);
     assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done), 3);
+}
+
+#[test]
+fn what_reclaims_cost_is_added_up() {
+    let Ends { mut post, board, .. } = open().expect("an eventfd");
+    let outcome = |kind, gained| Outcome {
+        action: ActionId(3),
+        rung: Rung::Reclaim,
+        kind,
+        freed: Bytes(gained),
+        took: Span(40_000),
+    };
+    let price = Note::Reclaimed(Price {
+        ended: None,
+        taken: Bytes(20),
+        came_back: Bytes(5),
+    });
+    // How far it has got is told on the way, and counts at the end.
+    post.outcome(Moment(2), &outcome(OutcomeKind::Progress, 100), Note::None);
+    post.outcome(Moment(3), &outcome(OutcomeKind::Done, 100), price);
+    post.outcome(Moment(4), &outcome(OutcomeKind::NoEffect, 1), price);
+    assert_eq!(board.reclaimed(), [101, 40, 10]);
 }
 
 /// A path for each number.

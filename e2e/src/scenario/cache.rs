@@ -1,0 +1,294 @@
+//! Page cache that the kubelet counts as used: the kubelet alone evicts for it, with forestall nobody goes, and what that costs the reader stands
+//! beside a kubelet whose threshold is out of reach. All in one boot: a run in which the cache does not cross the threshold shows nothing.
+use std::fmt;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::agent::Agent;
+use crate::cluster::clear;
+use crate::kubectl::Kubectl;
+use crate::kubelet;
+use crate::memory::Memory;
+use crate::node::Node;
+use crate::pod::{Pod, State};
+use crate::wait::wait_within;
+
+use super::PATIENCE;
+use super::eviction::{hold, is_evicted, is_untouched};
+
+/// The kubelet's hard threshold, as `e2e/guest/kubelet.yaml` has it, and one that is never met.
+const THRESHOLD_MIB: u32 = 150;
+const OUT_OF_REACH_MIB: u32 = 1;
+/// Nothing is to be evicted over so many times the looks that the kubelet took alone.
+const TIMES: usize = 5;
+/// The reader's file, in thousandths of the node's memory.
+const FILE: u64 = 610;
+
+/// A pod that reads a file again and again, and asks for no more memory than it holds: the kubelet counts cache that was used twice as if
+/// it could not be had, and evicts with most of the memory available.
+pub(super) fn rereader(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    let work = json!({"reread": {"size": FILE, "rate": 0}});
+    let (taken, alone) = evicted(kubectl, node, &work)?;
+    eprintln!(
+        "e2e:   the kubelet alone evicts at its look {taken} from the second reading on; the reader: {alone}"
+    );
+    let looks = taken * TIMES;
+
+    clear(node, kubectl)?;
+    let agent = Agent::start(node, "enforce")?;
+    let guarded = left(kubectl, node, &work, looks)?;
+    eprintln!("e2e:   with forestall nothing is evicted in {looks} looks; the reader: {guarded}");
+    say_actions(&agent)?;
+    agent.end()?;
+
+    clear(node, kubectl)?;
+    kubelet::set_threshold(kubectl, node, OUT_OF_REACH_MIB)?;
+    let free = left(kubectl, node, &work, looks)?;
+    kubelet::set_threshold(kubectl, node, THRESHOLD_MIB)?;
+    eprintln!("e2e:   with a threshold out of reach, in {looks} looks; the reader: {free}");
+    Ok(())
+}
+
+/// One that reads a file larger than memory uses nothing twice before the kernel has taken it: forestall has nothing to do.
+pub(super) fn streamer(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    let agent = Agent::start(node, "enforce")?;
+    bystander(kubectl, node)?;
+    let reader = Reader::start(kubectl, node, &json!({"stream": {"size": 1050, "rate": 0}}))?;
+    let total_mib = Memory::of(node)?.total_mib;
+    let mut read = Read::default();
+    wait_within(PATIENCE, "a second reading of a file larger than memory", || {
+        read = reader.read()?.context("the reader has ended")?;
+        Ok(read.mib >= 2 * total_mib)
+    })?;
+    is_untouched(kubectl, "bystander")?;
+    is_untouched(kubectl, "reader")?;
+    eprintln!("e2e:   the reader: {read:?}");
+    let told = agent.told(&["action", "outcome", "alarm"])?;
+    ensure!(told.is_empty(), "forestall moved: {told:?}");
+    agent.end()
+}
+
+/// The kubelet alone: how many looks it took from the reader's second reading to its end, and what it had read.
+fn evicted(kubectl: &Kubectl, node: &Node, work: &Value) -> Result<(usize, Progress)> {
+    bystander(kubectl, node)?;
+    let mut looks_before = 0;
+    let reader = Reader::start(kubectl, node, work)?;
+    let mut least: Option<Memory> = None;
+    let mut progress = Progress::of(node)?;
+    wait_within(PATIENCE, "the end of the reader", || {
+        let now = Memory::of(node)?;
+        if least.is_none_or(|least| now.allocatable_available_mib < least.allocatable_available_mib) {
+            least = Some(now);
+        }
+        let Some(read) = reader.read()? else {
+            return Ok(State::of(kubectl, "reader")?.phase() == "Failed");
+        };
+        progress.add(read);
+        if progress.first.is_none() {
+            looks_before = kubelet::looks(node)?.len();
+        }
+        Ok(false)
+    })?;
+    let looks = kubelet::looks(node)?.split_off(looks_before);
+    is_evicted(kubectl, &State::of(kubectl, "reader")?)?;
+    is_untouched(kubectl, "bystander")?;
+    let least = least.context("nothing was seen of the node's memory")?;
+    eprintln!("e2e:   {least}");
+    ensure!(
+        least.allocatable_available_mib < u64::from(THRESHOLD_MIB),
+        "the cache never crossed the kubelet's threshold: {least}"
+    );
+    ensure!(
+        least.available_mib > least.total_mib / 2,
+        "memory was short by itself: {least}"
+    );
+    let crossed = looks.iter().position(|mib| *mib < u64::from(THRESHOLD_MIB));
+    let crossed =
+        crossed.with_context(|| format!("no look of the kubelet's crossed its threshold: {looks:?}"))?;
+    Ok((crossed + 1, progress))
+}
+
+/// A reader that is left alone for so many looks of the kubelet's from its second reading on.
+fn left(kubectl: &Kubectl, node: &Node, work: &Value, looks: usize) -> Result<Progress> {
+    bystander(kubectl, node)?;
+    let mut looks_before = 0;
+    let reader = Reader::start(kubectl, node, work)?;
+    let mut progress = Progress::of(node)?;
+    let mut seen = Vec::new();
+    wait_within(PATIENCE * 3, &format!("look {looks} of the kubelet's"), || {
+        let Some(read) = reader.read()? else {
+            bail!("the reader has ended: {:?}", State::of(kubectl, "reader")?);
+        };
+        progress.add(read);
+        seen = kubelet::looks(node)?;
+        if progress.first.is_none() {
+            looks_before = seen.len();
+        }
+        seen.drain(..looks_before);
+        Ok(seen.len() >= looks)
+    })?;
+    is_untouched(kubectl, "reader")?;
+    is_untouched(kubectl, "bystander")?;
+    progress.least_mib = seen.into_iter().min();
+    Ok(progress)
+}
+
+/// Within its request, and far below it: of those who keep within theirs, as far as the kubelet knows, the one that asked for least beyond what it
+/// holds goes, and what the kubelet knows of the reader is some ten seconds old.
+fn bystander(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    hold(
+        kubectl,
+        node,
+        "bystander",
+        80,
+        &json!({"requests": {"memory": "300Mi"}}),
+    )
+}
+
+/// Says what the agent did, by rung, and what it came to. It has to have reclaimed, and nothing else.
+fn say_actions(agent: &Agent<'_>) -> Result<()> {
+    let told = agent.told(&["action", "outcome"])?;
+    let is = |line: &&Value, event: &str| line["event"] == *event;
+    let orders: Vec<&Value> = told.iter().filter(|line| is(line, "action")).collect();
+    let others: Vec<&&Value> = orders.iter().filter(|line| line["rung"] != "reclaim").collect();
+    ensure!(others.is_empty(), "more than reclaim was ordered: {others:?}");
+    let ended = told
+        .iter()
+        .filter(|line| is(line, "outcome") && line["outcome"] != "progress");
+    let sum = |key: &str| -> u64 {
+        let figures = ended.clone().filter_map(|line| line[key].as_u64());
+        figures.sum::<u64>()
+    };
+    let [gained_mib, taken_mib, refaulted_mib] =
+        ["freed_bytes", "taken_bytes", "refaulted_bytes"].map(|key| sum(key) >> 20);
+    eprintln!(
+        "e2e:   forestall: {} reclaims lowered the working set by {gained_mib} MiB and took {taken_mib}, of which {refaulted_mib} were read again",
+        orders.len()
+    );
+    ensure!(gained_mib > 0, "forestall had no part in it");
+    Ok(())
+}
+
+/// The pod that reads.
+struct Reader<'a> {
+    node: &'a Node,
+    /// Its container's cgroup.
+    cgroup: String,
+}
+
+/// What a reader has read since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Read {
+    uptime_millis: u64,
+    /// By read(2), from memory or disk.
+    mib: u64,
+    disk_mib: u64,
+    refaulted_mib: u64,
+    /// For how long its tasks waited for memory (`some total`).
+    stalled_millis: u64,
+}
+
+/// From the first time that it was seen in its second reading to the last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    size_mib: u64,
+    first: Option<Read>,
+    last: Read,
+    /// What the kubelet saw available at the worst of its looks.
+    least_mib: Option<u64>,
+}
+
+impl<'a> Reader<'a> {
+    fn start(kubectl: &Kubectl, node: &'a Node, work: &Value) -> Result<Self> {
+        let pod = Pod {
+            name: "reader",
+            work: work.clone(),
+            resources: json!({"requests": {"memory": "32Mi"}}),
+            restart: "Never",
+            heap_kib: None,
+        };
+        pod.make(kubectl)?;
+        let state = State::wait_for(kubectl, "reader", "Running", |state| state.phase() == "Running")?;
+        let cgroup = format!(
+            "/sys/fs/cgroup/kubepods/burstable/pod{}/{}",
+            state.uid()?,
+            state.container_id()?
+        );
+        Ok(Self { node, cgroup })
+    }
+
+    /// None once it has ended.
+    fn read(&self) -> Result<Option<Read>> {
+        let own = &self.cgroup;
+        let said = self.node.run(&format!(
+            "cat /proc/$(cat {own}/cgroup.procs)/io; grep '^workingset_refault_file ' {own}/memory.stat; \
+             sed -n 's/some.*total=/stalled /p' {own}/memory.pressure; echo uptime $(cat /proc/uptime)"
+        ))?;
+        Ok(Read::parse(&said))
+    }
+}
+
+impl Read {
+    fn parse(said: &str) -> Option<Self> {
+        let words = |name: &str| {
+            let mut lines = said.lines().filter_map(|line| line.split_once(' '));
+            let (_, rest) = lines.find(|(key, _)| *key == name)?;
+            rest.split_whitespace().next()
+        };
+        let figure = |name: &str| words(name)?.parse::<u64>().ok();
+        let (seconds, hundredths) = words("uptime")?.split_once('.')?;
+        Some(Self {
+            uptime_millis: seconds.parse::<u64>().ok()? * 1000 + hundredths.parse::<u64>().ok()? * 10,
+            mib: figure("rchar:")? >> 20,
+            disk_mib: figure("read_bytes:")? >> 20,
+            refaulted_mib: figure("workingset_refault_file")? / 256,
+            stalled_millis: figure("stalled")? / 1000,
+        })
+    }
+}
+
+impl Progress {
+    fn of(node: &Node) -> Result<Self> {
+        Ok(Self {
+            size_mib: Memory::of(node)?.total_mib * FILE / 1000,
+            ..Self::default()
+        })
+    }
+
+    /// Its file is laid out before it is read, and read from the disk the first time.
+    fn add(&mut self, read: Read) {
+        if read.mib > self.size_mib {
+            self.first.get_or_insert(read);
+        }
+        self.last = read;
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(first) = self.first else {
+            return write!(formatter, "not in its second reading, at {:?}", self.last);
+        };
+        let last = self.last;
+        let over = |to: u64, from: u64| to.saturating_sub(from);
+        let millis = over(last.uptime_millis, first.uptime_millis).max(1);
+        let mib = over(last.mib, first.mib);
+        write!(
+            formatter,
+            "{mib} MiB in {} s from its second reading on, {} MiB/s; {} MiB from the disk, {} MiB refaulted; waited for memory {} ms",
+            millis / 1000,
+            mib * 1000 / millis,
+            over(last.disk_mib, first.disk_mib),
+            over(last.refaulted_mib, first.refaulted_mib),
+            over(last.stalled_millis, first.stalled_millis),
+        )?;
+        match self.least_mib {
+            Some(least) => write!(
+                formatter,
+                "; at the worst of its looks the kubelet saw {least} MiB available"
+            ),
+            None => Ok(()),
+        }
+    }
+}
