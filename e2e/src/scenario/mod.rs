@@ -156,7 +156,6 @@ pub(crate) const ALL: [Scenario; 15] = [
             ..NODE
         },
         impersonation: true,
-        impersonation: true,
         is_gate: false,
         run: limit::child,
     },
@@ -168,7 +167,6 @@ pub(crate) const ALL: [Scenario; 15] = [
             agent: Some("observe"),
             ..NODE
         },
-        impersonation: true,
         impersonation: true,
         is_gate: false,
         run: ledger::names,
