@@ -7,6 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,6 +93,16 @@ impl Shelf {
         })?;
         let file = open(&directory.join(NEWER))?;
         Ok(Self { file, _lock: lock })
+    }
+
+    /// Whether what is written to is still what others find there: a directory can be removed, or another one mounted over it.
+    fn is_found_in(&self, directory: &Path) -> bool {
+        let own = self.file.metadata();
+        let found = std::fs::metadata(directory.join(NEWER));
+        // A device in its place, as tests of a full disk put there, is what it is.
+        own.ok().zip(found.ok()).is_some_and(|(own, found)| {
+            !own.is_file() || (own.dev(), own.ino()) == (found.dev(), found.ino())
+        })
     }
 }
 
@@ -245,6 +256,12 @@ impl Book {
     /// Takes the shelf, if that could not be done yet.
     fn take_shelf(&mut self) -> io::Result<&mut Shelf> {
         let shelf = if let Some(shelf) = self.shelf.take() {
+            if !shelf.is_found_in(&self.directory) {
+                self.is_stale = true;
+                return Err(io::Error::other(
+                    "the ledger's files were removed or replaced; it begins again",
+                ));
+            }
             shelf
         } else {
             let shelf = Shelf::take(&self.directory)?;
@@ -325,6 +342,7 @@ impl Book {
         self.tallies.drain(..recent);
         let (out, chain) = self.beginning();
         let [next, newer] = [NEXT, NEWER].map(|name| self.directory.join(name));
+        self.take_shelf()?;
         let mut file = open(&next)?;
         file.set_len(0)?;
         file.write_all(&out)?;
@@ -335,7 +353,9 @@ impl Book {
             renamed => renamed?,
         }
         std::fs::rename(&next, &newer)?;
-        self.take_shelf()?.file = file;
+        if let Some(shelf) = &mut self.shelf {
+            shelf.file = file;
+        }
         self.size = out.len() as u64;
         (self.chain, self.is_torn) = (chain, false);
         File::open(&self.directory)?.sync_all()
