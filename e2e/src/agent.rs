@@ -29,9 +29,11 @@ impl<'a> Agent<'a> {
         let page = self
             .node
             .run("wget -qO- http://127.0.0.1:9090/metrics 2>/dev/null")?;
-        let found = page
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let found = page.lines().find_map(|line| {
+            line.strip_prefix(name)?
+                .trim_start_matches("{}")
+                .strip_prefix(' ')
+        });
         Ok(found.and_then(|figure| figure.parse().ok()))
     }
 
