@@ -69,21 +69,37 @@ impl Running {
         )
     }
 
-    /// Asks it to end.
+    /// Has it stand still for as long as the value lives.
+    pub(crate) fn halt(&self) -> Result<Halt<'_>> {
+        self.signal(Signal::STOP)
+            .with_context(|| format!("stopping {}", self.name))?;
+        Ok(Halt(self))
+    }
+
     #[allow(
         clippy::disallowed_methods,
         reason = "only to what this program has started and still waits for: its number cannot be another's"
     )]
-    fn terminate(&self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, Signal::TERM);
-        }
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        rustix::process::kill_process(pid.context("a process's number")?, signal)?;
+        Ok(())
+    }
+}
+
+/// A program that stands still. Dropped, it goes on.
+#[derive(Debug)]
+pub(crate) struct Halt<'a>(&'a Running);
+
+impl Drop for Halt<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.signal(Signal::CONT);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.terminate();
+        let _ = self.signal(Signal::TERM);
         let deadline = Instant::now() + END_TIME_MAX;
         while Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -99,6 +115,7 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait::wait_for;
 
     #[test]
     fn who_ends_by_itself_is_named_with_its_last_words() {
@@ -112,6 +129,22 @@ mod tests {
             said.contains("talker has ended (exit status: 3)") && said.ends_with("the reason"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn who_is_halted_goes_on_afterwards() {
+        let logs = tempfile::tempdir().expect("a folder");
+        let running =
+            Running::start("sleeper", Command::new("sleep").arg("1000"), logs.path()).expect("it runs");
+        let state = || {
+            let stat =
+                std::fs::read_to_string(format!("/proc/{}/stat", running.child.id())).expect("it lives");
+            stat.split(' ').nth(2).map(str::to_owned)
+        };
+        let halt = running.halt().expect("a signal");
+        wait_for("its standing still", || Ok(state().as_deref() == Some("T"))).expect("it stands still");
+        drop(halt);
+        wait_for("its going on", || Ok(state().as_deref() != Some("T"))).expect("it goes on");
     }
 
     #[test]

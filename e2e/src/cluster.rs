@@ -11,6 +11,7 @@ use crate::node::{Node, NodeSpec};
 use crate::parts::Parts;
 use crate::pki::Pki;
 use crate::plane::Plane;
+use crate::scenario::Stage;
 use crate::wait::wait_for;
 
 /// The image of everybody who works in pods, and of the process that holds a pod's sandbox.
@@ -62,7 +63,7 @@ impl Cluster {
     }
 
     /// A node like this with nothing left on it: the one there is, or else a new one in its stead.
-    pub(crate) fn node(&mut self, spec: NodeSpec) -> Result<&Node> {
+    pub(crate) fn stage(&mut self, spec: NodeSpec) -> Result<Stage<'_>> {
         self.plane.check()?;
         let fits = self.node.as_ref().is_some_and(|node| node.spec == spec);
         if !fits {
@@ -77,7 +78,7 @@ impl Cluster {
         }
         let node = self.node.as_ref().context("the node that was just started")?;
         clear(node, &self.kubectl)?;
-        Ok(node)
+        Ok(Stage::new(&self.kubectl, node, &self.plane))
     }
 
     /// Ends the node: who comes next gets a new one.

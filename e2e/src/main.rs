@@ -12,6 +12,7 @@ mod agent;
 mod caller;
 mod child;
 mod cluster;
+mod course;
 mod disk;
 mod folder;
 mod interrupt;
@@ -80,12 +81,15 @@ fn run_all(cluster: &mut Cluster, scenarios: &[scenario::Scenario], wanted: &Wan
         for _ in 0..wanted.times {
             interrupt::check()?;
             eprintln!("e2e: {}: {}", scenario.name, scenario.shows);
+            let mut courses = Vec::new();
             let failure = tally.note(scenario.name, || {
                 cluster.serve(scenario.impersonation)?;
-                let kubectl = cluster.kubectl.clone();
-                let node = cluster.node(scenario.node)?;
-                (scenario.run)(&kubectl, node)
+                let mut stage = cluster.stage(scenario.node)?;
+                let shown = (scenario.run)(&mut stage);
+                courses.extend(stage.into_courses());
+                shown
             });
+            tally.tell(scenario.name, courses);
             if failure {
                 let folder = cluster.gather(scenario.name)?;
                 eprintln!("e2e: what tells of it is in {}", folder.display());
@@ -99,7 +103,7 @@ fn run_all(cluster: &mut Cluster, scenarios: &[scenario::Scenario], wanted: &Wan
 
 /// Leaves it up until somebody wants it to end.
 fn keep(cluster: &mut Cluster) -> Result<()> {
-    cluster.node(scenario::NODE)?;
+    cluster.stage(scenario::NODE)?;
     eprintln!(
         "e2e: kept until Ctrl-C; from another terminal, as root:\n  {} get pods -A",
         cluster.line_for_a_person()

@@ -2,9 +2,9 @@
 //! a managed cluster has.
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::child::{self, Running};
+use crate::child::{self, Halt, Running};
 use crate::kubectl::Kubectl;
 use crate::parts::Parts;
 use crate::pki::{Pki, SERVICE};
@@ -88,6 +88,11 @@ impl Plane {
         self.server = Some(start_server(impersonation, parts, pki, kubectl, &mut self.etcd)?);
         self.impersonation = impersonation;
         Ok(())
+    }
+
+    /// Has the API server stand still, with its connections open, for as long as the value lives.
+    pub(crate) fn halt_server(&self) -> Result<Halt<'_>> {
+        self.server.as_ref().context("an API server")?.halt()
     }
 
     /// An error where a part of it has ended.

@@ -3,10 +3,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::course::{self, Course};
+
 /// Scenarios in the order in which they first ran.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     rows: Vec<Row>,
+    courses: Vec<(&'static str, Course)>,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,12 @@ impl Tally {
         }
     }
 
+    /// Keeps how long something took in it.
+    pub(crate) fn tell(&mut self, name: &'static str, courses: Vec<Course>) {
+        self.courses
+            .extend(courses.into_iter().map(|course| (name, course)));
+    }
+
     fn row(&mut self, name: &'static str) -> &mut Row {
         let index = self
             .rows
@@ -57,6 +66,16 @@ impl Tally {
     pub(crate) fn finish(&self) -> Result<()> {
         for line in self.lines() {
             println!("{line}");
+        }
+        if !self.courses.is_empty() {
+            println!(
+                "\n| scenario | who | {} |\n|{}",
+                course::HEAD,
+                "---|".repeat(course::COLUMNS + 2)
+            );
+        }
+        for (name, course) in &self.courses {
+            println!("| {name} | {} | {course} |", course.who);
         }
         let failed: Vec<&str> = self
             .rows

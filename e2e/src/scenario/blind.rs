@@ -1,4 +1,4 @@
-//! Memory that the kubelet does not see, because it counts what the node uses as anonymous memory and file cache: page tables and pipes of the host. It
+//! Memory that the kubelet does not see, because it counts what the node uses as anonymous memory and file cache: page tables and sockets of the host. It
 //! waits for a threshold that is never met while the kernel runs out. First with the kubelet alone, then with forestall, in one boot.
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -111,7 +111,7 @@ fn run(kubectl: &Kubectl, node: &Node, once_blind: impl FnOnce() -> Result<()>) 
         &json!({"requests": {"memory": "300Mi"}}),
     )?;
     let before = Figures::of(kubectl, node)?;
-    let work = json!({"crew": {"works": [{"page-tables": {"rate": 8}}, {"pipes": {"rate": 3}}]}});
+    let work = json!({"crew": {"works": [{"page-tables": {"rate": 8}}, {"sockets": {"rate": 3}}]}});
     node.run(&format!(
         "mkdir -p {SERVICE}; setsid sh -c 'echo 0 >{SERVICE}/cgroup.procs; echo -999 >/proc/self/oom_score_adj; exec work work \"$0\"' \
          '{work}' >/dev/null 2>&1 </dev/null &"

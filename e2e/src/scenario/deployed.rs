@@ -77,11 +77,6 @@ pub(super) fn wait_for_agent(kubectl: &Kubectl) -> Result<Agent> {
 }
 
 impl Agent {
-    /// All that it has said.
-    pub(super) fn log(&self, kubectl: &Kubectl) -> Result<String> {
-        kubectl.run(&["logs", "-n", "forestall", &self.name])
-    }
-
     fn of(pod: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Some(Self {
@@ -93,7 +88,7 @@ impl Agent {
 }
 
 /// It says how many pods the API server knows of on its node: itself at least.
-fn follows_its_pods(kubectl: &Kubectl, pod: &Agent) -> Result<()> {
+pub(super) fn follows_its_pods(kubectl: &Kubectl, pod: &Agent) -> Result<()> {
     wait_for("the agent's word of its node's pods", || {
         let log = kubectl.run(&["logs", "-n", "forestall", &pod.name])?;
         let said = log.lines().find(|line| line.contains("pods on this node"));

@@ -1,19 +1,31 @@
-//! Evictions by the kubelet, for memory that pods hold and for what the host itself holds; and what evictions for page cache have in common with them.
+//! Evictions by the kubelet, for memory that pods hold; and what evictions for other reasons have in common with them.
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::kernel::{self, Kill};
+use crate::kernel;
 use crate::kubectl::Kubectl;
 use crate::memory::Memory;
 use crate::node::Node;
 use crate::pod::{Pod, State};
 use crate::wait::{wait_for, wait_within};
 
-use super::PATIENCE;
+use super::agreed::{Shown, twice};
+use super::{PATIENCE, Stage};
+
+/// What an eviction by the kubelet looks like, and that an agent that only looks on has foretold it.
+pub(super) fn slow_twice(stage: &mut Stage<'_>) -> Result<()> {
+    let shown = Shown {
+        pod: "grower",
+        walls: &["kubelet-allocatable"],
+        level: "",
+        run: slow,
+    };
+    twice(stage, "observe", &shown)
+}
 
 /// Pods that grow slowly enough for the kubelet's ten seconds: it evicts the one that asked for nothing, for good, and the node is not
 /// to be had meanwhile. The kernel has no part in it.
-pub(super) fn slow(kubectl: &Kubectl, node: &Node) -> Result<()> {
+fn slow(kubectl: &Kubectl, node: &Node) -> Result<()> {
     // A node has 1,222 MiB, kubepods 972 of them: thousandths of the node's.
     hold(
         kubectl,
@@ -46,52 +58,6 @@ pub(super) fn slow(kubectl: &Kubectl, node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// A process of the host leaks, and a bystander goes for it, which helps nobody: by the kubelet where its count of the node comes down to its
-/// threshold in time, and else by the kernel, since that count leaves out what the kernel itself holds. The leak ends when the machine is full.
-pub(super) fn host(kubectl: &Kubectl, node: &Node) -> Result<()> {
-    hold(kubectl, node, "bystander", 80, &json!({}))?;
-    let before = Memory::of(node)?;
-    node.run(
-        "own=/sys/fs/cgroup/system.slice/leak.service; mkdir -p $own; \
-         setsid sh -c 'echo 0 >'$own'/cgroup.procs; exec work work \"$0\"' \
-         '{\"grow\": {\"rate\": 3, \"total\": null, \"start\": 600}}' >/dev/null 2>&1 </dev/null &",
-    )?;
-    let mut least = before;
-    let state = wait_for_end(kubectl, "bystander", || {
-        let now = Memory::of(node)?;
-        ensure!(
-            now.kubepods_mib < before.kubepods_mib + 50,
-            "pods grew, too: {now}, and before {before}"
-        );
-        if now.available_mib < least.available_mib {
-            least = now;
-        }
-        Ok(())
-    })?;
-    eprintln!("e2e:   before: {before}; at the worst until the bystander's end: {least}");
-    if state.reason() == "Evicted" {
-        is_evicted(kubectl, &state)?;
-    } else {
-        state.ended_by("OOMKilled", 137)?;
-        eprintln!("e2e:   the kernel was first");
-        let kills = kernel::kills_of(node, state.uid()?)?;
-        ensure!(
-            kills.iter().any(is_of_the_machine),
-            "the kernel tells otherwise: {kills:?}"
-        );
-    }
-    wait_within(PATIENCE, "the kernel's end of the leak", || {
-        Ok(kernel::kills_of(node, "leak.service")?
-            .iter()
-            .any(is_of_the_machine))
-    })?;
-    Ok(())
-}
-
-fn is_of_the_machine(kill: &Kill) -> bool {
-    kill.constraint == "CONSTRAINT_NONE" && kill.limit.is_none()
-}
-
 /// Makes a pod that holds so many thousandths of the node's memory, and waits until it does and the kubelet knows: a pod of which it has no
 /// figures goes before all others, whatever it asked for (`pkg/kubelet/eviction/helpers.go`, `exceedMemoryRequests`).
 pub(super) fn hold(kubectl: &Kubectl, node: &Node, name: &str, share: u64, resources: &Value) -> Result<()> {
@@ -120,7 +86,11 @@ pub(super) fn hold(kubectl: &Kubectl, node: &Node, name: &str, share: u64, resou
     Ok(())
 }
 
-fn wait_for_end(kubectl: &Kubectl, name: &str, mut meanwhile: impl FnMut() -> Result<()>) -> Result<State> {
+pub(super) fn wait_for_end(
+    kubectl: &Kubectl,
+    name: &str,
+    mut meanwhile: impl FnMut() -> Result<()>,
+) -> Result<State> {
     let mut state = State::of(kubectl, name)?;
     wait_within(PATIENCE, &format!("the end of {name}"), || {
         meanwhile()?;

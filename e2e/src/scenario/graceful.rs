@@ -1,60 +1,64 @@
-//! The agent as it is handed out, acting: pods that have to go, go with their own grace period, and nobody else does.
+//! A pod that grows slowly beside one that serves, first with the kubelet alone and then with forestall: with it the pod goes before the kubelet
+//! would end it, with its own grace period, and whoever asked the other one for something got it each time.
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::cluster::WORK_IMAGE;
-use crate::kubectl::Kubectl;
-use crate::memory::Memory;
-use crate::node::Node;
+use crate::cluster::clear;
+use crate::course::Course;
 use crate::pod::State;
 use crate::wait::{wait_for, wait_within};
 
-use super::PATIENCE;
-use super::deployed::{Agent, wait_for_agent};
+use super::eviction::is_evicted;
+use super::guarded::{LEFT, THRESHOLD_MIB, growth, guarded, is_over, pod};
+use super::{PATIENCE, Stage};
 
-/// Where pods leave on the node what has to outlive them.
-const LEFT: &str = "/var/tmp/e2e";
+/// How long the recovery took after which the article that this comes from calls a node rescued, and that of the kubelet there.
+const ARTICLE: &str = "the article: 47 s with its agent, 23 min without";
 
-/// A pod that grows slowly beside one that serves: it is evicted before the kubelet would, its preStop hook and its handler of SIGTERM ran to
-/// the end, and whoever asked the other for something got it each time.
-pub(super) fn slow(kubectl: &Kubectl, node: &Node) -> Result<()> {
-    node.run(&format!("rm -rf {LEFT}; mkdir -p {LEFT}"))?;
-    kubectl.apply_profile("act")?;
-    let shown = wait_for_agent(kubectl).and_then(|agent| {
-        enforce(kubectl, &agent)?;
-        evicts(kubectl, node, &agent)
-    });
-    let log = kubectl.run(&["logs", "-n", "forestall", "daemonset/forestall"]);
-    if let (Err(_), Ok(log)) = (&shown, log) {
-        eprintln!("e2e:   the agent's log:\n{log}");
-    }
-    node.run("touch /var/tmp/e2e/stop")?;
-    kubectl.delete_profile("act").and(shown)
-}
-
-/// Changes the policy, and waits until the agent has it.
-fn enforce(kubectl: &Kubectl, agent: &Agent) -> Result<()> {
-    let policy = "mode: enforce\nlisten: \":9090\"\nrungs: {evict: true}\nkubeletEvictionHard: 150Mi\n";
-    let change = json!({"data": {"forestall.yaml": policy}}).to_string();
-    let words = [
-        "patch",
-        "configmap",
-        "forestall",
-        "-n",
-        "forestall",
-        "-p",
-        &change,
-    ];
-    kubectl.run(&words)?;
-    wait_within(PATIENCE, "the agent's word of its new policy", || {
-        Ok(agent.log(kubectl)?.contains("the configuration was read again"))
+pub(super) fn slow(stage: &mut Stage<'_>) -> Result<()> {
+    let (course, left) = run(stage, "kubelet")?;
+    is_evicted(stage.kubectl, &State::of(stage.kubectl, "batch")?)?;
+    ensure!(
+        !left.contains("handled"),
+        "the kubelet's second of grace was enough for two: {left}"
+    );
+    eprintln!("e2e:   the kubelet alone: {}", left.replace('\n', " "));
+    stage.tell(course);
+    clear(stage.node, stage.kubectl)?;
+    guarded(stage, |stage, guard| {
+        let (mut course, left) = run(stage, "forestall")?;
+        guard.say()?;
+        course.of_agent(&guard.told(&["alarm", "action"])?);
+        eprintln!("e2e:   {course}; {ARTICLE}");
+        ensure!(
+            left.contains("stopped\nhandled\n"),
+            "it was not let end by itself: {left}"
+        );
+        ensure!(!left.contains("lost"), "somebody was not answered: {left}");
+        eprintln!(
+            "e2e:   {} requests, all answered",
+            left.lines().last().unwrap_or_default()
+        );
+        ensure!(
+            course.least_allocatable_mib() >= THRESHOLD_MIB,
+            "the kubelet's threshold was crossed: {course}"
+        );
+        let events = stage
+            .kubectl
+            .get(&["events", "--field-selector=reason=ForestallEvicted"])?;
+        let event = events["items"].get(0).context("no Event says why")?;
+        eprintln!("e2e:   {}", event["message"].as_str().unwrap_or_default());
+        stage.tell(course);
+        Ok(())
     })
-    .map(drop)
 }
 
-fn evicts(kubectl: &Kubectl, node: &Node, agent: &Agent) -> Result<()> {
+/// Until the one that grows is gone and its memory is back; and what is left of it, with how many were answered.
+fn run(stage: &Stage<'_>, who: &'static str) -> Result<(Course, String)> {
+    let (kubectl, node) = (stage.kubectl, stage.node);
+    node.run(&format!("rm -rf {LEFT}; mkdir -p {LEFT}"))?;
     let server = "cd /tmp; echo here > index.html; exec busybox httpd -f -p 127.0.0.1:8099";
-    let mut shop = pod("shop", 5, server, &Value::Null);
+    let mut shop = pod("shop", 5, server);
     shop["spec"]["hostNetwork"] = json!(true);
     shop["spec"]["containers"][0]["resources"] = json!({"requests": {"memory": "32Mi"}});
     kubectl.apply(&shop.to_string())?;
@@ -66,76 +70,31 @@ fn evicts(kubectl: &Kubectl, node: &Node, agent: &Agent) -> Result<()> {
          >/dev/null 2>&1 </dev/null &"
     ))?;
     // Its leak goes on while it is being told to end.
-    let batch = "trap 'sleep 2; echo handled > /left/handled; exit 0' TERM; \
-                 /work work '{\"grow\": {\"rate\": 4, \"total\": null, \"start\": 0}}' & wait";
-    let hook = json!({"preStop": {"exec": {"command": ["/bin/busybox", "sh", "-c", "sleep 1; echo stopped > /left/stopped"]}}});
-    kubectl.apply(&pod("batch", 10, batch, &hook).to_string())?;
+    let line = format!(
+        "trap 'sleep 2; echo handled > /left/handled; exit 0' TERM; {} & wait",
+        growth(4, None)
+    );
+    let mut batch = pod("batch", 10, &line);
+    batch["spec"]["containers"][0]["lifecycle"] = json!({"preStop": {"exec": {"command": ["/bin/busybox", "sh", "-c", "sleep 1; echo stopped > /left/stopped"]}}});
+    kubectl.apply(&batch.to_string())?;
     State::wait_for(kubectl, "batch", "Running", |state| state.phase() == "Running")?;
-    let mut least = Memory::of(node)?;
-    wait_within(PATIENCE, "the end of batch", || {
-        let now = Memory::of(node)?;
-        if now.allocatable_available_mib < least.allocatable_available_mib {
-            least = now;
-        }
-        let left = kubectl.run(&["get", "pod", "batch", "--ignore-not-found", "-o=name"])?;
-        Ok(left.is_empty())
+    let mut course = Course::begin(who, node)?;
+    wait_within(PATIENCE, "the end of batch, and its memory", || {
+        course.look(node)?;
+        Ok(is_over(kubectl, "batch")? && course.has_recovered())
     })?;
-    eprintln!("e2e:   at the worst: {least}");
-    let log = agent.log(kubectl)?;
-    for word in ["ACTION", "OUTCOME"] {
-        let line = log
-            .lines()
-            .rfind(|line| line.contains(word) && line.contains("evict"));
-        eprintln!("e2e:   {}", line.unwrap_or("the agent said nothing"));
-    }
-    let left = node.run(&format!(
-        "cat {LEFT}/stopped {LEFT}/handled; ls {LEFT}; wc -l <{LEFT}/answered"
-    ))?;
-    ensure!(
-        left.contains("stopped\nhandled\n"),
-        "it was not let end by itself: {left}"
-    );
-    ensure!(!left.contains("lost"), "somebody was not answered: {left}");
-    eprintln!(
-        "e2e:   {} requests, all answered",
-        left.lines().last().unwrap_or_default()
-    );
-    ensure!(
-        least.allocatable_available_mib >= 150,
-        "the kubelet's threshold was crossed: {least}"
-    );
-    let events = kubectl.get(&["events", "--field-selector=reason=ForestallEvicted"])?;
-    let event = events["items"].get(0).context("no Event says why")?;
-    eprintln!("e2e:   {}", event["message"].as_str().unwrap_or_default());
+    course.of_kubelet(node)?;
+    node.run(&format!("touch {LEFT}/stop"))?;
     let shop = State::of(kubectl, "shop")?;
     ensure!(
         shop.phase() == "Running" && shop.restarts() == 0,
         "shop was touched: {shop:?}"
     );
-    Ok(())
+    let left = node.run(&format!(
+        "cat {LEFT}/stopped {LEFT}/handled; ls {LEFT}; wc -l <{LEFT}/answered"
+    ))?;
+    Ok((course, left))
 }
 
 /// As whoever looks at the shop does.
 const ASK: &str = "wget -qO- http://127.0.0.1:8099/index.html";
-
-/// One that says of itself that it may be evicted for good, with so many seconds of grace.
-fn pod(name: &str, grace_seconds: u32, line: &str, lifecycle: &Value) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "annotations": {"forestall.io/evict": "final"}},
-        "spec": {
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": grace_seconds,
-            "volumes": [{"name": "left", "hostPath": {"path": LEFT}}, {"name": "tmp", "emptyDir": {}}],
-            "containers": [{
-                "name": "work",
-                "image": WORK_IMAGE,
-                "imagePullPolicy": "Never",
-                "command": ["/bin/busybox", "sh", "-c", line],
-                "lifecycle": lifecycle,
-                "volumeMounts": [{"name": "left", "mountPath": "/left"}, {"name": "tmp", "mountPath": "/tmp"}],
-            }],
-        },
-    })
-}

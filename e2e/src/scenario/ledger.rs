@@ -1,5 +1,5 @@
 //! What the agent tells of kills on a node, beside what the cluster tells: the same ones, of the same pods.
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::kernel;
@@ -8,6 +8,7 @@ use crate::node::Node;
 use crate::pod::{Pod, State};
 use crate::wait::wait_for;
 
+use super::agreed::{ask, victims};
 use super::limit::growth;
 
 /// A pod whose container is killed again and again, and one whose child is, of which the cluster says nothing.
@@ -54,20 +55,4 @@ pub(super) fn names(kubectl: &Kubectl, node: &Node) -> Result<()> {
         ensure!(explanation.contains(word), "no {word} in {explanation}");
     }
     Ok(())
-}
-
-/// What a command of the agent prints on the node.
-fn ask(node: &Node, words: &str) -> Result<Value> {
-    let said = node.run(&format!("forestall {words} -o json 2>/dev/null"))?;
-    serde_json::from_str(&said).with_context(|| format!("`forestall {words}` printed no JSON: {said:?}"))
-}
-
-/// The victims of a list of kills whose pod has this UID.
-fn victims(list: &Value, uid: &str) -> Vec<Value> {
-    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let reports = all(&list["reports"]).into_iter();
-    let victims = reports.flat_map(|report| all(&report["victims"]));
-    victims
-        .filter(|victim| victim["cgroup"]["pod_uid"] == *uid)
-        .collect()
 }

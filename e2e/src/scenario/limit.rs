@@ -8,20 +8,32 @@ use crate::node::Node;
 use crate::pod::{Pod, State};
 use crate::wait::wait_for;
 
-use super::eviction;
+use super::agreed::{Shown, twice};
+use super::{Stage, eviction};
 
 /// Grows at once and as fast as it can, without end.
 pub(super) fn growth() -> Value {
     json!({"grow": {"rate": 0, "total": null, "start": 0}})
 }
 
-/// Endless restarts, each after a longer pause: what a container's own limit looks like.
-pub(super) fn container(kubectl: &Kubectl, node: &Node) -> Result<()> {
+/// What a container's own limit looks like, and that it is nobody else's business.
+pub(super) fn container_twice(stage: &mut Stage<'_>) -> Result<()> {
+    let shown = Shown {
+        pod: "limited",
+        walls: &["pod", "container"],
+        level: "pod",
+        run: container,
+    };
+    twice(stage, "enforce", &shown)
+}
+
+/// Endless restarts, each after a longer pause. It grows slowly enough to be seen.
+fn container(kubectl: &Kubectl, node: &Node) -> Result<()> {
     let name = "limited";
     let pod = Pod {
         name,
-        work: growth(),
-        resources: json!({"limits": {"memory": "64Mi"}}),
+        work: json!({"grow": {"rate": 6, "total": null, "start": 0}}),
+        resources: json!({"limits": {"memory": "128Mi"}}),
         restart: "Always",
         heap_kib: None,
     };
@@ -44,10 +56,21 @@ pub(super) fn container(kubectl: &Kubectl, node: &Node) -> Result<()> {
     Ok(())
 }
 
+/// A pod fills what all may have at once: first alone, and then beside forestall, which has no time to do better and says what happened.
+pub(super) fn kubepods_twice(stage: &mut Stage<'_>) -> Result<()> {
+    let shown = Shown {
+        pod: "boundless",
+        walls: &["kubepods", "kubelet-allocatable", "kernel", "kubelet-node"],
+        level: "kubepods",
+        run: kubepods,
+    };
+    twice(stage, "observe", &shown)
+}
+
 /// The kubelet looks every ten seconds. Whoever fills `kubepods` between two looks is the kernel's, and reads as if it had a limit of its own;
 /// whom a look finds near the limit is evicted; and whom it finds there after the kernel has killed it is evicted as well, which is then all that
 /// the cluster shows. Which of these it is depends on the moment, and on how busy this machine is.
-pub(super) fn kubepods(kubectl: &Kubectl, node: &Node) -> Result<()> {
+fn kubepods(kubectl: &Kubectl, node: &Node) -> Result<()> {
     let name = "boundless";
     let pod = Pod {
         name,
@@ -111,8 +134,19 @@ pub(super) fn child(kubectl: &Kubectl, node: &Node) -> Result<()> {
     Ok(())
 }
 
+/// A heap that is capped is nobody's business either.
+pub(super) fn heap_twice(stage: &mut Stage<'_>) -> Result<()> {
+    let shown = Shown {
+        pod: "capped",
+        walls: &[],
+        level: "",
+        run: heap,
+    };
+    twice(stage, "enforce", &shown)
+}
+
 /// What a Java or .NET program does whose heap is capped: it ends by its own hand, and neither the kernel nor the kubelet has a part in it.
-pub(super) fn heap(kubectl: &Kubectl, node: &Node) -> Result<()> {
+fn heap(kubectl: &Kubectl, node: &Node) -> Result<()> {
     let name = "capped";
     let pod = Pod {
         name,

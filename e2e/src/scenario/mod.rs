@@ -3,16 +3,24 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::course::Course;
 use crate::kubectl::Kubectl;
 use crate::node::{Node, NodeSpec};
+use crate::plane::Plane;
 
+mod agreed;
 mod blind;
 mod cache;
 mod deployed;
 mod eviction;
+mod fault;
 mod graceful;
+mod guarded;
+mod host;
 mod ledger;
 mod limit;
+mod plateau;
+mod refusal;
 mod rights;
 
 /// One scenario.
@@ -27,7 +35,38 @@ pub(crate) struct Scenario {
     pub(crate) impersonation: bool,
     /// It has held so often that it has to hold.
     pub(crate) is_gate: bool,
-    pub(crate) run: fn(&Kubectl, &Node) -> Result<()>,
+    pub(crate) run: fn(&mut Stage<'_>) -> Result<()>,
+}
+
+/// What a scenario takes place on, and what it tells besides its verdict.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    pub(crate) kubectl: &'a Kubectl,
+    pub(crate) node: &'a Node,
+    pub(crate) plane: &'a Plane,
+    courses: Vec<Course>,
+}
+
+impl<'a> Stage<'a> {
+    pub(crate) const fn new(kubectl: &'a Kubectl, node: &'a Node, plane: &'a Plane) -> Self {
+        Self {
+            kubectl,
+            node,
+            plane,
+            courses: Vec::new(),
+        }
+    }
+
+    /// Has a course stand in the table of times.
+    fn tell(&mut self, course: Course) {
+        eprintln!("e2e:   {}: {course}", course.who);
+        self.courses.push(course);
+    }
+
+    /// All that were told.
+    pub(crate) fn into_courses(self) -> Vec<Course> {
+        self.courses
+    }
 }
 
 /// The node of whoever asks for no other.
@@ -39,18 +78,24 @@ pub(crate) const NODE: NodeSpec = NodeSpec {
     agent: None,
 };
 
+/// The same with the multi-gen LRU.
+const MULTI_GEN: NodeSpec = NodeSpec {
+    multi_gen: Some(true),
+    ..NODE
+};
+
 /// How long what fills a node slowly may take: three times the longest that was seen.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 15] = [
+pub(crate) const ALL: [Scenario; 22] = [
     Scenario {
         name: "container-limit",
-        shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again",
+        shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again, and forestall leaves it to that",
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: limit::container,
+        run: limit::container_twice,
     },
     Scenario {
         name: "kubepods-limit",
@@ -58,7 +103,7 @@ pub(crate) const ALL: [Scenario; 15] = [
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: limit::kubepods,
+        run: limit::kubepods_twice,
     },
     Scenario {
         name: "heap-cap",
@@ -66,15 +111,15 @@ pub(crate) const ALL: [Scenario; 15] = [
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: limit::heap,
+        run: limit::heap_twice,
     },
     Scenario {
         name: "slow-leak",
-        shows: "the kubelet evicts a pod that grows slowly; the node is short of memory for a while, and the pod never comes back",
+        shows: "the kubelet evicts a pod that grows slowly, as forestall has foretold; the node is short of memory for a while, and the pod never comes back",
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: eviction::slow,
+        run: eviction::slow_twice,
     },
     Scenario {
         name: "page-cache",
@@ -82,7 +127,7 @@ pub(crate) const ALL: [Scenario; 15] = [
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: cache::rereader,
+        run: |stage| cache::rereader(stage.kubectl, stage.node),
     },
     Scenario {
         name: "stream",
@@ -90,15 +135,15 @@ pub(crate) const ALL: [Scenario; 15] = [
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: cache::streamer,
+        run: |stage| cache::streamer(stage.kubectl, stage.node),
     },
     Scenario {
         name: "host-leak",
-        shows: "a process of the host leaks, and a bystander goes for it: evicted, or killed by the kernel",
+        shows: "a process of the host leaks, and a bystander goes for it: evicted, or killed by the kernel; with forestall the process goes",
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: eviction::host,
+        run: host::leak,
     },
     Scenario {
         name: "deployed",
@@ -106,7 +151,7 @@ pub(crate) const ALL: [Scenario; 15] = [
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: deployed::as_node,
+        run: |stage| deployed::as_node(stage.kubectl, stage.node),
     },
     Scenario {
         name: "rights",
@@ -114,7 +159,7 @@ pub(crate) const ALL: [Scenario; 15] = [
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: rights::as_node,
+        run: |stage| rights::as_node(stage.kubectl, stage.node),
     },
     Scenario {
         name: "rights-before",
@@ -122,7 +167,7 @@ pub(crate) const ALL: [Scenario; 15] = [
         node: NODE,
         impersonation: false,
         is_gate: false,
-        run: rights::own,
+        run: |stage| rights::own(stage.kubectl, stage.node),
     },
     Scenario {
         name: "deployed-before",
@@ -130,23 +175,79 @@ pub(crate) const ALL: [Scenario; 15] = [
         node: NODE,
         impersonation: false,
         is_gate: false,
-        run: deployed::own,
+        run: |stage| deployed::own(stage.kubectl, stage.node),
     },
     Scenario {
         name: "slow-leak-guarded",
-        shows: "the agent evicts a pod that grows slowly before the kubelet would, lets it end by itself, and a server beside it loses no request",
+        shows: "the kubelet evicts a pod that grows slowly; the agent does it before, lets it end by itself, and a server beside it loses no request",
         node: NODE,
         impersonation: true,
         is_gate: false,
         run: graceful::slow,
     },
     Scenario {
-        name: "blind-bytes",
-        shows: "page tables and pipes of the host, which the kubelet does not see: the kernel kills; with forestall it does not",
+        name: "plateau",
+        shows: "a heap that grows to its plateau and stops is not evicted",
         node: NODE,
         impersonation: true,
         is_gate: false,
-        run: blind::bytes,
+        run: plateau::heap,
+    },
+    Scenario {
+        name: "no-budget",
+        shows: "a budget that lets nobody go is honoured: another one goes",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: refusal::budget,
+    },
+    Scenario {
+        name: "deaf",
+        shows: "a pod that does not hear SIGTERM goes at the end of its grace period, and nobody else for it",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: refusal::deaf,
+    },
+    Scenario {
+        name: "server-halted",
+        shows: "the API server answers no more while a pod grows: the node is saved without it, and it is found again",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: fault::server,
+    },
+    Scenario {
+        name: "agent-killed",
+        shows: "the agent is killed in the middle of an eviction: the next one goes on from there",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: fault::agent,
+    },
+    Scenario {
+        name: "blind-bytes",
+        shows: "page tables and sockets of the host, which the kubelet does not see: the kernel kills; with forestall it does not",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: |stage| blind::bytes(stage.kubectl, stage.node),
+    },
+    Scenario {
+        name: "page-cache-multi-gen",
+        shows: "the same with the multi-gen LRU",
+        node: MULTI_GEN,
+        impersonation: true,
+        is_gate: false,
+        run: |stage| cache::rereader(stage.kubectl, stage.node),
+    },
+    Scenario {
+        name: "stream-multi-gen",
+        shows: "and so does such a reader with the multi-gen LRU",
+        node: MULTI_GEN,
+        impersonation: true,
+        is_gate: false,
+        run: |stage| cache::streamer(stage.kubectl, stage.node),
     },
     Scenario {
         name: "container-child",
@@ -157,7 +258,7 @@ pub(crate) const ALL: [Scenario; 15] = [
         },
         impersonation: true,
         is_gate: false,
-        run: limit::child,
+        run: |stage| limit::child(stage.kubectl, stage.node),
     },
     Scenario {
         name: "ledger-names",
@@ -169,7 +270,7 @@ pub(crate) const ALL: [Scenario; 15] = [
         },
         impersonation: true,
         is_gate: false,
-        run: ledger::names,
+        run: |stage| ledger::names(stage.kubectl, stage.node),
     },
 ];
 

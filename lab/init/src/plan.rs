@@ -263,6 +263,11 @@ pub enum Work {
         /// How fast.
         rate: Share,
     },
+    /// Full sockets: kernel memory, too, but slab, as small messages that nobody reads are.
+    Sockets {
+        /// How fast.
+        rate: Share,
+    },
     /// Writes a file of `size` on the disk, then reads it over and over.
     Reread {
         /// The file.

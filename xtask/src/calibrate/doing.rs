@@ -103,7 +103,7 @@ impl Scale<'_> {
                 }
             }
             Work::PageTables { rate } => leak(Part::Kernel, self.rate(*rate, speeds.tables()), None, begins),
-            Work::Pipes { rate } => Doing {
+            Work::Pipes { rate } | Work::Sockets { rate } => Doing {
                 largest_process: Some(speeds.process()),
                 ..leak(Part::Kernel, self.rate(*rate, speeds.pipes()), None, begins)
             },

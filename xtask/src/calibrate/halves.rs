@@ -61,6 +61,7 @@ fn permille_per_second(work: &Work) -> u32 {
         | Work::Shmem { rate, .. }
         | Work::PageTables { rate }
         | Work::Pipes { rate }
+        | Work::Sockets { rate }
         | Work::Reread { rate, .. }
         | Work::Stream { rate, .. }
         | Work::Batch { rate, .. }

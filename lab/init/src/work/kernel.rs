@@ -1,8 +1,8 @@
-//! Memory that the kernel holds on a process's behalf: page tables, full pipes.
+//! Memory that the kernel holds on a process's behalf: page tables, full pipes, full sockets.
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -40,32 +40,57 @@ pub(super) fn fill_page_tables(rate_bytes: u64) -> Result<()> {
 
 /// Fills one pipe after another.
 pub(super) fn fill_pipes(rate_bytes: u64) -> Result<()> {
-    // Two descriptors a pipe: more than a process gets by default, fewer than the guest's fs.nr_open.
-    let many = Some(1 << 20);
-    rustix::process::setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: many,
-            maximum: many,
-        },
-    )
-    .context("descriptors")?;
+    raise_descriptors_max()?;
     let mut pace = Pace::new(rate_bytes);
-    let mut ends: Vec<(OwnedFd, File)> = Vec::new();
     let full = vec![b'x'; 1 << 20];
-    loop {
-        match rustix::pipe::pipe() {
-            Ok((read, write)) => {
-                let room = rustix::pipe::fcntl_setpipe_size(&write, full.len()).context("a pipe's size")?;
-                let mut write = File::from(write);
-                write
-                    .write_all(full.get(..room).unwrap_or(&full))
-                    .context("filling a pipe")?;
-                ends.push((read, write));
-                pace.wait_for(room as u64);
+    fill_pairs(|| {
+        let (read, write) = rustix::pipe::pipe()?;
+        let room = rustix::pipe::fcntl_setpipe_size(&write, full.len())?;
+        let mut write = File::from(write);
+        write.write_all(full.get(..room).unwrap_or(&full))?;
+        pace.wait_for(room as u64);
+        Ok((read, write))
+    })
+}
+
+/// What of a message lies in slab, beside its head (`include/linux/skbuff.h`, `SKB_MAX_HEAD`; `net/unix/af_unix.c`, `unix_stream_sendmsg`): 4 KiB
+/// of it for a message of this size.
+const MESSAGE_BYTES: usize = 3000;
+
+/// Fills both ends of one pair of sockets after another with messages that nobody reads.
+pub(super) fn fill_sockets(rate_bytes: u64) -> Result<()> {
+    raise_descriptors_max()?;
+    let mut pace = Pace::new(rate_bytes);
+    let message = [b'x'; MESSAGE_BYTES];
+    fill_pairs(|| {
+        let (mut one, mut other) = UnixStream::pair()?;
+        for end in [&mut one, &mut other] {
+            end.set_nonblocking(true)?;
+            while end.write(&message).is_ok() {
+                pace.wait_for(PAGE_BYTES);
             }
-            // Out of descriptors: what there is stays full.
+        }
+        Ok((one, other))
+    })
+}
+
+/// Keeps one full pair after another. Out of descriptors, what there is stays full.
+fn fill_pairs<T>(mut fill: impl FnMut() -> std::io::Result<T>) -> Result<()> {
+    let mut pairs = Vec::new();
+    loop {
+        match fill() {
+            Ok(pair) => pairs.push(pair),
             Err(_) => sleep(Duration::from_secs(1)),
         }
     }
+}
+
+/// Two descriptors a pair: more than a process gets by default, fewer than the guest's fs.nr_open.
+fn raise_descriptors_max() -> Result<()> {
+    let many = Some(1 << 20);
+    let limit = Rlimit {
+        current: many,
+        maximum: many,
+    };
+    rustix::process::setrlimit(Resource::Nofile, limit).context("descriptors")
 }

@@ -34,6 +34,7 @@ pub(crate) fn run(work: &Work) -> Result<()> {
         } => anon::fork(*each, *per_second, *at_most),
         Work::PageTables { rate } => kernel::fill_page_tables(bytes(rate)),
         Work::Pipes { rate } => kernel::fill_pipes(bytes(rate)),
+        Work::Sockets { rate } => kernel::fill_sockets(bytes(rate)),
         Work::Reread { size, rate } | Work::Stream { size, rate } => {
             file::read_over_and_over(bytes(size), bytes(rate))
         }

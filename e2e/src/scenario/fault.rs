@@ -1,0 +1,109 @@
+//! What breaks in the middle: the API server answers no more, or the agent ends, while a pod grows.
+use anyhow::{Context, Result, ensure};
+
+use crate::course::Course;
+use crate::kernel;
+use crate::pod::State;
+use crate::wait::{wait_for, wait_within};
+
+use super::eviction::is_untouched;
+use super::guarded::{growth, guarded, is_over, pod};
+use super::refusal::begin;
+use super::{PATIENCE, Stage};
+
+/// The API server is stopped, with its connections open, once the agent has seen what is coming: nobody can be evicted by it, and the node is saved
+/// by who needs no API: the kubelet's own eviction, or the agent's last resort. When the server answers again, the agent finds it by itself.
+pub(super) fn server(stage: &mut Stage<'_>) -> Result<()> {
+    guarded(stage, |stage, guard| {
+        let (kubectl, node) = begin(stage)?;
+        kubectl.apply(&pod("batch", 10, &growth(4, None)).to_string())?;
+        let state = State::wait_for(kubectl, "batch", "Running", |state| state.phase() == "Running")?;
+        let uid = state.uid()?.to_owned();
+        let mut course = Course::begin("forestall", node)?;
+        let halt = stage.plane.halt_server()?;
+        wait_within(PATIENCE, "the end of what grows, without an API server", || {
+            course.look(node)?;
+            Ok(course.has_recovered())
+        })?;
+        // It is on its way to the kubelet's next look, or to the agent's.
+        drop(halt);
+        wait_for("the API server", || {
+            Ok(kubectl.run(&["get", "--raw", "/readyz"]).is_ok())
+        })?;
+        wait_within(PATIENCE, "the end of batch", || is_over(kubectl, "batch"))?;
+        guard.say()?;
+        course.of_agent(&guard.told(&["alarm", "action"])?);
+        eprintln!("e2e:   {course}");
+        stage.tell(course);
+        let gap = node.run("for pod in /proc/[0-9]*; do [ \"$(cat $pod/comm 2>/dev/null)\" = forestall ] && echo ${pod#/proc/}; done")?;
+        ensure!(
+            gap.lines().count() == 1,
+            "the agent is not the one there was: {gap}"
+        );
+        wait_for("the agent's word of the API server", || {
+            let told = guard.told(&["cluster"])?;
+            let said = told.last().context("it said nothing of the cluster")?["message"].to_string();
+            Ok(said.contains("pods on this node"))
+        })?;
+        let kills = kernel::kills_of(node, &uid)?;
+        ensure!(kills.is_empty(), "the kernel had to kill: {kills:?}");
+        let batch = State::of(kubectl, "batch");
+        if let Ok(batch) = &batch {
+            eprintln!(
+                "e2e:   batch: {} {:?} {}",
+                batch.reason(),
+                batch.ending(),
+                batch.message()
+            );
+        }
+        is_untouched(kubectl, "bystander")
+    })
+}
+
+/// The agent is killed right after it had a pod evicted, which takes its time to end: the one that the kubelet starts in its stead sees a pod
+/// that is on its way out, and sends nobody after it. Nothing is left as it was put on for a while.
+pub(super) fn agent(stage: &mut Stage<'_>) -> Result<()> {
+    guarded(stage, |stage, guard| {
+        let (kubectl, node) = begin(stage)?;
+        let line = format!("trap 'sleep 12; exit 0' TERM; {} & wait", growth(4, None));
+        kubectl.apply(&pod("batch", 30, &line).to_string())?;
+        kubectl.apply(&pod("spare", 5, &growth(100, Some(100))).to_string())?;
+        for name in ["batch", "spare"] {
+            State::wait_for(kubectl, name, "Running", |state| state.phase() == "Running")?;
+        }
+        let mut course = Course::begin("forestall", node)?;
+        wait_within(PATIENCE, "the order to evict", || {
+            course.look(node)?;
+            Ok(!guard.evictions()?.is_empty())
+        })?;
+        wait_for("batch, ending", || {
+            let path = "-o=jsonpath={.metadata.deletionTimestamp}";
+            Ok(!kubectl.run(&["get", "pod", "batch", path])?.is_empty())
+        })?;
+        node.run(
+            "for place in /proc/[0-9]*; do \
+             if [ \"$(cat $place/comm 2>/dev/null)\" = forestall ]; then kill -9 ${place#/proc/}; fi; done",
+        )?;
+        wait_within(PATIENCE, "the end of batch, and its memory", || {
+            course.look(node)?;
+            Ok(is_over(kubectl, "batch")? && course.has_recovered())
+        })?;
+        wait_within(PATIENCE, "a second agent", || {
+            Ok(guard.told(&["ready"])?.len() >= 2)
+        })?;
+        guard.say()?;
+        course.of_agent(&guard.told(&["alarm", "action"])?);
+        stage.tell(course);
+        let orders = guard.told(&["action"])?;
+        ensure!(
+            orders.iter().filter(|line| line["rung"] != "reclaim").count() == 1,
+            "more than one was to go: {orders:?}"
+        );
+        let left = node.run(
+            "cd /sys/fs/cgroup/kubepods; grep -Lx max $(find . -name memory.high); grep -lx 1 $(find . -name cgroup.freeze)",
+        )?;
+        ensure!(left.trim().is_empty(), "something was left put on: {left}");
+        is_untouched(kubectl, "spare")?;
+        is_untouched(kubectl, "bystander")
+    })
+}
