@@ -82,21 +82,15 @@ impl Course {
         self.least_allocatable_mib
     }
 
-    /// By the kubelet's log (`pkg/kubelet/eviction/eviction_manager.go`): it has found its threshold crossed, has to evict, and has sent the signal.
+    /// By the kubelet's log (`pkg/kubelet/eviction/eviction_manager.go`): it has found its threshold crossed, and then that it has to evict. It has no
+    /// sign of what is to come.
     pub(crate) fn of_kubelet(&mut self, node: &Node) -> Result<()> {
-        let log = node.run(
-            "grep -E 'attempting to reclaim|must evict pod|is evicted successfully' /var/log/kubelet.log",
-        )?;
+        let log = node.run("grep -E 'attempting to reclaim|must evict pod' /var/log/kubelet.log")?;
         let first = |word: &str| {
             let mut lines = log.lines().filter(|line| line.contains(word));
             lines.find_map(|line| self.since(line.split_whitespace().nth(1)?))
         };
-        let words = [
-            "attempting to reclaim",
-            "must evict pod",
-            "is evicted successfully",
-        ];
-        [self.first_sign, self.alarm, self.action] = words.map(first);
+        [self.alarm, self.action] = ["attempting to reclaim", "must evict pod"].map(first);
         Ok(())
     }
 

@@ -22,14 +22,46 @@ const THRESHOLD_MIB: u32 = 150;
 const OUT_OF_REACH_MIB: u32 = 1;
 /// Nothing is to be evicted over so many times the looks that the kubelet took alone.
 const TIMES: usize = 5;
-/// The reader's file, in thousandths of the node's memory.
-const FILE: u64 = 610;
+
+/// What uses cache, and what grows beside it.
+#[derive(Clone, Copy)]
+struct Load {
+    /// How the reader reads, and its file in thousandths of the node's memory.
+    reader: &'static str,
+    file: u64,
+    /// What a second pod takes, and asked for, in thousandths, in some two minutes.
+    grows: Option<u64>,
+    /// How much the kernel has available at the least while the kubelet thinks otherwise, in thousandths.
+    available: u64,
+}
 
 /// A pod that reads a file again and again, and asks for no more memory than it holds: the kubelet counts cache that was used twice as if
 /// it could not be had, and evicts with most of the memory available.
 pub(super) fn rereader(kubectl: &Kubectl, node: &Node) -> Result<()> {
-    let work = json!({"reread": {"size": FILE, "rate": 0}});
-    let (taken, alone) = evicted(kubectl, node, &work)?;
+    let load = Load {
+        reader: "reread",
+        file: 610,
+        grows: None,
+        available: 500,
+    };
+    thrice(kubectl, node, load)
+}
+
+/// The same while another pod grows within what it asked for, so that the kernel has to look at what is used; the file is read through a mapping,
+/// which the multi-gen LRU learns of only then (`mm/vmscan.c`, `lru_gen_look_around`).
+pub(super) fn beside_growth(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    let load = Load {
+        reader: "mapped",
+        file: 400,
+        grows: Some(330),
+        available: 250,
+    };
+    thrice(kubectl, node, load)
+}
+
+/// The kubelet alone, with forestall, and a kubelet that never evicts.
+fn thrice(kubectl: &Kubectl, node: &Node, load: Load) -> Result<()> {
+    let (taken, alone) = evicted(kubectl, node, load)?;
     eprintln!(
         "e2e:   the kubelet alone evicts at its look {taken} from the second reading on; the reader: {alone}"
     );
@@ -37,29 +69,33 @@ pub(super) fn rereader(kubectl: &Kubectl, node: &Node) -> Result<()> {
 
     clear(node, kubectl)?;
     let agent = Agent::start(node, "enforce")?;
-    let guarded = left(kubectl, node, &work, looks)?;
+    let guarded = left(kubectl, node, load, looks)?;
     eprintln!("e2e:   with forestall nothing is evicted in {looks} looks; the reader: {guarded}");
     say_actions(&agent)?;
     agent.end()?;
 
     clear(node, kubectl)?;
     kubelet::set_threshold(kubectl, node, OUT_OF_REACH_MIB)?;
-    let free = left(kubectl, node, &work, looks)?;
+    let free = left(kubectl, node, load, looks);
     kubelet::set_threshold(kubectl, node, THRESHOLD_MIB)?;
-    eprintln!("e2e:   with a threshold out of reach, in {looks} looks; the reader: {free}");
+    eprintln!(
+        "e2e:   with a threshold out of reach, in {looks} looks; the reader: {}",
+        free?
+    );
     Ok(())
 }
 
 /// One that reads a file larger than memory uses nothing twice before the kernel has taken it: forestall has nothing to do.
 pub(super) fn streamer(kubectl: &Kubectl, node: &Node) -> Result<()> {
-    let agent = Agent::start(node, "enforce")?;
+    // A pod that comes with its memory is growth, too, as long as nobody knows better.
     bystander(kubectl, node)?;
+    let agent = Agent::start(node, "enforce")?;
     let reader = Reader::start(kubectl, node, &json!({"stream": {"size": 1050, "rate": 0}}))?;
     let total_mib = Memory::of(node)?.total_mib;
     let mut read = Read::default();
     wait_within(PATIENCE, "a second reading of a file larger than memory", || {
         read = reader.read()?.context("the reader has ended")?;
-        Ok(read.mib >= 2 * total_mib)
+        Ok(read.mib >= 3 * total_mib)
     })?;
     is_untouched(kubectl, "bystander")?;
     is_untouched(kubectl, "reader")?;
@@ -70,12 +106,12 @@ pub(super) fn streamer(kubectl: &Kubectl, node: &Node) -> Result<()> {
 }
 
 /// The kubelet alone: how many looks it took from the reader's second reading to its end, and what it had read.
-fn evicted(kubectl: &Kubectl, node: &Node, work: &Value) -> Result<(usize, Progress)> {
+fn evicted(kubectl: &Kubectl, node: &Node, load: Load) -> Result<(usize, Progress)> {
     bystander(kubectl, node)?;
     let mut looks_before = 0;
-    let reader = Reader::start(kubectl, node, work)?;
+    let reader = load.start(kubectl, node)?;
     let mut least: Option<Memory> = None;
-    let mut progress = Progress::of(node)?;
+    let mut progress = Progress::of(node, load)?;
     wait_within(PATIENCE, "the end of the reader", || {
         let now = Memory::of(node)?;
         if least.is_none_or(|least| now.allocatable_available_mib < least.allocatable_available_mib) {
@@ -100,7 +136,7 @@ fn evicted(kubectl: &Kubectl, node: &Node, work: &Value) -> Result<(usize, Progr
         "the cache never crossed the kubelet's threshold: {least}"
     );
     ensure!(
-        least.available_mib > least.total_mib / 2,
+        least.available_mib > least.total_mib * load.available / 1000,
         "memory was short by itself: {least}"
     );
     let crossed = looks.iter().position(|mib| *mib < u64::from(THRESHOLD_MIB));
@@ -110,11 +146,11 @@ fn evicted(kubectl: &Kubectl, node: &Node, work: &Value) -> Result<(usize, Progr
 }
 
 /// A reader that is left alone for so many looks of the kubelet's from its second reading on.
-fn left(kubectl: &Kubectl, node: &Node, work: &Value, looks: usize) -> Result<Progress> {
+fn left(kubectl: &Kubectl, node: &Node, load: Load, looks: usize) -> Result<Progress> {
     bystander(kubectl, node)?;
     let mut looks_before = 0;
-    let reader = Reader::start(kubectl, node, work)?;
-    let mut progress = Progress::of(node)?;
+    let reader = load.start(kubectl, node)?;
+    let mut progress = Progress::of(node, load)?;
     let mut seen = Vec::new();
     wait_within(PATIENCE * 3, &format!("look {looks} of the kubelet's"), || {
         let Some(read) = reader.read()? else {
@@ -128,8 +164,12 @@ fn left(kubectl: &Kubectl, node: &Node, work: &Value, looks: usize) -> Result<Pr
         seen.drain(..looks_before);
         Ok(seen.len() >= looks)
     })?;
-    is_untouched(kubectl, "reader")?;
-    is_untouched(kubectl, "bystander")?;
+    for name in ["reader", "bystander"]
+        .into_iter()
+        .chain(load.grows.map(|_| "grower"))
+    {
+        is_untouched(kubectl, name)?;
+    }
     progress.least_mib = seen.into_iter().min();
     Ok(progress)
 }
@@ -181,7 +221,7 @@ struct Reader<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Read {
     uptime_millis: u64,
-    /// By read(2), from memory or disk.
+    /// From memory or disk, and besides what was written of its file before that.
     mib: u64,
     disk_mib: u64,
     refaulted_mib: u64,
@@ -197,6 +237,27 @@ struct Progress {
     last: Read,
     /// What the kubelet saw available at the worst of its looks.
     least_mib: Option<u64>,
+}
+
+impl Load {
+    fn start<'a>(&self, kubectl: &Kubectl, node: &'a Node) -> Result<Reader<'a>> {
+        let mut work = json!({});
+        work[self.reader] = json!({"size": self.file, "rate": 0});
+        let reader = Reader::start(kubectl, node, &work)?;
+        let Some(grows) = self.grows else {
+            return Ok(reader);
+        };
+        let request_mib = Memory::of(node)?.total_mib * (grows + 20) / 1000;
+        let grower = Pod {
+            name: "grower",
+            work: json!({"grow": {"rate": grows / 120, "total": grows, "start": 0}}),
+            resources: json!({"requests": {"memory": format!("{request_mib}Mi")}}),
+            restart: "Never",
+            heap_kib: None,
+        };
+        grower.make(kubectl)?;
+        Ok(reader)
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -240,7 +301,7 @@ impl Read {
         let (seconds, hundredths) = words("uptime")?.split_once('.')?;
         Some(Self {
             uptime_millis: seconds.parse::<u64>().ok()? * 1000 + hundredths.parse::<u64>().ok()? * 10,
-            mib: figure("rchar:")? >> 20,
+            mib: (figure("rchar:")? + figure("wchar:")?) >> 20,
             disk_mib: figure("read_bytes:")? >> 20,
             refaulted_mib: figure("workingset_refault_file")? / 256,
             stalled_millis: figure("stalled")? / 1000,
@@ -249,16 +310,16 @@ impl Read {
 }
 
 impl Progress {
-    fn of(node: &Node) -> Result<Self> {
+    fn of(node: &Node, load: Load) -> Result<Self> {
         Ok(Self {
-            size_mib: Memory::of(node)?.total_mib * FILE / 1000,
+            size_mib: Memory::of(node)?.total_mib * load.file / 1000,
             ..Self::default()
         })
     }
 
     /// Its file is laid out before it is read, and read from the disk the first time.
     fn add(&mut self, read: Read) {
-        if read.mib > self.size_mib {
+        if read.mib > 2 * self.size_mib {
             self.first.get_or_insert(read);
         }
         self.last = read;

@@ -20,7 +20,7 @@ pub(super) fn slow_twice(stage: &mut Stage<'_>) -> Result<()> {
         level: "",
         run: slow,
     };
-    twice(stage, "observe", &shown)
+    twice(stage, "shadow", &shown)
 }
 
 /// Pods that grow slowly enough for the kubelet's ten seconds: it evicts the one that asked for nothing, for good, and the node is not

@@ -20,7 +20,7 @@ pub(super) fn slow(stage: &mut Stage<'_>) -> Result<()> {
     is_evicted(stage.kubectl, &State::of(stage.kubectl, "batch")?)?;
     ensure!(
         !left.contains("handled"),
-        "the kubelet's second of grace was enough for two: {left}"
+        "the kubelet's two seconds of grace were enough for five: {left}"
     );
     eprintln!("e2e:   the kubelet alone: {}", left.replace('\n', " "));
     stage.tell(course);
@@ -71,7 +71,7 @@ fn run(stage: &Stage<'_>, who: &'static str) -> Result<(Course, String)> {
     ))?;
     // Its leak goes on while it is being told to end.
     let line = format!(
-        "trap 'sleep 2; echo handled > /left/handled; exit 0' TERM; {} & wait",
+        "trap 'sleep 5; echo handled > /left/handled; exit 0' TERM; {} & wait",
         growth(4, None)
     );
     let mut batch = pod("batch", 10, &line);

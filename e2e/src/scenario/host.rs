@@ -1,5 +1,5 @@
 //! A process of the host leaks: the kubelet ends bystanders for it, and forestall the process.
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -68,24 +68,26 @@ fn alone(kubectl: &Kubectl, node: &Node) -> Result<Course> {
 /// The leak alone ends, by name, and the kubelet answers all the while.
 fn guarded(kubectl: &Kubectl, node: &Node, agent: &Agent<'_>) -> Result<Course> {
     let mut course = begin(kubectl, node, "forestall")?;
+    let leak: u64 = leaking(node)?
+        .trim()
+        .parse()
+        .context("the number of the process that leaks")?;
     let mut asked = 0;
     wait_within(PATIENCE, "the end of the leak", || {
         course.look(node)?;
         node.summary(kubectl)?;
         asked += 1;
-        let left = node.run(&format!("cat {SERVICE}/cgroup.procs"))?;
-        Ok(left.trim().is_empty() && course.has_recovered())
+        Ok(leaking(node)?.trim().is_empty() && course.has_recovered())
     })?;
     eprintln!("e2e:   the kubelet answered {asked} times of {asked}");
     let told = agent.told(&["alarm", "action", "outcome"])?;
     course.of_agent(&told);
-    let names = |line: &&Value| {
-        line["evidence"]["culprit"]["name"]
-            .to_string()
-            .contains("leak.service")
-    };
-    let named = told.iter().filter(|line| line["event"] == "alarm").find(names);
-    ensure!(named.is_some(), "no alarm names the leak: {told:?}");
+    let names = |line: &&Value| line["event"] == "alarm" && line["evidence"]["culprit"]["pid"] == leak;
+    let named = told.iter().find(names);
+    ensure!(
+        named.is_some(),
+        "no alarm names process {leak}, which leaks: {told:?}"
+    );
     let kills: Vec<&Value> = told
         .iter()
         .filter(|line| line["event"] == "action" && line["rung"] != "reclaim")
@@ -94,7 +96,10 @@ fn guarded(kubectl: &Kubectl, node: &Node, agent: &Agent<'_>) -> Result<Course> 
         eprintln!("e2e:   {}", line["message"].as_str().unwrap_or_default());
     }
     ensure!(
-        kills.len() == 1 && kills.iter().all(|line| line["rung"] == "kill"),
+        kills.len() == 1
+            && kills
+                .iter()
+                .all(|line| line["rung"] == "kill" && line["evidence"]["culprit"]["pid"] == leak),
         "forestall did otherwise: {kills:?}"
     );
     is_untouched(kubectl, "bystander")?;
@@ -111,13 +116,14 @@ fn begin(kubectl: &Kubectl, node: &Node, who: &'static str) -> Result<Course> {
          '{}' >/dev/null 2>&1 </dev/null &",
         json!({"grow": {"rate": 3, "total": null, "start": 600}})
     ))?;
-    wait_for("the leak", || {
-        Ok(!node
-            .run(&format!("cat {SERVICE}/cgroup.procs"))?
-            .trim()
-            .is_empty())
-    })?;
+    // The shell becomes the process that leaks.
+    wait_for("the leak", || Ok(!leaking(node)?.trim().is_empty()))?;
     Ok(course)
+}
+
+/// Who lives in the service.
+fn leaking(node: &Node) -> Result<String> {
+    node.run(&format!("cat {SERVICE}/cgroup.procs"))
 }
 
 fn is_of_the_machine(kill: &Kill) -> bool {

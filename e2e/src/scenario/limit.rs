@@ -56,7 +56,7 @@ fn container(kubectl: &Kubectl, node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// A pod fills what all may have at once: first alone, and then beside forestall, which has no time to do better and says what happened.
+/// A pod fills what all may have at once: first alone, and then beside forestall, which only looks on, has seen it coming, and says what happened.
 pub(super) fn kubepods_twice(stage: &mut Stage<'_>) -> Result<()> {
     let shown = Shown {
         pod: "boundless",
@@ -64,7 +64,7 @@ pub(super) fn kubepods_twice(stage: &mut Stage<'_>) -> Result<()> {
         level: "kubepods",
         run: kubepods,
     };
-    twice(stage, "observe", &shown)
+    twice(stage, "shadow", &shown)
 }
 
 /// The kubelet looks every ten seconds. Whoever fills `kubepods` between two looks is the kernel's, and reads as if it had a limit of its own;
@@ -74,7 +74,7 @@ fn kubepods(kubectl: &Kubectl, node: &Node) -> Result<()> {
     let name = "boundless";
     let pod = Pod {
         name,
-        work: growth(),
+        work: json!({"grow": {"rate": 60, "total": null, "start": 0}}),
         resources: json!({}),
         restart: "Never",
         heap_kib: None,

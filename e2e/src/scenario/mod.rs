@@ -88,7 +88,7 @@ const MULTI_GEN: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 22] = [
+pub(crate) const ALL: [Scenario; 23] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again, and forestall leaves it to that",
@@ -234,12 +234,20 @@ pub(crate) const ALL: [Scenario; 22] = [
         run: |stage| blind::bytes(stage.kubectl, stage.node),
     },
     Scenario {
+        name: "page-cache-growth",
+        shows: "the same for a file that is mapped, while another pod grows within its request",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: |stage| cache::beside_growth(stage.kubectl, stage.node),
+    },
+    Scenario {
         name: "page-cache-multi-gen",
-        shows: "the same with the multi-gen LRU",
+        shows: "that with the multi-gen LRU, too",
         node: MULTI_GEN,
         impersonation: true,
         is_gate: false,
-        run: |stage| cache::rereader(stage.kubectl, stage.node),
+        run: |stage| cache::beside_growth(stage.kubectl, stage.node),
     },
     Scenario {
         name: "stream-multi-gen",

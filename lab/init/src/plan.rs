@@ -275,6 +275,13 @@ pub enum Work {
         /// How much is read a second.
         rate: Share,
     },
+    /// The same, but read through a mapping of it.
+    Mapped {
+        /// The file.
+        size: Share,
+        /// How much is read a second.
+        rate: Share,
+    },
     /// Writes a file of `size` on the disk, and reads it over and over; meant to be larger than memory.
     Stream {
         /// The file.

@@ -1,6 +1,6 @@
 //! A compressed swap device: zram, formatted and switched on without any tool.
 //!
-//! The only file of this package with an unsafe call: the standard library and `rustix` have no swapon(2).
+//! An unsafe call: the standard library and `rustix` have no swapon(2).
 #![allow(unsafe_code)]
 use std::ffi::{CStr, c_char, c_int};
 use std::fs::File;

@@ -107,7 +107,7 @@ impl Scale<'_> {
                 largest_process: Some(speeds.process()),
                 ..leak(Part::Kernel, self.rate(*rate, speeds.pipes()), None, begins)
             },
-            Work::Reread { size, rate } | Work::Stream { size, rate } => {
+            Work::Reread { size, rate } | Work::Mapped { size, rate } | Work::Stream { size, rate } => {
                 let file = self.bytes(*size);
                 Doing {
                     load: Load::Reader {

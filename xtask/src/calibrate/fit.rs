@@ -90,7 +90,7 @@ fn seen(runs: &[&Measured]) -> Parameters {
 fn lay_out(run: &Measured) -> Option<u64> {
     let took = Span::millis(run.machine?.laid_out_millis?);
     match culprit(&run.plan)? {
-        Work::Reread { size, .. } | Work::Stream { size, .. } => {
+        Work::Reread { size, .. } | Work::Mapped { size, .. } | Work::Stream { size, .. } => {
             Some(BytesPerSecond::from(Bytes(size.bytes_of(run.memory_bytes)), took).0)
         }
         _ => None,

@@ -63,6 +63,7 @@ fn permille_per_second(work: &Work) -> u32 {
         | Work::Pipes { rate }
         | Work::Sockets { rate }
         | Work::Reread { rate, .. }
+        | Work::Mapped { rate, .. }
         | Work::Stream { rate, .. }
         | Work::Batch { rate, .. }
         | Work::Scratch { rate, .. }

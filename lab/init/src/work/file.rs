@@ -11,6 +11,24 @@ const BLOCK_BYTES: usize = 256 << 10;
 
 /// Writes a file of `size_bytes` and reads it without end, `rate_bytes` a second.
 pub(super) fn read_over_and_over(size_bytes: u64, rate_bytes: u64) -> Result<()> {
+    let (mut file, path) = lay_out(size_bytes)?;
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut pace = Pace::new(rate_bytes);
+    loop {
+        file.rewind().with_context(|| format!("reading {path}"))?;
+        loop {
+            match file.read(&mut block) {
+                Ok(0) => break,
+                Ok(read) => pace.wait_for(read as u64),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).with_context(|| format!("reading {path}")),
+            }
+        }
+    }
+}
+
+/// A file of so many bytes on the disk, of which nothing is in memory; and its name.
+pub(super) fn lay_out(size_bytes: u64) -> Result<(File, String)> {
     let path = format!("/data/{}", own_number()?);
     let mut file = File::options()
         .create(true)
@@ -21,7 +39,7 @@ pub(super) fn read_over_and_over(size_bytes: u64, rate_bytes: u64) -> Result<()>
         .with_context(|| format!("creating {path}"))?;
     // Only its blocks are laid out: what the cache holds comes from reading, and an unwritten block reads as zeroes
     // without the disk. So the file is written for real, in blocks that the cache drops behind the writer.
-    let mut block = vec![0x5a_u8; BLOCK_BYTES];
+    let block = vec![0x5a_u8; BLOCK_BYTES];
     let mut written_bytes = 0;
     while written_bytes < size_bytes {
         file.write_all(&block)
@@ -35,18 +53,7 @@ pub(super) fn read_over_and_over(size_bytes: u64, rate_bytes: u64) -> Result<()>
     }
     file.sync_data().with_context(|| format!("writing {path}"))?;
     let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
-    let mut pace = Pace::new(rate_bytes);
-    loop {
-        file.rewind().with_context(|| format!("reading {path}"))?;
-        loop {
-            match file.read(&mut block) {
-                Ok(0) => break,
-                Ok(read) => pace.wait_for(read as u64),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).with_context(|| format!("reading {path}")),
-            }
-        }
-    }
+    Ok((file, path))
 }
 
 /// Writes a file of `size_bytes` without end, `rate_bytes` a second, and leaves it to the kernel when it reaches the disk.

@@ -11,6 +11,7 @@ mod anon;
 mod crew;
 mod file;
 mod kernel;
+mod mapped;
 mod noise;
 mod shmem;
 
@@ -38,6 +39,7 @@ pub(crate) fn run(work: &Work) -> Result<()> {
         Work::Reread { size, rate } | Work::Stream { size, rate } => {
             file::read_over_and_over(bytes(size), bytes(rate))
         }
+        Work::Mapped { size, rate } => mapped::look_over_and_over(bytes(size), bytes(rate)),
         Work::Write { size, rate } => file::write_over_and_over(bytes(size), bytes(rate)),
         Work::Names { per_second } => file::ask_for_names(*per_second),
         Work::Steps { step, every_millis } => anon::step(bytes(step), *every_millis),
