@@ -17,6 +17,10 @@ const YOUNG: Span = Span::millis(2500);
 /// seconds ago, and no jump beside a drift.
 const AGREES_WITHIN: i64 = 8;
 
+/// What the last second alone shows counts for the middle bound where it brings the wall within so much; how far it is beyond that, the ten seconds
+/// say.
+const SECOND_VOUCHES_FOR: Span = Span::secs(10);
+
 /// The slow bound is the slope that one pair in ten falls short of: it takes ten pairs, and so many points have them.
 const VOUCHING_MIN: usize = 5;
 
@@ -45,7 +49,7 @@ impl Forecast {
 ///
 /// The fast bound takes the speed of the very last look as it is: outliers of memory that cannot be freed are real.
 /// The slow bound is the best that any window vouches for: of growth in steps the short windows see the standstill between two.
-/// The middle is the faster of the two short windows' medians, so that a leak which has just begun is not diluted. Certain is
+/// The middle is the faster of the two short windows' medians, so that a leak which has just begun is not diluted where it matters. Certain is
 /// what the ten seconds show together with the last one or with the minute: a second and a minute without what lies
 /// between are two events.
 pub(crate) fn forecast(track: &Track, distance: Bytes, noise: Bytes) -> Forecast {
@@ -107,7 +111,13 @@ pub(crate) fn forecast_within(horizon: Span, track: &Track, distance: Bytes, noi
         Confidence::High => middle[0].min(middle[1].saturating_mul(AGREES_WITHIN)),
         Confidence::None | Confidence::Low => middle[0],
     };
-    let growth = rate(credible.max(middle[1]));
+    // And a second says nothing of the next half minute: pages that a processor takes for itself at once look like a leak.
+    let of_a_second = Span::to_cover(distance, rate(credible)) <= SECOND_VOUCHES_FOR;
+    let growth = if of_a_second {
+        rate(credible.max(middle[1]))
+    } else {
+        rate(middle[1])
+    };
     let growth_fast = rate(fast)
         .max(rate(middle[0]))
         .max(growth)
@@ -183,6 +193,27 @@ mod tests {
             seen.confidence < Confidence::High || seen.runway.p50 > Span::secs(30),
             "{seen:?}"
         );
+    }
+
+    #[test]
+    fn a_jump_beside_a_leak_brings_nothing_nearer_that_is_half_a_minute_away() {
+        // Seen on a node of 1,222 MiB: a leak of 5 MiB/s, and 11 MiB at once that a processor took from the free pages for its own lists.
+        let leak = |tick: u64| 700 - tick * 2;
+        let track = {
+            let mut track = Track::default();
+            for tick in 0..76 {
+                track.push(Moment(tick * 426_000), Bytes::mebi(700 - leak(tick)));
+            }
+            track.push(Moment(76 * 426_000), Bytes::mebi(700 - leak(76) + 11));
+            track
+        };
+        let seen = forecast(&track, Bytes::mebi(545), Bytes::mebi(2));
+        // 545 MiB at 4.7 MiB/s are 116 s.
+        assert!(seen.runway.p50 > Span::secs(80), "{seen:?}");
+        assert!(seen.runway.p10 < Span::secs(30), "{seen:?}");
+        // Near the wall it counts.
+        let near = forecast(&track, Bytes::mebi(100), Bytes::mebi(2));
+        assert!(near.runway.p50 < Span::secs(10), "{near:?}");
     }
 
     #[test]

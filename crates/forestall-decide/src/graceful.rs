@@ -13,13 +13,12 @@ use crate::engine::Engine;
 use crate::forecast::forecast;
 use crate::history::Scope;
 use crate::input::{GroupId, GroupSample, Sample};
-use crate::kubelet::Signal;
 use crate::ladder::Order;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, Moment, Span};
-use crate::victim::{Candidate, candidate, matters_more, may_evict, may_touch, rank};
-use crate::wall::{noise, room_before};
+use crate::victim::{Candidate, matters_more, may_evict, may_touch};
+use crate::wall::noise;
 
 /// A brake lasts so long at the most; it is lifted before anything harsher.
 const BRAKE_MAX: Span = Span::secs(30);
@@ -29,8 +28,6 @@ const BRAKE_ROOM_PERMILLE: u64 = 5;
 const EVICT_FOR: u64 = 2;
 /// Nor braked, which harms less.
 const BRAKE_FOR: u64 = 3;
-/// So much of a wall (permille) has to be left once an eviction for its sake is over.
-const ROOM_PERMILLE: u64 = 80;
 
 impl WallReading {
     /// Notes that somebody was passed over at this wall.
@@ -54,7 +51,7 @@ pub(crate) enum Step {
 }
 
 /// What a rung of this kind needs to be sure of: the more it harms, the more.
-fn is_sure_enough(rung: Rung, reading: &WallReading) -> bool {
+pub(crate) fn is_sure_enough(rung: Rung, reading: &WallReading) -> bool {
     let least = match rung {
         Rung::Warn | Rung::Grow => Confidence::Low,
         _ => Confidence::High,
@@ -134,7 +131,7 @@ impl Engine {
     }
 
     /// True if somebody is on the way out by it.
-    fn take(&mut self, now: Moment, sample: &Sample, step: Option<Step>) -> bool {
+    pub(crate) fn take(&mut self, now: Moment, sample: &Sample, step: Option<Step>) -> bool {
         match step {
             Some(Step::Do(order, evidence)) => {
                 let ends = order.rung.ends_somebody();
@@ -202,7 +199,7 @@ impl Engine {
     /// The culprit's part of what is left is no more than so many times the growth of it that has been seen: what a pod takes to
     /// start says nothing about the next minute. Of who was braked, all counts that it has come to since before that. An eviction may
     /// take minutes, so for one all of an even climb counts. A job is thought to come no higher than in a turn before.
-    fn lasts(&self, left: Bytes, culprit: Culprit, rung: Rung) -> bool {
+    pub(crate) fn lasts(&self, left: Bytes, culprit: Culprit, rung: Rung) -> bool {
         let Target::Group(id) = culprit.target else {
             return true;
         };
@@ -235,7 +232,7 @@ impl Engine {
 
     /// How long before the wall an eviction that takes so much begins: at twice that, and later where its pod matters more than most
     /// others, so that milder rungs have longer.
-    fn ahead(&self, it: &Candidate<'_>, takes: Span) -> Span {
+    pub(crate) fn ahead(&self, it: &Candidate<'_>, takes: Span) -> Span {
         if matters_more(&self.history.roster, &self.pods, it) {
             Span(takes.times(3).0 / 2)
         } else {
@@ -257,107 +254,6 @@ impl Engine {
         let unasked = (!holds(Rule::WarningAsked)).then_some(Span::secs(1));
         let asked = it.pod.asks.warning.or(unasked);
         asked.map_or(Span(0), |asked| asked + self.effects.p90(Rung::Warn))
-    }
-
-    /// Nobody explains it: memory has to come from somewhere, in the operator's order or the kubelet's.
-    fn evict_ranked(&mut self, now: Moment, sample: &Sample, reading: &WallReading, kill_is_due: bool) {
-        let takes = self.effects.p90(Rung::Evict);
-        let instead = kill_is_due && self.allows(Rung::Evict);
-        if !instead && !self.is_due(Rung::Evict, reading, takes, takes.times(2)) {
-            return;
-        }
-        let Some(size) = reading.limit.bytes() else {
-            return;
-        };
-        let needed = size.permille(ROOM_PERMILLE) - reading.distance;
-        self.evict_first(now, sample, reading, needed, "nobody-explains-it", kill_is_due);
-    }
-
-    /// The kubelet is about to evict, and cache alone would not content it.
-    fn evict_before_kubelet(&mut self, now: Moment, sample: &Sample, reading: &WallReading) {
-        let takes = self.effects.p90(Rung::Evict);
-        if !self.allows(Rung::Evict) || !is_sure_enough(Rung::Evict, reading) {
-            return;
-        }
-        // The same scope by the kernel's rules: only growth that reclaim cannot free is worth a pod.
-        let same = |other: &&WallReading| {
-            other.scope == reading.scope && matches!(other.wall, WallKind::Kernel | WallKind::Kubepods)
-        };
-        let Some(by_kernel) = self.readings.iter().find(same).copied() else {
-            return;
-        };
-        let cache_will_do = active_file(sample, reading.scope) >= reading.growth_fast.over(takes.times(2));
-        if (!is_sure_enough(Rung::Evict, &by_kernel) || cache_will_do) && holds(Rule::CacheFirst) {
-            return;
-        }
-        // What comes near is what cannot be freed, and not cache that becomes active beside a slow drift.
-        let in_sight = |span: Span| {
-            let comes = by_kernel.growth_fast.over(span) >= reading.distance || !holds(Rule::CacheFirst);
-            reading.runway.p50 <= span && comes
-        };
-        match by_kernel.culprit.filter(|_| holds(Rule::CulpritFirst)) {
-            Some(culprit) => {
-                // Where it is none of the pods, or may not be evicted, the kubelet has its way: nobody else goes for it sooner than that.
-                let breaker = self.find_evictable_breaker(now, sample, &by_kernel);
-                let Some(it) = self.pods.owning(sample, culprit.target) else {
-                    return;
-                };
-                if breaker.is_some() {
-                    let over = reading.pass_over(Rung::Evict, it.target(), WhyNot::WithinRequest);
-                    self.passed_over.push(over);
-                    return;
-                }
-                let is_due = in_sight(self.ahead(&it, it.pod.grace + takes))
-                    && self.lasts(reading.distance, culprit, Rung::Evict);
-                if is_due && (!self.flights.is_warned(now, it.target()) || !holds(Rule::WarnedFree)) {
-                    let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet", false);
-                    self.take(now, sample, Some(step));
-                }
-            }
-            None if in_sight(takes.times(4)) => {
-                // As much room again as the kubelet keeps for itself.
-                let needed = room_before(Signal::MemoryAvailable, &self.kubelet, &self.policy);
-                self.evict_first(now, sample, reading, needed, "the-kubelets-choice", false);
-            }
-            None => {}
-        }
-    }
-
-    /// Evicts the first in order that may be evicted and frees enough; everybody else gets a reason.
-    fn evict_first(
-        &mut self,
-        now: Moment,
-        sample: &Sample,
-        reading: &WallReading,
-        needed: Bytes,
-        rule: &'static str,
-        kill_is_due: bool,
-    ) {
-        rank(
-            sample,
-            &self.history.roster,
-            &self.pods,
-            reading.scope,
-            self.policy.victims,
-            &mut self.ranked,
-        );
-        let mut done = false;
-        for nth in 0..self.ranked.len() {
-            let ranked = self.ranked.get(nth).copied();
-            let step = ranked
-                .and_then(|ranked| candidate(sample, &self.history.roster, &self.pods, ranked.place))
-                .map(|it| {
-                    let pass = |why| Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why));
-                    if done {
-                        pass(WhyNot::OthersFirst)
-                    } else if it.freed_by_eviction() < needed && holds(Rule::FreesEnough) {
-                        pass(WhyNot::FreesTooLittle)
-                    } else {
-                        self.judge_evict(now, sample, reading, &it, rule, kill_is_due)
-                    }
-                });
-            done |= self.take(now, sample, step);
-        }
     }
 
     /// `instead`: of a kill, or after one.
@@ -480,7 +376,7 @@ fn find(sample: &Sample, id: GroupId) -> Option<&GroupSample> {
 }
 
 /// Active page cache in the scope: what the kubelet counts as used and reclaim could take.
-fn active_file(sample: &Sample, scope: Option<GroupId>) -> Bytes {
+pub(crate) fn active_file(sample: &Sample, scope: Option<GroupId>) -> Bytes {
     match scope {
         None => sample.node.active_file,
         Some(id) => find(sample, id).map_or(Bytes::ZERO, |group| group.active_file),

@@ -14,6 +14,7 @@ mod culprit;
 mod decision;
 mod effect;
 mod engine;
+mod eviction;
 mod excuse;
 mod flight;
 mod forecast;

@@ -20,6 +20,11 @@ use crate::wall::Lines;
 const KUBELET_AHEAD: Span = Span::secs(1);
 /// Of a soft threshold's grace period so much is left when it is cleared: two looks of the kubelet's, and half of one.
 const SOFT_AHEAD: Span = Span(LOOK.0 * 5 / 2);
+/// So much (permille of the wall) is kept before a threshold of the kubelet's where nothing grows fast: what it counts at its own look is a little
+/// more than what is read between two of them. It is not what an eviction needs: cache is given back within milliseconds.
+const ROOM_PERMILLE: u64 = 25;
+/// A cgroup that has less active cache than this (permille of the wall) is not asked: it moves nothing that the kubelet looks at.
+const WORTH_PERMILLE: u64 = 1;
 /// One order at the most, in permille of the wall; the act thread cuts it into steps of 16 MiB. A reader that takes 150 MiB/s
 /// has used up a tenth of a small node within half a second, and was asked again at every look.
 const ORDER_PERMILLE: u64 = 250;
@@ -81,6 +86,7 @@ pub(crate) fn judge_reclaim(
         }
     };
     let distance = limit - used;
+    let room = room.min(limit.permille(ROOM_PERMILLE));
     let wanted = reading.growth_fast.over(KUBELET_AHEAD).max(room);
     let beyond = used - limit;
     // Where all of it would not do, taking it saves nobody.
@@ -92,7 +98,7 @@ pub(crate) fn judge_reclaim(
     let bytes = (beyond + wanted + wanted - distance)
         .min(target.active_file)
         .min(limit.permille(ORDER_PERMILLE));
-    (bytes > Bytes::ZERO).then_some(Due {
+    (bytes >= limit.permille(WORTH_PERMILLE)).then_some(Due {
         target: target.id,
         bytes,
         rule: "kubelet-sees-cache",

@@ -2,7 +2,9 @@
 
 mod world;
 
-use forestall_decide::{Bytes, Elsewhere, Engine, GroupId, Mode, Policy, Rung, Rungs, Span, Target, WhyNot};
+use forestall_decide::{
+    Bytes, Elsewhere, Engine, GroupId, Mode, PassedOver, Policy, Rung, Rungs, Span, Target, WhyNot,
+};
 use world::{MIB, World};
 
 fn pod(id: u64) -> Target {
@@ -68,18 +70,19 @@ fn a_culprit_that_matters_more_than_most_is_braked_longer_and_evicted_later() {
             eviction.evidence.reading.runway.p50,
         )
     };
-    // Half a minute of grace and five seconds: at twice that, or at one and a half times.
+    // Half a minute of grace and five seconds: at twice that, or at one and a half times. Each brake holds for half a minute, and what grows on after it
+    // has to do so for some seconds before it counts that far ahead.
     for (priority, weight) in [(0, 0), (-1, 0), (100, 1)] {
         let (brakes, runway) = run(priority, weight);
         assert!(
-            brakes <= 1 && runway > Span::secs(53),
+            brakes <= 3 && runway > Span::secs(53),
             "{brakes} brakes, {runway:?}"
         );
     }
     for (priority, weight) in [(100, 0), (0, -1)] {
         let (brakes, runway) = run(priority, weight);
         assert!(
-            brakes > 1 && runway <= Span::secs(53),
+            brakes > 3 && runway <= Span::secs(53),
             "{brakes} brakes, {runway:?}"
         );
     }
@@ -199,4 +202,33 @@ fn who_is_beyond_his_request_is_evicted_before_one_who_keeps_within_his_own() {
         );
         assert!(world.killed().is_empty(), "{request}");
     }
+}
+
+#[test]
+fn where_a_budget_spares_the_culprit_another_one_who_grows_goes_before_the_kubelet_evicts() {
+    let run = |second_mebi| {
+        let mut world = World::leaking(40);
+        world.kubelet = true;
+        world.of(3).rate = second_mebi * MIB;
+        world.spared_by_budget = vec![GroupId(1002)];
+        for pod in &mut world.pods.list {
+            pod.grace = Span::secs(5);
+        }
+        world.run(&mut engine(&[Rung::Evict]), Span::secs(170), |_| ());
+        world
+    };
+    let world = run(8);
+    let mut evicted = world.targets_of(Rung::Evict);
+    evicted.dedup();
+    assert_eq!(evicted.get(..2), Some(&[pod(2), pod(3)][..]), "{evicted:?}");
+    // Nobody who stands still pays for it.
+    let alone = run(0);
+    assert!(
+        alone
+            .targets_of(Rung::Evict)
+            .iter()
+            .all(|target| *target == pod(2))
+    );
+    let is_still = |it: &PassedOver| it.target == pod(3) && it.why == WhyNot::ComesBack;
+    assert!(alone.passed_over.iter().any(is_still), "{:?}", alone.passed_over);
 }

@@ -42,7 +42,7 @@ pub(super) fn twice(stage: &Stage<'_>, mode: &str, shown: &Shown) -> Result<()> 
         acted.is_none() || mode != "enforce",
         "forestall acted, though it had no business in it: {acted:?}"
     );
-    let foretold = told.iter().find(|line| {
+    let foretold = told.iter().rev().find(|line| {
         let wall = line["evidence"]["wall"].as_str().unwrap_or_default();
         is(line, "raised") && shown.walls.contains(&wall)
     });

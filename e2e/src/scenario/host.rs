@@ -20,9 +20,12 @@ const SERVICE: &str = "/sys/fs/cgroup/system.slice/leak.service";
 /// First the kubelet alone, then forestall.
 pub(super) fn leak(stage: &mut Stage<'_>) -> Result<()> {
     let (kubectl, node) = (stage.kubectl, stage.node);
+    bystander(kubectl, node)?;
     stage.tell(alone(kubectl, node)?);
     clear(node, kubectl)?;
     let killed = kernel::kills(node)?.len();
+    // Before the agent: a pod that comes with its memory is growth, too, and an alarm for it answers for its wall for a while.
+    bystander(kubectl, node)?;
     let agent = Agent::start(node, "enforce")?;
     let course = guarded(kubectl, node, &agent)?;
     stage.tell(course);
@@ -33,7 +36,7 @@ pub(super) fn leak(stage: &mut Stage<'_>) -> Result<()> {
 /// A bystander goes for it, which helps nobody: by the kubelet where its count of the node comes down to its threshold in time, and else by the
 /// kernel, since that count leaves out what the kernel itself holds. The leak ends when the machine is full.
 fn alone(kubectl: &Kubectl, node: &Node) -> Result<Course> {
-    let mut course = begin(kubectl, node, "kubelet")?;
+    let mut course = begin(node, "kubelet")?;
     let before = course.look(node)?;
     let mut state = State::of(kubectl, "bystander")?;
     wait_within(PATIENCE, "the end of bystander", || {
@@ -67,7 +70,7 @@ fn alone(kubectl: &Kubectl, node: &Node) -> Result<Course> {
 
 /// The leak alone ends, by name, and the kubelet answers all the while.
 fn guarded(kubectl: &Kubectl, node: &Node, agent: &Agent<'_>) -> Result<Course> {
-    let mut course = begin(kubectl, node, "forestall")?;
+    let mut course = begin(node, "forestall")?;
     let leak: u64 = leaking(node)?
         .trim()
         .parse()
@@ -107,9 +110,12 @@ fn guarded(kubectl: &Kubectl, node: &Node, agent: &Agent<'_>) -> Result<Course> 
     Ok(course)
 }
 
-/// A bystander, and a service that has taken more than half of the machine and goes on.
-fn begin(kubectl: &Kubectl, node: &Node, who: &'static str) -> Result<Course> {
-    hold(kubectl, node, "bystander", 80, &json!({}))?;
+fn bystander(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    hold(kubectl, node, "bystander", 80, &json!({}))
+}
+
+/// A service that takes more than half of the machine at once and goes on.
+fn begin(node: &Node, who: &'static str) -> Result<Course> {
     let course = Course::begin(who, node)?;
     node.run(&format!(
         "mkdir -p {SERVICE}; setsid sh -c 'echo 0 >{SERVICE}/cgroup.procs; exec work work \"$0\"' \

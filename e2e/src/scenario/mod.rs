@@ -235,7 +235,7 @@ pub(crate) const ALL: [Scenario; 23] = [
     },
     Scenario {
         name: "page-cache-growth",
-        shows: "the same for a file that is mapped, while another pod grows within its request",
+        shows: "the same while another pod grows within its request",
         node: NODE,
         impersonation: true,
         is_gate: false,
@@ -243,11 +243,11 @@ pub(crate) const ALL: [Scenario; 23] = [
     },
     Scenario {
         name: "page-cache-multi-gen",
-        shows: "that with the multi-gen LRU, too",
+        shows: "that with the multi-gen LRU, for a file that is mapped",
         node: MULTI_GEN,
         impersonation: true,
         is_gate: false,
-        run: |stage| cache::beside_growth(stage.kubectl, stage.node),
+        run: |stage| cache::multi_gen(stage.kubectl, stage.node),
     },
     Scenario {
         name: "stream-multi-gen",

@@ -38,9 +38,9 @@ pub(super) fn budget(stage: &mut Stage<'_>) -> Result<()> {
         guard.say()?;
         course.of_agent(&guard.told(&["alarm", "action"])?);
         stage.tell(course);
-        let refused = guard.told(&["outcome"])?.into_iter().filter(|line| {
+        let refused = guard.told(&["cluster"])?.into_iter().filter(|line| {
             let said = line["message"].as_str().unwrap_or_default();
-            line["rung"] == "evict" && said.contains("none-may-go")
+            said.contains("default/kept") && said.contains("429") && said.contains("none-may-go")
         });
         ensure!(refused.count() > 0, "no refusal names the budget");
         let evicted = guard.evicted()?;
@@ -74,7 +74,7 @@ pub(super) fn deaf(stage: &mut Stage<'_>) -> Result<()> {
         let orders = guard.evictions()?;
         ensure!(orders.len() == 1, "it was evicted more than once: {orders:?}");
         let outcomes = guard.told(&["outcome"])?;
-        let has_gone = |line: &serde_json::Value| line["rung"] == "evict" && line["outcome"] == "success";
+        let has_gone = |line: &serde_json::Value| line["rung"] == "evict" && line["outcome"] == "done";
         ensure!(outcomes.iter().any(has_gone), "no outcome says so: {outcomes:?}");
         ensure!(
             guard.evicted()? == ["deaf"],

@@ -1,6 +1,6 @@
 //! SPECIFICATION.md promises numbers. Each promise names what holds it, and that exists.
 //!
-//! A keeper is written `kind:name` in backticks: `test:` a test function, `lab:` a scenario of the lab, `bench:` a row of
+//! A keeper is written `kind:name` in backticks: `test:` a test function, `lab:` a scenario of the lab, `e2e:` one on a real Kubernetes, `bench:` a row of
 //! the benchmark, `ci:` a step of `cargo xtask ci`; or `pending`, which is a promise that nothing holds yet.
 
 use crate::tree::{Breach, Tree};
@@ -23,6 +23,7 @@ fn exists(tree: &Tree, kind: &str, name: &str) -> bool {
             tree.rust().any(|file| file.text.contains(&head))
         }
         "lab" => stands_in(&["xtask/src/lab/", "lab/"]),
+        "e2e" => stands_in(&["e2e/src/scenario/"]),
         "bench" => stands_in(&["xtask/src/bench", "xtask/benches/"]),
         "ci" => stands_in(&["xtask/src/ci.rs"]),
         _ => false,
@@ -53,7 +54,7 @@ fn promises_have_keepers(tree: &Tree) -> Vec<Breach> {
         if keepers.is_empty() && !cell.starts_with("pending") {
             breaches.push(file.breach(
                 index + 1,
-                "names no keeper: add `test:NAME`, `lab:`, `bench:` or `ci:`, or pending",
+                "names no keeper: add `test:NAME`, `lab:`, `e2e:`, `bench:` or `ci:`, or pending",
             ));
         }
         for keeper in keepers {
@@ -87,6 +88,7 @@ fn promises_have_keepers_here() {
         "| x | `c` |\n",
         "| x | somebody |\n",
         "| x | `lab:gone` |\n",
+        "| x | `e2e:gone` |\n",
         "| x | `bench:gone` |\n",
         "| x | `ci:gone` |\n",
         "words\n",

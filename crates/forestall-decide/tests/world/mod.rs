@@ -52,6 +52,8 @@ pub(crate) struct World {
     told_at: Option<Moment>,
     /// What the API server answers to an eviction.
     pub(crate) eviction_answer: OutcomeKind,
+    /// The pods whose budgets let nobody go.
+    pub(crate) spared_by_budget: Vec<GroupId>,
     leaving: Vec<Leaving>,
     /// A brake stops its target; else nobody has a hand for it and it is never answered.
     pub(crate) brakes_hold: bool,
@@ -103,6 +105,7 @@ impl World {
             pods: Pods::default(),
             told_at: None,
             eviction_answer: OutcomeKind::Done,
+            spared_by_budget: Vec::new(),
             leaving: Vec::new(),
             brakes_hold: false,
             braked: Vec::new(),
@@ -263,14 +266,14 @@ impl World {
     }
 
     fn evict(&mut self, action: &Action, pod: GroupId) {
-        let (now, takes) = (self.now, action.grace + CLEANUP);
-        if self.eviction_answer == OutcomeKind::Done
+        let (now, takes, answer) = (self.now, action.grace + CLEANUP, self.answer_of(pod));
+        if answer == OutcomeKind::Done
             && let Some(known) = self.pods.list.iter_mut().find(|known| known.group == Some(pod))
         {
             known.terminating_since = Some(now);
             self.told_at = None;
         }
-        let at = if self.eviction_answer == OutcomeKind::Done {
+        let at = if answer == OutcomeKind::Done {
             now + takes
         } else {
             now + Span::millis(20)
@@ -281,6 +284,14 @@ impl World {
             action: action.id,
             pod,
         });
+    }
+
+    fn answer_of(&self, pod: GroupId) -> OutcomeKind {
+        if self.spared_by_budget.contains(&pod) {
+            OutcomeKind::Blocked
+        } else {
+            self.eviction_answer
+        }
     }
 
     /// Tells the pods if ten seconds have passed since they were told last.
@@ -305,7 +316,8 @@ impl World {
         let Some(leaving) = due.map(|index| self.leaving.remove(index)) else {
             return;
         };
-        if self.eviction_answer == OutcomeKind::Done {
+        let answer = self.answer_of(leaving.pod);
+        if answer == OutcomeKind::Done {
             self.pods.list.retain(|pod| pod.group != Some(leaving.pod));
             self.containers
                 .retain(|container| GroupId(container.id.0 + 1000) != leaving.pod);
@@ -313,7 +325,7 @@ impl World {
         let outcome = Outcome {
             action: leaving.action,
             rung: Rung::Evict,
-            kind: self.eviction_answer,
+            kind: answer,
             freed: Bytes::mebi(1),
             took: now.since(leaving.ordered_at),
         };

@@ -92,8 +92,12 @@ pub(super) struct Lasting;
 impl Checker for Lasting {
     fn see(&mut self, event: &Event) -> Option<String> {
         // Whom the kubelet would choose goes for everybody's growth and not for his own.
-        let for_its_own =
-            |order: &&Order| !matches!(order.rule, "nobody-explains-it" | "the-kubelets-choice");
+        let for_its_own = |order: &&Order| {
+            !matches!(
+                order.rule,
+                "nobody-explains-it" | "the-kubelets-choice" | "after-a-refusal"
+            )
+        };
         let by_growth = |order: &&Order| goes_by_growth(order) && !order.escalate;
         let order = order(event).filter(by_growth).filter(for_its_own)?;
         let its_own = |grower: &Grower| order.target.as_ref().is_some_and(|aim| aim.pod == grower.pod);

@@ -46,19 +46,24 @@ impl Refusal {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
         let details = status.details.unwrap_or_default();
         let in_body = Duration::from_secs(details.retry_after_seconds.into());
+        // Which budget it is stands in the cause alone.
+        let budgets: Vec<&Cause> = details
+            .causes
+            .iter()
+            .filter(|cause| cause.reason == "DisruptionBudget")
+            .collect();
         let message = if status.message.is_empty() {
             String::from_utf8_lossy(body.get(..TEXT_CHARS_MAX).unwrap_or(body)).into_owned()
         } else {
             status.message
         };
+        let causes = budgets.iter().flat_map(|cause| [" ", &cause.message]);
+        let message: String = std::iter::once(&*message).chain(causes).collect();
         let shown: String = message.chars().take(TEXT_CHARS_MAX).collect();
         Self {
             code,
             reason: status.reason,
-            is_budget: details
-                .causes
-                .iter()
-                .any(|cause| cause.reason == "DisruptionBudget"),
+            is_budget: !budgets.is_empty(),
             message: escape::bytes(shown.trim().as_bytes()),
             retry_after: retry_after.or((in_body > Duration::ZERO).then_some(in_body)),
         }
@@ -89,6 +94,7 @@ struct Details {
 #[serde(default)]
 struct Cause {
     reason: String,
+    message: String,
 }
 
 impl fmt::Display for Trouble {
