@@ -12,15 +12,18 @@ const SHOWN_BYTES_MAX: usize = 200;
 const SHOWN_BEFORE_MAX: usize = 80;
 
 /// The words. systemd's `Failed with result 'oom-kill'` is none of the kernel's, and neither is Go's `out of memory: `.
-const WORDS: [&[u8]; 7] = [
+const WORDS: [&[u8]; 6] = [
     b"Killed process ",
     b"Kill process ",
     b"oom-kill:",
     b" invoked oom-killer",
     b"emory cgroup out of memory",
-    b"Out of memory: ",
     b"Out of memory and no killable",
 ];
+
+/// Anybody says this; the kernel goes on with one of those (`mm/oom_kill.c`, `oom_kill_process`), if its line was not cut.
+const OUT_OF_MEMORY: &[u8] = b"Out of memory: ";
+const GOES_ON: [&[u8]; 2] = [b"Killed process ", b"Kill process "];
 
 /// What was not read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +52,15 @@ impl Unread {
 
 /// Where the kernel's words for a kill stand.
 pub(super) fn words_in(line: &[u8]) -> Option<usize> {
-    WORDS.iter().filter_map(|words| find(line, words)).min()
+    let words = WORDS.iter().filter_map(|words| find(line, words));
+    words.chain(cut_words_in(line)).min()
+}
+
+/// Where it says that it is out of memory, and breaks off before it says more.
+fn cut_words_in(line: &[u8]) -> Option<usize> {
+    let at = find(line, OUT_OF_MEMORY)?;
+    let rest = line.get(at + OUT_OF_MEMORY.len()..)?.trim_ascii_end();
+    GOES_ON.iter().any(|words| words.starts_with(rest)).then_some(at)
 }
 
 /// Of whom a line speaks that has such words: `Killed process 7 (a)`, `task=a,pid=7`.
@@ -94,6 +105,7 @@ mod tests {
             "a invoked oom-killer: ",
             "Memory cgroup out of memory: Kil",
             "x Out of memory: Ki",
+            "x Out of memory: \n",
             "x Out of memory and no killable processes...",
         ] {
             assert!(words_in(line.as_bytes()).is_some(), "{line}");
@@ -101,6 +113,8 @@ mod tests {
         for line in [
             "a.service: Failed with result 'oom-kill'.",
             "fatal error: runtime: out of memory: cannot allocate",
+            "app[3]: Out of memory: could not allocate 4096 bytes",
+            "app[3]: Out of memory: Kind of",
             "Killing container with a grace period",
             "a.service: A process of this unit has been killed by the OOM killer.",
             "",

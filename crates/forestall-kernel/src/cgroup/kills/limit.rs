@@ -86,8 +86,9 @@ impl Recent {
         self.0
             .retain(|met| now.saturating_sub(met.at) <= GROUP_FOLLOWS_WITHIN);
         let before = self.0.iter().position(|met| {
-            let is_of_group = is_of_group || met.is_of_group;
-            *met.victim == *victim && (is_of_group || now.saturating_sub(met.at) <= FOLLOWS_WITHIN)
+            // The kernel counts a group once: late, or before the rest of it is counted. A second count is another group.
+            let is_same_group = is_of_group != met.is_of_group;
+            *met.victim == *victim && (is_same_group || now.saturating_sub(met.at) <= FOLLOWS_WITHIN)
         });
         let found = match (
             LimitMet::of(changes, victim),
