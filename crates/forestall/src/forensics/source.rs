@@ -58,6 +58,8 @@ pub(crate) struct Read {
     pub(crate) lost: u64,
     /// Kills that were told again, and are counted once.
     pub(crate) told_twice: u64,
+    /// Kills of which nobody knows whether they are: there are too many.
+    pub(crate) not_compared: u64,
     /// Lines that tell of a kill and were not read.
     pub(crate) left_out: LeftOut,
 }
@@ -94,7 +96,7 @@ fn read_log(path: &Path, listener: &mut dyn Listener) -> anyhow::Result<Read> {
     }
     stages.finish(listener);
     read.left_out = LeftOut::of(stages.unread(), path);
-    read.told_twice = stages.told_twice();
+    (read.told_twice, read.not_compared) = stages.told_twice();
     Ok(read)
 }
 
@@ -146,9 +148,9 @@ impl Stages {
         self.scan.scanner.unread()
     }
 
-    /// Kills that were told again.
-    pub(crate) const fn told_twice(&self) -> u64 {
-        self.scan.twice.told
+    /// Kills that were told again, and those of which nobody knows.
+    pub(crate) const fn told_twice(&self) -> (u64, u64) {
+        (self.scan.twice.told, self.scan.twice.not_compared)
     }
 
     pub(crate) fn feed(&mut self, block: &[u8], listener: &mut dyn Listener) {

@@ -4,13 +4,15 @@
 //! microseconds, and a process has one end. What says no time is never the same, and neither is what a date puts into another
 //! boot. A verdict that stands behind its own kill, as in a log that has the newest first, names nobody else either.
 
+use std::collections::HashMap;
+
 use forestall_kernel::kmsg::{Calendar, When};
 use forestall_kernel::oom::{Report, Seen, Victim};
 
 use super::source::Listener;
 
-/// So many kills are remembered.
-const KILLS_MAX: usize = 4096;
+/// So many kills are remembered, in some 12 MB: of those after them it is told that nobody knows.
+const KILLS_MAX: usize = 65_536;
 
 /// Two daemons that keep the same line need not read their clocks at once.
 const APART_MICROS: i64 = 2_000_000;
@@ -22,7 +24,11 @@ const QUARTER_MICROS: i64 = 900_000_000;
 /// Remembers who was killed.
 #[derive(Debug, Default)]
 pub(super) struct Twice {
-    known: Vec<Kill>,
+    /// By number and name.
+    known: HashMap<(u32, Box<[u8]>), Vec<Kill>>,
+    remembered: usize,
+    /// So many could not be remembered any more, and may have been told again, or tell something again.
+    pub(super) not_compared: u64,
     /// So many have been told again.
     pub(super) told: u64,
 }
@@ -72,14 +78,19 @@ impl Twice {
             when: victim.when,
             has_limit,
         };
-        if let Some(known) = self.known.iter_mut().find(|known| kill.is_of(known)) {
+        let name = (kill.pid, kill.comm.clone());
+        let alike = self.known.get_mut(&name);
+        if let Some(known) = alike.and_then(|alike| alike.iter_mut().find(|known| kill.is_of(known))) {
             self.told += u64::from(known.is_named || !kill.is_named);
             let had_limit = known.has_limit;
             known.has_limit |= has_limit;
             return Some(had_limit);
         }
-        if self.known.len() < KILLS_MAX {
-            self.known.push(kill);
+        if self.remembered < KILLS_MAX {
+            self.remembered += 1;
+            self.known.entry(name).or_default().push(kill);
+        } else {
+            self.not_compared += 1;
         }
         None
     }
@@ -178,6 +189,23 @@ mod tests {
         // And it is said once.
         let (_, ear) = hear(&format!("{BARE}{whole}{whole}"));
         assert_eq!(ear.better, ["/w"]);
+    }
+
+    #[test]
+    fn of_more_kills_than_are_remembered_it_is_told_that_nobody_knows() {
+        let kills: String = (0..=KILLS_MAX)
+            .map(|nth| format!("[{nth:5}.5] Out of memory: Killed process {} (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB\n", nth + 1))
+            .collect();
+        let mut twice = Twice::default();
+        let mut ear = Ear::default();
+        let mut hear = |report: Report| twice.hand_on(report, &mut ear);
+        let mut scanner = LogScanner::new();
+        scanner.feed(kills.as_bytes(), &mut hear);
+        scanner.feed(kills.as_bytes(), &mut hear);
+        scanner.finish(&mut hear);
+        // All but the last of them are known, and that one is told twice without a word of it.
+        assert_eq!((twice.told, twice.not_compared), (KILLS_MAX as u64, 2));
+        assert_eq!(ear.left, KILLS_MAX + 2);
     }
 
     const KILL: &str = "Out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB";

@@ -315,6 +315,7 @@ fn answer(
         ),
         ("lost_records", read.lost.into()),
         ("told_twice", read.told_twice.into()),
+        ("not_compared", read.not_compared.into()),
     ]);
     answer.extend(read.left_out.fields());
     answer

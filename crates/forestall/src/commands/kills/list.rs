@@ -99,7 +99,7 @@ impl<'a> List<'a> {
             None => tally.lost == 0,
         };
         let is_read = self.gaps == 0 && read.lost == 0 && read.left_out.is_empty();
-        let is_told = self.told_better == 0 && !self.is_begun_alone();
+        let is_told = self.told_better == 0 && read.not_compared == 0 && !self.is_begun_alone();
         let is_whole = tallies.map_or(is_read && is_told, |tallies| tallies.iter().all(is_proven));
         if matches!(self.output, Output::Table | Output::Wide) {
             self.notes(read, tallies.unwrap_or_default())?;
@@ -111,6 +111,7 @@ impl<'a> List<'a> {
             ("lost_records", read.lost.into()),
             ("reports_with_gaps", self.gaps.into()),
             ("told_twice", read.told_twice.into()),
+            ("not_compared", read.not_compared.into()),
             ("told_better_later", self.told_better.into()),
             ("reports_of_nobody", self.of_nobody.into()),
             ("boots", boots.into()),
@@ -158,6 +159,13 @@ impl<'a> List<'a> {
         }
         if read.told_twice > 0 {
             writeln!(self.out, "note: told twice and counted once: {}", read.told_twice)?;
+        }
+        if read.not_compared > 0 {
+            writeln!(
+                self.out,
+                "note: {} kills came after more than can be compared: some of them may be told twice",
+                read.not_compared
+            )?;
         }
         if read.lost > 0 {
             writeln!(
