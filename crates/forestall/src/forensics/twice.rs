@@ -193,9 +193,14 @@ mod tests {
 
     #[test]
     fn of_more_kills_than_are_remembered_it_is_told_that_nobody_knows() {
-        let kills: String = (0..=KILLS_MAX)
-            .map(|nth| format!("[{nth:5}.5] Out of memory: Killed process {} (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB\n", nth + 1))
-            .collect();
+        let kill = |nth: usize| {
+            let pid = nth + 1;
+            format!(
+                "[{nth:5}.5] Out of memory: Killed process {pid} (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB\n"
+            )
+        };
+        let kills: Vec<String> = (0..=KILLS_MAX).map(kill).collect();
+        let kills = kills.concat();
         let mut twice = Twice::default();
         let mut ear = Ear::default();
         let mut hear = |report: Report| twice.hand_on(report, &mut ear);
