@@ -92,30 +92,7 @@ impl Trial {
     }
 
     fn order(&self) -> Order {
-        let id = group_of(self.cgroup.path());
-        Order {
-            action: Action {
-                id: ActionId(3),
-                rung: Rung::Evict,
-                target: Target::Group(id),
-                bytes: forestall_decide::Bytes::mebi(1),
-                grace: Span::secs(1),
-                deadline: Span::secs(20),
-                escalate: false,
-                evidence: Evidence {
-                    reading: own_wall(),
-                    time_to_effect: Span::secs(1),
-                    rule: "in-time",
-                },
-            },
-            place: Place::Cgroup(CgroupPlace {
-                dir: Arc::new(fs::File::open(self.cgroup.path()).expect("a directory").into()),
-                id,
-                kind: GroupKind::Pod(Qos::Burstable),
-                path: self.cgroup.path().into(),
-                version: CgroupVersion::V2,
-            }),
-        }
+        order_for(&self.cgroup)
     }
 
     async fn run(&self, eviction: Eviction) {
@@ -133,6 +110,33 @@ impl Trial {
 
     fn told(&self) -> String {
         self.told.0.lock().expect("a list").join("; ")
+    }
+}
+
+fn order_for(cgroup: &TempDir) -> Order {
+    let id = group_of(cgroup.path());
+    Order {
+        action: Action {
+            id: ActionId(3),
+            rung: Rung::Evict,
+            target: Target::Group(id),
+            bytes: forestall_decide::Bytes::mebi(1),
+            grace: Span::secs(1),
+            deadline: Span::secs(20),
+            escalate: false,
+            evidence: Evidence {
+                reading: own_wall(),
+                time_to_effect: Span::secs(1),
+                rule: "in-time",
+            },
+        },
+        place: Place::Cgroup(CgroupPlace {
+            dir: Arc::new(fs::File::open(cgroup.path()).expect("a directory").into()),
+            id,
+            kind: GroupKind::Pod(Qos::Burstable),
+            path: cgroup.path().into(),
+            version: CgroupVersion::V2,
+        }),
     }
 }
 
@@ -263,4 +267,40 @@ async fn a_yes_is_no_effect_until_nobody_is_left() {
         .map(|outcome| outcome.kind)
         .collect();
     assert_eq!(kinds, [OutcomeKind::Progress, OutcomeKind::NoEffect]);
+}
+
+/// How long it takes from an order to the server's having the request, over a connection that is up: told, and nothing depends on it.
+#[tokio::test]
+#[ignore = "a measurement: cargo test --release -p forestall --bin forestall -- --ignored --nocapture an_order_is_at_the_server"]
+async fn an_order_is_at_the_server_within_milliseconds() {
+    const ORDERS: usize = 1000;
+    let answers = (0..ORDERS).flat_map(|_| [created(CREATED), created("{}")]);
+    let Trial {
+        stage,
+        handle,
+        desk,
+        cgroup,
+        shelf,
+        told,
+    } = Trial::set(answers.collect()).await;
+    tokio::spawn(carry_out_all(Arc::new(desk), shelf, "n1".into(), told));
+    let mut micros = Vec::new();
+    for nth in 0..ORDERS {
+        let before = std::time::Instant::now();
+        handle.submit(order_for(&cgroup)).expect("taken");
+        while stage.asked().len() <= 2 * nth {
+            tokio::task::yield_now().await;
+        }
+        micros.push(before.elapsed().as_micros());
+        while !std::iter::from_fn(|| handle.take_outcome()).any(|outcome| outcome.kind == OutcomeKind::Done)
+            || stage.asked().len() < 2 * (nth + 1)
+        {
+            tokio::task::yield_now().await;
+        }
+    }
+    micros.sort_unstable();
+    let [middle, high, most] = [ORDERS / 2, ORDERS * 99 / 100, ORDERS - 1].map(|nth| micros[nth]);
+    println!(
+        "from the order to the server, {ORDERS} times: p50 {middle} µs, p99 {high} µs, at the most {most} µs"
+    );
 }
