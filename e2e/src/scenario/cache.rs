@@ -23,15 +23,14 @@ const OUT_OF_REACH_MIB: u32 = 1;
 /// Nothing is to be evicted over so many times the looks that the kubelet took alone.
 const TIMES: usize = 5;
 
-/// How fast it reads at the most, in thousandths a second: faster than from the disk.
-const RATE: u32 = 200;
-
 /// What uses cache, and what grows beside it.
 #[derive(Clone, Copy)]
 struct Load {
     /// How the reader reads, and its file in thousandths of the node's memory.
     reader: &'static str,
     file: u64,
+    /// How much of it a second.
+    rate: u32,
     /// What a second pod takes, and asked for, in thousandths, in some two minutes.
     grows: Option<u64>,
     /// How much the kernel has available at the least while the kubelet thinks otherwise, in thousandths.
@@ -44,29 +43,32 @@ pub(super) fn rereader(kubectl: &Kubectl, node: &Node) -> Result<()> {
     let load = Load {
         reader: "reread",
         file: 610,
+        rate: 200,
         grows: None,
         available: 500,
     };
     thrice(kubectl, node, load)
 }
 
-/// The same while another pod grows within what it asked for.
+/// The same while another pod grows within what it asked for, until a little of the file has to be let go of.
 pub(super) fn beside_growth(kubectl: &Kubectl, node: &Node) -> Result<()> {
     let load = Load {
         reader: "reread",
         file: 400,
-        grows: Some(290),
+        rate: 200,
+        grows: Some(220),
         available: 250,
     };
     thrice(kubectl, node, load)
 }
 
-/// With the multi-gen LRU: what a mapped file's pages are used for it learns when it has to look for memory, which growth brings about, and they
-/// count as active from then on (`mm/vmscan.c`, `lru_gen_look_around`). Pages that are read by calls never do.
+/// With the multi-gen LRU: what a mapped file's pages are used for it learns when it has to look for memory, which growth brings about, and all of them
+/// count as active from then on, however seldom they are used (`mm/vmscan.c`, `lru_gen_look_around`). Pages that are read by calls never do.
 pub(super) fn multi_gen(kubectl: &Kubectl, node: &Node) -> Result<()> {
     let load = Load {
         reader: "mapped",
         file: 400,
+        rate: 20,
         grows: Some(330),
         available: 250,
     };
@@ -256,7 +258,7 @@ struct Progress {
 impl Load {
     fn start<'a>(&self, kubectl: &Kubectl, node: &'a Node) -> Result<Reader<'a>> {
         let mut work = json!({});
-        work[self.reader] = json!({"size": self.file, "rate": RATE});
+        work[self.reader] = json!({"size": self.file, "rate": self.rate});
         let reader = Reader::start(kubectl, node, &work)?;
         let Some(grows) = self.grows else {
             return Ok(reader);
