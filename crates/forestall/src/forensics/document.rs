@@ -2,7 +2,7 @@
 //!
 //! Whatever is nested how, a text in it is a line, or several; records that are known by their own form are read as those. Loki gives the newest
 //! first unless it is asked otherwise, so that lines with its times are put in their order. It keeps the whole document, so it refuses a
-//! large one.
+//! large one, and one of many values.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,6 +15,32 @@ use crate::log::time::rfc3339;
 
 /// No document is larger.
 pub(crate) const BYTES_MAX: u64 = 64 << 20;
+
+/// Nor has it more values: each takes up to two hundred bytes while it is read, however short it is.
+pub(crate) const VALUES_MAX: u64 = 1_000_000;
+
+/// Counts the values of a document, block by block, before any of them is read.
+#[derive(Debug, Default)]
+pub(crate) struct Count {
+    is_in_text: bool,
+    is_escaped: bool,
+    /// One at the most for each of these marks outside of texts.
+    pub(crate) values: u64,
+}
+
+impl Count {
+    pub(crate) fn feed(&mut self, block: &[u8]) {
+        for byte in block {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' => self.is_escaped = self.is_in_text,
+                b'"' => self.is_in_text = !self.is_in_text,
+                b',' | b':' | b'[' | b'{' if !self.is_in_text => self.values += 1,
+                _ => {}
+            }
+        }
+    }
+}
 
 /// What holds a list of lines in the documents that are known.
 const LISTS: [&[u8]; 7] = [
@@ -122,6 +148,19 @@ mod tests {
 
     fn text(document: &str) -> Option<String> {
         lines(document.as_bytes()).map(|lines| String::from_utf8(lines).expect("text"))
+    }
+
+    #[test]
+    fn values_are_counted_before_they_are_read_and_marks_in_texts_are_none() {
+        let count = |document: &str| {
+            let mut count = Count::default();
+            // In blocks of one byte.
+            document.bytes().for_each(|byte| count.feed(&[byte]));
+            count.values
+        };
+        // A list, its two objects, the comma between them, and a name each.
+        assert_eq!(count(r#"[{"a":1},{"b":"c"}]"#), 6);
+        assert_eq!(count(r#"["a,b:[{\",","c"]"#), 2);
     }
 
     #[test]

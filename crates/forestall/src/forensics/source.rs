@@ -82,15 +82,23 @@ fn read_log(path: &Path, listener: &mut dyn Listener) -> anyhow::Result<Read> {
     let mut read = Read::default();
     let mut skip = mark;
     let mut stages = Stages::new(shape);
+    let mut values = document::Count::default();
     while count > 0 && !listener.is_done() {
         read.bytes += count as u64;
-        if shape == Shape::Document && read.bytes > document::BYTES_MAX {
+        let block = buffer.get(skip..count).unwrap_or_default();
+        if shape == Shape::Document {
+            values.feed(block);
             let advice = "have one record in each line: jq -c '.data.result[].values[]' FILE";
-            return Err(flow
-                .refuse("is one JSON document of more than 64 MiB", advice)
-                .into());
+            if read.bytes > document::BYTES_MAX {
+                let why = "is one JSON document of more than 64 MiB";
+                return Err(flow.refuse(why, advice).into());
+            }
+            if values.values > document::VALUES_MAX {
+                let why = "is one JSON document of more than a million values";
+                return Err(flow.refuse(why, advice).into());
+            }
         }
-        stages.feed(buffer.get(skip..count).unwrap_or_default(), listener);
+        stages.feed(block, listener);
         skip = 0;
         count = flow.read(&mut buffer)?;
     }

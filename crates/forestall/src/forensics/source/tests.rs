@@ -212,6 +212,16 @@ fn what_is_no_log_is_refused_by_its_place_with_what_to_do() {
     );
 }
 
+#[test]
+fn a_document_of_more_values_than_can_be_kept_is_refused_with_what_to_do() {
+    let document = format!("[{}0]", "{\"\":0},".repeat(400_000));
+    let said = format!("{:#}", read_bytes(document.as_bytes()).expect_err("too many"));
+    assert!(
+        said.contains("is one JSON document of more than a million values; have one record in each line"),
+        "{said}"
+    );
+}
+
 /// A capture as each of them has it, whose records are nobody's own: what comes of it is believed by half.
 #[test]
 fn out_of_any_document_and_any_quotation_a_log_tells_the_same() {
