@@ -20,8 +20,6 @@ use super::eviction::{hold, is_evicted, is_untouched};
 /// The kubelet's hard threshold, as `e2e/guest/kubelet.yaml` has it, and one that is never met.
 const THRESHOLD_MIB: u32 = 150;
 const OUT_OF_REACH_MIB: u32 = 1;
-/// Nothing is to be evicted over so many times the looks that the kubelet took alone.
-const TIMES: usize = 5;
 
 /// What uses cache, and what grows beside it.
 #[derive(Clone, Copy)]
@@ -31,8 +29,10 @@ struct Load {
     file: u64,
     /// How much of it a second.
     rate: u32,
-    /// What a second pod takes, and asked for, in thousandths, in some two minutes.
+    /// What a second pod takes, and asked for, in thousandths, within a minute or so.
     grows: Option<u64>,
+    /// Nothing is to be evicted over so many times the looks that the kubelet took alone.
+    times: usize,
     /// How much the kernel has available at the least while the kubelet thinks otherwise, in thousandths.
     available: u64,
 }
@@ -45,6 +45,7 @@ pub(super) fn rereader(kubectl: &Kubectl, node: &Node) -> Result<()> {
         file: 610,
         rate: 200,
         grows: None,
+        times: 5,
         available: 500,
     };
     thrice(kubectl, node, load)
@@ -57,6 +58,7 @@ pub(super) fn beside_growth(kubectl: &Kubectl, node: &Node) -> Result<()> {
         file: 400,
         rate: 200,
         grows: Some(220),
+        times: 2,
         available: 250,
     };
     thrice(kubectl, node, load)
@@ -70,6 +72,7 @@ pub(super) fn multi_gen(kubectl: &Kubectl, node: &Node) -> Result<()> {
         file: 400,
         rate: 20,
         grows: Some(330),
+        times: 2,
         available: 250,
     };
     thrice(kubectl, node, load)
@@ -81,7 +84,7 @@ fn thrice(kubectl: &Kubectl, node: &Node, load: Load) -> Result<()> {
     eprintln!(
         "e2e:   the kubelet alone evicts at its look {taken} from the second reading on; the reader: {alone}"
     );
-    let looks = taken * TIMES;
+    let looks = taken * load.times;
 
     clear(node, kubectl)?;
     let agent = Agent::start(node, "enforce")?;
@@ -266,7 +269,7 @@ impl Load {
         let request_mib = Memory::of(node)?.total_mib * (grows + 20) / 1000;
         let grower = Pod {
             name: "grower",
-            work: json!({"grow": {"rate": grows / 120, "total": grows, "start": 0}}),
+            work: json!({"grow": {"rate": grows / 60, "total": grows, "start": 0}}),
             resources: json!({"requests": {"memory": format!("{request_mib}Mi")}}),
             restart: "Never",
             heap_kib: None,

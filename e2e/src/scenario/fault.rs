@@ -35,10 +35,16 @@ pub(super) fn server(stage: &mut Stage<'_>) -> Result<()> {
         course.of_agent(&guard.told(&["alarm", "action"])?);
         eprintln!("e2e:   {course}");
         stage.tell(course);
-        let gap = node.run("for pod in /proc/[0-9]*; do [ \"$(cat $pod/comm 2>/dev/null)\" = forestall ] && echo ${pod#/proc/}; done")?;
+        let status = guard.told(&["status"])?;
+        let status = status.last().map(|line| &line["message"]);
+        eprintln!(
+            "e2e:   the guard by then: {}",
+            status.and_then(|said| said.as_str()).unwrap_or("silent")
+        );
+        let agents = node.run("for pod in /proc/[0-9]*; do [ \"$(cat $pod/comm 2>/dev/null)\" = forestall ] && echo ${pod#/proc/}; done")?;
         ensure!(
-            gap.lines().count() == 1,
-            "the agent is not the one there was: {gap}"
+            agents.lines().count() == 1,
+            "the agent is not alone, or gone: {agents}"
         );
         wait_for("the agent's word of the API server", || {
             let told = guard.told(&["cluster"])?;
