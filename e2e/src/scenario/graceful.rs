@@ -74,7 +74,7 @@ fn run(stage: &Stage<'_>, who: &'static str) -> Result<(Course, String)> {
         "trap 'sleep 5; echo handled > /left/handled; exit 0' TERM; {} & wait",
         growth(4, None)
     );
-    let mut batch = pod("batch", 10, &line);
+    let mut batch = pod("batch", 20, &line);
     batch["spec"]["containers"][0]["lifecycle"] = json!({"preStop": {"exec": {"command": ["/bin/busybox", "sh", "-c", "sleep 1; echo stopped > /left/stopped"]}}});
     kubectl.apply(&batch.to_string())?;
     State::wait_for(kubectl, "batch", "Running", |state| state.phase() == "Running")?;
