@@ -197,6 +197,53 @@ impl Report {
         self.pieces.has(Piece::Panic)
     }
 
+    /// Takes from another telling of the same kill what this one lacks; where both say something this one counts.
+    pub fn complete(&mut self, other: Self) {
+        fn fill<T>(own: &mut Option<T>, other: Option<T>) {
+            if own.is_none() {
+                *own = other;
+            }
+        }
+        if self.level == Level::Unknown || (self.level == Level::SomeCgroup && other.limit.is_some()) {
+            self.level = other.level;
+        }
+        fill(&mut self.trigger, other.trigger);
+        fill(&mut self.limit, other.limit);
+        fill(&mut self.task_memcg, other.task_memcg);
+        fill(&mut self.constraint, other.constraint);
+        fill(&mut self.nodemask, other.nodemask);
+        fill(&mut self.cpuset, other.cpuset);
+        fill(&mut self.mems_allowed, other.mems_allowed);
+        fill(&mut self.sacrificed_for, other.sacrificed_for);
+        fill(&mut self.group, other.group);
+        for victim in &mut self.victims {
+            let is_same = |told: &&Victim| told.pid == victim.pid && told.comm == victim.comm;
+            let Some(told) = other.victims.iter().find(is_same).cloned() else {
+                continue;
+            };
+            if told.seen == Seen::KillLine {
+                victim.seen = told.seen;
+            }
+            fill(&mut victim.uid, told.uid);
+            fill(&mut victim.adj, told.adj);
+            fill(&mut victim.total_vm, told.total_vm);
+            fill(&mut victim.anon, told.anon);
+            fill(&mut victim.file, told.file);
+            fill(&mut victim.shmem, told.shmem);
+            fill(&mut victim.page_tables, told.page_tables);
+            fill(&mut victim.memcg, told.memcg);
+            fill(&mut victim.reap, told.reap);
+        }
+        if self.domain == Domain::default() {
+            self.domain = other.domain;
+        }
+        if self.table.processes == 0 {
+            self.table = other.table;
+        }
+        self.pieces.join(other.pieces);
+        self.has_gap |= other.has_gap;
+    }
+
     /// A report of a victim who was taken for a member of this one's group and is none: what its own line says, and nothing of the group's.
     pub fn of_stranger(&self, victim: Victim) -> Self {
         let mut report = Self {

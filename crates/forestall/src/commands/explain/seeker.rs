@@ -290,7 +290,13 @@ impl Listener for Seeker {
             .found
             .as_ref()
             .is_some_and(|found| name(found) == name(&report));
-        if is_found || self.found.is_none() && self.is_better(&report) {
+        if is_found {
+            let mut report = report;
+            if let Some(before) = self.found.take() {
+                report.complete(before);
+            }
+            self.found = Some(report);
+        } else if self.found.is_none() && self.is_better(&report) {
             self.found = Some(report);
         }
     }
