@@ -55,6 +55,8 @@ pub(crate) struct Book {
     is_damaged: bool,
     /// What lies there now is not what was read: whoever has this begins again.
     is_stale: bool,
+    /// What lies there could not be read.
+    is_unread: bool,
     recent: Recent,
     /// Who was killed, counted.
     totals: Totals,
@@ -120,8 +122,37 @@ impl Book {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 Err(error).with_context(|| format!("{}: the ledger cannot be opened", directory.display()))
             }
-            taken => Self::open_on(directory, taken.ok()),
+            taken => {
+                Ok(Self::open_on(directory, taken.ok()).unwrap_or_else(|why| Self::unread(directory, &why)))
+            }
         }
+    }
+
+    /// Where something stands in the ledger's place that cannot be read: nothing is known of before, and what is added waits in memory.
+    fn unread(directory: &Path, why: &anyhow::Error) -> Self {
+        let mut book = Self {
+            directory: directory.to_owned(),
+            shelf: None,
+            size: 0,
+            found_bytes: 0,
+            backlog: Vec::new(),
+            chain: 0,
+            left_out: 0,
+            is_torn: true,
+            is_damaged: false,
+            is_stale: false,
+            is_unread: true,
+            recent: Recent::default(),
+            totals: Totals::default(),
+            tallies: Vec::new(),
+            notes: vec![format!(
+                "{why:#}: what is heard waits in memory until that is mended"
+            )],
+            #[cfg(test)]
+            is_full: std::sync::Arc::default(),
+        };
+        (book.backlog, book.chain) = book.beginning();
+        book
     }
 
     fn open_on(directory: &Path, shelf: Option<Shelf>) -> anyhow::Result<Self> {
@@ -163,6 +194,7 @@ impl Book {
             is_torn: true,
             is_damaged: end.rest > 0 && !end.is_torn,
             is_stale: false,
+            is_unread: false,
             recent,
             totals,
             tallies,
@@ -263,6 +295,14 @@ impl Book {
                 ));
             }
             shelf
+        } else if self.is_unread {
+            let read = |name| read_file(&self.directory.join(name), End::default(), &mut |_| ());
+            let read = [OLDER, NEWER]
+                .into_iter()
+                .try_for_each(|name| read(name).map(drop));
+            read.map_err(|why| io::Error::other(format!("{why:#}")))?;
+            self.is_stale = true;
+            return Err(io::Error::other("the ledger can be read now; it begins again"));
         } else {
             let shelf = Shelf::take(&self.directory)?;
             self.is_stale = shelf.file.metadata()?.len() != self.found_bytes;

@@ -359,6 +359,51 @@ fn what_has_no_directory_yet_waits_for_one() {
     assert_eq!(pages.notes, Vec::<String>::new());
 }
 
+/// Kills are told all the same: what cannot be read costs what was kept before, until somebody mends it.
+#[test]
+fn what_stands_there_and_cannot_be_read_is_waited_out() {
+    let folder = TempDir::new().expect("a directory");
+    let state = folder.path().join("state");
+    let cases: [(fn(&Path), &str); 3] = [
+        (
+            |state| std::fs::write(state, "a file").expect("room"),
+            "Not a directory",
+        ),
+        (
+            |state| std::fs::create_dir_all(state.join("ledger").join(NEWER)).expect("room"),
+            "Is a directory",
+        ),
+        (
+            |state| {
+                std::fs::create_dir_all(state.join("ledger")).expect("room");
+                std::fs::write(state.join("ledger").join(NEWER), "another program's own").expect("room");
+            },
+            "is no ledger",
+        ),
+    ];
+    for (spoil, why) in cases {
+        spoil(&state);
+        let directory = state.join("ledger");
+        let mut book = Book::open_or_hold(&directory).expect("it waits");
+        assert!(
+            book.notes.iter().any(|note| note.contains(why)),
+            "{:?}",
+            book.notes
+        );
+        let error = book.append(&[entry(1)], tally(5)).expect_err("nowhere");
+        assert!(error.to_string().contains(why) && !book.is_stale(), "{error}");
+        let counted: u64 = book.totals().iter().map(|(_, kills)| kills).sum();
+        assert_eq!(counted, 1);
+        if std::fs::remove_file(&state).is_err() {
+            std::fs::remove_dir_all(&state).expect("removed");
+        }
+        std::fs::create_dir(&state).expect("room");
+        book.write().expect_err("it is to be read first");
+        assert!(book.is_stale(), "it has to begin again");
+        std::fs::remove_dir(&state).expect("it is empty");
+    }
+}
+
 /// A disk that is mounted late has a ledger of its own; one that was there and could only be read is the same one.
 #[test]
 fn what_waits_goes_behind_what_was_read_and_behind_nothing_else() {
