@@ -21,9 +21,14 @@ const WORDS: [&[u8]; 6] = [
     b"Out of memory and no killable",
 ];
 
-/// Anybody says this; the kernel goes on with one of those (`mm/oom_kill.c`, `oom_kill_process`), if its line was not cut.
+/// Anybody says this; the kernel goes on with one of those (`mm/oom_kill.c`, `oom_kill_process`, `check_panic_on_oom`), if its line was not cut.
 const OUT_OF_MEMORY: &[u8] = b"Out of memory: ";
-const GOES_ON: [&[u8]; 2] = [b"Killed process ", b"Kill process "];
+const GOES_ON: [&[u8]; 4] = [
+    b"Killed process ",
+    b"Kill process ",
+    b"compulsory panic_on_oom is enabled",
+    b"system-wide panic_on_oom is enabled",
+];
 
 /// What was not read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,14 +58,15 @@ impl Unread {
 /// Where the kernel's words for a kill stand.
 pub(super) fn words_in(line: &[u8]) -> Option<usize> {
     let words = WORDS.iter().filter_map(|words| find(line, words));
-    words.chain(cut_words_in(line)).min()
+    words.chain(out_of_memory_in(line)).min()
 }
 
-/// Where it says that it is out of memory, and breaks off before it says more.
-fn cut_words_in(line: &[u8]) -> Option<usize> {
+/// Where it says that it is out of memory, and what comes of that, or breaks off before it has said so.
+fn out_of_memory_in(line: &[u8]) -> Option<usize> {
     let at = find(line, OUT_OF_MEMORY)?;
     let rest = line.get(at + OUT_OF_MEMORY.len()..)?.trim_ascii_end();
-    GOES_ON.iter().any(|words| words.starts_with(rest)).then_some(at)
+    let goes_on = |words: &&[u8]| words.starts_with(rest) || rest.starts_with(words);
+    GOES_ON.iter().any(goes_on).then_some(at)
 }
 
 /// Of whom a line speaks that has such words: `Killed process 7 (a)`, `task=a,pid=7`.
@@ -106,6 +112,7 @@ mod tests {
             "Memory cgroup out of memory: Kil",
             "x Out of memory: Ki",
             "x Out of memory: \n",
+            "Out of memory: system-wide panic_on_oom is enabled",
             "x Out of memory and no killable processes...",
         ] {
             assert!(words_in(line.as_bytes()).is_some(), "{line}");

@@ -40,9 +40,9 @@ pub(crate) struct Book {
     directory: PathBuf,
     /// Nothing where the directory cannot be had or written to.
     shelf: Option<Shelf>,
-    /// What is sound of the newer file, and what it had in all when it was read.
+    /// What is sound of the newer file, and what it had in all when it was read; nothing where that could not be.
     size: u64,
-    found_bytes: u64,
+    found_bytes: Option<u64>,
     /// Frames that are not in the file yet.
     backlog: Vec<u8>,
     /// Where the CRC of the frame behind them begins.
@@ -55,8 +55,6 @@ pub(crate) struct Book {
     is_damaged: bool,
     /// What lies there now is not what was read: whoever has this begins again.
     is_stale: bool,
-    /// What lies there could not be read.
-    is_unread: bool,
     recent: Recent,
     /// Who was killed, counted.
     totals: Totals,
@@ -69,11 +67,18 @@ pub(crate) struct Book {
     pub(crate) is_full: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
-/// The file that is written to, and the lock on all of them, which goes with its descriptor.
+/// The file that is written to, and the lock on all of them, for as long as this lives.
 #[derive(Debug)]
 struct Shelf {
     file: File,
-    _lock: File,
+    lock: File,
+}
+
+/// The lock is the open file's, and closing it releases it only where nobody has a copy: a child has one from fork(2) to execve(2).
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl Shelf {
@@ -94,7 +99,7 @@ impl Shelf {
             _ => error,
         })?;
         let file = open(&directory.join(NEWER))?;
-        Ok(Self { file, _lock: lock })
+        Ok(Self { file, lock })
     }
 
     /// Whether what is written to is still what others find there: a directory can be removed, or another one mounted over it.
@@ -134,14 +139,13 @@ impl Book {
             directory: directory.to_owned(),
             shelf: None,
             size: 0,
-            found_bytes: 0,
+            found_bytes: None,
             backlog: Vec::new(),
             chain: 0,
             left_out: 0,
             is_torn: true,
             is_damaged: false,
             is_stale: false,
-            is_unread: true,
             recent: Recent::default(),
             totals: Totals::default(),
             tallies: Vec::new(),
@@ -187,14 +191,13 @@ impl Book {
             directory: directory.to_owned(),
             shelf,
             size: end.at,
-            found_bytes: end.at + end.rest,
+            found_bytes: Some(end.at + end.rest),
             backlog: Vec::new(),
             chain: end.chain,
             left_out: 0,
             is_torn: true,
             is_damaged: end.rest > 0 && !end.is_torn,
             is_stale: false,
-            is_unread: false,
             recent,
             totals,
             tallies,
@@ -295,7 +298,7 @@ impl Book {
                 ));
             }
             shelf
-        } else if self.is_unread {
+        } else if self.found_bytes.is_none() {
             let read = |name| read_file(&self.directory.join(name), End::default(), &mut |_| ());
             let read = [OLDER, NEWER]
                 .into_iter()
@@ -305,7 +308,7 @@ impl Book {
             return Err(io::Error::other("the ledger can be read now; it begins again"));
         } else {
             let shelf = Shelf::take(&self.directory)?;
-            self.is_stale = shelf.file.metadata()?.len() != self.found_bytes;
+            self.is_stale = Some(shelf.file.metadata()?.len()) != self.found_bytes;
             if self.is_stale {
                 return Err(io::Error::other("somebody has written to the ledger meanwhile"));
             }

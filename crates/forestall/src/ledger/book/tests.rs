@@ -362,9 +362,10 @@ fn what_has_no_directory_yet_waits_for_one() {
 /// Kills are told all the same: what cannot be read costs what was kept before, until somebody mends it.
 #[test]
 fn what_stands_there_and_cannot_be_read_is_waited_out() {
+    type Spoil = fn(&Path);
     let folder = TempDir::new().expect("a directory");
     let state = folder.path().join("state");
-    let cases: [(fn(&Path), &str); 3] = [
+    let cases: [(Spoil, &str); 3] = [
         (
             |state| std::fs::write(state, "a file").expect("room"),
             "Not a directory",
@@ -459,4 +460,21 @@ fn files_that_were_taken_away_or_replaced_are_not_written_to() {
         assert_eq!(Pages::read(&directory).expect("read").entries, [entry(7)]);
         std::fs::remove_dir_all(&directory).expect("removed");
     }
+}
+
+/// A child that is being started has whatever was open, until it is the program that it is to be.
+#[test]
+fn who_ends_leaves_the_ledger_though_a_child_still_has_its_lock_open() {
+    let folder = TempDir::new().expect("a directory");
+    let book = open(&folder);
+    let lock = book
+        .shelf
+        .as_ref()
+        .expect("a shelf")
+        .lock
+        .try_clone()
+        .expect("a copy");
+    drop(book);
+    Book::open(folder.path()).expect("nobody has it any more");
+    drop(lock);
 }
