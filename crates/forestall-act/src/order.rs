@@ -168,7 +168,7 @@ pub struct Price {
 pub enum ReclaimEnd {
     /// It was told to stop, or a kill was ordered.
     Stopped,
-    /// The cgroup's tasks waited for memory more than a tenth of the time.
+    /// The cgroup's tasks waited for memory for more of the time than it is worth: a tenth, or half before an eviction.
     Stall,
     /// More than half of what was freed was read again; the cgroup is left alone for five minutes.
     Refaults,

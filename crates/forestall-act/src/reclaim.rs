@@ -3,8 +3,8 @@
 //!
 //! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near or half the way is gone; the
 //! step halves when more than a quarter of what was gained within ten seconds was taken and read again, and the cgroup is left
-//! alone for five minutes at more than half, unless it is the kubelet that would evict and its tasks do not feel it; a reclaim that
-//! makes the cgroup's own tasks wait for more than a tenth of the time ends.
+//! alone for five minutes at more than half, unless it is the kubelet that would evict and its tasks get on with their work; a reclaim
+//! that makes the cgroup's own tasks wait for more than a tenth of the time ends, and against the kubelet for more than half.
 //!
 //! What is gained is counted as the wall's keeper counts it. Against a kubelet wall that is the working set, which falls by
 //! far more than is freed when reclaim deactivates pages; there the steps begin small, since a small one may do it all.
@@ -127,7 +127,7 @@ impl Reclaim {
         if self.stalls(now, view) {
             return self.finish(Some(ReclaimEnd::Stall));
         }
-        // When the kubelet is about to evict, what counts is whether the cgroup's own tasks feel it: an eviction takes all of its cache
+        // When the kubelet is about to evict, what counts is whether the cgroup's own tasks get on: an eviction takes all of its cache
         // and ends them besides. Nor is it in vain, for what comes back makes the kernel deactivate at the next step.
         let against_kubelet = self.working_set.is_some();
         let step_max = match book.judge(self.group, now, view.refaulted, view.stall_some_micros) {
@@ -222,13 +222,30 @@ impl Reclaim {
         let (Some(start), Some(current)) = (self.stall_at_start, view.stall_some_micros) else {
             return false;
         };
-        stalls(now.since(self.started_at), start, current)
+        let patience = match self.working_set {
+            Some(_) => Patience::BEFORE_AN_EVICTION,
+            None => Patience::ELSEWHERE,
+        };
+        patience.ends(now.since(self.started_at), start, current)
     }
 }
 
-/// Whether tasks waited for memory more than a tenth of the time. `then` and `now` are `some total`, microseconds.
-fn stalls(elapsed: Span, then: u64, now: u64) -> bool {
-    elapsed >= STALL_LOOK_MIN && now.saturating_sub(then) > elapsed.0 / 10
+/// How much of the time a cgroup's own tasks may wait for memory because of us, in thousandths.
+#[derive(Clone, Copy, Debug)]
+struct Patience(u64);
+
+impl Patience {
+    /// Where the kernel would see to it by itself, next to none.
+    const ELSEWHERE: Self = Self(100);
+    /// Where a pod is evicted otherwise: one that gets half of its work done does more than one that has ended, and one that does less is
+    /// better off elsewhere.
+    const BEFORE_AN_EVICTION: Self = Self(500);
+
+    /// Whether it is at an end. `then` and `now` are `some total`, microseconds.
+    fn ends(self, elapsed: Span, then: u64, now: u64) -> bool {
+        let waited = u128::from(now.saturating_sub(then)) * 1000;
+        elapsed >= STALL_LOOK_MIN && waited > u128::from(elapsed.0) * u128::from(self.0)
+    }
 }
 
 #[cfg(test)]

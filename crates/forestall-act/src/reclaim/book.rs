@@ -6,7 +6,7 @@
 
 use forestall_decide::{Bytes, GroupId, Moment, Span};
 
-use super::{STEP_MAX, stalls};
+use super::{Patience, STEP_MAX};
 
 /// The time over which refaults and processor time are reckoned.
 const WINDOW: Span = Span::secs(10);
@@ -18,7 +18,7 @@ const LEFT_ALONE: Span = Span::secs(300);
 pub(super) enum Verdict {
     Go,
     Halve,
-    /// `hurts`: since then its tasks have waited for memory more than a tenth of the time, or it is not known how long.
+    /// `hurts`: since then its tasks have waited for memory for longer than even an eviction is worth, or it is not known how long.
     LeaveAlone {
         hurts: bool,
     },
@@ -173,7 +173,9 @@ impl Book {
             let hurts = page
                 .rest
                 .zip(stall_some_micros)
-                .is_none_or(|((since, then), stall)| stalls(now.since(since), then, stall));
+                .is_none_or(|((since, then), stall)| {
+                    Patience::BEFORE_AN_EVICTION.ends(now.since(since), then, stall)
+                });
             return Verdict::LeaveAlone { hurts };
         }
         let Recent { gained, came_back } = page.recent(now, refaulted);

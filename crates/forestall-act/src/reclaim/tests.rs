@@ -63,19 +63,24 @@ fn a_stop_ends_it_between_two_steps() {
 }
 
 #[test]
-fn stall_above_a_tenth_of_the_time_ends_it() {
+fn stall_above_a_tenth_of_the_time_ends_it_and_above_half_where_a_pod_would_go() {
     let mut book = Book::new(10);
     let stalled = |micros: u64| View {
         stall_some_micros: Some(1000 + micros),
         ..calm()
     };
-    let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
-    assert_eq!(
-        reclaim.next(at(100), stalled(10_000), &mut book),
-        Next::Step(STEP_MAX)
-    );
     let ended = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Stall));
-    assert_eq!(reclaim.next(at(100), stalled(10_001), &mut book), ended);
+    for (order, first, micros) in [
+        (order(400), STEP_MAX, 10_000),
+        (against_the_kubelet(400), STEP_FIRST, 50_000),
+    ] {
+        let mut reclaim = Reclaim::new(&order, GROUP, at(0), calm());
+        assert_eq!(
+            reclaim.next(at(100), stalled(micros), &mut book),
+            Next::Step(first)
+        );
+        assert_eq!(reclaim.next(at(100), stalled(micros + 1), &mut book), ended);
+    }
 }
 
 #[test]
@@ -232,7 +237,7 @@ fn refaults_above_half_leave_the_cgroup_alone_for_five_minutes() {
 }
 
 #[test]
-fn before_an_eviction_a_rest_is_broken_while_nobody_waits_for_memory() {
+fn before_an_eviction_a_rest_is_broken_while_its_tasks_get_on() {
     let judged = |order: Action, stalled_micros: u64, millis| {
         let mut book = Book::new(10);
         let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
@@ -247,9 +252,9 @@ fn before_an_eviction_a_rest_is_broken_while_nobody_waits_for_memory() {
     let alone = Next::Finish(OutcomeKind::NoEffect, Some(ReclaimEnd::Refaults));
     let first = Next::Step(Bytes::mebi(2));
     assert_eq!(judged(against_the_kubelet(400), 0, 5000), first);
-    // Two seconds after it began, 200 ms are a tenth.
-    assert_eq!(judged(against_the_kubelet(400), 200_000, 5000), first);
-    assert_eq!(judged(against_the_kubelet(400), 200_001, 5000), alone);
+    // Two seconds after it began, one is half.
+    assert_eq!(judged(against_the_kubelet(400), 1_000_000, 5000), first);
+    assert_eq!(judged(against_the_kubelet(400), 1_000_001, 5000), alone);
     // At the machine's wall the kernel itself takes what can be read again: there a rest is a rest.
     assert_eq!(judged(order(400), 0, 5000), alone);
 }

@@ -147,7 +147,7 @@ pub(super) fn sentence(note: Note) -> String {
 const fn say_end(end: ReclaimEnd) -> &'static str {
     match end {
         ReclaimEnd::Stopped => "it was told to stop, or a kill was ordered",
-        ReclaimEnd::Stall => "its tasks waited for memory more than a tenth of the time",
+        ReclaimEnd::Stall => "its tasks waited for memory too much of the time",
         ReclaimEnd::Refaults => {
             "more than half of what was freed was read again, so it is left alone for five minutes"
         }
