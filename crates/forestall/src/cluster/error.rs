@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::slim::{each, lenient, text};
 use crate::log::escape;
 
 /// No text of the server's is quoted further.
@@ -21,6 +22,8 @@ pub(crate) enum Trouble {
     Slow(Duration),
     /// The connection or an answer broke off, or is not what the protocol allows.
     Broken(String),
+    /// An answer, or a line of one, has more bytes than this.
+    TooLarge(usize),
     /// The server answered, and not as was asked for.
     Refused(Refusal),
 }
@@ -30,7 +33,7 @@ pub(crate) enum Trouble {
 pub(crate) struct Refusal {
     /// The HTTP status.
     pub(crate) code: u16,
-    /// `reason`, such as `Forbidden` or `Expired`.
+    /// `reason`, such as `Forbidden` or `Expired`, escaped and cut.
     pub(crate) reason: String,
     /// `message`, escaped and cut.
     pub(crate) message: String,
@@ -41,11 +44,11 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Reads the body of an answer; one that is no `Status` has no reason.
+    /// Reads the body of an answer; one that is no `Status` has no reason, and what is odd in one is left out and costs nothing else of it.
     pub(super) fn read(code: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
-        let details = status.details.unwrap_or_default();
-        let in_body = Duration::from_secs(details.retry_after_seconds.into());
+        let details = status.details;
+        let in_body = Duration::from_secs(details.retry_after_seconds);
         // Which budget it is stands in the cause alone.
         let budgets: Vec<&Cause> = details
             .causes
@@ -62,7 +65,7 @@ impl Refusal {
         let shown: String = message.chars().take(TEXT_CHARS_MAX).collect();
         Self {
             code,
-            reason: status.reason,
+            reason: escape::bytes(status.reason.as_bytes()),
             is_budget: !budgets.is_empty(),
             message: escape::bytes(shown.trim().as_bytes()),
             retry_after: retry_after.or((in_body > Duration::ZERO).then_some(in_body)),
@@ -78,22 +81,29 @@ impl Refusal {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Status {
+    #[serde(deserialize_with = "text")]
     reason: String,
+    #[serde(deserialize_with = "text")]
     message: String,
-    details: Option<Details>,
+    #[serde(deserialize_with = "lenient")]
+    details: Details,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Details {
-    retry_after_seconds: u32,
+    #[serde(deserialize_with = "lenient")]
+    retry_after_seconds: u64,
+    #[serde(deserialize_with = "each")]
     causes: Vec<Cause>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Cause {
+    #[serde(deserialize_with = "text")]
     reason: String,
+    #[serde(deserialize_with = "text")]
     message: String,
 }
 
@@ -101,6 +111,10 @@ impl fmt::Display for Trouble {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Setup(why) | Self::Unreachable(why) | Self::Broken(why) => out.write_str(why),
+            Self::TooLarge(bytes) => write!(
+                out,
+                "the API server's answer, or a line of it, has more than {bytes} bytes and is not read"
+            ),
             Self::Slow(after) => write!(out, "the API server has not answered in {after:?}"),
             Self::Refused(refusal) => {
                 let Refusal {
@@ -111,7 +125,7 @@ impl fmt::Display for Trouble {
                 } = refusal;
                 write!(out, "the API server answers {code}")?;
                 if !reason.is_empty() {
-                    write!(out, " {}", escape::bytes(reason.as_bytes()))?;
+                    write!(out, " {reason}")?;
                 }
                 if !message.is_empty() {
                     write!(out, ": {message}")?;

@@ -178,7 +178,7 @@ fn kind_of(why: &Trouble) -> OutcomeKind {
         },
         Trouble::Slow(_) => failed(Errno::TIMEDOUT),
         Trouble::Setup(_) => failed(Errno::CANCELED),
-        Trouble::Unreachable(_) | Trouble::Broken(_) => failed(Errno::HOSTUNREACH),
+        Trouble::Unreachable(_) | Trouble::Broken(_) | Trouble::TooLarge(_) => failed(Errno::HOSTUNREACH),
     }
 }
 

@@ -8,19 +8,29 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use super::error::{Refusal, Trouble};
 use super::link::{Ask, Lines, Link};
-use super::slim::SlimPod;
+use super::slim::{SlimPod, lenient, text};
+use crate::log::escape;
 
-/// So many at a time; a pod is some kilobytes.
+/// So many at a time; a pod is some kilobytes. Where pods are so large that a page is not read, a quarter of it is asked for.
 const PAGE_PODS: u32 = 250;
+
+/// A list has no more pages and takes no longer, or its end is not waited for: what is known is worth something for a minute.
+const PAGES_MAX: usize = 1_000;
+const LIST_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// More pods than this one node never has (the kubelet's default is 110); those that come after them are left out, and counted.
 const PODS_MAX: usize = 4096;
 
 /// A watch ends and begins anew after so long, each node at its own time: by a hash of its name.
 const WATCH_SECONDS: u64 = 300;
+
+/// Of why an answer cannot be read no more is told.
+const WHY_CHARS_MAX: usize = 200;
 
 /// What is known of the pods of one node.
 #[derive(Debug)]
@@ -45,28 +55,30 @@ pub(crate) enum Step {
     Ended,
 }
 
+/// Pods are read one by one: a strange one must not cost the list.
 #[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
+struct Page<'a> {
+    #[serde(default, deserialize_with = "lenient")]
     metadata: PageMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<SlimPod>,
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PageMeta {
+    #[serde(deserialize_with = "text")]
     resource_version: String,
-    #[serde(rename = "continue")]
+    #[serde(rename = "continue", deserialize_with = "lenient")]
     rest: String,
 }
 
 #[derive(Deserialize)]
 struct Event<'a> {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, deserialize_with = "text")]
     kind: String,
     #[serde(borrow)]
-    object: &'a serde_json::value::RawValue,
+    object: &'a RawValue,
 }
 
 impl Pods {
@@ -102,7 +114,7 @@ impl Pods {
             WATCH_SECONDS + spread(&self.node) % WATCH_SECONDS,
         );
         match link.follow(&path).await {
-            Err(Trouble::Refused(refusal)) if refusal.is_expired() => {
+            Err(Trouble::Refused(refusal)) if !may_go_on_after(&refusal) => {
                 self.version.clear();
                 Err(Trouble::Refused(refusal))
             }
@@ -110,46 +122,80 @@ impl Pods {
         }
     }
 
-    /// Hears the next word of a watch.
+    /// Hears the next word of a watch. After one that cannot be understood, or that says that something is wrong, there has to be a list.
     pub(crate) async fn step(&mut self, lines: &mut Lines) -> Result<Step, Trouble> {
-        match lines.next().await? {
-            Some(line) => self.hear(&line),
-            None => Ok(Step::Ended),
+        let step = match lines.next().await {
+            Ok(Some(line)) => self.hear(&line),
+            Ok(None) => return Ok(Step::Ended),
+            Err(Trouble::TooLarge(bytes)) => Err(Trouble::TooLarge(bytes)),
+            // Nothing was said; the watch can go on over another connection.
+            Err(broken) => return Err(broken),
+        };
+        if step.is_err() {
+            self.version.clear();
         }
+        step
     }
 
     async fn list(&mut self, link: &Link) -> Result<(), Trouble> {
-        let mut listed = BTreeMap::new();
-        let (mut rest, mut left_out) = (String::new(), 0);
-        loop {
-            // From the server's memory: what is older than that is told by the watch.
-            let from = if rest.is_empty() {
-                "resourceVersion=0".to_owned()
-            } else {
-                format!("continue={}", encoded(&rest))
+        let listed = timeout(LIST_TIME_MAX, self.list_all(link)).await;
+        (self.known, self.left_out, self.version) = listed.unwrap_or(Err(Trouble::Slow(LIST_TIME_MAX)))?;
+        Ok(())
+    }
+
+    async fn list_all(&self, link: &Link) -> Result<(BTreeMap<String, SlimPod>, u64, String), Trouble> {
+        let (mut listed, mut left_out) = (BTreeMap::new(), 0);
+        // From the server's memory: what is older than that is told by the watch.
+        let (mut from, mut limit) = ("resourceVersion=0".to_owned(), PAGE_PODS);
+        for _ in 0..PAGES_MAX {
+            let path = format!("{}&limit={limit}&{from}", self.path());
+            let page = match link.ask(Ask::get(&path)).await {
+                Err(Trouble::TooLarge(_)) if limit > 1 => {
+                    limit = (limit / 4).max(1);
+                    // From its memory a server gives all at once, whatever the limit is (k/k `staging/src/k8s.io/apiserver/pkg/storage/cacher`).
+                    if from == "resourceVersion=0" {
+                        "resourceVersion=".clone_into(&mut from);
+                    }
+                    continue;
+                }
+                page => page?,
             };
-            let path = format!("{}&limit={PAGE_PODS}&{from}", self.path());
-            let page: Page = read(&link.ask(Ask::get(&path)).await?)?;
-            for pod in page.items {
-                if listed.len() < PODS_MAX {
+            let page: Page<'_> = read(&page)?;
+            for pod in page.items.unwrap_or_default() {
+                let Some(pod) = serde_json::from_str(pod.get())
+                    .ok()
+                    .filter(|pod| self.is_ours(pod))
+                else {
+                    continue;
+                };
+                if listed.len() < PODS_MAX && !pod.is_too_heavy() {
                     listed.insert(pod.metadata.uid.clone(), pod);
                 } else {
                     left_out += 1;
                 }
             }
-            if page.metadata.rest.is_empty() {
-                self.version = page.metadata.resource_version;
-                break;
+            let PageMeta {
+                resource_version,
+                rest,
+            } = page.metadata;
+            if rest.is_empty() && resource_version.is_empty() {
+                return Err(Trouble::Broken(
+                    "a list of pods has no resourceVersion".to_owned(),
+                ));
             }
-            rest = page.metadata.rest;
+            if rest.is_empty() {
+                return Ok((listed, left_out, resource_version));
+            }
+            from = format!("continue={}", encoded(&rest));
         }
-        if self.version.is_empty() {
-            return Err(Trouble::Broken(
-                "a list of pods has no resourceVersion".to_owned(),
-            ));
-        }
-        (self.known, self.left_out) = (listed, left_out);
-        Ok(())
+        Err(Trouble::Broken(format!(
+            "a list of pods has no end within {PAGES_MAX} pages"
+        )))
+    }
+
+    /// Of this node, and of whom it can be said who it is. What else a server sends is none of ours, whatever was asked for.
+    fn is_ours(&self, pod: &SlimPod) -> bool {
+        pod.spec.node_name == self.node && !pod.metadata.uid.is_empty()
     }
 
     /// Takes one line of a watch.
@@ -158,31 +204,55 @@ impl Pods {
         let object = event.object.get().as_bytes();
         if event.kind == "ERROR" {
             let code: Code = read(object)?;
-            let refusal = Refusal::read(code.code, object, None);
-            if refusal.is_expired() {
-                self.version.clear();
-            }
-            return Err(Trouble::Refused(refusal));
+            return Err(Trouble::Refused(Refusal::read(code.code, object, None)));
         }
         let pod: SlimPod = read(object)?;
         if !pod.metadata.resource_version.is_empty() {
             self.version.clone_from(&pod.metadata.resource_version);
         }
-        let uid = pod.metadata.uid.clone();
+        let uid = &pod.metadata.uid;
+        let is_known = self.known.contains_key(uid);
+        let has_room = is_known || self.known.len() < PODS_MAX;
         Ok(match &*event.kind {
-            "ADDED" | "MODIFIED" if self.known.contains_key(&uid) || self.known.len() < PODS_MAX => {
-                let is_new = self.known.get(&uid).is_none_or(|known| !is_same(known, &pod));
-                self.known.insert(uid, pod);
+            "ADDED" | "MODIFIED" if self.is_ours(&pod) && has_room && !pod.is_too_heavy() => {
+                // It was one of those for whom there was no room.
+                if !is_known && event.kind == "MODIFIED" {
+                    self.left_out = self.left_out.saturating_sub(1);
+                }
+                let is_new = self.known.get(uid).is_none_or(|known| !is_same(known, &pod));
+                self.known.insert(uid.clone(), pod);
                 if is_new { Step::Changed } else { Step::Told }
             }
-            "ADDED" => {
+            "ADDED" if self.is_ours(&pod) => {
                 self.left_out += 1;
+                self.forget(uid)
+            }
+            "MODIFIED" if self.is_ours(&pod) && is_known => {
+                self.left_out += 1;
+                self.forget(uid)
+            }
+            "DELETED" if !is_known && self.is_ours(&pod) => {
+                self.left_out = self.left_out.saturating_sub(1);
                 Step::Told
             }
-            "DELETED" if self.known.remove(&uid).is_some() => Step::Changed,
+            "DELETED" => self.forget(uid),
             // BOOKMARK, and what servers of other versions may say.
             _ => Step::Told,
         })
+    }
+
+    fn forget(&mut self, uid: &str) -> Step {
+        if self.known.remove(uid).is_some() {
+            Step::Changed
+        } else {
+            Step::Told
+        }
+    }
+
+    /// As if the server had.
+    #[cfg(test)]
+    pub(super) fn forget_place(&mut self) {
+        self.version.clear();
     }
 
     fn path(&self) -> String {
@@ -196,7 +266,14 @@ impl Pods {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Code {
+    #[serde(deserialize_with = "lenient")]
     code: u16,
+}
+
+/// Whether a watch that was refused so may be asked for again from where it was: who is not let in, or told to wait, has lost nothing. Everything else may be
+/// about the place: one that was forgotten, that the server does not know yet (504, after a restore of etcd), or cannot read.
+fn may_go_on_after(refusal: &Refusal) -> bool {
+    matches!(refusal.code, 401 | 403 | 429 | 500..=503 | 505..) && !refusal.is_expired()
 }
 
 /// Nothing has changed of what is read.
@@ -210,8 +287,11 @@ fn is_same(one: &SlimPod, other: &SlimPod) -> bool {
 
 pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Trouble> {
     serde_json::from_slice(bytes).map_err(|error| {
+        // It quotes what it has found.
+        let why: String = error.to_string().chars().take(WHY_CHARS_MAX).collect();
         Trouble::Broken(format!(
-            "the API server's answer is not what was asked for: {error}"
+            "the API server's answer is not what was asked for: {}",
+            escape::bytes(why.as_bytes())
         ))
     })
 }

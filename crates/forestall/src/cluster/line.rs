@@ -24,6 +24,10 @@ const TOLD_APART: Duration = Duration::from_millis(200);
 /// Where nothing changes, that the server is there is told so often: what is older than a minute counts as unknown.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
+/// A watch that ends sooner is no way to follow anything: before the next one there is a pause. client-go waits for as long
+/// (k8s.io/client-go `tools/cache/reflector.go`, "very short watch").
+const WATCH_TIME_MIN: Duration = Duration::from_secs(1);
+
 /// Who hears of it.
 pub(crate) trait Audience {
     /// The pods, how sure that is, and how many are left out because there are too many. False where it could not be taken: it is
@@ -109,16 +113,16 @@ impl<A: Audience> Line<A> {
                 let lacks = rights::lacks_to_evict(&link).await?;
                 self.audience.may_evict(lacks.map_or(Ok(()), Err));
             }
-            let mut next = Instant::now();
+            let begun = Instant::now();
+            let mut next = begun;
             let mut is_told = false;
-            loop {
+            let ended = loop {
                 tokio::select! {
                     step = self.pods.step(&mut lines) => match step {
                         Ok(Step::Changed) => next = next.min(Instant::now() + TOLD_APART),
                         Ok(Step::Told) => {}
-                        Ok(Step::Ended) => break,
-                        Err(Trouble::Refused(refusal)) if refusal.is_expired() => break,
-                        Err(trouble) => return Err(trouble),
+                        Ok(Step::Ended) => break Ok(()),
+                        Err(trouble) => break Err(trouble),
                     },
                     () = sleep_until(next) => {
                         let is_taken = self.tell(heard_at(clock::now()), true, not_as_node.as_deref());
@@ -126,9 +130,20 @@ impl<A: Audience> Line<A> {
                         is_told = true;
                     }
                 }
-            }
-            if is_told {
+            };
+            let is_sound = begun.elapsed() >= WATCH_TIME_MIN;
+            if is_sound && is_told {
                 self.tries = 0;
+            }
+            match ended {
+                Ok(()) if is_sound => {}
+                Err(Trouble::Refused(refusal)) if is_sound && refusal.is_expired() => {}
+                Ok(()) => {
+                    return Err(Trouble::Broken(format!(
+                        "the API server ended a watch within {WATCH_TIME_MIN:?} of its beginning"
+                    )));
+                }
+                Err(trouble) => return Err(trouble),
             }
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -29,11 +29,16 @@ pub(crate) const PING_TIME_MAX: Duration = Duration::from_secs(10);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 const ASK_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// No answer is larger; the server's own limit for one object is 3 MiB, and lists come in pages.
-const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// No answer that is read is larger: an object has at most 1.5 MiB in etcd and six times that in JSON, and a list whose page does not fit is asked for in
+/// smaller ones.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// No line of a watch is longer.
 const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// So much of why something was refused is read, and waited for so long: the refusal itself is there already.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What may be on its way unread.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
@@ -190,7 +195,7 @@ impl Link {
 
     /// Asks, and reads the answer; what is not of the 200s is a refusal.
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Bytes, Trouble> {
-        let answer = async { self.send(ask).await.map(Response::into_body)?.read().await };
+        let answer = async { read_whole(self.send(ask).await?.into_body()).await };
         timeout(ASK_TIME_MAX, answer)
             .await
             .unwrap_or(Err(Trouble::Slow(ASK_TIME_MAX)))
@@ -246,7 +251,10 @@ impl Link {
         let code = answer.status().as_u16();
         let seconds = answer.headers().get(RETRY_AFTER);
         let seconds = seconds.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
-        let body = answer.into_body().read().await.unwrap_or_default();
+        let mut body = Vec::new();
+        let read = read_some(answer.into_body(), REFUSAL_BYTES_MAX, &mut body);
+        // Whatever has come by then says as much as there is to say.
+        let _ = timeout(REFUSAL_TIME_MAX, read).await;
         Err(Trouble::Refused(Refusal::read(
             code,
             &body,
@@ -255,24 +263,28 @@ impl Link {
     }
 }
 
-/// A body that is read to its end.
-trait ReadWhole {
-    async fn read(self) -> Result<Bytes, Trouble>;
+/// Reads a body to its end.
+async fn read_whole(body: Incoming) -> Result<Bytes, Trouble> {
+    let mut bytes = Vec::new();
+    if read_some(body, ANSWER_BYTES_MAX, &mut bytes).await? {
+        Ok(bytes.into())
+    } else {
+        Err(Trouble::TooLarge(ANSWER_BYTES_MAX))
+    }
 }
 
-impl ReadWhole for Incoming {
-    async fn read(self) -> Result<Bytes, Trouble> {
-        let whole = Limited::new(self, ANSWER_BYTES_MAX).collect().await;
-        whole.map(http_body_util::Collected::to_bytes).map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Trouble::Broken(format!(
-                    "an answer of more than {ANSWER_BYTES_MAX} bytes is not read"
-                ))
-            } else {
-                Trouble::Broken(format!("an answer broke off: {error}"))
-            }
-        })
+/// Reads as much of a body as there is, or more than `bytes_max`; false where there is more.
+async fn read_some(mut body: Incoming, bytes_max: usize, out: &mut Vec<u8>) -> Result<bool, Trouble> {
+    while let Some(frame) = body.frame().await {
+        if let Some(data) = frame.map_err(broken)?.data_ref() {
+            out.extend_from_slice(data);
+        }
+        if out.len() > bytes_max {
+            out.truncate(bytes_max);
+            return Ok(false);
+        }
     }
+    Ok(true)
 }
 
 /// What comes line by line.
@@ -306,9 +318,7 @@ impl Lines {
             }
             self.searched = self.held.len();
             if self.held.len() > LINE_BYTES_MAX {
-                return Err(Trouble::Broken(format!(
-                    "a line of more than {LINE_BYTES_MAX} bytes is not read"
-                )));
+                return Err(Trouble::TooLarge(LINE_BYTES_MAX));
             }
             match self.body.frame().await {
                 None if self.held.is_empty() => return Ok(None),

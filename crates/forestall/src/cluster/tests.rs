@@ -1,5 +1,6 @@
 //! A scripted API server: what it expects to be asked, in order, and what it answers, over HTTP/2 as the real one.
 
+mod bad;
 mod line;
 
 use std::collections::VecDeque;
@@ -14,7 +15,6 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::access::Access;
@@ -27,7 +27,7 @@ pub(super) struct Answer {
     pub(super) expected: &'static str,
     pub(super) status: u16,
     pub(super) header: Option<(&'static str, &'static str)>,
-    pub(super) body: String,
+    pub(super) body: Bytes,
 }
 
 pub(super) fn answer(expected: &'static str, body: &str) -> Answer {
@@ -35,7 +35,7 @@ pub(super) fn answer(expected: &'static str, body: &str) -> Answer {
         expected,
         status: 200,
         header: None,
-        body: body.to_owned(),
+        body: Bytes::copy_from_slice(body.as_bytes()),
     }
 }
 
@@ -86,7 +86,7 @@ impl Script {
         if let Some((name, value)) = next.header {
             response = response.header(name, value);
         }
-        response.body(Full::new(next.body.into())).expect("an answer")
+        response.body(Full::new(next.body)).expect("an answer")
     }
 }
 
@@ -107,11 +107,9 @@ impl Stage {
             answers: Arc::new(Mutex::new(answers.into())),
             ..Script::default()
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let (ours, stream) = tokio::io::duplex(1 << 16);
         let theirs = script.clone();
         tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.expect("a caller");
             let service = service_fn(move |request: Request<Incoming>| {
                 let script = theirs.clone();
                 async move { Ok::<_, Infallible>(script.reply(request).await) }
@@ -128,7 +126,7 @@ impl Stage {
         let folder = TempDir::new().expect("a directory");
         std::fs::write(folder.path().join("token"), "the.token\n").expect("room");
         let access = Access::of_service("127.0.0.1", "6443", folder.path()).expect("a port");
-        let stream = TokioIo::new(TcpStream::connect(address).await.expect("the server"));
+        let stream = TokioIo::new(ours);
         let link = match protocol {
             Protocol::Http2 => Link::over(stream, &access).await,
             Protocol::Http1 => Link::over_http1(stream, &access).await,
@@ -196,7 +194,7 @@ async fn pods_are_listed_in_pages_and_followed_from_there() {
         answer("resourceVersion=20&", ""),
     ])
     .await;
-    let mut pods = Pods::of_node("n 1");
+    let mut pods = Pods::of_node("n1");
     let mut lines = pods.begin(&stage.link).await.expect("a watch");
     assert_eq!(names(&pods), ["p1", "p2", "p3"]);
     let mut steps = Vec::new();
@@ -213,7 +211,7 @@ async fn pods_are_listed_in_pages_and_followed_from_there() {
     pods.begin(&stage.link).await.expect("a watch");
     let asked = stage.asked();
     assert_eq!(asked.len(), 4, "{asked:?}");
-    let own = "GET /api/v1/pods?fieldSelector=spec.nodeName%3Dn%201&";
+    let own = "GET /api/v1/pods?fieldSelector=spec.nodeName%3Dn1&";
     assert!(asked.iter().all(|asked| asked.starts_with(own)), "{asked:?}");
 }
 

@@ -7,7 +7,7 @@ use super::*;
 
 /// What a line tells.
 #[derive(Clone, Default)]
-struct Heard {
+pub(super) struct Heard {
     said: Arc<Mutex<Vec<String>>>,
 }
 
@@ -76,10 +76,8 @@ async fn where_it_may_not_speak_as_its_node_it_speaks_as_itself_and_says_so() {
     let (stage, said, _) = hold(vec![
         refusal(" as system:node:n1", 403, forbidden),
         answer("resourceVersion=0", &page(10, "", &[])),
-        // A watch that breaks off after the pods were told.
         answer("watch=1", ""),
         answer("selfsubjectaccessreviews", MAY_NOT),
-        answer("watch=1", "no JSON\n"),
     ])
     .await;
     let asked = stage.asked();
