@@ -288,8 +288,13 @@ impl Book {
         result
     }
 
-    /// Takes the shelf, if that could not be done yet.
+    /// Takes the shelf, if that could not be done yet. Once what lies there is not what was read none is taken any more: what waits is the
+    /// middle of another file.
     fn take_shelf(&mut self) -> io::Result<&mut Shelf> {
+        if self.is_stale {
+            let why = "what lies in the ledger's place is not what was read; it begins again";
+            return Err(io::Error::other(why));
+        }
         let shelf = if let Some(shelf) = self.shelf.take() {
             if !shelf.is_found_in(&self.directory) {
                 self.is_stale = true;

@@ -1,3 +1,5 @@
+mod lost;
+
 use forestall_kernel::kmsg::When;
 use forestall_kernel::oom::{CgroupPath, Charge, Level, Report, Seen, Trigger, Victim};
 use forestall_kernel::parse::Limit;
@@ -430,36 +432,6 @@ fn what_waits_goes_behind_what_was_read_and_behind_nothing_else() {
     late.write().expect_err("somebody was quicker");
     assert!(late.is_stale());
     assert_eq!(entries(&folder), [entry(1), entry(7)]);
-}
-
-#[test]
-fn files_that_were_taken_away_or_replaced_are_not_written_to() {
-    let folder = TempDir::new().expect("a directory");
-    let directory = folder.path().join("ledger");
-    let lose: [fn(&Path); 2] = [
-        |directory| std::fs::remove_dir_all(directory).expect("removed"),
-        |directory| {
-            std::fs::rename(directory, directory.with_extension("old")).expect("moved");
-            std::fs::create_dir(directory).expect("room");
-            std::fs::write(directory.join(NEWER), "another").expect("room");
-        },
-    ];
-    for lose in lose {
-        let mut book = Book::open(&directory).expect("a ledger");
-        book.append(&[entry(1)], tally(5)).expect("room");
-        lose(&directory);
-        book.append(&[entry(7)], tally(9))
-            .expect_err("nobody would find it");
-        assert!(book.is_stale(), "it has to begin again");
-        drop(book);
-        let _ = std::fs::remove_dir_all(&directory);
-        // Whoever begins again has a place to write to.
-        let mut book = Book::open_or_hold(&directory).expect("a ledger");
-        book.append(&[entry(7)], tally(9)).expect("room");
-        drop(book);
-        assert_eq!(Pages::read(&directory).expect("read").entries, [entry(7)]);
-        std::fs::remove_dir_all(&directory).expect("removed");
-    }
 }
 
 /// A child that is being started has whatever was open, until it is the program that it is to be.
