@@ -297,6 +297,32 @@ fn a_number_that_no_process_has_is_told_as_such() {
     }
 }
 
+/// A log that is turned over between a verdict and its kill line, and the next one that begins before: `cat kern.log.1 kern.log`.
+#[test]
+fn logs_that_overlap_within_a_report_tell_one_kill() {
+    let path = capture("6.1-v2-pod-limit.kmsg");
+    let log = fs::read_to_string(&path).expect("a capture");
+    let verdict = log.lines().position(|line| line.contains("oom-kill:constraint="));
+    let until = verdict.expect("a verdict") + 1;
+    let first: Vec<&str> = log.lines().take(until).collect();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), first.join("\n") + "\n" + &log).expect("room");
+    let both = file.path().to_str().expect("UTF-8");
+    let kills = |log: &str| json(&["kills", "--log", log])["kills"].clone();
+    assert_eq!(kills(both), kills(&path));
+    let (whole, found) = (
+        json(&["explain", "--log", &path]),
+        json(&["explain", "--log", both]),
+    );
+    for part in ["/report/limit/path", "/report/victims", "/report/evidence/kill"] {
+        let (expected, found) = (whole.pointer(part), found.pointer(part));
+        assert!(
+            expected.is_some() && found == expected,
+            "{part}: {found:?} and not {expected:?}"
+        );
+    }
+}
+
 #[test]
 fn nothing_out_of_a_log_reaches_a_terminal_raw() {
     let folder = TempDir::new().expect("a directory");

@@ -34,8 +34,9 @@ pub(crate) trait Listener {
     /// The next one.
     fn hear(&mut self, report: Report);
 
-    /// One of whose victims all were told before, by less: now it says at whose limit. They have been counted.
-    fn hear_better(&mut self, _report: Report) {}
+    /// One of whose victims all were told before, by less: now it says what they held or, where `says_limit`, at whose limit. They have been
+    /// counted.
+    fn hear_better(&mut self, _report: Report, _says_limit: bool) {}
 
     /// Nothing more is wanted: nobody reads what would be written.
     fn is_done(&self) -> bool;

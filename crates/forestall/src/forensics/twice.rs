@@ -2,7 +2,8 @@
 //!
 //! It is the same where the process, its name and its figures are, and no clock that both tellings have says otherwise: the kernel's log has
 //! microseconds, and a process has one end. What says no time is never the same, and neither is what a date puts into another
-//! boot. A verdict that stands behind its own kill, as in a log that has the newest first, names nobody else either.
+//! boot. A verdict that stands behind its own kill, as in a log that has the newest first, names nobody else either; nor does one of which a log ends and
+//! whose kill line is in the next one.
 
 use std::collections::HashMap;
 
@@ -39,37 +40,52 @@ struct Kill {
     pid: u32,
     comm: Box<[u8]>,
     figures: [Option<u64>; 4],
+    /// No kill line has told of it.
     is_named: bool,
     when: When,
     /// It was told at whose limit.
     has_limit: bool,
 }
 
+/// What a telling adds to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct News {
+    limit: bool,
+    figures: bool,
+}
+
 impl Twice {
-    /// Hands on what is new.
+    /// Hands on who is new, and of whom something is.
     pub(super) fn hand_on(&mut self, mut report: Report, listener: &mut dyn Listener) {
-        let had = report.victims.clone();
+        let is_of_nobody = report.victims.is_empty();
         let has_limit = report.limit.is_some() || report.is_global;
-        let mut is_better = has_limit;
+        let (mut better, mut says_limit) = (Vec::new(), has_limit);
         report
             .victims
             .retain(|victim| match self.telling_of(victim, has_limit) {
                 None => true,
-                Some(had_limit) => {
-                    is_better &= !had_limit;
+                Some(news) => {
+                    if news.limit || news.figures {
+                        better.push(victim.clone());
+                        says_limit &= news.limit;
+                    }
                     false
                 }
             });
-        if had.is_empty() || !report.victims.is_empty() {
+        let better = (!better.is_empty()).then(|| Report {
+            victims: better,
+            ..report.clone()
+        });
+        if is_of_nobody || !report.victims.is_empty() {
             listener.hear(report);
-        } else if is_better {
-            report.victims = had;
-            listener.hear_better(report);
+        }
+        if let Some(better) = better {
+            listener.hear_better(better, says_limit);
         }
     }
 
-    /// Whether the telling before this one said at whose limit; `None` where there is none.
-    fn telling_of(&mut self, victim: &Victim, has_limit: bool) -> Option<bool> {
+    /// What no telling before this one said of a kill; `None` where there is none.
+    fn telling_of(&mut self, victim: &Victim, has_limit: bool) -> Option<News> {
         let kill = Kill {
             pid: victim.pid,
             comm: victim.comm.clone(),
@@ -81,10 +97,17 @@ impl Twice {
         let name = (kill.pid, kill.comm.clone());
         let alike = self.known.get_mut(&name);
         if let Some(known) = alike.and_then(|alike| alike.iter_mut().find(|known| kill.is_of(known))) {
-            self.told += u64::from(known.is_named || !kill.is_named);
-            let had_limit = known.has_limit;
+            // Its kill line and what names it besides are two parts of one telling.
+            self.told += u64::from(known.is_named == kill.is_named);
+            let news = News {
+                limit: has_limit && !known.has_limit,
+                figures: known.is_named && !kill.is_named,
+            };
             known.has_limit |= has_limit;
-            return Some(had_limit);
+            if news.figures {
+                (known.figures, known.when, known.is_named) = (kill.figures, kill.when, false);
+            }
+            return Some(news);
         }
         if self.remembered < KILLS_MAX {
             self.remembered += 1;
@@ -98,9 +121,9 @@ impl Twice {
 
 impl Kill {
     fn is_of(&self, known: &Self) -> bool {
-        let is_same = self.is_named || self.figures == known.figures;
-        let most = if self.is_named { APART_MICROS } else { 0 };
-        is_same
+        let is_named = self.is_named || known.is_named;
+        let most = if is_named { APART_MICROS } else { 0 };
+        (is_named || self.figures == known.figures)
             && self.pid == known.pid
             && self.comm == known.comm
             && is_one_moment(&known.when, &self.when, most)
@@ -146,17 +169,18 @@ mod tests {
     #[derive(Default)]
     struct Ear {
         left: usize,
-        /// The limits of those that were told better.
-        better: Vec<String>,
+        /// The limits of those that were told better, and what was held.
+        better: Vec<(String, Option<u64>)>,
     }
 
     impl Listener for Ear {
         fn hear(&mut self, report: Report) {
             self.left += report.victims.len();
         }
-        fn hear_better(&mut self, report: Report) {
-            let limit = report.limit.map(|limit| limit.path).unwrap_or_default();
-            self.better.push(String::from_utf8_lossy(&limit).into_owned());
+        fn hear_better(&mut self, report: Report, says_limit: bool) {
+            let limit = report.limit.filter(|_| says_limit).map(|limit| limit.path);
+            let limit = String::from_utf8_lossy(&limit.unwrap_or_default()).into_owned();
+            self.better.push((limit, report.victims[0].anon));
         }
         fn is_done(&self) -> bool {
             false
@@ -181,14 +205,43 @@ mod tests {
         let whole = format!("{VERDICT}{BARE}");
         let (told, ear) = hear(&format!("{BARE}{whole}"));
         assert_eq!((told, ear.left), (1, 1));
-        assert_eq!(ear.better, ["/w"]);
+        assert_eq!(ear.better, [("/w".to_owned(), Some(4096))]);
         // The other way round nothing is new.
         let (told, ear) = hear(&format!("{whole}{BARE}{whole}"));
         assert_eq!((told, ear.left), (2, 1));
         assert!(ear.better.is_empty(), "{:?}", ear.better);
         // And it is said once.
         let (_, ear) = hear(&format!("{BARE}{whole}{whole}"));
-        assert_eq!(ear.better, ["/w"]);
+        assert_eq!(ear.better, [("/w".to_owned(), Some(4096))]);
+    }
+
+    /// One log ends behind the verdict, and the next one begins there: what was held stands in the second one alone.
+    #[test]
+    fn a_verdict_whose_kill_line_comes_with_a_later_telling_is_the_same_kill() {
+        for later in [BARE.to_owned(), format!("{VERDICT}{BARE}")] {
+            let (told, ear) = hear(&format!("{VERDICT}{LATER}{later}"));
+            assert_eq!((told, ear.left), (0, 1), "{later}");
+            assert_eq!(ear.better, [(String::new(), Some(4096))], "{later}");
+            // From then on it is known by its figures.
+            let (told, ear) = hear(&format!("{VERDICT}{LATER}{later}{BARE}"));
+            assert_eq!((told, ear.left, ear.better.len()), (1, 1, 1), "{later}");
+            let other = BARE.replace("anon-rss:4kB", "anon-rss:5kB");
+            let (_, ear) = hear(&format!("{VERDICT}{LATER}{later}{other}"));
+            assert_eq!((ear.left, ear.better.len()), (2, 1), "{later}");
+        }
+        // Long after it is another process with that number.
+        let (told, ear) = hear(&format!("{VERDICT}{LATER}{}", BARE.replace("1.5", "9.5")));
+        assert_eq!((told, ear.left), (0, 2));
+    }
+
+    /// Of a group one was named before, and the others are new: neither hides the other.
+    #[test]
+    fn who_is_new_and_of_whom_something_is_are_both_handed_on() {
+        let two = "[    1.6] Memory cgroup out of memory: Killed process 8 (b) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:4kB oom_score_adj:0\n";
+        let group = "[    1.5] Tasks in /w are going to be killed due to memory.oom.group set\n";
+        let (_, ear) = hear(&format!("{VERDICT}{LATER}{VERDICT}{group}{BARE}{two}"));
+        assert_eq!(ear.left, 2);
+        assert_eq!(ear.better, [(String::new(), Some(4096))]);
     }
 
     #[test]

@@ -270,8 +270,12 @@ impl Listener for Seeker {
         }
     }
 
-    fn hear_better(&mut self, report: Report) {
-        for level in [Level::SomeCgroup, Level::Unknown] {
+    fn hear_better(&mut self, report: Report, says_limit: bool) {
+        // Who was named with a limit was counted at its level.
+        for level in [Level::SomeCgroup, Level::Unknown]
+            .into_iter()
+            .filter(|_| says_limit)
+        {
             let kills = report.victims.len() as u64;
             if let Some(known) = self.by_level.get_mut(&level).filter(|known| **known >= kills) {
                 *known -= kills;

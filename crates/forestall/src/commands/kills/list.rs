@@ -153,7 +153,7 @@ impl<'a> List<'a> {
         if self.told_better > 0 {
             writeln!(
                 self.out,
-                "note: {} of them are told further on in {name} with the cgroup whose limit it was: forestall explain PID reads that",
+                "note: of {} of them {name} says further on what they held or whose limit it was: forestall explain PID reads that",
                 self.told_better
             )?;
         }
@@ -329,7 +329,7 @@ impl Listener for List<'_> {
         self.gaps += u64::from(report.has_gap);
     }
 
-    fn hear_better(&mut self, report: Report) {
+    fn hear_better(&mut self, report: Report, _says_limit: bool) {
         self.told_better += report.victims.len() as u64;
     }
 
