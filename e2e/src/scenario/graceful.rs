@@ -46,8 +46,12 @@ pub(super) fn slow(stage: &mut Stage<'_>) -> Result<()> {
         let events = stage
             .kubectl
             .get(&["events", "--field-selector=reason=ForestallEvicted"])?;
-        let event = events["items"].get(0).context("no Event says why")?;
-        eprintln!("e2e:   {}", event["message"].as_str().unwrap_or_default());
+        for kind in ["Pod", "Node"] {
+            let mut events = events["items"].as_array().into_iter().flatten();
+            let event = events.find(|event| event["involvedObject"]["kind"] == kind);
+            let event = event.with_context(|| format!("no Event on the {kind} says why"))?;
+            eprintln!("e2e:   {}", event["message"].as_str().unwrap_or_default());
+        }
         stage.tell(course);
         Ok(())
     })

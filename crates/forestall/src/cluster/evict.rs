@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use forestall_act::{Eviction, EvictionDesk};
 use forestall_decide::{OutcomeKind, Target};
@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::error::{Refusal, Trouble};
 use super::event;
 use super::link::{Ask, Link};
+use super::series::{self, NodeNews};
 use super::shelf::{Named, Shelf};
 
 /// Between two looks whether anybody still lives in the pod's cgroup.
@@ -40,6 +41,8 @@ pub(crate) trait Witness: Clone + Send + Sync + 'static {
     fn is_refused(&self, pod: &Named, why: &Trouble, is_rehearsal: bool);
     /// That it was evicted could not be written on the pod.
     fn is_unmarked(&self, pod: &Named, why: &Trouble);
+    /// That pods were could not be written on the Node.
+    fn is_unmarked_on_node(&self, why: &Trouble);
 }
 
 /// Carries out evictions, several at a time, until it is dropped.
@@ -52,6 +55,9 @@ pub(crate) async fn carry_out_all<W: Witness>(
     // An eventfd reads like a pipe that holds eight bytes.
     let bell = Receiver::from_owned_fd_unchecked(desk.bell().try_clone_to_owned()?)?;
     let mut under_way = JoinSet::new();
+    let news = NodeNews::default();
+    let kept = series::keep(news.clone(), shelf.clone(), Arc::clone(&node), witness.clone());
+    under_way.spawn(async move { match kept.await {} });
     loop {
         while bell.try_read(&mut [0; 8]).is_ok_and(|count| count > 0) {}
         while let Some(eviction) = desk.take() {
@@ -59,6 +65,7 @@ pub(crate) async fn carry_out_all<W: Witness>(
                 eviction,
                 shelf.clone(),
                 Arc::clone(&node),
+                news.clone(),
                 witness.clone(),
             ));
         }
@@ -70,7 +77,7 @@ pub(crate) async fn carry_out_all<W: Witness>(
     }
 }
 
-async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, witness: impl Witness) {
+async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, news: NodeNews, witness: impl Witness) {
     let end_by = Instant::now() + Duration::from_micros(eviction.action().deadline.0);
     let Target::Group(group) = eviction.action().target else {
         return eviction.end(failed(Errno::INVAL));
@@ -91,6 +98,7 @@ async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, witness: im
         }
         Ok(()) => {
             eviction.agreed();
+            news.note(&pod, &eviction.action().evidence, SystemTime::now());
             let marked = event::write(&link, &node, &pod, &eviction.action().evidence);
             let (marked, is_gone) = tokio::join!(marked, wait_for_the_end(&eviction, end_by));
             if let Err(why) = marked {
@@ -187,4 +195,4 @@ fn failed(errno: Errno) -> OutcomeKind {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

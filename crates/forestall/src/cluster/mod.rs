@@ -16,6 +16,7 @@ mod news;
 mod places;
 mod pod;
 mod rights;
+mod series;
 mod shelf;
 mod slim;
 

@@ -213,6 +213,11 @@ impl Witness for Listener {
             format!("no Event says that {} was evicted: {why}", shown(pod)),
         );
     }
+
+    fn is_unmarked_on_node(&self, why: &Trouble) {
+        let what = format!("no Event says on the Node that pods were evicted: {why}; it is tried again");
+        self.say(Level::Warn, what);
+    }
 }
 
 fn shown(pod: &Named) -> String {

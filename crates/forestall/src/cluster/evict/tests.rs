@@ -17,7 +17,7 @@ use crate::agent::own_wall;
 const BUDGET: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Cannot evict pod as it would violate the pod's disruption budget.","reason":"TooManyRequests","details":{"causes":[{"reason":"DisruptionBudget","message":"The disruption budget web needs 1 healthy pods and has 1 currently"}]},"code":429}"#;
 const CREATED: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","code":201}"#;
 
-fn created(body: &str) -> Answer {
+pub(crate) fn created(body: &str) -> Answer {
     Answer {
         status: 201,
         ..answer("", body)
@@ -25,9 +25,13 @@ fn created(body: &str) -> Answer {
 }
 
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Told(Arc<Mutex<Vec<String>>>);
 
 impl Told {
+    pub(crate) fn all(&self) -> String {
+        self.0.lock().expect("a list").join("; ")
+    }
+
     fn note(&self, what: String) {
         self.0.lock().expect("a list").push(what);
     }
@@ -43,9 +47,12 @@ impl Witness for Told {
     fn is_unmarked(&self, _: &Named, why: &Trouble) {
         self.note(format!("unmarked: {why}"));
     }
+    fn is_unmarked_on_node(&self, why: &Trouble) {
+        self.note(format!("unmarked on the node: {why}"));
+    }
 }
 
-fn pod() -> Named {
+pub(crate) fn pod() -> Named {
     Named {
         namespace: "shop".to_owned(),
         name: "cart-0".to_owned(),
@@ -67,6 +74,7 @@ struct Trial {
     desk: EvictionDesk,
     cgroup: TempDir,
     shelf: Shelf,
+    news: NodeNews,
     told: Told,
 }
 
@@ -87,6 +95,7 @@ impl Trial {
             desk,
             cgroup,
             shelf,
+            news: NodeNews::default(),
             told: Told::default(),
         }
     }
@@ -96,7 +105,8 @@ impl Trial {
     }
 
     async fn run(&self, eviction: Eviction) {
-        carry_out(eviction, self.shelf.clone(), "n1".into(), self.told.clone()).await;
+        let (shelf, news) = (self.shelf.clone(), self.news.clone());
+        carry_out(eviction, shelf, "n1".into(), news, self.told.clone()).await;
     }
 
     /// What the engine is told of an order, in order.
@@ -109,7 +119,7 @@ impl Trial {
     }
 
     fn told(&self) -> String {
-        self.told.0.lock().expect("a list").join("; ")
+        self.told.all()
     }
 }
 
@@ -273,7 +283,7 @@ async fn a_yes_is_no_effect_until_nobody_is_left() {
 #[tokio::test]
 async fn orders_are_asked_for_each_once_and_in_order() {
     const ORDERS: usize = 32;
-    let answers = (0..ORDERS).flat_map(|_| [created(CREATED), created("{}")]);
+    let answers = (0..=ORDERS).flat_map(|_| [created(CREATED), created("{}")]);
     let Trial {
         stage,
         handle,
@@ -281,27 +291,35 @@ async fn orders_are_asked_for_each_once_and_in_order() {
         cgroup,
         shelf,
         told,
+        ..
     } = Trial::set(answers.collect()).await;
     tokio::spawn(carry_out_all(Arc::new(desk), shelf, "n1".into(), told.clone()));
+    let on_node = |request: &String| request.contains("/namespaces/default/events");
+    let asked = || -> Vec<String> {
+        let asked = stage.asked().into_iter();
+        asked.filter(|request| !on_node(request)).collect()
+    };
     let mut micros = Vec::new();
     for nth in 0..ORDERS {
         let before = std::time::Instant::now();
         handle.submit(order_for(&cgroup)).expect("taken");
-        while stage.asked().len() <= 2 * nth {
+        while asked().len() <= 2 * nth {
             tokio::task::yield_now().await;
         }
         micros.push(before.elapsed().as_micros());
         while !std::iter::from_fn(|| handle.take_outcome()).any(|outcome| outcome.kind == OutcomeKind::Done)
-            || stage.asked().len() < 2 * (nth + 1)
+            || asked().len() < 2 * (nth + 1)
         {
             tokio::task::yield_now().await;
         }
     }
-    let asked = stage.asked();
+    let asked = asked();
     assert_eq!(asked.len(), 2 * ORDERS);
+    // Of all of them one Event tells on the Node.
+    assert_eq!(stage.asked().iter().filter(|request| on_node(request)).count(), 1);
     let is_eviction = |request: &&String| request.ends_with("/eviction");
     assert_eq!(asked.iter().filter(is_eviction).count(), ORDERS);
-    assert_eq!(told.0.lock().expect("a list").join("; "), "");
+    assert_eq!(told.all(), "");
     micros.sort_unstable();
     let (middle, most) = (micros[ORDERS / 2], micros[ORDERS - 1]);
     println!("from the order to the server, {ORDERS} times: half within {middle} µs, all within {most} µs");
