@@ -19,6 +19,7 @@ mod guarded;
 mod host;
 mod ledger;
 mod limit;
+mod plain;
 mod plateau;
 mod refusal;
 mod rights;
@@ -88,7 +89,7 @@ const MULTI_GEN: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 23] = [
+pub(crate) const ALL: [Scenario; 24] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again, and forestall leaves it to that",
@@ -232,6 +233,14 @@ pub(crate) const ALL: [Scenario; 23] = [
         impersonation: true,
         is_gate: false,
         run: |stage| blind::bytes(stage.kubectl, stage.node),
+    },
+    Scenario {
+        name: "plain-machine",
+        shows: "without a kubelet, a leak in a container of containerd's or in a scope of systemd's ends before the kernel kills, and nobody beside it",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: plain::machine,
     },
     Scenario {
         name: "page-cache-growth",
