@@ -318,13 +318,14 @@ fn spread(name: &str) -> u64 {
 
 /// How long to wait before the next try: as long as the server asks for, else ever longer.
 pub(crate) fn pause_after(trouble: &Trouble, tries: u32) -> Duration {
+    const PAUSE_MIN: Duration = Duration::from_secs(1);
     const PAUSE_MAX: Duration = Duration::from_mins(1);
     match trouble {
         Trouble::Refused(refusal) if refusal.is_expired() && tries == 0 => Duration::ZERO,
         Trouble::Refused(Refusal {
             retry_after: Some(after),
             ..
-        }) => (*after).min(5 * PAUSE_MAX),
+        }) => (*after).clamp(PAUSE_MIN, 5 * PAUSE_MAX),
         _ => Duration::from_secs(1 << tries.min(6)).min(PAUSE_MAX),
     }
 }

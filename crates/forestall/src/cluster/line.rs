@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::access::Access;
 use super::error::Trouble;
 use super::follow::{self, Step, pause_after};
+use super::header::Skew;
 use super::link::Link;
 use super::news::{Teller, heard_at};
 use super::rights;
@@ -35,6 +36,8 @@ pub(crate) trait Audience {
     fn pods(&mut self, pods: Pods, left_out: u64) -> bool;
     /// For the log: the server is there, and why it is not spoken to as this node, if so.
     fn is_there(&mut self, count: usize, not_as_node: Option<&str>);
+    /// How far the server's clock is from ours, where its answers say.
+    fn skew(&mut self, skew: Skew);
     /// Whether pods may be evicted, or why not.
     fn may_evict(&mut self, may: Result<(), String>);
     /// It is not, any more or at all.
@@ -109,6 +112,9 @@ impl<A: Audience> Line<A> {
                 begun => begun?,
             };
             self.shelf.set_link(Some(link.clone()));
+            if let Some(skew) = link.skew() {
+                self.audience.skew(skew);
+            }
             if !std::mem::replace(&mut is_reviewed, true) {
                 let lacks = rights::lacks_to_evict(&link).await?;
                 self.audience.may_evict(lacks.map_or(Ok(()), Err));

@@ -3,13 +3,13 @@
 //! That it lives is known within [`PING_EVERY`] and [`PING_TIME_MAX`]: a watch on which nothing happens is told from a server that is gone. Every
 //! request has a deadline. What it refuses to do: try again (whoever asks knows whether that is harmless), and read answers without end.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use super::access::Access;
 use super::error::{Refusal, Trouble};
+use super::header::{Skew, retry_after};
 
 /// A connection that is silent is asked so often, and given up when no answer has come for so long.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);
@@ -97,6 +98,8 @@ pub(crate) struct Link {
     access: Access,
     /// Whom requests are made as; nobody else where there is none.
     impersonated: Option<String>,
+    /// By the answer that came last.
+    skew: Arc<std::sync::Mutex<Option<Skew>>>,
 }
 
 impl Link {
@@ -169,7 +172,13 @@ impl Link {
             sender,
             access: access.clone(),
             impersonated: None,
+            skew: Arc::default(),
         }
+    }
+
+    /// How far the server's clock is from ours, by its last answer that had a date.
+    pub(super) fn skew(&self) -> Option<Skew> {
+        *self.skew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same connection, as somebody else.
@@ -233,6 +242,7 @@ impl Link {
         let request = request
             .body(Full::new(body))
             .map_err(|error| Trouble::Setup(error.to_string()))?;
+        let asked = SystemTime::now();
         let answer = match &self.sender {
             Sender::Http2(sender) => {
                 let mut sender = sender.clone();
@@ -245,21 +255,20 @@ impl Link {
                 sender.send_request(request).await.map_err(broken)?
             }
         };
+        let answered = SystemTime::now();
+        if let Some(skew) = Skew::read(answer.headers(), asked, answered) {
+            *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);
+        }
         if answer.status().is_success() {
             return Ok(answer);
         }
         let code = answer.status().as_u16();
-        let seconds = answer.headers().get(RETRY_AFTER);
-        let seconds = seconds.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        let after = retry_after(answer.headers(), answered);
         let mut body = Vec::new();
         let read = read_some(answer.into_body(), REFUSAL_BYTES_MAX, &mut body);
         // Whatever has come by then says as much as there is to say.
         let _ = timeout(REFUSAL_TIME_MAX, read).await;
-        Err(Trouble::Refused(Refusal::read(
-            code,
-            &body,
-            seconds.map(Duration::from_secs),
-        )))
+        Err(Trouble::Refused(Refusal::read(code, &body, after)))
     }
 }
 

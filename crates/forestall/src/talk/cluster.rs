@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::Talker;
 use crate::agent::shared::{Board, Commander};
 use crate::cluster::{
-    Access, Audience, Believed, KubeletAudience, Line, Named, Shelf, Trouble, Witness, ask_kubelet,
+    Access, Audience, Believed, KubeletAudience, Line, Named, Shelf, Skew, Trouble, Witness, ask_kubelet,
     carry_out_all,
 };
 use crate::log::{Level, escape};
@@ -158,6 +158,22 @@ impl Audience for Listener {
         );
     }
 
+    fn skew(&mut self, skew: Skew) {
+        let mut was_large = false;
+        self.board.note_api(|api| {
+            was_large = api.skew.is_some_and(Skew::is_large);
+            api.skew = Some(skew);
+        });
+        match (was_large, skew.is_large()) {
+            (false, true) => self.say(Level::Warn, say_skew(skew)),
+            (true, false) => self.say(
+                Level::Info,
+                "the API server's clock and this machine's agree again".to_owned(),
+            ),
+            _ => {}
+        }
+    }
+
     fn may_evict(&mut self, may: Result<(), String>) {
         // The channel is never full of these: one comes with each connection.
         let _ = self.tell.try_send(News::MayEvict(may));
@@ -220,6 +236,20 @@ impl Witness for Listener {
     }
 }
 
+fn say_skew(skew: Skew) -> String {
+    let (seconds, way) = (
+        skew.millis.unsigned_abs() / 1_000,
+        if skew.millis < 0 { "behind" } else { "ahead of" },
+    );
+    format!(
+        "the API server's clock is {seconds} s {way} this machine's: no decision depends on it, but logs and Events cannot be put side by side, and tokens and \
+         certificates are refused too early or too late; see that both are kept (chrony, systemd-timesyncd)"
+    )
+}
+
 fn shown(pod: &Named) -> String {
     escape::bytes(format!("{}/{}", pod.namespace, pod.name).as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

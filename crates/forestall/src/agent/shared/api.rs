@@ -3,6 +3,8 @@
 use forestall_decide::kubelet::Signal;
 use forestall_decide::{Bytes, Moment};
 
+use crate::cluster::Skew;
+
 /// The line to the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Api {
@@ -14,6 +16,8 @@ pub(crate) struct Api {
     pub(crate) left_out: u64,
     /// When all of them were last known to be so; `None` before the first list.
     pub(crate) told_at: Option<Moment>,
+    /// How far its clock is from ours, where its answers say.
+    pub(crate) skew: Option<Skew>,
     /// Why the kubelet does not say what it runs with and believes, where it was asked.
     pub(crate) kubelet_silent: Option<String>,
     /// What it believes beside what its own rules make of our figures.

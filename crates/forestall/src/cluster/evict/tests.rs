@@ -219,6 +219,29 @@ async fn a_server_that_is_busy_is_asked_again_when_it_says_and_not_for_ever() {
     assert_eq!(trial.outcomes().await, [OutcomeKind::Failed(16)]);
 }
 
+/// Two pauses between three tries: a second each where none is named, and never more than five.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_busy_is_waited_for_within_bounds_whatever_it_asks_for() {
+    for (header, seconds) in [
+        (None, 2),
+        (Some("3"), 6),
+        (Some("-3"), 2),
+        (Some("18446744073709551616"), 10),
+        (Some("Fri, 31 Dec 9999 23:59:59 GMT"), 10),
+        (Some("Sun, 06 Nov 1994 08:49:37 GMT"), 0),
+    ] {
+        let busy = || Answer {
+            header: header.map(|value| ("retry-after", value)),
+            ..refusal("", 429, "")
+        };
+        let trial = Trial::set(vec![busy(), busy(), busy()]).await;
+        let begun = Instant::now();
+        // EBUSY.
+        assert_eq!(trial.outcomes().await, [OutcomeKind::Failed(16)], "{header:?}");
+        assert_eq!(begun.elapsed().as_secs(), seconds, "{header:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_rehearsal_changes_nothing_and_is_told_in_words_alone() {
     let trial = Trial::set(vec![created(CREATED), refusal("", 429, BUDGET)]).await;

@@ -181,3 +181,22 @@ fn an_eviction_is_told_from_a_refusal_to_let_it_begin() {
     assert!(!was_evicted_for_memory(&disk));
     assert!(!has_ended(&slim(|_| {})));
 }
+
+/// The server's clock decides nothing: who is going is going since we saw it, whatever time its object has.
+#[test]
+fn when_a_pod_is_said_to_be_deleted_changes_nothing_but_that_it_is() {
+    let of = |at: &str| {
+        let pod = slim(|pod| {
+            pod["metadata"]["deletionTimestamp"] = json!(at);
+            pod["metadata"]["creationTimestamp"] = json!(at);
+            pod["status"]["startTime"] = json!(at);
+        });
+        assert!(pod.metadata.deletion_timestamp.is_some(), "{at}");
+        translate(&pod, &Known, Some(Moment(7)), &mut Vec::new()).expect("it has a UID")
+    };
+    let now = of("2026-11-21T07:36:33Z");
+    assert_eq!(now.terminating_since, Some(Moment(7)));
+    for at in ["1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "", "soon"] {
+        assert_eq!(of(at), now, "{at}");
+    }
+}

@@ -356,3 +356,32 @@ async fn a_watch_that_ends_at_once_is_not_begun_again_at_once() {
         );
     }
 }
+
+/// The pause is what the server asks for, but for none and for ever: 1 s, and 5 min.
+#[tokio::test]
+async fn a_list_that_a_busy_server_puts_off_is_put_off_within_bounds() {
+    for (header, pause) in [
+        (None, 1),
+        (Some("0"), 1),
+        (Some("7"), 7),
+        (Some("-7"), 1),
+        (Some("later"), 1),
+        (Some("18446744073709551616"), 300),
+        (Some("Fri, 31 Dec 9999 23:59:59 GMT"), 300),
+        (Some("Sun, 06 Nov 1994 08:49:37 GMT"), 1),
+    ] {
+        let stage = Stage::set(vec![Answer {
+            header: header.map(|value| ("retry-after", value)),
+            ..refusal("limit", 429, "")
+        }])
+        .await;
+        let trouble = Pods::of_node("n1").begin(&stage.link).await.expect_err("busy");
+        assert_eq!(pause_after(&trouble, 0).as_secs(), pause, "{header:?}");
+    }
+    let in_body = Refusal::read(
+        429,
+        br#"{"details":{"retryAfterSeconds":18446744073709551615}}"#,
+        None,
+    );
+    assert_eq!(pause_after(&Trouble::Refused(in_body), 0).as_secs(), 300);
+}

@@ -1,5 +1,6 @@
 //! As whom the API server is spoken to, and what the kubelet is asked.
 
+use super::super::header::Skew;
 use super::super::kubelet::{Believed, KubeletAudience, ask_over};
 use super::super::line::{Audience, Line};
 use super::super::shelf::Shelf;
@@ -17,6 +18,9 @@ impl Audience for Heard {
     }
     fn is_there(&mut self, _: usize, not_as_node: Option<&str>) {
         self.note(format!("not as node: {not_as_node:?}"));
+    }
+    fn skew(&mut self, skew: Skew) {
+        self.note(format!("skew: {}", skew.millis));
     }
     fn may_evict(&mut self, may: Result<(), String>) {
         self.note(format!("may evict: {may:?}"));
@@ -167,4 +171,19 @@ async fn why_the_server_is_away_is_told_once_and_again_when_it_is_another_reason
     let away: Vec<&String> = said.iter().filter(|said| said.starts_with("away")).collect();
     assert_eq!(away.len(), 3, "{said:?}");
     assert_eq!(said.len(), 4, "the pods are told once: {said:?}");
+}
+
+#[tokio::test]
+async fn how_far_the_servers_clock_is_off_is_told_with_each_watch() {
+    let (_, said, _) = hold(vec![
+        answer("limit", &page(10, "", &[])),
+        Answer {
+            // The answer that came last counts, and this one is from long ago.
+            header: Some(("date", "Thu, 01 Jan 1970 00:00:09 GMT")),
+            ..answer("watch=1", "")
+        },
+        answer("selfsubjectaccessreviews", MAY),
+    ])
+    .await;
+    assert!(said.contains("skew: -1"), "{said}");
 }

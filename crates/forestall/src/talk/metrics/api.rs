@@ -23,6 +23,17 @@ pub(super) fn encode(out: &mut Page<'_, '_>, api: &Api) -> fmt::Result {
             Ok(())
         },
     )?;
+    if let Some(skew) = api.skew {
+        out.gauge(
+            "forestall_api_clock_skew_seconds",
+            "How far the API server's clock is ahead of this machine's, at least, and negative where it is behind; no decision depends on it",
+            |series| {
+                #[expect(clippy::cast_precision_loss, reason = "thousandths of a second of many years need no more than 53 bits")]
+                let seconds = skew.millis as f64 / 1_000.0;
+                series.float(&NO_LABELS, seconds)
+            },
+        )?;
+    }
     if !api.compared.is_empty() {
         encode_compared(out, &api.compared)?;
     }

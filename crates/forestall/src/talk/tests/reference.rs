@@ -9,6 +9,7 @@ fn the_reference_of_metrics_is_up_to_date() {
         .set_degraded(vec![Degraded::new("kill", "as an example")]);
     ends.board.note_api(|api| {
         api.told_at = Some(crate::agent::clock::now());
+        api.skew = Some(crate::cluster::Skew::default());
         api.compared = vec![crate::agent::shared::Compared {
             signal: forestall_decide::kubelet::Signal::MemoryAvailable,
             believed: Bytes(1),
