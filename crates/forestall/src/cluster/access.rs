@@ -1,19 +1,19 @@
 //! How the API server is reached: its address, whose certificates are believed, and who this agent is.
 //!
 //! Within a pod that is what the kubelet has put there: `KUBERNETES_SERVICE_HOST` and the ServiceAccount's files, which are read again for each
-//! connection and request, because the kubelet renews them. It refuses to believe a certificate without the cluster's own authority:
-//! there is no switch for that.
+//! connection and request, because the kubelet renews them. What a token says is the server's to know: here it is handed on, and told to nobody else.
 
 use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 use super::error::Trouble;
+use super::tls;
 
 /// Where the kubelet puts a ServiceAccount's files (k/k `plugin/pkg/admission/serviceaccount`).
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -88,30 +88,13 @@ impl Access {
 
     /// Whose certificates are believed, as the file says now, and what is to be spoken.
     pub(super) fn tls(&self, protocol: &[u8]) -> Result<Arc<ClientConfig>, Trouble> {
-        let path = &self.authority_file;
-        let bad = |why: String| {
-            Trouble::Setup(format!(
-                "{}: {why}; without the cluster's certificate authority nobody is believed",
-                path.display()
-            ))
-        };
-        let pem = fs::read(path).map_err(|error| bad(error.to_string()))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-            roots.add(certificate).map_err(|error| bad(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(bad("there is no certificate in it".to_owned()));
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| bad(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.to_vec()];
-        Ok(Arc::new(config))
+        tls::config(&self.authority_file, protocol)
+    }
+
+    /// Why a handshake came to nothing.
+    pub(super) fn explain(&self, error: &io::Error, is_kubelet: bool) -> Trouble {
+        let why = tls::explain(error, &self.host, &self.authority_file, is_kubelet);
+        Trouble::Unreachable(format!("{}: {why}", self.authority()))
     }
 
     /// The token, as the file says now.

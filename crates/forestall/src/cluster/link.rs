@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use super::access::Access;
 use super::error::{Refusal, Trouble};
 use super::header::{Skew, retry_after};
+use super::tls::SPEAKS_NO_HTTP2;
 
 /// A connection that is silent is asked so often, and given up when no answer has come for so long.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);
@@ -119,7 +120,7 @@ impl Link {
                 .map_err(unreachable)?;
             tcp.set_nodelay(true).map_err(unreachable)?;
             let tls = TlsConnector::from(tls).connect(name, tcp).await;
-            let stream = tls.map_err(unreachable)?;
+            let stream = tls.map_err(|error| access.explain(&error, protocol == Protocol::Http1))?;
             let stream_is = stream.get_ref().1.alpn_protocol();
             match protocol {
                 // Who speaks it need not say so.
@@ -127,9 +128,7 @@ impl Link {
                 Protocol::Http2 if stream_is == Some(protocol.name()) => {
                     Self::over(TokioIo::new(stream), access).await
                 }
-                Protocol::Http2 => Err(Trouble::Unreachable(format!(
-                    "{authority}: it speaks no HTTP/2; reach the API server itself, or a proxy that does"
-                ))),
+                Protocol::Http2 => Err(Trouble::Unreachable(format!("{authority}: {SPEAKS_NO_HTTP2}"))),
             }
         };
         timeout(CONNECT_TIME_MAX, open)

@@ -20,6 +20,7 @@ mod rights;
 mod series;
 mod shelf;
 mod slim;
+mod tls;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::error::Trouble;

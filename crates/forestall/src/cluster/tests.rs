@@ -2,6 +2,7 @@
 
 mod bad;
 mod line;
+mod tls;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
