@@ -18,8 +18,8 @@ pub(crate) enum Trouble {
     Setup(String),
     /// The server cannot be reached, or its certificate is not believed.
     Unreachable(String),
-    /// No answer within this time.
-    Slow(Duration),
+    /// What has not come, and was waited for so long.
+    Slow(String, Duration),
     /// The connection or an answer broke off, or is not what the protocol allows.
     Broken(String),
     /// An answer, or a line of one, has more bytes than this.
@@ -115,7 +115,7 @@ impl fmt::Display for Trouble {
                 out,
                 "the API server's answer, or a line of it, has more than {bytes} bytes and is not read"
             ),
-            Self::Slow(after) => write!(out, "the API server has not answered in {after:?}"),
+            Self::Slow(what, after) => write!(out, "{what} within {after:?}"),
             Self::Refused(refusal) => {
                 let Refusal {
                     code,

@@ -89,9 +89,13 @@ async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, news: NodeN
         return eviction.end(failed(Errno::HOSTUNREACH));
     };
     let asked = timeout_at(end_by, ask(&link, &pod, &eviction)).await;
-    match asked.unwrap_or(Err(Trouble::Slow(Duration::from_micros(
-        eviction.action().deadline.0,
-    )))) {
+    let slow = || {
+        Err(Trouble::Slow(
+            "the API server has not come to a decision".to_owned(),
+            Duration::from_micros(eviction.action().deadline.0),
+        ))
+    };
+    match asked.unwrap_or_else(|_| slow()) {
         Ok(()) if eviction.is_rehearsal() => {
             witness.would_evict(&pod);
             eviction.end(OutcomeKind::Done);
@@ -184,7 +188,7 @@ fn kind_of(why: &Trouble) -> OutcomeKind {
             500.. => failed(Errno::IO),
             _ => failed(Errno::INVAL),
         },
-        Trouble::Slow(_) => failed(Errno::TIMEDOUT),
+        Trouble::Slow(..) => failed(Errno::TIMEDOUT),
         Trouble::Setup(_) => failed(Errno::CANCELED),
         Trouble::Unreachable(_) | Trouble::Broken(_) | Trouble::TooLarge(_) => failed(Errno::HOSTUNREACH),
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::{Refusal, Trouble};
 use super::link::{Ask, Lines, Link};
@@ -32,6 +32,9 @@ const WATCH_SECONDS: u64 = 300;
 /// Of why an answer cannot be read no more is told.
 const WHY_CHARS_MAX: usize = 200;
 
+/// Who does not end a watch by then has forgotten it, though the connection answers its pings: what stands between answers those, too.
+const WATCH_LATE_MAX: Duration = Duration::from_secs(30);
+
 /// What is known of the pods of one node.
 #[derive(Debug)]
 pub(crate) struct Pods {
@@ -40,6 +43,8 @@ pub(crate) struct Pods {
     known: BTreeMap<String, SlimPod>,
     /// Up to where the watch has come; empty: it has to be listed.
     version: String,
+    /// When the watch ends, whatever the server does.
+    watch_ends: Instant,
     /// Those for which there was no room.
     pub(crate) left_out: u64,
 }
@@ -88,6 +93,7 @@ impl Pods {
             node: node.to_owned(),
             known: BTreeMap::new(),
             version: String::new(),
+            watch_ends: Instant::now(),
             left_out: 0,
         }
     }
@@ -107,12 +113,13 @@ impl Pods {
         if self.version.is_empty() {
             self.list(link).await?;
         }
+        let seconds = WATCH_SECONDS + spread(&self.node) % WATCH_SECONDS;
         let path = format!(
-            "{}&watch=1&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}",
+            "{}&watch=1&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={seconds}",
             self.path(),
             encoded(&self.version),
-            WATCH_SECONDS + spread(&self.node) % WATCH_SECONDS,
         );
+        self.watch_ends = Instant::now() + Duration::from_secs(seconds) + WATCH_LATE_MAX;
         match link.follow(&path).await {
             Err(Trouble::Refused(refusal)) if !may_go_on_after(&refusal) => {
                 self.version.clear();
@@ -124,7 +131,8 @@ impl Pods {
 
     /// Hears the next word of a watch. After one that cannot be understood, or that says that something is wrong, there has to be a list.
     pub(crate) async fn step(&mut self, lines: &mut Lines) -> Result<Step, Trouble> {
-        let step = match lines.next().await {
+        let next = timeout_at(self.watch_ends, lines.next()).await;
+        let step = match next.unwrap_or(Ok(None)) {
             Ok(Some(line)) => self.hear(&line),
             Ok(None) => return Ok(Step::Ended),
             Err(Trouble::TooLarge(bytes)) => Err(Trouble::TooLarge(bytes)),
@@ -139,7 +147,8 @@ impl Pods {
 
     async fn list(&mut self, link: &Link) -> Result<(), Trouble> {
         let listed = timeout(LIST_TIME_MAX, self.list_all(link)).await;
-        (self.known, self.left_out, self.version) = listed.unwrap_or(Err(Trouble::Slow(LIST_TIME_MAX)))?;
+        let slow = |_| Trouble::Slow("a list of pods has not come to its end".to_owned(), LIST_TIME_MAX);
+        (self.known, self.left_out, self.version) = listed.map_err(slow)??;
         Ok(())
     }
 
@@ -249,10 +258,10 @@ impl Pods {
         }
     }
 
-    /// As if the server had.
+    /// As if a list or a watch had come up to there; from nowhere it has to be listed.
     #[cfg(test)]
-    pub(super) fn forget_place(&mut self) {
-        self.version.clear();
+    pub(super) fn know_place(&mut self, version: &str) {
+        version.clone_into(&mut self.version);
     }
 
     fn path(&self) -> String {

@@ -99,11 +99,14 @@ impl<A: Audience> Line<A> {
         let mut is_reviewed = false;
         loop {
             let mut lines = match self.pods.begin(&link).await {
-                Err(Trouble::Refused(refusal)) if refusal.code == 403 && link.is_impersonating() => {
-                    not_as_node = Some(refusal.message);
-                    link = link.as_itself();
-                    continue;
-                }
+                Err(Trouble::Refused(refusal)) if refusal.code == 403 => match not_as_node {
+                    None => {
+                        not_as_node = Some(refusal.message);
+                        link = link.as_itself();
+                        continue;
+                    }
+                    Some(as_node) => return Err(rights::refused_as_both(&as_node, refusal)),
+                },
                 // What has been forgotten is listed, over the same connection.
                 Err(Trouble::Refused(refusal)) if refusal.is_expired() && self.tries == 0 => {
                     self.tries += 1;

@@ -13,9 +13,11 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::access::Access;
@@ -111,29 +113,55 @@ impl Link {
 
     /// Connects, with the files as they are now.
     pub(super) async fn connect_by(access: &Access, protocol: Protocol) -> Result<Self, Trouble> {
-        let (tls, name) = (access.tls(protocol.name())?, access.server_name()?);
+        let end_by = Instant::now() + CONNECT_TIME_MAX;
         let authority = access.authority();
-        let open = async {
-            let unreachable = |error| Trouble::Unreachable(format!("{authority}: {error}"));
-            let tcp = TcpStream::connect((&*access.host, access.port))
-                .await
-                .map_err(unreachable)?;
-            tcp.set_nodelay(true).map_err(unreachable)?;
-            let tls = TlsConnector::from(tls).connect(name, tcp).await;
-            let stream = tls.map_err(|error| access.explain(&error, protocol == Protocol::Http1))?;
-            let stream_is = stream.get_ref().1.alpn_protocol();
-            match protocol {
-                // Who speaks it need not say so.
-                Protocol::Http1 => Self::over_http1(TokioIo::new(stream), access).await,
-                Protocol::Http2 if stream_is == Some(protocol.name()) => {
-                    Self::over(TokioIo::new(stream), access).await
-                }
-                Protocol::Http2 => Err(Trouble::Unreachable(format!("{authority}: {SPEAKS_NO_HTTP2}"))),
-            }
-        };
-        timeout(CONNECT_TIME_MAX, open)
+        let unreachable = |error| Trouble::Unreachable(format!("{authority}: {error}"));
+        // Read first: without them nobody is called.
+        let tls = access.tls(protocol.name())?;
+        let tcp = timeout_at(end_by, TcpStream::connect((&*access.host, access.port)))
             .await
-            .unwrap_or(Err(Trouble::Slow(CONNECT_TIME_MAX)))
+            .map_err(|_| {
+                Trouble::Slow(
+                    format!("{authority} has not accepted a connection"),
+                    CONNECT_TIME_MAX,
+                )
+            })?
+            .map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        Self::shake_hands(tcp, tls, access, protocol, end_by).await
+    }
+
+    /// Begins TLS, and what is spoken over it.
+    pub(super) async fn shake_hands<S>(
+        tcp: S,
+        tls: Arc<ClientConfig>,
+        access: &Access,
+        protocol: Protocol,
+        end_by: Instant,
+    ) -> Result<Self, Trouble>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let authority = access.authority();
+        let stream = timeout_at(
+            end_by,
+            TlsConnector::from(tls).connect(access.server_name()?, tcp),
+        )
+        .await
+        .map_err(|_| {
+            let what = format!("{authority} takes connections and has not answered a TLS handshake");
+            Trouble::Slow(what, CONNECT_TIME_MAX)
+        })?
+        .map_err(|error| access.explain(&error, protocol == Protocol::Http1))?;
+        let stream_is = stream.get_ref().1.alpn_protocol();
+        match protocol {
+            // Who speaks it need not say so.
+            Protocol::Http1 => Self::over_http1(TokioIo::new(stream), access).await,
+            Protocol::Http2 if stream_is == Some(protocol.name()) => {
+                Self::over(TokioIo::new(stream), access).await
+            }
+            Protocol::Http2 => Err(Trouble::Unreachable(format!("{authority}: {SPEAKS_NO_HTTP2}"))),
+        }
     }
 
     /// Over what is connected already.
@@ -206,14 +234,19 @@ impl Link {
         let answer = async { read_whole(self.send(ask).await?.into_body()).await };
         timeout(ASK_TIME_MAX, answer)
             .await
-            .unwrap_or(Err(Trouble::Slow(ASK_TIME_MAX)))
+            .unwrap_or_else(|_| Err(self.slow()))
     }
 
     /// Asks for an answer that comes line by line and may never end.
     pub(crate) async fn follow(&self, path: &str) -> Result<Lines, Trouble> {
         let answer = timeout(ASK_TIME_MAX, self.send(Ask::get(path))).await;
-        let answer = answer.unwrap_or(Err(Trouble::Slow(ASK_TIME_MAX)))?;
+        let answer = answer.unwrap_or_else(|_| Err(self.slow()))?;
         Ok(Lines::new(answer.into_body()))
+    }
+
+    fn slow(&self) -> Trouble {
+        let what = format!("{} has not answered", self.access.authority());
+        Trouble::Slow(what, ASK_TIME_MAX)
     }
 
     async fn send(&self, ask: Ask<'_>) -> Result<Response<Incoming>, Trouble> {

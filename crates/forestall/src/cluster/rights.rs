@@ -8,12 +8,22 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::error::Trouble;
+use super::error::{Refusal, Trouble};
 use super::link::{Ask, Link};
 
 /// The node's own user (k/k `pkg/auth/nodeidentifier`).
 pub(super) fn user_of(node: &str) -> String {
     format!("system:node:{node}")
+}
+
+/// Neither as its node nor as itself: either would do, and what is told last is not what a cluster of today should be granted.
+pub(super) fn refused_as_both(as_node: &str, as_itself: Refusal) -> Trouble {
+    let message = format!(
+        "{}; nor as the node: {as_node}; it takes a ClusterRole with list and watch of pods, as \"impersonate-on:associated-node:list\" beside \
+         \"impersonate:associated-node\" from Kubernetes 1.36 on (deploy/kustomize/read), or as they are before (deploy/kustomize/read-before-1.36)",
+        as_itself.message
+    );
+    Trouble::Refused(Refusal { message, ..as_itself })
 }
 
 #[derive(Default, Deserialize)]

@@ -1,6 +1,7 @@
 //! A scripted API server: what it expects to be asked, in order, and what it answers, over HTTP/2 as the real one.
 
 mod bad;
+mod hang;
 mod line;
 mod tls;
 
@@ -22,6 +23,9 @@ use super::access::Access;
 use super::error::Trouble;
 use super::follow::{Pods, Step, pause_after};
 use super::link::{Link, PING_EVERY, PING_TIME_MAX, Protocol};
+
+/// The status of an answer that never comes.
+pub(super) const SILENCE: u16 = 0;
 
 /// What is asked for has to hold this text, and is answered so.
 pub(super) struct Answer {
@@ -83,6 +87,9 @@ impl Script {
             let body = Full::new(Bytes::from(format!("not in the script: {asked}")));
             return Response::builder().status(500).body(body).expect("an answer");
         };
+        if next.status == SILENCE {
+            return std::future::pending().await;
+        }
         let mut response = Response::builder().status(next.status);
         if let Some((name, value)) = next.header {
             response = response.header(name, value);

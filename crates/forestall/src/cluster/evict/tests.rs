@@ -9,7 +9,7 @@ use forestall_act::{ActConfig, Actor, ActorHandle, CgroupPlace, CgroupVersion, O
 use forestall_decide::{Action, ActionId, Evidence, GroupId, GroupKind, Outcome, Qos, Rung, Span};
 use tempfile::TempDir;
 
-use super::super::tests::{Answer, Stage, answer, refusal};
+use super::super::tests::{Answer, SILENCE, Stage, answer, refusal};
 use super::*;
 use crate::agent::own_wall;
 
@@ -207,6 +207,19 @@ async fn what_stands_against_it_is_told_apart() {
 }
 
 #[tokio::test]
+async fn an_eviction_that_is_forbidden_is_told_with_verb_resource_and_where_the_rule_is() {
+    let forbidden = r#"{"kind":"Status","code":403,"reason":"Forbidden","message":"pods \"cart-0\" is forbidden: User \"system:serviceaccount:forestall:forestall\" cannot create resource \"pods/eviction\" in API group \"\" in the namespace \"shop\""}"#;
+    let trial = Trial::set(vec![refusal("eviction", 403, forbidden)]).await;
+    // EACCES.
+    assert_eq!(trial.outcomes().await, [OutcomeKind::Failed(13)]);
+    let told = trial.told();
+    assert!(
+        told.contains(r#"cannot create resource "pods/eviction""#) && told.contains("deploy/ has the rules"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_server_that_is_busy_is_asked_again_when_it_says_and_not_for_ever() {
     let busy = || Answer {
         header: Some(("retry-after", "0")),
@@ -239,6 +252,29 @@ async fn a_server_that_is_busy_is_waited_for_within_bounds_whatever_it_asks_for(
         // EBUSY.
         assert_eq!(trial.outcomes().await, [OutcomeKind::Failed(16)], "{header:?}");
         assert_eq!(begun.elapsed().as_secs(), seconds, "{header:?}");
+    }
+}
+
+/// The answer to one of two is cut off by the connection's own deadline (10 s), of the other by the order's.
+#[tokio::test(start_paused = true)]
+async fn an_eviction_that_gets_no_answer_is_given_up_by_its_deadline() {
+    for (deadline, seconds) in [(20, 10), (4, 4)] {
+        let trial = Trial::set(vec![Answer {
+            status: SILENCE,
+            ..answer("eviction", "")
+        }])
+        .await;
+        let mut order = trial.order();
+        order.action.deadline = Span::secs(deadline);
+        trial.handle.submit(order).expect("taken");
+        let begun = Instant::now();
+        trial.run(trial.desk.take().expect("an order")).await;
+        // ETIMEDOUT.
+        let kind = trial.handle.take_outcome().expect("an answer").kind;
+        assert_eq!(kind, OutcomeKind::Failed(110));
+        assert_eq!(begun.elapsed().as_secs(), seconds);
+        let told = trial.told();
+        assert!(told.contains(&format!("within {seconds}s")), "{told}");
     }
 }
 

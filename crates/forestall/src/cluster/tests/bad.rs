@@ -79,7 +79,7 @@ async fn a_list_of_nothing_is_a_list_and_one_without_a_version_is_none() {
         .await;
         let mut pods = Pods::of_node("n1");
         pods.begin(&stage.link).await.expect("a watch");
-        pods.forget_place();
+        pods.know_place("");
         let trouble = pods.begin(&stage.link).await.expect_err("no list");
         let said = trouble.to_string();
         assert!(

@@ -100,6 +100,37 @@ async fn where_it_may_not_speak_as_its_node_it_speaks_as_itself_and_says_so() {
     );
 }
 
+/// The messages as k8s.io/apiserver `pkg/endpoints/handlers/responsewriters/errors.go` (`forbiddenMessage`) makes them.
+#[tokio::test]
+async fn who_may_list_pods_neither_as_its_node_nor_as_itself_is_told_both_and_the_rule() {
+    let status = |message: &str| {
+        serde_json::json!({"kind": "Status", "code": 403, "reason": "Forbidden", "message": message})
+            .to_string()
+    };
+    let account = r#"User "system:serviceaccount:forestall:forestall" cannot"#;
+    let as_node = status(&format!(
+        r#"nodes "n1" is forbidden: {account} impersonate:associated-node resource "nodes" in API group "authentication.k8s.io" at the cluster scope"#
+    ));
+    let as_itself = status(&format!(
+        r#"pods is forbidden: {account} list resource "pods" in API group "" at the cluster scope"#
+    ));
+    let answers = vec![
+        refusal(" as system:node:n1", 403, &as_node),
+        refusal("resourceVersion=0", 403, &as_itself),
+    ];
+    let (_, _, trouble) = hold(answers).await;
+    let said = trouble.to_string();
+    for part in [
+        r#"cannot list resource "pods""#,
+        r#"cannot impersonate:associated-node resource "nodes""#,
+        "impersonate-on:associated-node:list",
+        "deploy/kustomize/read-before-1.36",
+        "grant that right",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 /// What a kubelet tells.
 #[derive(Default)]
 struct KubeletSaid(Vec<String>);
@@ -163,7 +194,10 @@ async fn why_the_server_is_away_is_told_once_and_again_when_it_is_another_reason
     let access = Access::of_service("h", "1", std::path::Path::new("/nowhere")).expect("a port");
     let mut line = Line::new(access, "n1", "/nowhere".into(), Shelf::default(), heard.clone());
     let gone = Trouble::Unreachable("h:1: connection refused".to_owned());
-    let slow = Trouble::Slow(std::time::Duration::from_secs(10));
+    let slow = Trouble::Slow(
+        "h:1 has not answered".to_owned(),
+        std::time::Duration::from_secs(10),
+    );
     for trouble in [&gone, &gone, &slow, &slow, &gone] {
         line.lose(trouble).await;
     }
