@@ -160,6 +160,10 @@ pub(crate) fn report(action: &Action, kind: OutcomeKind, freed: Bytes, took: Spa
         kind,
         freed,
         took,
+        rest: match note {
+            Note::Reclaimed(price) => price.rest,
+            _ => Span::default(),
+        },
     };
     Report { outcome, note }
 }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use forestall_decide::{Action, Bytes, GroupId, GroupKind, Outcome, ProcessId, Protection};
+use forestall_decide::{Action, Bytes, GroupId, GroupKind, Outcome, ProcessId, Protection, Span};
 
 /// Which cgroup hierarchy a directory belongs to; the names of the files differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +161,8 @@ pub struct Price {
     pub taken: Bytes,
     /// So much of what our reclaims took was read again since the cgroup's reclaim before, or since this one began.
     pub came_back: Bytes,
+    /// Asked again before this has passed, the cgroup is left alone.
+    pub rest: Span,
 }
 
 /// Why a reclaim ended before it had got all it was asked for.
@@ -170,7 +172,7 @@ pub enum ReclaimEnd {
     Stopped,
     /// The cgroup's tasks waited for memory for more of the time than it is worth: a tenth, or half before an eviction.
     Stall,
-    /// More than half of what was freed was read again; the cgroup is left alone for five minutes.
+    /// More than half of what was freed was read again; the cgroup is left alone for a while.
     Refaults,
     /// Nothing more could be reclaimed.
     Exhausted,

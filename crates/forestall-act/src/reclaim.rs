@@ -3,8 +3,8 @@
 //!
 //! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near or half the way is gone; the
 //! step halves when more than a quarter of what was gained within ten seconds was taken and read again, and the cgroup is left
-//! alone for five minutes at more than half, unless it is the kubelet that would evict and its tasks get on with their work; a reclaim
-//! that makes the cgroup's own tasks wait for more than a tenth of the time ends, and against the kubelet for more than half.
+//! alone for five minutes at more than half, unless it is the kubelet that would evict and its tasks get on with their work, and says until when; a
+//! reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends, and against the kubelet for more than half.
 //!
 //! What is gained is counted as the wall's keeper counts it. Against a kubelet wall that is the working set, which falls by
 //! far more than is freed when reclaim deactivates pages; there the steps begin small, since a small one may do it all.
@@ -88,6 +88,8 @@ pub(crate) struct Reclaim {
     /// The working set before the next step, where it is what counts.
     working_set: Option<Bytes>,
     ended: Option<Next>,
+    /// For so long the cgroup is left alone, whoever orders it.
+    rest: Span,
 }
 
 impl Reclaim {
@@ -106,6 +108,7 @@ impl Reclaim {
             deadline: now + action.deadline,
             stall_at_start: view.stall_some_micros,
             ended: None,
+            rest: Span::default(),
         }
     }
 
@@ -131,8 +134,12 @@ impl Reclaim {
         // and ends them besides. Nor is it in vain, for what comes back makes the kernel deactivate at the next step.
         let against_kubelet = self.working_set.is_some();
         let step_max = match book.judge(self.group, now, view.refaulted, view.stall_some_micros) {
-            Verdict::LeaveAlone { hurts: false } if against_kubelet => Bytes(STEP_MAX.0 / 2),
-            Verdict::LeaveAlone { .. } => return self.finish(Some(ReclaimEnd::Refaults)),
+            Verdict::LeaveAlone { felt_until: None, .. } if against_kubelet => Bytes(STEP_MAX.0 / 2),
+            Verdict::LeaveAlone { until, felt_until } => {
+                let until = felt_until.filter(|_| against_kubelet).unwrap_or(until);
+                self.rest = until.since(now);
+                return self.finish(Some(ReclaimEnd::Refaults));
+            }
             Verdict::Halve => Bytes(STEP_MAX.0 / 2),
             Verdict::Go => STEP_MAX,
         };
@@ -184,6 +191,7 @@ impl Reclaim {
             ended,
             taken: self.taken,
             came_back: book.take_what_came_back(self.group, view.refaulted),
+            rest: self.rest,
         }
     }
 
@@ -245,6 +253,11 @@ impl Patience {
     fn ends(self, elapsed: Span, then: u64, now: u64) -> bool {
         let waited = u128::from(now.saturating_sub(then)) * 1000;
         elapsed >= STALL_LOOK_MIN && waited > u128::from(elapsed.0) * u128::from(self.0)
+    }
+
+    /// From `then` on it is at an end for so long, where they wait no more.
+    const fn is_at_an_end_for(self, then: u64, now: u64) -> Span {
+        Span(now.saturating_sub(then).saturating_mul(1000) / self.0)
     }
 }
 

@@ -222,6 +222,8 @@ pub enum WhyNot {
     OthersFirst,
     /// It was tried lately, or is being tried.
     Tried,
+    /// It read again at once what was taken of its cache, and is left alone for a while.
+    LeftAlone,
     /// A disruption budget refused it a moment ago.
     Blocked,
     /// The cluster's budget has no token left for this node.

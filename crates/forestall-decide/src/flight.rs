@@ -9,9 +9,10 @@ use crate::victim::FRESH;
 
 /// How many actions may be known at once; more than a ladder ever has in flight.
 const FLIGHTS_MAX: usize = 32;
-/// A cgroup from which reclaim gave nothing is not asked again before this. That one which reads it all back is left alone
-/// for five minutes is kept by the act crate, which counts the refaults (rule 11).
+/// A cgroup from which reclaim gave nothing is not asked again before this.
 const ASKED_AGAIN: Span = Span::secs(1);
+/// One that reads it all back is left alone as long as the act crate says, which counts the refaults (rule 11); no longer than its five minutes.
+const REST_MAX: Span = Span::secs(300);
 /// A reclaim that this kernel refuses is not tried again before this.
 const REFUSED: Span = Span::secs(300);
 /// A disruption budget that has just refused is not asked again before this; it says not when (no Retry-After on its 429).
@@ -46,6 +47,8 @@ pub(crate) struct Flight {
     judged_at: Moment,
     /// Set when it is over: nothing new of this rung at this wall (or target) before then.
     quiet_until: Option<Moment>,
+    /// It was a reclaim, and its target is to be left alone for so long from its end on.
+    rest: Span,
     /// What has been heard of it last; once it is done, nothing more is to be told of it.
     heard: Option<OutcomeKind>,
     /// That was before the look before this one: all growth since that one is growth after it.
@@ -127,6 +130,7 @@ impl Flights {
             launched_at: now,
             judged_at: now + action.deadline,
             quiet_until: shadow.then(|| now + SHADOW_REPEAT),
+            rest: Span(0),
             heard: None,
             is_looked_at: false,
         });
@@ -185,7 +189,10 @@ impl Flights {
         if outcome.kind == OutcomeKind::Blocked {
             self.evictions.retain(|(id, _)| *id != outcome.action);
         }
-        flight.quiet_until = Some(now + quiet);
+        if flight.rung == Rung::Reclaim {
+            flight.rest = outcome.rest.min(REST_MAX);
+        }
+        flight.quiet_until = Some(now + quiet.max(flight.rest));
         flight.hear(outcome.kind);
         Some(*flight)
     }
@@ -329,6 +336,12 @@ impl Flights {
             let has_time = now < flight.launched_at + flight.grace;
             flight.rung == Rung::Warn && flight.target == pod && is_told && has_time
         })
+    }
+
+    /// This cgroup's cache is to be left alone.
+    pub(crate) fn rests(&self, target: Target) -> bool {
+        let is_its = |flight: &Flight| flight.rest > Span(0) && flight.target == target;
+        self.list.iter().any(is_its)
     }
 
     pub(crate) fn is_reclaiming(&self, now: Moment) -> bool {

@@ -333,6 +333,8 @@ pub struct Outcome {
     pub freed: Bytes,
     /// From the order to the effect.
     pub took: Span,
+    /// Of a reclaim: asked again before this has passed, it does nothing. Zero where nobody said so.
+    pub rest: Span,
 }
 
 /// What happened to an action.

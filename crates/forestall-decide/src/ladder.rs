@@ -77,7 +77,8 @@ impl Engine {
         let brink = self.lines(now).pressing(signal, &reading, room);
         let due = brink.and_then(|brink| {
             let (flights, pods) = (&self.flights, &self.pods);
-            judge_reclaim(&reading, brink, sample, flights, pods, leak_is_near)
+            let passed_over = &mut self.passed_over;
+            judge_reclaim(&reading, brink, sample, flights, pods, leak_is_near, passed_over)
         });
         let Some(due) = due else { return };
         let evidence = Evidence {

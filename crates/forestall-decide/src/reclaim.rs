@@ -5,7 +5,7 @@
 //! already, and the kernel takes it by itself before it kills. What it refuses to do: hide a leak from the kubelet while
 //! a kernel or kubepods wall comes near, or touch a cgroup that is protected or was told to be left alone.
 
-use crate::decision::{Target, WallReading};
+use crate::decision::{PassedOver, Target, WallReading, WhyNot};
 use crate::flight::Flights;
 use crate::input::{GroupId, GroupKind, GroupSample, Sample};
 use crate::kubelet::{LOOK, Signal, memory_available};
@@ -62,7 +62,8 @@ impl Lines<'_> {
     }
 }
 
-/// Whether reclaim is due before this brink at a wall. `leak_is_near`: some kernel or kubepods wall is alarmed.
+/// Whether reclaim is due before this brink at a wall. `leak_is_near`: some kernel or kubepods wall is alarmed. Where it is, and there is nobody
+/// else to ask, those whom it has to leave alone go to `passed_over`.
 pub(crate) fn judge_reclaim(
     reading: &WallReading,
     brink: Brink,
@@ -70,6 +71,7 @@ pub(crate) fn judge_reclaim(
     flights: &Flights,
     pods: &Pods,
     leak_is_near: bool,
+    passed_over: &mut Vec<PassedOver>,
 ) -> Option<Due> {
     if leak_is_near && holds(Rule::NoHiding) {
         return None;
@@ -93,16 +95,27 @@ pub(crate) fn judge_reclaim(
     if distance > wanted || active_file < beyond {
         return None;
     }
-    let target = richest(sample, reading.scope, flights, pods, |group| group.active_file)?;
-    // Twice the room, so that it is asked for seldom and not at every look.
-    let bytes = (beyond + wanted + wanted - distance)
-        .min(target.active_file)
-        .min(limit.permille(ORDER_PERMILLE));
-    (bytes >= limit.permille(WORTH_PERMILLE)).then_some(Due {
-        target: target.id,
-        bytes,
-        rule: "kubelet-sees-cache",
-    })
+    let those = || askable(sample, reading.scope, pods).map(|group| (group, Target::Group(group.id)));
+    let richest = those()
+        .filter(|(_, target)| !flights.concerns(Rung::Reclaim, *target))
+        .max_by_key(|(group, _)| (group.active_file, core::cmp::Reverse(group.id)));
+    let due = richest.and_then(|(group, _)| {
+        // Twice the room, so that it is asked for seldom and not at every look.
+        let bytes = (beyond + wanted + wanted - distance)
+            .min(group.active_file)
+            .min(limit.permille(ORDER_PERMILLE));
+        (bytes >= limit.permille(WORTH_PERMILLE)).then_some(Due {
+            target: group.id,
+            bytes,
+            rule: "kubelet-sees-cache",
+        })
+    });
+    if due.is_none() {
+        let resting = those().filter(|(_, target)| flights.rests(*target));
+        passed_over
+            .extend(resting.map(|(_, target)| reading.pass_over(Rung::Reclaim, target, WhyNot::LeftAlone)));
+    }
+    due
 }
 
 /// Whoever opted out, or is never touched, is left alone altogether, its cache too (rule 5). That a pod would come straight back, or
@@ -113,20 +126,16 @@ fn is_spared(sample: &Sample, pods: &Pods, group: &GroupSample) -> bool {
     (group.protection.is_some() || by_pod) && holds(Rule::ProtectedCache)
 }
 
-/// The leaf below `scope` that holds most of what is asked for and may be asked.
-fn richest<'a>(
+/// The leaves below `scope` that have what is asked for and may be asked.
+fn askable<'a>(
     sample: &'a Sample,
     scope: Option<GroupId>,
-    flights: &Flights,
     pods: &Pods,
-    held: fn(&GroupSample) -> Bytes,
-) -> Option<&'a GroupSample> {
+) -> impl Iterator<Item = &'a GroupSample> {
     let kubepods_only = scope.is_some();
     sample
         .groups
         .iter()
-        .filter(|group| group.leaf && (!kubepods_only || matches!(group.kind, GroupKind::Container(_))))
-        .filter(|group| !flights.concerns(Rung::Reclaim, Target::Group(group.id)))
-        .filter(|group| held(group) > Bytes::ZERO && !is_spared(sample, pods, group))
-        .max_by_key(|group| (held(group), core::cmp::Reverse(group.id)))
+        .filter(move |group| group.leaf && (!kubepods_only || matches!(group.kind, GroupKind::Container(_))))
+        .filter(|group| group.active_file > Bytes::ZERO && !is_spared(sample, pods, group))
 }

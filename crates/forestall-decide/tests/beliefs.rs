@@ -49,6 +49,7 @@ fn what_cannot_be_true_is_said_and_not_acted_upon() {
         kind: OutcomeKind::Done,
         freed: Bytes::ZERO,
         took: Span(1),
+        rest: Span(0),
     };
     assert_eq!(
         told(&mut engine, later, Input::Outcome(&outcome)),
@@ -224,6 +225,7 @@ fn an_outcome_told_twice_or_of_another_rung_or_from_before_its_order_teaches_not
             kind,
             freed: Bytes::ZERO,
             took,
+            rest: Span(0),
         };
         let decision = engine.step(world.now, Input::Outcome(&outcome));
         assert!(decision.actions.is_empty());

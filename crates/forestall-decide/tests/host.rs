@@ -80,6 +80,7 @@ impl Daemon {
             kind: OutcomeKind::Done,
             freed: Bytes::mebi(1),
             took: Span::millis(50),
+            rest: Span(0),
         };
         self.engine.step(self.world.now, Input::Outcome(&outcome));
     }

@@ -195,6 +195,7 @@ fn answer(engine: &mut Engine, now: Moment, order: &Action, kind: OutcomeKind) {
         kind,
         freed: Bytes::ZERO,
         took: Span(0),
+        rest: Span(0),
     };
     engine.step(now, Input::Outcome(&outcome));
 }

@@ -181,6 +181,7 @@ proptest! {
                     let outcome = Outcome {
                         action: ActionId(*id), rung: Rung::Kill, kind: outcome_kind(*kind), freed: Bytes::ZERO,
                         took: Span(*took),
+                        rest: Span(0),
                     };
                     engine.step(now, Input::Outcome(&outcome));
                 }

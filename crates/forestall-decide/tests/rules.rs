@@ -85,38 +85,6 @@ fn page_cache_alone_kills_nobody() {
     assert_eq!(world.killed(), vec![]);
 }
 
-#[test]
-fn an_active_cache_that_the_kubelet_would_evict_for_is_reclaimed_instead() {
-    let mut world = World::new(1280, 972);
-    world.container(1, 101);
-    world.container(2, 10).file = 740 * MIB;
-    world.kubelet = true;
-    world.run(&mut enforcing(), Span::secs(5), |_| ());
-    let reclaims: Vec<_> = world
-        .ordered
-        .iter()
-        .filter(|(_, action)| action.rung == Rung::Reclaim)
-        .collect();
-    assert!(!reclaims.is_empty());
-    assert!(reclaims.iter().all(|(_, action)| action.target == leaker(2)));
-    assert_eq!(world.killed(), vec![]);
-}
-
-/// Rule 5.
-#[test]
-fn no_cache_is_taken_from_who_is_protected_or_critical() {
-    for why in [Some(Protection::NodeAgent), Some(Protection::StaticPod), None] {
-        let mut world = World::new(1280, 972);
-        world.container(1, 101);
-        world.container(2, 10).file = 740 * MIB;
-        world.of(2).protection = why;
-        world.pod(2).priority = forestall_decide::CRITICAL_PRIORITY;
-        world.kubelet = true;
-        world.run(&mut enforcing(), Span::secs(5), |_| ());
-        assert_eq!(world.targets_of(Rung::Reclaim), [], "{why:?}");
-    }
-}
-
 /// Rule 1.
 #[test]
 fn nothing_is_killed_at_a_containers_own_limit() {

@@ -163,6 +163,7 @@ fn page_cache_is_taken_at_once_and_until_the_kubelet_has_seen_it() {
                 kind: OutcomeKind::Done,
                 freed: action.bytes,
                 took: Span(0),
+                rest: Span(0),
             };
             engine.step(world.now, Input::Outcome(&outcome));
         }

@@ -36,6 +36,7 @@ pub(crate) fn answer(action: &Action, kind: OutcomeKind, freed: Bytes, took: Spa
         kind,
         freed,
         took,
+        rest: Span(0),
     }
 }
 
@@ -270,6 +271,7 @@ impl Node {
                 kind,
                 freed,
                 took,
+                rest: Span(0),
             },
             now,
         );

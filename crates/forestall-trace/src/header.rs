@@ -18,7 +18,7 @@ pub struct Version {
 }
 
 /// The version that this program writes.
-pub const VERSION: Version = Version { major: 1, minor: 4 };
+pub const VERSION: Version = Version { major: 1, minor: 5 };
 
 /// Whose recording it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

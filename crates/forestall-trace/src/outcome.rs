@@ -12,6 +12,7 @@ pub(crate) const NONE: Outcome = Outcome {
     kind: OutcomeKind::Progress,
     freed: Bytes::ZERO,
     took: Span(0),
+    rest: Span(0),
 };
 
 /// Appends an outcome.
@@ -22,6 +23,7 @@ pub(crate) fn write(outcome: &Outcome, writer: &mut Writer<'_>) {
         kind,
         freed,
         took,
+        rest,
     } = *outcome;
     let (code, errno) = outcome_code(kind);
     writer.number(1, action.0);
@@ -30,12 +32,13 @@ pub(crate) fn write(outcome: &Outcome, writer: &mut Writer<'_>) {
     writer.number(4, freed.0);
     writer.number(5, took.0);
     writer.signed(6, i64::from(errno));
+    writer.number(7, rest.0);
 }
 
-/// Reads one. All of its fields are needed: there is no outcome by default.
+/// Reads one. All of its fields are needed but the rest, which is since 1.5: there is no outcome by default.
 pub(crate) fn read(bytes: &[u8]) -> Option<Outcome> {
     let (mut action, mut rung, mut code) = (None, None, None);
-    let (mut freed, mut took, mut errno) = (None, None, 0);
+    let (mut freed, mut took, mut errno, mut rest) = (None, None, 0, 0);
     read_fields(bytes, |tag, value| {
         match tag {
             1 => action = Some(value.number()?),
@@ -44,6 +47,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Outcome> {
             4 => freed = Some(value.number()?),
             5 => took = Some(value.number()?),
             6 => errno = i32::try_from(value.signed()?).ok()?,
+            7 => rest = value.number()?,
             _ => {}
         }
         Some(())
@@ -54,5 +58,6 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Outcome> {
         kind: outcome_of(code?, errno)?,
         freed: Bytes(freed?),
         took: Span(took?),
+        rest: Span(rest),
     })
 }

@@ -174,7 +174,7 @@ fn a_format_that_is_a_little_newer_is_read_and_said() {
         let path = write(&place, "newer.ftr", &bytes);
         for (code, said) in told(&path) {
             assert_eq!(code, Some(4), "{said}");
-            let note = "format 1.9 is newer than 1.4, and what it adds is passed over; use a newer forestall";
+            let note = "format 1.9 is newer than 1.5, and what it adds is passed over; use a newer forestall";
             assert_eq!(said.matches(note).count(), 1, "{said}");
         }
         std::fs::remove_file(format!("{path}.copy")).expect("it was written");

@@ -18,9 +18,11 @@ const LEFT_ALONE: Span = Span::secs(300);
 pub(super) enum Verdict {
     Go,
     Halve,
-    /// `hurts`: since then its tasks have waited for memory for longer than even an eviction is worth, or it is not known how long.
     LeaveAlone {
-        hurts: bool,
+        until: Moment,
+        /// Since it began its tasks have waited for memory for longer than even an eviction is worth, or it is not known how long: so it will be until
+        /// then, though they wait no more.
+        felt_until: Option<Moment>,
     },
 }
 
@@ -170,13 +172,16 @@ impl Book {
         };
         page.settle(refaulted);
         if now < page.alone_until {
-            let hurts = page
-                .rest
-                .zip(stall_some_micros)
-                .is_none_or(|((since, then), stall)| {
-                    Patience::BEFORE_AN_EVICTION.ends(now.since(since), then, stall)
-                });
-            return Verdict::LeaveAlone { hurts };
+            let until = page.alone_until;
+            let patience = Patience::BEFORE_AN_EVICTION;
+            let felt_until = match page.rest.zip(stall_some_micros) {
+                None => Some(until),
+                Some(((since, then), stall)) if patience.ends(now.since(since), then, stall) => {
+                    Some(until.min(since + patience.is_at_an_end_for(then, stall)))
+                }
+                Some(_) => None,
+            };
+            return Verdict::LeaveAlone { until, felt_until };
         }
         let Recent { gained, came_back } = page.recent(now, refaulted);
         // What comes back of less than one whole step says nothing: a reader that runs beside the first small step reads some of it
@@ -185,8 +190,10 @@ impl Book {
         if came_back.0 > gained.0 / 2 {
             page.alone_until = now + LEFT_ALONE;
             page.rest = stall_some_micros.map(|stall| (now, stall));
+            let until = page.alone_until;
             return Verdict::LeaveAlone {
-                hurts: stall_some_micros.is_none(),
+                until,
+                felt_until: stall_some_micros.is_none().then_some(until),
             };
         }
         if came_back.0 > gained.0 / 4 {

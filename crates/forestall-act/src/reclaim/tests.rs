@@ -260,6 +260,40 @@ fn before_an_eviction_a_rest_is_broken_while_its_tasks_get_on() {
 }
 
 #[test]
+fn whoever_is_left_alone_says_until_when_at_least() {
+    let rest = |order: Action, stall_some_micros, millis| {
+        let mut book = Book::new(10);
+        after_refaults(&mut book, 9, 3000);
+        let view = View {
+            refaulted: Bytes::mebi(9),
+            stall_some_micros,
+            ..calm()
+        };
+        let mut reclaim = Reclaim::new(&order, GROUP, at(millis), view);
+        let next = reclaim.next(at(millis), view, &mut book);
+        let rest = reclaim.price(None, view, &mut book).rest;
+        (matches!(next, Next::Finish(..)), rest)
+    };
+    let stalled = |micros: u64| Some(1000 + micros);
+    // It began at 3 s, and ends at 303.
+    assert_eq!(rest(order(400), stalled(0), 5000), (true, Span::secs(298)));
+    // A second and a quarter is half of two and a half: at 5.5 s, if nobody waits any more, it is no more than that.
+    let kubelet = || against_the_kubelet(400);
+    assert_eq!(
+        rest(kubelet(), stalled(1_250_000), 5000),
+        (true, Span::millis(500))
+    );
+    assert_eq!(rest(kubelet(), stalled(1_250_000), 5500), (false, Span(0)));
+    // However long they have waited, it is no longer than the rest itself.
+    assert_eq!(
+        rest(kubelet(), stalled(160_000_000), 65_000),
+        (true, Span::secs(238))
+    );
+    // Where nobody knows whether they wait it is all of it.
+    assert_eq!(rest(kubelet(), None, 5000), (true, Span::secs(298)));
+}
+
+#[test]
 fn one_per_cent_of_a_core_is_all_unless_the_deadline_is_near() {
     let mut book = Book::new(10);
     let mut reclaim = Reclaim::new(&order(400), GROUP, at(0), calm());
@@ -408,6 +442,7 @@ fn the_price_is_what_was_taken_and_what_of_it_came_back_since_the_reclaim_before
         ended: None,
         taken: two,
         came_back: Bytes::mebi(came_back),
+        rest: Span::default(),
     };
     // What was read again before our first is nobody's doing but the kernel's.
     assert_eq!(reclaim(100, 101), price(1));

@@ -375,6 +375,7 @@ impl<'a> Story<'a> {
             kind,
             freed: self.bytes(),
             took: self.span(),
+            rest: self.span(),
         }
     }
 

@@ -259,6 +259,7 @@ impl World {
                 kind,
                 freed: Bytes::ZERO,
                 took: Span(0),
+                rest: Span(0),
             };
             engine.step(now, Input::Outcome(&outcome));
         }
@@ -328,6 +329,7 @@ impl World {
             kind: answer,
             freed: Bytes::mebi(1),
             took: now.since(leaving.ordered_at),
+            rest: Span(0),
         };
         engine.step(now, Input::Outcome(&outcome));
     }
@@ -366,6 +368,7 @@ impl World {
                 kind: OutcomeKind::Done,
                 freed: Bytes::mebi(1),
                 took: takes,
+                rest: Span(0),
             };
             engine.step(now, Input::Outcome(&outcome));
         }

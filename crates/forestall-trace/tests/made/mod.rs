@@ -227,6 +227,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         },
         freed: Bytes(number / 3),
         took: Span(number / 5),
+        rest: Span(number / 7),
     })
 }
 

@@ -415,6 +415,7 @@ fn hand_over(
             kind,
             freed: Bytes::ZERO,
             took: Span(0),
+            rest: Span(0),
         });
     }
 }

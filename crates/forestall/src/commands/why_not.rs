@@ -101,6 +101,9 @@ const fn because(why: WhyNot) -> &'static str {
         WhyNot::OwnLimitFirst => "it would reach a limit of its own first",
         WhyNot::OthersFirst => "others come before it",
         WhyNot::Tried => "it was tried lately, or is being tried",
+        WhyNot::LeftAlone => {
+            "it reads again at once what is taken of its cache, and is left alone for a while"
+        }
         WhyNot::Blocked => "a disruption budget refused a moment ago",
         WhyNot::NoToken => "the cluster's budget has no token left for this node",
         WhyNot::NowhereToGo => "no other node has room for it",

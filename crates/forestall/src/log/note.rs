@@ -2,9 +2,13 @@
 //!
 //! Names are the processes' own choice and are escaped here.
 
+use std::fmt::Write;
+
 use forestall_act::{Note, Price, ReclaimEnd};
+use forestall_decide::Span;
 use serde::Serialize;
 
+use super::sentence::fine;
 use super::{escape, words};
 
 /// The fields of a note; all are `null` where there is nothing to add.
@@ -21,6 +25,8 @@ pub(super) struct NoteBody {
     /// What a reclaim took out of memory, and what of it came back.
     taken_bytes: Option<u64>,
     refaulted_bytes: Option<u64>,
+    /// How long its cgroup is left alone.
+    rest_millis: Option<u64>,
 }
 
 impl NoteBody {
@@ -33,6 +39,7 @@ impl NoteBody {
             term_errno: None,
             taken_bytes: None,
             refaulted_bytes: None,
+            rest_millis: None,
         };
         match note {
             Note::Protected {
@@ -50,6 +57,7 @@ impl NoteBody {
             Note::Reclaimed(price) => {
                 body.taken_bytes = Some(price.taken.0);
                 body.refaulted_bytes = Some(price.came_back.0);
+                body.rest_millis = (price.rest > Span(0)).then(|| price.rest.as_millis());
             }
             Note::None
             | Note::NotAContainer
@@ -136,8 +144,13 @@ pub(super) fn sentence(note: Note) -> String {
             ended,
             taken,
             came_back,
+            rest,
         }) => {
-            let why = ended.map_or_else(String::new, |end| format!("{}, ", say_end(end)));
+            let mut why = ended.map_or_else(String::new, |end| format!("{}, ", say_end(end)));
+            if rest > Span(0) {
+                // Writing to a String cannot fail.
+                let _ = write!(why, "so it is left alone for {}, ", fine(rest));
+            }
             format!("{why}{taken} of cache taken, {came_back} read again")
         }
     };
@@ -148,9 +161,7 @@ const fn say_end(end: ReclaimEnd) -> &'static str {
     match end {
         ReclaimEnd::Stopped => "it was told to stop, or a kill was ordered",
         ReclaimEnd::Stall => "its tasks waited for memory too much of the time",
-        ReclaimEnd::Refaults => {
-            "more than half of what was freed was read again, so it is left alone for five minutes"
-        }
+        ReclaimEnd::Refaults => "more than half of what was freed was read again",
         ReclaimEnd::Exhausted => "nothing more could be reclaimed",
         ReclaimEnd::Deadline => "its time was over",
         ReclaimEnd::WouldSwap => "this kernel cannot reclaim here without swapping",
@@ -215,6 +226,7 @@ mod tests {
             ended: Some(ReclaimEnd::Stall),
             taken: Bytes::mebi(8),
             came_back: Bytes::mebi(2),
+            rest: Span(0),
         });
         let body = json(note);
         assert_eq!(
@@ -226,6 +238,14 @@ mod tests {
             said.ends_with("8.0MiB of cache taken, 2.0MiB read again"),
             "{said}"
         );
+        let rests = Note::Reclaimed(Price {
+            ended: Some(ReclaimEnd::Refaults),
+            rest: Span::secs(12),
+            ..Price::default()
+        });
+        assert_eq!(json(rests)["rest_millis"], 12_000);
+        let said = sentence(rests);
+        assert!(said.contains("read again, so it is left alone for 12"), "{said}");
         let body = json(Note::Reclaimed(Price::default()));
         assert_eq!(body["note"], serde_json::Value::Null);
     }

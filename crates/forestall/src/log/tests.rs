@@ -249,6 +249,7 @@ fn an_outcome_that_a_limit_is_behind_names_the_limit() {
         kind: OutcomeKind::Failed(24),
         freed: Bytes::ZERO,
         took: Span::millis(4),
+        rest: Span(0),
     };
     ends.post.outcome(clock::now(), &outcome, Note::None);
     let event = ends.inbox.take().expect("one");
@@ -271,6 +272,7 @@ fn an_outcome_says_what_the_system_said() {
         kind,
         freed: Bytes::ZERO,
         took: Span::millis(4),
+        rest: Span(0),
     };
     ends.post.outcome(
         clock::now(),

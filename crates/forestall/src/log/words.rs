@@ -63,6 +63,7 @@ pub(crate) const fn why_not(why: WhyNot) -> &'static str {
         WhyNot::OwnLimitFirst => "own-limit-first",
         WhyNot::OthersFirst => "others-first",
         WhyNot::Tried => "tried",
+        WhyNot::LeftAlone => "left-alone",
         WhyNot::Blocked => "blocked",
         WhyNot::NoToken => "no-token",
         WhyNot::NowhereToGo => "nowhere-to-go",

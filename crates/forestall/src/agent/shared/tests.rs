@@ -226,6 +226,7 @@ fn an_outcome_has_the_names_of_its_action_and_counts_at_its_end() {
         kind,
         freed: Bytes::mebi(1),
         took: Span(40_000),
+        rest: Span(0),
     };
     post.outcome(Moment(2), &outcome(OutcomeKind::Progress), Note::None);
     assert_eq!(board.actions(Rung::Kill, ActionOutcome::Done), 0);
@@ -267,11 +268,13 @@ fn what_reclaims_cost_is_added_up() {
         kind,
         freed: Bytes(gained),
         took: Span(40_000),
+        rest: Span(0),
     };
     let price = Note::Reclaimed(Price {
         ended: None,
         taken: Bytes(20),
         came_back: Bytes(5),
+        rest: Span(0),
     });
     // How far it has got is told on the way, and counts at the end.
     post.outcome(Moment(2), &outcome(OutcomeKind::Progress, 100), Note::None);
@@ -312,6 +315,7 @@ fn however_many_are_ordered_at_once_each_outcome_names_its_order() {
         kind,
         freed: Bytes::ZERO,
         took: Span(1),
+        rest: Span(0),
     };
     // Every third finds no room, and the second is made more urgent a look later.
     let actions: Vec<Action> = (1..=ORDERED).map(target).collect();

@@ -102,6 +102,7 @@ pub(super) fn outcome(outcome: &Outcome) -> Value {
         "errno": errno,
         "freed_bytes": outcome.freed.0,
         "took_micros": outcome.took.0,
+        "rest_micros": outcome.rest.0,
     })
 }
 
