@@ -8,6 +8,7 @@ use crate::config::choice::{Mode as ModeWord, Preset as PresetWord};
 use crate::config::notify::Notify;
 
 mod any_text;
+mod manifests;
 
 fn check(text: &str) -> Result<Settings, Invalid> {
     parse(text).and_then(|raw| Settings::check(&raw))
