@@ -1,6 +1,6 @@
 //! An HTTP POST, by hand: one request, one answer, and the connection is closed.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -53,9 +53,12 @@ fn talk(mut stream: TcpStream, webhook: &Webhook, line: &str, by: Instant) -> st
     while count < answer.len() && !answer.iter().take(count).any(|byte| *byte == b'\n') {
         // Each read by itself may be slow; all of them together may not.
         stream.set_read_timeout(Some(left(by)?))?;
-        match stream.read(answer.get_mut(count..).unwrap_or_default())? {
-            0 => break,
-            more => count += more,
+        match stream.read(answer.get_mut(count..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            // A signal, such as the one for a new configuration, ends a read that has a time limit (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     answer.truncate(count);
@@ -65,7 +68,7 @@ fn talk(mut stream: TcpStream, webhook: &Webhook, line: &str, by: Instant) -> st
 fn left(by: Instant) -> std::io::Result<Duration> {
     let left = by.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err(std::io::ErrorKind::TimedOut.into());
+        return Err(ErrorKind::TimedOut.into());
     }
     Ok(left)
 }
