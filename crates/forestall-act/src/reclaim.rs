@@ -4,7 +4,7 @@
 //! The price list: at most 1 % of a core (configurable) over ten seconds unless the deadline is near or half the way is gone; the
 //! step halves when more than a quarter of what was gained within ten seconds was taken and read again, and the cgroup is left
 //! alone for five minutes at more than half, unless it is the kubelet that would evict and its tasks get on with their work, and says until when; a
-//! reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends, and against the kubelet for more than half.
+//! reclaim that makes the cgroup's own tasks wait for more than a tenth of the time ends, and until it has kept the kubelet from acting for more than half.
 //!
 //! What is gained is counted as the wall's keeper counts it. Against a kubelet wall that is the working set, which falls by
 //! far more than is freed when reclaim deactivates pages; there the steps begin small, since a small one may do it all.
@@ -230,9 +230,12 @@ impl Reclaim {
         let (Some(start), Some(current)) = (self.stall_at_start, view.stall_some_micros) else {
             return false;
         };
-        let patience = match self.working_set {
-            Some(_) => Patience::BEFORE_AN_EVICTION,
-            None => Patience::ELSEWHERE,
+        // The first half of what was asked for keeps the kubelet from acting; with the second it is asked less often.
+        let saves = self.working_set.is_some() && self.freed < Bytes(self.asked.0 / 2);
+        let patience = if saves {
+            Patience::BEFORE_AN_EVICTION
+        } else {
+            Patience::ELSEWHERE
         };
         patience.ends(now.since(self.started_at), start, current)
     }
@@ -243,7 +246,7 @@ impl Reclaim {
 struct Patience(u64);
 
 impl Patience {
-    /// Where the kernel would see to it by itself, next to none.
+    /// Where nobody is evicted otherwise, next to none.
     const ELSEWHERE: Self = Self(100);
     /// Where a pod is evicted otherwise: one that gets half of its work done does more than one that has ended, and one that does less is
     /// better off elsewhere.

@@ -81,6 +81,18 @@ fn stall_above_a_tenth_of_the_time_ends_it_and_above_half_where_a_pod_would_go()
         );
         assert_eq!(reclaim.next(at(100), stalled(micros + 1), &mut book), ended);
     }
+    // Of 400 MiB the first 200 keep a pod from being evicted.
+    for (gained, goes_on) in [(199, true), (200, false)] {
+        let mut book = Book::new(10);
+        let mut reclaim = Reclaim::new(&against_the_kubelet(400), GROUP, at(0), calm());
+        let after = View {
+            working_set: Bytes::mebi(900 - gained),
+            ..stalled(10_001)
+        };
+        reclaim.stepped(at(99), STEP_FIRST, full(STEP_FIRST), after, &mut book);
+        let next = reclaim.next(at(100), after, &mut book);
+        assert_eq!(matches!(next, Next::Step(_)), goes_on, "{gained} MiB: {next:?}");
+    }
 }
 
 #[test]
