@@ -262,11 +262,14 @@ fn find_cluster(settings: &Settings) -> Option<Result<ClusterSetup, String>> {
         let why = "NODE_NAME is not set, so that nobody knows which node's pods to follow: set it from spec.nodeName (downward API)";
         return Some(Err(why.to_owned()));
     };
+    let boot = crate::ledger::boot_id(&settings.root).ok();
+    let boot = boot.map(|boot: Box<[u8]>| String::from_utf8_lossy(&boot).into_owned());
     let mountinfo = std::fs::read("/proc/self/mountinfo").ok()?;
     let hierarchy = Hierarchy::find(&mountinfo, &settings.root).ok()?;
     Some(Ok(ClusterSetup {
         access,
         node,
+        boot,
         cgroup_root: hierarchy.root,
     }))
 }

@@ -18,6 +18,8 @@ pub(crate) enum Trouble {
     Setup(String),
     /// The server cannot be reached, or its certificate is not believed.
     Unreachable(String),
+    /// The node whose pods are asked for is another machine.
+    Elsewhere(String),
     /// What has not come, and was waited for so long.
     Slow(String, Duration),
     /// The connection or an answer broke off, or is not what the protocol allows.
@@ -110,7 +112,9 @@ struct Cause {
 impl fmt::Display for Trouble {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Setup(why) | Self::Unreachable(why) | Self::Broken(why) => out.write_str(why),
+            Self::Setup(why) | Self::Unreachable(why) | Self::Broken(why) | Self::Elsewhere(why) => {
+                out.write_str(why)
+            }
             Self::TooLarge(bytes) => write!(
                 out,
                 "the API server's answer, or a line of it, has more than {bytes} bytes and is not read"

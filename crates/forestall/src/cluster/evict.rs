@@ -190,7 +190,9 @@ fn kind_of(why: &Trouble) -> OutcomeKind {
         },
         Trouble::Slow(..) => failed(Errno::TIMEDOUT),
         Trouble::Setup(_) => failed(Errno::CANCELED),
-        Trouble::Unreachable(_) | Trouble::Broken(_) | Trouble::TooLarge(_) => failed(Errno::HOSTUNREACH),
+        Trouble::Unreachable(_) | Trouble::Broken(_) | Trouble::TooLarge(_) | Trouble::Elsewhere(_) => {
+            failed(Errno::HOSTUNREACH)
+        }
     }
 }
 

@@ -13,11 +13,13 @@ use super::access::Access;
 use super::error::Trouble;
 use super::follow::{self, Step, pause_after};
 use super::header::Skew;
+use super::identity::{self, Identity};
 use super::link::Link;
 use super::news::{Teller, heard_at};
 use super::rights;
 use super::shelf::Shelf;
 use crate::agent::clock;
+use crate::log::escape;
 
 /// Changes that come so close together are told as one.
 const TOLD_APART: Duration = Duration::from_millis(200);
@@ -55,6 +57,10 @@ pub(crate) struct Line<A> {
     pods: follow::Pods,
     teller: Teller,
     audience: A,
+    /// Which boot of its kernel this machine is on.
+    boot: Option<String>,
+    /// Why that could not be compared with the node's, as it was told last.
+    uncompared: Option<String>,
     /// When all was last known to be true.
     told_at: Moment,
     is_up: bool,
@@ -64,8 +70,15 @@ pub(crate) struct Line<A> {
 }
 
 impl<A: Audience> Line<A> {
-    /// To this server, for this node; `cgroup_root` is where the cgroups are mounted.
-    pub(crate) fn new(access: Access, node: &str, cgroup_root: PathBuf, shelf: Shelf, audience: A) -> Self {
+    /// To this server, for this node; `boot` is this machine's `boot_id`, and `cgroup_root` where the cgroups are mounted.
+    pub(crate) fn new(
+        access: Access,
+        node: &str,
+        boot: Option<String>,
+        cgroup_root: PathBuf,
+        shelf: Shelf,
+        audience: A,
+    ) -> Self {
         Self {
             access,
             node: node.to_owned(),
@@ -73,6 +86,8 @@ impl<A: Audience> Line<A> {
             pods: follow::Pods::of_node(node),
             teller: Teller::new(cgroup_root),
             audience,
+            boot,
+            uncompared: None,
             told_at: Moment(0),
             is_up: false,
             away: None,
@@ -114,6 +129,9 @@ impl<A: Audience> Line<A> {
                 }
                 begun => begun?,
             };
+            if !is_reviewed {
+                self.compare(&link).await?;
+            }
             self.shelf.set_link(Some(link.clone()));
             if let Some(skew) = link.skew() {
                 self.audience.skew(skew);
@@ -155,6 +173,31 @@ impl<A: Audience> Line<A> {
                 Err(trouble) => return Err(trouble),
             }
         }
+    }
+
+    /// Whether the node is this machine. Where it is not, nothing is known of the pods here, and whoever asks for one's eviction would ask for a stranger's.
+    async fn compare(&mut self, link: &Link) -> Result<(), Trouble> {
+        match identity::compare(link, &self.node, self.boot.as_deref()).await? {
+            Identity::Same => self.uncompared = None,
+            Identity::Untold(why) => {
+                if self.uncompared.as_ref() != Some(&why) {
+                    let node = escape::bytes(self.node.as_bytes());
+                    let what = format!("whether node {node} is this machine is not known: {why}");
+                    self.audience.complain(&what);
+                    self.uncompared = Some(why);
+                }
+            }
+            Identity::Other(which) => {
+                self.pods = follow::Pods::of_node(&self.node);
+                self.told_at = Moment(0);
+                self.tell(self.told_at, false, None);
+                return Err(Trouble::Elsewhere(format!(
+                    "node {} is another machine: its kubelet runs on {which}; take NODE_NAME from spec.nodeName (downward API)",
+                    escape::bytes(self.node.as_bytes())
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn tell(&mut self, told_at: Moment, has_api: bool, not_as_node: Option<&str>) -> bool {

@@ -10,6 +10,7 @@ mod event;
 mod evict;
 mod follow;
 mod header;
+mod identity;
 mod kubelet;
 mod line;
 mod link;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -26,6 +26,9 @@ use super::link::{Link, PING_EVERY, PING_TIME_MAX, Protocol};
 
 /// The status of an answer that never comes.
 pub(super) const SILENCE: u16 = 0;
+
+/// Of one that begins well and never ends.
+const OPEN: u16 = 1;
 
 /// What is asked for has to hold this text, and is answered so.
 pub(super) struct Answer {
@@ -60,7 +63,7 @@ struct Script {
 }
 
 impl Script {
-    async fn reply(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn reply(&self, request: Request<Incoming>) -> Response<Either<Full<Bytes>, Nothing>> {
         let bearer = request
             .headers()
             .get("authorization")
@@ -84,17 +87,22 @@ impl Script {
             .expect("a list")
             .push(String::from_utf8(body.to_vec()).expect("text"));
         let Some(next) = next.filter(|next| asked.contains(next.expected)) else {
-            let body = Full::new(Bytes::from(format!("not in the script: {asked}")));
+            let body = Either::Left(Full::new(Bytes::from(format!("not in the script: {asked}"))));
             return Response::builder().status(500).body(body).expect("an answer");
         };
         if next.status == SILENCE {
             return std::future::pending().await;
         }
+        if next.status == OPEN {
+            return Response::new(Either::Right(Nothing));
+        }
         let mut response = Response::builder().status(next.status);
         if let Some((name, value)) = next.header {
             response = response.header(name, value);
         }
-        response.body(Full::new(next.body)).expect("an answer")
+        response
+            .body(Either::Left(Full::new(next.body)))
+            .expect("an answer")
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct ClusterSetup {
     pub(crate) access: Access,
     /// This node.
     pub(crate) node: String,
+    /// Which boot of its kernel this machine is on, where that can be read.
+    pub(crate) boot: Option<String>,
     /// Where its cgroups are mounted.
     pub(crate) cgroup_root: PathBuf,
 }
@@ -77,6 +79,7 @@ impl Talker {
         let ClusterSetup {
             access,
             node,
+            boot,
             cgroup_root,
         } = setup;
         let listener = Listener {
@@ -99,7 +102,7 @@ impl Talker {
             tasks.spawn(async move { match ask_kubelet(access, listener).await {} });
         }
         tasks.spawn(async move {
-            let mut line = Line::new(access, &node, cgroup_root, shelf, listener);
+            let mut line = Line::new(access, &node, boot, cgroup_root, shelf, listener);
             match line.keep().await {}
         });
     }

@@ -44,10 +44,25 @@ async fn hold(answers: Vec<Answer>) -> (Stage, String, Trouble) {
     let stage = Stage::set(answers).await;
     let heard = Heard::default();
     let access = Access::of_service("h", "1", std::path::Path::new("/nowhere")).expect("a port");
-    let mut line = Line::new(access, "n1", "/nowhere".into(), Shelf::default(), heard.clone());
+    let mut line = Line::new(
+        access,
+        "n1",
+        Some(BOOT.to_owned()),
+        "/nowhere".into(),
+        Shelf::default(),
+        heard.clone(),
+    );
     let Err(trouble) = line.hold_over(&stage.link).await;
     let said = heard.said.lock().expect("a list").join("; ");
     (stage, said, trouble)
+}
+
+/// This machine's boot, and a Node that is on it.
+pub(super) const BOOT: &str = "8a9f0c62-1c05-4b5e-9d3e-2f3f5b1b7a10";
+pub(super) const OURS: &str = r#"{"kind":"Node","status":{"nodeInfo":{"machineID":"m","bootID":"8A9F0C62-1c05-4b5e-9d3e-2f3f5b1b7a10"}}}"#;
+
+fn ours() -> Answer {
+    answer("GET /api/v1/nodes/n1", OURS)
 }
 
 const MAY: &str = r#"{"kind":"SelfSubjectAccessReview","status":{"allowed":true}}"#;
@@ -58,16 +73,17 @@ async fn it_speaks_as_its_node_where_it_may_and_asks_whether_it_may_evict_so() {
     let (stage, said, _) = hold(vec![
         answer(" as system:node:n1", &page(10, "", &[])),
         answer(" as system:node:n1", ""),
+        ours(),
         answer("selfsubjectaccessreviews", MAY),
     ])
     .await;
     let asked = stage.asked();
     assert!(
-        !asked[2].contains(" as "),
+        !asked[3].contains(" as "),
         "its own rules are asked for: {asked:?}"
     );
     assert!(
-        stage.bodies()[2].contains(r#""verb":"impersonate-on:associated-node:create""#),
+        stage.bodies()[3].contains(r#""verb":"impersonate-on:associated-node:create""#),
         "{:?}",
         stage.bodies()
     );
@@ -81,6 +97,7 @@ async fn where_it_may_not_speak_as_its_node_it_speaks_as_itself_and_says_so() {
         refusal(" as system:node:n1", 403, forbidden),
         answer("resourceVersion=0", &page(10, "", &[])),
         answer("watch=1", ""),
+        ours(),
         answer("selfsubjectaccessreviews", MAY_NOT),
     ])
     .await;
@@ -90,7 +107,7 @@ async fn where_it_may_not_speak_as_its_node_it_speaks_as_itself_and_says_so() {
         "{asked:?}"
     );
     assert!(
-        stage.bodies()[3].contains(r#""verb":"create""#),
+        stage.bodies()[4].contains(r#""verb":"create""#),
         "{:?}",
         stage.bodies()
     );
@@ -192,7 +209,14 @@ async fn a_kubelet_is_asked_for_what_it_runs_with_and_believes() {
 async fn why_the_server_is_away_is_told_once_and_again_when_it_is_another_reason() {
     let heard = Heard::default();
     let access = Access::of_service("h", "1", std::path::Path::new("/nowhere")).expect("a port");
-    let mut line = Line::new(access, "n1", "/nowhere".into(), Shelf::default(), heard.clone());
+    let mut line = Line::new(
+        access,
+        "n1",
+        Some(BOOT.to_owned()),
+        "/nowhere".into(),
+        Shelf::default(),
+        heard.clone(),
+    );
     let gone = Trouble::Unreachable("h:1: connection refused".to_owned());
     let slow = Trouble::Slow(
         "h:1 has not answered".to_owned(),
@@ -211,13 +235,98 @@ async fn why_the_server_is_away_is_told_once_and_again_when_it_is_another_reason
 async fn how_far_the_servers_clock_is_off_is_told_with_each_watch() {
     let (_, said, _) = hold(vec![
         answer("limit", &page(10, "", &[])),
+        answer("watch=1", ""),
         Answer {
             // The answer that came last counts, and this one is from long ago.
             header: Some(("date", "Thu, 01 Jan 1970 00:00:09 GMT")),
-            ..answer("watch=1", "")
+            ..ours()
         },
         answer("selfsubjectaccessreviews", MAY),
     ])
     .await;
     assert!(said.contains("skew: -1"), "{said}");
+}
+
+/// Its own pods were known before: of those nothing is known any more either.
+#[tokio::test(start_paused = true)]
+async fn of_a_node_that_is_another_machine_no_pod_is_known_and_nobody_is_evicted() {
+    let other = OURS.replace("7a10", "7a11");
+    let uid = "0330b2c1-a15b-4cdd-b5e5-72d4a90bee82";
+    let pod = format!(r#"{{"metadata":{{"uid":"{uid}","name":"p"}},"spec":{{"nodeName":"n1"}}}}"#);
+    let stage = Stage::set(vec![
+        answer("limit", &page(10, "", std::slice::from_ref(&pod))),
+        Answer {
+            status: OPEN,
+            ..answer("watch=1", "")
+        },
+        ours(),
+        answer("selfsubjectaccessreviews", MAY),
+        answer("watch=1", ""),
+        answer("GET /api/v1/nodes/n1", &other),
+    ])
+    .await;
+    let heard = Heard::default();
+    let shelf = Shelf::default();
+    let access = Access::of_service("h", "1", std::path::Path::new("/nowhere")).expect("a port");
+    let mut line = Line::new(
+        access,
+        "n1",
+        Some(BOOT.to_owned()),
+        "/nowhere".into(),
+        shelf.clone(),
+        heard.clone(),
+    );
+    let held = tokio::time::timeout(std::time::Duration::from_secs(5), line.hold_over(&stage.link)).await;
+    assert!(
+        held.is_err() && shelf.link().is_some(),
+        "it is this machine's: {held:?}"
+    );
+    let Err(trouble) = line.hold_over(&stage.link).await;
+    line.lose(&trouble).await;
+    assert!(shelf.link().is_none());
+    let said = heard.said.lock().expect("a list").join("; ");
+    let (before, after) = said
+        .split_once("; 1 pods")
+        .expect("it was known")
+        .1
+        .split_once("; 0 pods")
+        .expect("it is not known");
+    assert!(!before.contains("away"), "{said}");
+    assert!(
+        after.contains("away: node n1 is another machine: its kubelet runs on boot")
+            && after.contains("spec.nodeName"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_compared_is_told_and_followed() {
+    for (status, node, says) in [
+        (
+            403,
+            r#"{"message":"nodes \"n1\" is forbidden: User \"x\" cannot get resource \"nodes\""}"#,
+            "cannot get resource",
+        ),
+        (404, "", "answers 404"),
+        (200, "{}", "its kubelet has not said"),
+        (200, r#"{"status":{"nodeInfo":null}}"#, "its kubelet has not said"),
+        (
+            200,
+            r#"{"status":{"nodeInfo":{"bootID":7}}}"#,
+            "its kubelet has not said",
+        ),
+    ] {
+        let (_, said, _) = hold(vec![
+            answer("limit", &page(10, "", &[])),
+            answer("watch=1", ""),
+            refusal("GET /api/v1/nodes/n1 as system:node:n1", status, node),
+            answer("selfsubjectaccessreviews", MAY),
+        ])
+        .await;
+        assert!(
+            said.contains("whether node n1 is this machine is not known: ") && said.contains(says),
+            "{said}"
+        );
+        assert!(said.contains("may evict: Ok"), "{said}");
+    }
 }

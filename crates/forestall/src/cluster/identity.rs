@@ -1,0 +1,68 @@
+//! Whether the node that the agent is told to be on is this machine.
+//!
+//! `NODE_NAME` says whose pods are followed, and where somebody wrote another node's into a manifest, this machine would be guarded by what that one's pods ask
+//! for. The kubelet writes into its Node which boot of a kernel it runs on, and that can be compared; the other identities of a machine it may hide from a
+//! container, or give twice. What it refuses to do: take silence for a proof. Who cannot compare says so, and goes on; nodes that share one kernel (kind) look alike.
+//!
+//! Source: k/k `pkg/kubelet/nodestatus/setters.go` (`MachineInfo`), cadvisor `machine/info.go` (`boot_id_file`), Linux `drivers/char/random.c` (`boot_id`).
+
+use serde::Deserialize;
+
+use super::error::Trouble;
+use super::follow;
+use super::link::{Ask, Link};
+use super::slim::{lenient, text};
+
+/// What a comparison has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// The node and this machine run on one kernel, since it was started last.
+    Same,
+    /// They cannot be compared.
+    Untold(String),
+    /// They do not.
+    Other(String),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Node {
+    #[serde(deserialize_with = "lenient")]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    #[serde(deserialize_with = "lenient")]
+    node_info: Info,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Info {
+    #[serde(rename = "bootID", deserialize_with = "text")]
+    boot: String,
+}
+
+/// Compares the node of this name with this machine, whose boot this is.
+pub(super) async fn compare(link: &Link, node: &str, boot: Option<&str>) -> Result<Identity, Trouble> {
+    let path = format!("/api/v1/nodes/{}", follow::encoded(node));
+    let answer = match link.ask(Ask::get(&path)).await {
+        Err(refused @ Trouble::Refused(_)) => return Ok(Identity::Untold(refused.to_string())),
+        answer => answer?,
+    };
+    let node: Node = follow::read(&answer)?;
+    let theirs = node.status.node_info.boot;
+    Ok(match boot {
+        None => Identity::Untold("this machine has no /proc/sys/kernel/random/boot_id".to_owned()),
+        Some(_) if theirs.is_empty() => {
+            Identity::Untold("its kubelet has not said which boot it runs on".to_owned())
+        }
+        Some(ours) if ours.eq_ignore_ascii_case(&theirs) => Identity::Same,
+        Some(ours) => Identity::Other(format!(
+            "boot {}, and this machine on {ours}",
+            crate::log::escape::bytes(theirs.as_bytes())
+        )),
+    })
+}
