@@ -3,7 +3,6 @@
 //! It says how sure it is of being up to date: a list that is followed over a connection that answers its pings is as good as new, and one that broke
 //! off is as old as its last word. It refuses to list again where a watch can go on, and to hurry a server that asks for time.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::{Refusal, Trouble};
+use super::known::Known;
 use super::link::{Ask, Lines, Link};
 use super::slim::{SlimPod, lenient, text};
 use crate::log::escape;
@@ -22,9 +22,6 @@ const PAGE_PODS: u32 = 250;
 /// A list has no more pages and takes no longer, or its end is not waited for: what is known is worth something for a minute.
 const PAGES_MAX: usize = 1_000;
 const LIST_TIME_MAX: Duration = Duration::from_mins(1);
-
-/// More pods than this one node never has (the kubelet's default is 110); those that come after them are left out, and counted.
-const PODS_MAX: usize = 4096;
 
 /// A watch ends and begins anew after so long, each node at its own time: by a hash of its name.
 const WATCH_SECONDS: u64 = 300;
@@ -39,14 +36,11 @@ const WATCH_LATE_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Pods {
     node: String,
-    /// By UID as the API has it.
-    known: BTreeMap<String, SlimPod>,
+    known: Known,
     /// Up to where the watch has come; empty: it has to be listed.
     version: String,
     /// When the watch ends, whatever the server does.
     watch_ends: Instant,
-    /// Those for which there was no room.
-    pub(crate) left_out: u64,
 }
 
 /// What became of one step.
@@ -91,21 +85,25 @@ impl Pods {
     pub(crate) fn of_node(node: &str) -> Self {
         Self {
             node: node.to_owned(),
-            known: BTreeMap::new(),
+            known: Known::default(),
             version: String::new(),
             watch_ends: Instant::now(),
-            left_out: 0,
         }
     }
 
     /// All that are known.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &SlimPod> {
-        self.known.values()
+        self.known.iter()
     }
 
     /// One of them.
     pub(crate) fn of_uid(&self, uid: &str) -> Option<&SlimPod> {
-        self.known.get(uid)
+        self.known.of_uid(uid)
+    }
+
+    /// How many there was no room for.
+    pub(crate) const fn left_out(&self) -> u64 {
+        self.known.left_out
     }
 
     /// Begins a watch, after a list where one is needed.
@@ -148,12 +146,12 @@ impl Pods {
     async fn list(&mut self, link: &Link) -> Result<(), Trouble> {
         let listed = timeout(LIST_TIME_MAX, self.list_all(link)).await;
         let slow = |_| Trouble::Slow("a list of pods has not come to its end".to_owned(), LIST_TIME_MAX);
-        (self.known, self.left_out, self.version) = listed.map_err(slow)??;
+        (self.known, self.version) = listed.map_err(slow)??;
         Ok(())
     }
 
-    async fn list_all(&self, link: &Link) -> Result<(BTreeMap<String, SlimPod>, u64, String), Trouble> {
-        let (mut listed, mut left_out) = (BTreeMap::new(), 0);
+    async fn list_all(&self, link: &Link) -> Result<(Known, String), Trouble> {
+        let mut listed = Known::default();
         // From the server's memory: what is older than that is told by the watch.
         let (mut from, mut limit) = ("resourceVersion=0".to_owned(), PAGE_PODS);
         for _ in 0..PAGES_MAX {
@@ -171,16 +169,11 @@ impl Pods {
             };
             let page: Page<'_> = read(&page)?;
             for pod in page.items.unwrap_or_default() {
-                let Some(pod) = serde_json::from_str(pod.get())
+                if let Some(pod) = serde_json::from_str(pod.get())
                     .ok()
                     .filter(|pod| self.is_ours(pod))
-                else {
-                    continue;
-                };
-                if listed.len() < PODS_MAX && !pod.is_too_heavy() {
-                    listed.insert(pod.metadata.uid.clone(), pod);
-                } else {
-                    left_out += 1;
+                {
+                    listed.put(pod, true);
                 }
             }
             let PageMeta {
@@ -193,7 +186,7 @@ impl Pods {
                 ));
             }
             if rest.is_empty() {
-                return Ok((listed, left_out, resource_version));
+                return Ok((listed, resource_version));
             }
             from = format!("continue={}", encoded(&rest));
         }
@@ -219,43 +212,15 @@ impl Pods {
         if !pod.metadata.resource_version.is_empty() {
             self.version.clone_from(&pod.metadata.resource_version);
         }
-        let uid = &pod.metadata.uid;
-        let is_known = self.known.contains_key(uid);
-        let has_room = is_known || self.known.len() < PODS_MAX;
-        Ok(match &*event.kind {
-            "ADDED" | "MODIFIED" if self.is_ours(&pod) && has_room && !pod.is_too_heavy() => {
-                // It was one of those for whom there was no room.
-                if !is_known && event.kind == "MODIFIED" {
-                    self.left_out = self.left_out.saturating_sub(1);
-                }
-                let is_new = self.known.get(uid).is_none_or(|known| !is_same(known, &pod));
-                self.known.insert(uid.clone(), pod);
-                if is_new { Step::Changed } else { Step::Told }
-            }
-            "ADDED" if self.is_ours(&pod) => {
-                self.left_out += 1;
-                self.forget(uid)
-            }
-            "MODIFIED" if self.is_ours(&pod) && is_known => {
-                self.left_out += 1;
-                self.forget(uid)
-            }
-            "DELETED" if !is_known && self.is_ours(&pod) => {
-                self.left_out = self.left_out.saturating_sub(1);
-                Step::Told
-            }
-            "DELETED" => self.forget(uid),
-            // BOOKMARK, and what servers of other versions may say.
-            _ => Step::Told,
-        })
-    }
-
-    fn forget(&mut self, uid: &str) -> Step {
-        if self.known.remove(uid).is_some() {
-            Step::Changed
-        } else {
-            Step::Told
-        }
+        let has_changed = self.is_ours(&pod)
+            && match &*event.kind {
+                "ADDED" => self.known.put(pod, true),
+                "MODIFIED" => self.known.put(pod, false),
+                "DELETED" => self.known.remove(&pod.metadata.uid),
+                // BOOKMARK, and what servers of other versions may say.
+                _ => false,
+            };
+        Ok(if has_changed { Step::Changed } else { Step::Told })
     }
 
     /// As if a list or a watch had come up to there; from nowhere it has to be listed.
@@ -283,15 +248,6 @@ struct Code {
 /// about the place: one that was forgotten, that the server does not know yet (504, after a restore of etcd), or cannot read.
 fn may_go_on_after(refusal: &Refusal) -> bool {
     matches!(refusal.code, 401 | 403 | 429 | 500..=503 | 505..) && !refusal.is_expired()
-}
-
-/// Nothing has changed of what is read.
-fn is_same(one: &SlimPod, other: &SlimPod) -> bool {
-    let mut one = one.clone();
-    one.metadata
-        .resource_version
-        .clone_from(&other.metadata.resource_version);
-    one == *other
 }
 
 pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Trouble> {

@@ -210,7 +210,7 @@ impl<A: Audience> Line<A> {
         }
         let count = told.list.len();
         self.shelf.set_pods(&self.pods, &told);
-        let is_taken = self.audience.pods(told, self.pods.left_out);
+        let is_taken = self.audience.pods(told, self.pods.left_out());
         if has_api {
             self.told_at = told_at;
             if !std::mem::replace(&mut self.is_up, true) {

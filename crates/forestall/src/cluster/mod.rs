@@ -11,6 +11,7 @@ mod evict;
 mod follow;
 mod header;
 mod identity;
+mod known;
 mod kubelet;
 mod line;
 mod link;

@@ -1,8 +1,8 @@
 //! What is read of a pod's object: a twentieth of it. Whatever is missing, null, of another type or longer than Kubernetes lets it be reads as nothing, in a list or a
 //! map that element alone, and nothing is fatal but what is no JSON: one strange pod must not cost the list.
 //!
-//! Whoever may write a pod may make it large, but not this agent: of annotations only those that are read are kept, and [`SlimPod::is_too_heavy`] says of whom
-//! too much is left even so.
+//! Whoever may write a pod may make it large, but not this agent: of annotations only those that are read are kept, and [`SlimPod::weight`] says how much
+//! that is.
 //!
 //! Source: `k8s.io/api/core/v1/types.go`, `k8s.io/apimachinery/pkg/apis/meta/v1/types.go`.
 
@@ -19,9 +19,6 @@ pub(crate) type Texts = BTreeMap<String, String>;
 /// No text of a pod that is read is longer: a name has 253 bytes, a label's with its prefix 317, and of a message its beginning is enough
 /// (k8s.io/apimachinery `pkg/util/validation`).
 pub(super) const TEXT_BYTES_MAX: usize = 512;
-
-/// More than this of one pod is no pod that somebody runs: a hundred containers with their names, limits and volumes are a third of it.
-const POD_BYTES_MAX: usize = 64 << 10;
 
 /// The annotations that are read: what is asked of this agent, and what tells a static pod.
 const ANNOTATIONS: [&str; 2] = ["forestall.io/", "kubernetes.io/config."];
@@ -229,8 +226,8 @@ fn map<'de, D: Deserializer<'de>>(from: D, is_read: impl Fn(&str) -> bool) -> Re
 }
 
 impl SlimPod {
-    /// There is more of it than of any pod that somebody runs.
-    pub(super) fn is_too_heavy(&self) -> bool {
+    /// How much memory it takes, near enough.
+    pub(super) fn weight(&self) -> usize {
         let Self {
             metadata,
             spec,
@@ -248,7 +245,12 @@ impl SlimPod {
             .container_statuses
             .iter()
             .chain(&status.init_container_statuses);
-        let weight = texts(&metadata.labels)
+        size_of::<Self>()
+            + metadata.uid.len()
+            + metadata.name.len()
+            + metadata.namespace.len()
+            + status.message.len()
+            + texts(&metadata.labels)
             + texts(&metadata.annotations)
             + texts(&spec.overhead)
             + resources(&spec.resources)
@@ -259,8 +261,7 @@ impl SlimPod {
                 .sum::<usize>()
             + statuses
                 .map(|it| size_of::<ContainerStatus>() + it.name.len() + it.container_id.len())
-                .sum::<usize>();
-        weight > POD_BYTES_MAX
+                .sum::<usize>()
     }
 }
 
@@ -301,21 +302,32 @@ mod tests {
             pod["status"]["message"] = format!("é{large}").into();
         });
         assert_eq!(read.metadata.annotations.len(), 1);
-        assert!(read.status.message.len() <= TEXT_BYTES_MAX && !read.is_too_heavy());
-        let many: Vec<Value> = (0..100)
-            .map(|nth| serde_json::json!({"name": format!("container-{nth}"), "resources": {"limits": {"memory": "1Gi", "cpu": "1"}}}))
-            .collect();
-        assert!(!pod(&|pod| pod["spec"]["containers"] = many.clone().into()).is_too_heavy());
+        assert!(read.status.message.len() <= TEXT_BYTES_MAX && read.weight() < 4 << 10);
+        // Each element counts, and most of what is in it.
+        let empty = pod(&|_| {}).weight();
+        assert!(empty < 2 << 10, "{empty}");
+        let container =
+            serde_json::json!({"name": "c".repeat(50), "resources": {"limits": {"memory": "1Gi"}}});
+        for (path, element, least) in [
+            ("/metadata/ownerReferences", serde_json::json!({}), 24),
+            ("/spec/containers", container.clone(), 50 + 48 + 9),
+            ("/spec/initContainers", container, 50 + 48 + 9),
+            ("/spec/volumes", serde_json::json!({}), 24),
+            (
+                "/status/containerStatuses",
+                serde_json::json!({"containerID": "i".repeat(80)}),
+                80 + 24,
+            ),
+        ] {
+            let read = pod(&|pod| {
+                let (folder, name) = path.rsplit_once('/').expect("a path");
+                pod.pointer_mut(folder).expect("a folder")[name] = vec![element.clone(); 1_000].into();
+            });
+            assert!(read.weight() >= 1_000 * least, "{path}: {}", read.weight());
+        }
         let labels: serde_json::Map<String, Value> = (0..20_000)
             .map(|nth| (format!("label-{nth}"), "on".into()))
             .collect();
-        assert!(pod(&|pod| pod["metadata"]["labels"] = labels.clone().into()).is_too_heavy());
-        assert!(
-            pod(&|pod| pod["metadata"]["annotations"] = serde_json::json!({"forestall.io/evict": large}))
-                .is_too_heavy()
-        );
-        assert!(
-            pod(&|pod| pod["spec"]["volumes"] = vec![serde_json::json!({}); 10_000].into()).is_too_heavy()
-        );
+        assert!(pod(&|pod| pod["metadata"]["labels"] = labels.clone().into()).weight() > 1 << 20);
     }
 }

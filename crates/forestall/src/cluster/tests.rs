@@ -307,21 +307,42 @@ async fn a_server_that_asks_for_time_gets_it_and_a_missing_right_is_named() {
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
 }
 
+/// 10,000 in pages of 250, and 10,000 changes of them: 4,096 are known, whatever comes, and the others counted.
 #[tokio::test]
 async fn more_pods_than_a_node_has_are_left_out_and_counted() {
-    let many: Vec<String> = (0..10_000).map(|uid| pod(uid, uid)).collect();
-    let more: String = (0..10)
-        .map(|uid| event("ADDED", &pod(20_000 + uid, 90_000)))
-        .collect();
-    let stage = Stage::set(vec![
-        answer("limit", &page(10_000, "", &many)),
-        answer("watch=1", &more),
-    ])
-    .await;
+    let pages = (0..40_u32).map(|nth| {
+        let pods: Vec<String> = (nth * 250..(nth + 1) * 250).map(|uid| pod(uid, uid)).collect();
+        answer(
+            "limit=250&",
+            &page(10_000, if nth == 39 { "" } else { "more" }, &pods),
+        )
+    });
+    let mut changes = String::new();
+    for uid in 0..10_000 {
+        changes += &event(
+            "MODIFIED",
+            &pod(uid, 10_000 + uid).replace("\"spec\"", r#""status":{"phase":"Running"},"spec""#),
+        );
+    }
+    for uid in 20_000..20_010 {
+        changes += &event("ADDED", &pod(uid, uid));
+    }
+    let stage = Stage::set(pages.chain([answer("watch=1", &changes)]).collect()).await;
     let mut pods = Pods::of_node("n1");
     let mut lines = pods.begin(&stage.link).await.expect("a watch");
-    while pods.step(&mut lines).await.expect("a word") != Step::Ended {}
-    assert_eq!((pods.iter().count(), pods.left_out), (4096, 5914));
+    assert_eq!((pods.iter().count(), pods.left_out()), (4096, 5904));
+    let mut changed = 0;
+    loop {
+        match pods.step(&mut lines).await.expect("a word") {
+            Step::Changed => changed += 1,
+            Step::Told => {}
+            Step::Ended => break,
+        }
+    }
+    assert_eq!(
+        (pods.iter().count(), pods.left_out(), changed),
+        (4096, 5914, 4096)
+    );
 }
 
 #[tokio::test]

@@ -141,11 +141,24 @@ impl Listener {
 
 impl Audience for Listener {
     fn pods(&mut self, pods: Pods, left_out: u64) -> bool {
+        let mut left_out_before = 0;
         self.board.note_api(|api| {
+            left_out_before = api.left_out;
             api.pods = pods.list.len() as u64;
             api.left_out = left_out;
             api.told_at = pods.cluster.api.then_some(pods.told_at).or(api.told_at);
         });
+        match (left_out_before, left_out) {
+            (0, 1..) => self.say(
+                Level::Warn,
+                format!(
+                    "{left_out} pods of this node are not followed, because there are more than 4,096 of them or they are larger than any pod that somebody runs: \
+                     nothing is known of them, and nothing is done to them"
+                ),
+            ),
+            (1.., 0) => self.say(Level::Info, "all pods of this node are followed again".to_owned()),
+            _ => {}
+        }
         self.commander.pods(Arc::new(pods))
     }
 

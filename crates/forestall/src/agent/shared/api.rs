@@ -12,7 +12,7 @@ pub(crate) struct Api {
     pub(crate) away: Option<String>,
     /// Pods of this node that are known.
     pub(crate) pods: u64,
-    /// Pods that are not followed because there are too many.
+    /// Pods that are not followed because there are too many or they are too large.
     pub(crate) left_out: u64,
     /// When all of them were last known to be so; `None` before the first list.
     pub(crate) told_at: Option<Moment>,

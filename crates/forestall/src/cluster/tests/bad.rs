@@ -54,7 +54,7 @@ async fn one_absurd_object_costs_neither_the_list_nor_the_others() {
     assert_eq!(odd.metadata.labels["b"], "c");
     assert_eq!((odd.spec.priority, odd.spec.containers.len()), (0, 1));
     assert_eq!(odd.status.container_statuses.len(), 2);
-    assert_eq!(pods.left_out, 0);
+    assert_eq!(pods.left_out(), 0);
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn a_pod_that_no_pod_is_as_large_as_is_left_out_and_counted_until_it_is_go
     let mut seen = Vec::new();
     for _ in 0..watch.len() {
         pods.step(&mut lines).await.expect("a word");
-        seen.push((pods.iter().count(), pods.left_out));
+        seen.push((pods.iter().count(), pods.left_out()));
     }
     assert_eq!(seen, [(1, 1), (1, 0), (1, 1), (2, 0)]);
 }

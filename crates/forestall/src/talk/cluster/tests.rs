@@ -44,3 +44,17 @@ fn a_clock_that_is_off_is_told_once_and_when_it_is_right_again() {
     let shown = ends.board.api().expect("a cluster").skew;
     assert_eq!(shown, Some(Skew { millis: 90_000 }));
 }
+
+#[test]
+fn pods_that_are_left_out_are_told_once_and_when_there_is_room_again() {
+    let (ends, mut listener, mut news) = listener();
+    let mut hear = |left_out| {
+        listener.pods(Pods::default(), left_out);
+        said(&mut news)
+    };
+    assert_eq!(hear(0), [""; 0]);
+    assert!(hear(5_904)[0].starts_with("5904 pods of this node are not followed"));
+    assert_eq!(hear(5_914), [""; 0]);
+    assert_eq!(ends.board.api().expect("a cluster").left_out, 5_914);
+    assert_eq!(hear(0), ["all pods of this node are followed again"]);
+}

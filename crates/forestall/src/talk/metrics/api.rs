@@ -15,7 +15,7 @@ pub(super) fn encode(out: &mut Page<'_, '_>, api: &Api) -> fmt::Result {
     })?;
     out.gauge(
         "forestall_pods",
-        "Pods of this node that are known, and those that are not followed because there are too many",
+        "Pods of this node that are known, and those that are not followed because there are too many or they are too large",
         |series| {
             for (state, count) in [("known", api.pods), ("left-out", api.left_out)] {
                 series.int(&[("state", state)], i64::try_from(count).unwrap_or(i64::MAX))?;
