@@ -13,6 +13,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::error::Trouble;
+use super::proxy::Proxy;
 use super::tls;
 
 /// Where the kubelet puts a ServiceAccount's files (k/k `plugin/pkg/admission/serviceaccount`).
@@ -32,15 +33,21 @@ pub(crate) struct Access {
     pub(crate) port: u16,
     authority_file: PathBuf,
     token_file: PathBuf,
+    /// What stands between.
+    proxy: Option<Proxy>,
 }
 
 impl Access {
     /// Within a pod; `None` anywhere else.
     pub(crate) fn in_cluster() -> Option<Result<Self, Trouble>> {
-        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let read = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let host = read("KUBERNETES_SERVICE_HOST")?;
         let port = read("KUBERNETES_SERVICE_PORT").unwrap_or_else(|| "443".to_owned());
-        Some(Self::of_service(&host, &port, Path::new(SERVICE_ACCOUNT)))
+        let access = Self::of_service(&host, &port, Path::new(SERVICE_ACCOUNT)).and_then(|access| {
+            let proxy = Proxy::find(read, &access.host, access.port)?;
+            Ok(access.through(proxy))
+        });
+        Some(access)
     }
 
     pub(super) fn of_service(host: &str, port: &str, folder: &Path) -> Result<Self, Trouble> {
@@ -55,7 +62,18 @@ impl Access {
             port,
             authority_file: folder.join("ca.crt"),
             token_file: folder.join("token"),
+            proxy: None,
         })
+    }
+
+    /// The same, by way of somebody.
+    pub(super) fn through(self, proxy: Option<Proxy>) -> Self {
+        Self { proxy, ..self }
+    }
+
+    /// What stands between us and the server.
+    pub(crate) const fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// The kubelet of this node, whose address the downward API gives (`status.hostIP`); `None` where it does not.
@@ -64,6 +82,8 @@ impl Access {
         Some(Self {
             host,
             port: KUBELET_PORT,
+            // It is on this machine.
+            proxy: None,
             ..self.clone()
         })
     }

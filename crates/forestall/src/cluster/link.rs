@@ -114,20 +114,19 @@ impl Link {
     /// Connects, with the files as they are now.
     pub(super) async fn connect_by(access: &Access, protocol: Protocol) -> Result<Self, Trouble> {
         let end_by = Instant::now() + CONNECT_TIME_MAX;
-        let authority = access.authority();
-        let unreachable = |error| Trouble::Unreachable(format!("{authority}: {error}"));
         // Read first: without them nobody is called.
         let tls = access.tls(protocol.name())?;
-        let tcp = timeout_at(end_by, TcpStream::connect((&*access.host, access.port)))
-            .await
-            .map_err(|_| {
-                Trouble::Slow(
-                    format!("{authority} has not accepted a connection"),
-                    CONNECT_TIME_MAX,
-                )
-            })?
-            .map_err(unreachable)?;
-        tcp.set_nodelay(true).map_err(unreachable)?;
+        access.server_name()?;
+        let opened = timeout_at(end_by, open(access)).await;
+        let tcp = opened.unwrap_or_else(|_| {
+            let by = access.proxy().map(|proxy| format!(" through the proxy {proxy}"));
+            let what = format!(
+                "{} has not accepted a connection{}",
+                access.authority(),
+                by.unwrap_or_default()
+            );
+            Err(Trouble::Slow(what, CONNECT_TIME_MAX))
+        })?;
         Self::shake_hands(tcp, tls, access, protocol, end_by).await
     }
 
@@ -301,6 +300,26 @@ impl Link {
         // Whatever has come by then says as much as there is to say.
         let _ = timeout(REFUSAL_TIME_MAX, read).await;
         Err(Trouble::Refused(Refusal::read(code, &body, after)))
+    }
+}
+
+/// Connects to the server, or has its proxy do so.
+async fn open(access: &Access) -> Result<TcpStream, Trouble> {
+    let authority = access.authority();
+    let (host, port, whom) = match access.proxy() {
+        Some(proxy) => (&*proxy.host, proxy.port, format!("the proxy {proxy}")),
+        None => (&*access.host, access.port, authority.clone()),
+    };
+    let tcp = async {
+        let tcp = TcpStream::connect((host, port)).await?;
+        tcp.set_nodelay(true)?;
+        Ok::<_, std::io::Error>(tcp)
+    };
+    let unreachable = |error| Trouble::Unreachable(format!("{whom}: {error}"));
+    let tcp = tcp.await.map_err(unreachable)?;
+    match access.proxy() {
+        Some(proxy) => proxy.tunnel(tcp, &authority).await,
+        None => Ok(tcp),
     }
 }
 

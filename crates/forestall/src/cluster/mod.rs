@@ -18,6 +18,7 @@ mod link;
 mod news;
 mod places;
 mod pod;
+mod proxy;
 mod rights;
 mod series;
 mod shelf;

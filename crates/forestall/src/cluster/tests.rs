@@ -3,6 +3,7 @@
 mod bad;
 mod hang;
 mod line;
+mod proxy;
 mod tls;
 
 use std::collections::VecDeque;

@@ -87,6 +87,10 @@ impl Talker {
             commander: self.setup.commander.clone(),
             tell,
         };
+        if let Some(proxy) = access.proxy() {
+            let what = format!("the API server is spoken to through the proxy {proxy} (HTTPS_PROXY)");
+            listener.say(Level::Info, what);
+        }
         let shelf = Shelf::default();
         if let Some(desk) = self.setup.desk.clone() {
             let (shelf, node, witness) = (shelf.clone(), Arc::from(&*node), listener.clone());

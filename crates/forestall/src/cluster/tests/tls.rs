@@ -16,12 +16,12 @@ use super::super::link::Ask;
 use super::*;
 
 /// An authority, and whom it vouches for.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 const DAY: Duration = Duration::from_hours(24);
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -29,7 +29,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
-    fn pem(&self) -> String {
+    pub(super) fn pem(&self) -> String {
         self.0.pem()
     }
 
@@ -53,14 +53,14 @@ impl Authority {
         Arc::new(config)
     }
 
-    fn vouch_today(&self, name: &str) -> Arc<ServerConfig> {
+    pub(super) fn vouch_today(&self, name: &str) -> Arc<ServerConfig> {
         let now = SystemTime::now();
         self.vouch(name, now - DAY, now + DAY, b"h2")
     }
 }
 
 /// What a server has been told: the token of each request, and the number of the connection that it came over.
-type Seen = Arc<Mutex<Vec<(usize, String)>>>;
+pub(super) type Seen = Arc<Mutex<Vec<(usize, String)>>>;
 
 /// One that shows these, one after the other, the last one for ever.
 async fn serve(listener: TcpListener, mut configs: Vec<Arc<ServerConfig>>, seen: Seen) {
@@ -90,16 +90,16 @@ async fn serve(listener: TcpListener, mut configs: Vec<Arc<ServerConfig>>, seen:
     }
 }
 
-struct Scene {
-    folder: TempDir,
+pub(super) struct Scene {
+    pub(super) folder: TempDir,
     access: Access,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     seen: Seen,
 }
 
 impl Scene {
     /// A server at this address that shows these, and a client that believes whoever `ca` vouches for.
-    async fn set(at: &str, ca: &str, configs: Vec<Arc<ServerConfig>>) -> io::Result<Self> {
+    pub(super) async fn set(at: &str, ca: &str, configs: Vec<Arc<ServerConfig>>) -> io::Result<Self> {
         let listener = TcpListener::bind(at).await?;
         let address = listener.local_addr()?;
         let seen = Seen::default();
