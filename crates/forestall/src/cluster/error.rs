@@ -74,6 +74,13 @@ impl Refusal {
         }
     }
 
+    /// Of a 403: the cluster's rules refuse it, whatever it is about (k/k `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go`,
+    /// `forbiddenMessage`), and no admission plugin or webhook for this one object.
+    pub(crate) fn is_by_rules(&self) -> bool {
+        let words = ["User \"", "\" cannot ", " resource \""];
+        words.iter().all(|words| self.message.contains(words))
+    }
+
     /// What was being watched is gone from the server's memory: it has to be listed again.
     pub(crate) fn is_expired(&self) -> bool {
         self.code == 410 || matches!(&*self.reason, "Expired" | "Gone")

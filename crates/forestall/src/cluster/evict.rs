@@ -19,7 +19,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::error::{Refusal, Trouble};
+use super::error::Trouble;
 use super::event;
 use super::link::{Ask, Link};
 use super::series::{self, NodeNews};
@@ -28,7 +28,7 @@ use super::shelf::{Named, Shelf};
 /// Between two looks whether anybody still lives in the pod's cgroup.
 const LOOK_APART: Duration = Duration::from_millis(100);
 
-/// A server that is busy is asked so often; it says when.
+/// A server that is busy is asked so often; it says when. Where that is later than this it is not waited for: another pod may go meanwhile.
 const TRIES_MAX: u32 = 3;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -103,16 +103,21 @@ async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, news: NodeN
         Ok(()) => {
             eviction.agreed();
             news.note(&pod, &eviction.action().evidence, SystemTime::now());
-            let marked = event::write(&link, &node, &pod, &eviction.action().evidence);
-            let (marked, is_gone) = tokio::join!(marked, wait_for_the_end(&eviction, end_by));
+            let evidence = eviction.action().evidence;
+            let marked = event::write(&link, &node, &pod, &evidence);
+            // The engine waits for the one, and nobody for the other.
+            let ended = async {
+                let is_gone = wait_for_the_end(&eviction, end_by).await;
+                eviction.end(if is_gone {
+                    OutcomeKind::Done
+                } else {
+                    OutcomeKind::NoEffect
+                });
+            };
+            let (marked, ()) = tokio::join!(marked, ended);
             if let Err(why) = marked {
                 witness.is_unmarked(&pod, &why);
             }
-            eviction.end(if is_gone {
-                OutcomeKind::Done
-            } else {
-                OutcomeKind::NoEffect
-            });
         }
         Err(why) => {
             witness.is_refused(&pod, &why, eviction.is_rehearsal());
@@ -137,9 +142,13 @@ async fn ask(link: &Link, pod: &Named, eviction: &Eviction) -> Result<(), Troubl
             content: Some(("application/json", body.clone())),
         };
         match link.ask(ask).await {
-            Err(Trouble::Refused(busy)) if busy.code == 429 && !busy.is_budget && tries < TRIES_MAX => {
+            Err(Trouble::Refused(busy)) if busy.code == 429 && !busy.is_budget => {
+                let pause = busy.retry_after.unwrap_or(BUSY_PAUSE);
+                if tries >= TRIES_MAX || pause > BUSY_PAUSE_MAX {
+                    return Err(Trouble::Refused(busy));
+                }
                 tries += 1;
-                sleep(busy.retry_after.unwrap_or(BUSY_PAUSE).min(BUSY_PAUSE_MAX)).await;
+                sleep(pause).await;
             }
             answer => return answer.map(drop),
         }
@@ -179,14 +188,15 @@ async fn wait_for_the_end(eviction: &Eviction, end_by: Instant) -> bool {
 /// What the engine has to know of it.
 fn kind_of(why: &Trouble) -> OutcomeKind {
     match why {
-        Trouble::Refused(Refusal { is_budget: true, .. }) => OutcomeKind::Blocked,
         Trouble::Refused(refusal) => match refusal.code {
             // 409: the precondition; a pod of this name is another one by now.
             404 | 409 => OutcomeKind::Gone,
-            401 | 403 => failed(Errno::ACCESS),
-            429 => failed(Errno::BUSY),
-            500.. => failed(Errno::IO),
-            _ => failed(Errno::INVAL),
+            401 => failed(Errno::ACCESS),
+            403 if refusal.is_by_rules() => failed(Errno::ACCESS),
+            501.. => failed(Errno::IO),
+            // What stands against this pod need not stand against another: its budget, an admission webhook (KubeVirt answers 429, others 400 and 403), two budgets
+            // (500), or a server that is too busy to say.
+            _ => OutcomeKind::Blocked,
         },
         Trouble::Slow(..) => failed(Errno::TIMEDOUT),
         Trouble::Setup(_) => failed(Errno::CANCELED),

@@ -157,10 +157,12 @@ impl Eyes {
         // In a pod that is a node itself (kind), its own agent knows the pods there, and not the one that it runs in.
         let places = [path.map(Place::of), path.and_then(Place::within)];
         for place in places.into_iter().flatten() {
-            if let Some([namespace, pod]) = place.pod.and_then(|uid| self.names.pod(&uid, at)) {
+            let uid = place.pod.as_deref();
+            if let Some([namespace, pod]) = uid.and_then(|uid| self.names.pod(uid, at)) {
                 (home.namespace, home.pod) = (namespace.to_owned(), pod.to_owned());
             }
-            if let Some(name) = place.container.and_then(|id| self.names.container(&id, at)) {
+            let id = place.container.as_deref();
+            if let Some(name) = id.and_then(|id| self.names.container(uid, id, at)) {
                 name.clone_into(&mut home.container);
             }
             if !home.pod.is_empty() {

@@ -116,12 +116,28 @@ impl Names {
         self.pods.find(uid)
     }
 
-    /// The name of a container.
-    pub(super) fn container(&mut self, id: &str, now: Moment) -> Option<&str> {
+    /// The name of a container of this pod.
+    pub(super) fn container(&mut self, pod_uid: Option<&str>, id: &str, now: Moment) -> Option<&str> {
         if !self.containers.known.contains_key(id) {
             self.catch_up(now);
         }
+        // The kubelet makes the link once the runtime says that the container runs, and on a busy node it has been killed by then.
+        if !self.containers.known.contains_key(id)
+            && let Some(name) = pod_uid.and_then(|uid| self.only_container(uid))
+        {
+            self.containers.insert(id, [name.into(), "".into()], now);
+        }
         self.containers.find(id).map(|[name, _]| name)
+    }
+
+    /// The name of a pod's container, where it has had one alone: its directory is made before it is started (`BuildContainerLogsDirectory`).
+    fn only_container(&self, pod_uid: &str) -> Option<String> {
+        let [namespace, name] = self.pods.find(pod_uid)?;
+        let folder = self.pods.directory.join(format!("{namespace}_{name}_{pod_uid}"));
+        let mut entries = std::fs::read_dir(folder).ok()?.flatten();
+        let only = entries.next()?;
+        (entries.next().is_none() && only.file_type().ok()?.is_dir())
+            .then(|| only.file_name().into_string().ok())?
     }
 
     /// Somebody is not known: whoever came by now has been told of, and the disk is asked only where nobody watches it. A storm of kills
@@ -171,12 +187,15 @@ impl Kind {
         let Some((id, names)) = (self.read)(file) else {
             return;
         };
+        self.insert(id, names.map(Box::from), now);
+    }
+
+    fn insert(&mut self, id: &str, names: [Box<str>; 2], now: Moment) {
         if self.known.len() >= KNOWN_MAX {
             self.known
                 .retain(|_, known| known.gone.is_none_or(|gone| now.since(gone) < MEMORY));
         }
         if self.known.len() < KNOWN_MAX || self.known.contains_key(id) {
-            let names = names.map(Box::from);
             self.known.insert(id.into(), Known { names, gone: None });
         }
     }
@@ -244,7 +263,7 @@ mod tests {
         std::fs::create_dir_all(&containers).expect("a directory");
         let link = containers.join(format!("cart-0_shop_web-app-{ID}.log"));
         std::fs::write(link, "").expect("a file");
-        assert_eq!(names.container(ID, at(11)), Some("web-app"));
+        assert_eq!(names.container(None, ID, at(11)), Some("web-app"));
         // After an hour the next that goes takes it along.
         std::fs::create_dir(pods.join("a_b_c")).expect("a directory");
         std::fs::remove_dir(pods.join("a_b_c")).expect("it is empty");
@@ -271,6 +290,19 @@ mod tests {
         // Where nobody watches, it is read.
         names.pods.watch = None;
         assert_eq!(names.pod("unheard", Moment(0)), Some(["shop", "cart-1"]));
+    }
+
+    #[test]
+    fn a_container_that_is_killed_before_its_link_is_made_is_its_pods_only_one() {
+        let root = TempDir::new().expect("a directory");
+        let log = root.path().join(PODS).join(format!("shop_cart-0_{UID}"));
+        let mut names = Names::open(root.path(), Moment(0));
+        assert_eq!(names.container(Some(UID), ID, Moment(0)), None);
+        std::fs::create_dir_all(log.join("web")).expect("a directory");
+        assert_eq!(names.container(Some(UID), ID, Moment(0)), Some("web"));
+        // Of two it may be either.
+        std::fs::create_dir(log.join("sidecar")).expect("a directory");
+        assert_eq!(names.container(Some(UID), "other", Moment(0)), None);
     }
 
     #[test]
