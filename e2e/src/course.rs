@@ -77,6 +77,11 @@ impl Course {
         self.recovered_at.is_some()
     }
 
+    /// How long it took until the memory was back.
+    pub(crate) fn seconds(&self) -> Option<f64> {
+        Some(self.recovered_at? - self.began.uptime)
+    }
+
     /// The least that the kubelet could count as allocatable, in MiB.
     pub(crate) const fn least_allocatable_mib(&self) -> u64 {
         self.least_allocatable_mib

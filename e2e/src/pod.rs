@@ -147,6 +147,19 @@ impl State {
         })
     }
 
+    /// When it ended, as the cluster has it: to the second, in RFC 3339. Of an eviction that is when the kubelet wrote it down.
+    pub(crate) fn ended_at(&self) -> Option<&str> {
+        let container = self.container();
+        let ends = ["state", "lastState"].map(|state| container[state]["terminated"]["finishedAt"].as_str());
+        let conditions = self.0["status"]["conditions"].as_array();
+        let evicted = conditions
+            .into_iter()
+            .flatten()
+            .filter(|condition| condition["type"] == "DisruptionTarget");
+        let evicted = evicted.filter_map(|condition| condition["lastTransitionTime"].as_str());
+        ends.into_iter().flatten().chain(evicted).min()
+    }
+
     /// An error unless its container ended like this.
     pub(crate) fn ended_by(&self, reason: &str, code: i64) -> Result<()> {
         let ending = self.ending();

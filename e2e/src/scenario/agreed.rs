@@ -21,6 +21,8 @@ pub(super) struct Shown {
     pub(super) walls: &'static [&'static str],
     /// How the agent calls the limit that a kill was for.
     pub(super) level: &'static str,
+    /// How it calls the end of a pod in which the kernel had no part.
+    pub(super) class: &'static str,
     pub(super) run: fn(&Kubectl, &Node) -> Result<()>,
 }
 
@@ -33,7 +35,11 @@ pub(super) fn twice(stage: &Stage<'_>, mode: &str, shown: &Shown) -> Result<()> 
     let agent = Agent::start(node, mode)?;
     (shown.run)(kubectl, node)?;
     let state = State::of(kubectl, shown.pod)?;
-    tells_of_kills(node, state.uid()?, shown.level)?;
+    if kernel::kills_of(node, state.uid()?)?.is_empty() {
+        tells_of_the_end(node, &state, shown.class)?;
+    } else {
+        tells_of_kills(node, state.uid()?, shown.level)?;
+    }
     let mut told = agent.told(&["alarm", "action"])?;
     told.retain(|line| line["rung"] != "reclaim");
     let is = |line: &Value, stage: &str| line["event"] == "alarm" && line["stage"] == *stage;
@@ -42,10 +48,19 @@ pub(super) fn twice(stage: &Stage<'_>, mode: &str, shown: &Shown) -> Result<()> 
         acted.is_none() || mode != "enforce",
         "forestall acted, though it had no business in it: {acted:?}"
     );
-    let foretold = told.iter().rev().find(|line| {
-        let wall = line["evidence"]["wall"].as_str().unwrap_or_default();
-        is(line, "raised") && shown.walls.contains(&wall)
-    });
+    // Both are of the node's clock; the cluster has whole seconds.
+    let ended_at = state.ended_at().context("a pod that never ended")?;
+    let second = |time: &str| time.get(..19).unwrap_or_default().to_owned();
+    let uid = state.uid()?;
+    let before: Vec<&Value> = told
+        .iter()
+        .filter(|line| {
+            let wall = line["evidence"]["wall"].as_str().unwrap_or_default();
+            let at = line["ts"].as_str().unwrap_or_default();
+            is(line, "raised") && shown.walls.contains(&wall) && second(at) <= second(ended_at)
+        })
+        .collect();
+    let foretold = before.iter().find(|line| line.to_string().contains(uid));
     match (foretold, shown.walls) {
         (Some(line), _) => eprintln!(
             "e2e:   foretold: {}",
@@ -55,10 +70,34 @@ pub(super) fn twice(stage: &Stage<'_>, mode: &str, shown: &Shown) -> Result<()> 
         (None, walls) => {
             let raised = told.iter().filter(|line| is(line, "raised"));
             let raised: Vec<&Value> = raised.map(|line| &line["message"]).collect();
-            anyhow::bail!("no alarm at {walls:?}, but {raised:?}");
+            anyhow::bail!("no alarm at {walls:?} named it before its end at {ended_at}, but {raised:?}");
         }
     }
     agent.end()
+}
+
+/// What the agent makes of an end in which the kernel had no part, from what the cluster says of it and the pod's own log.
+fn tells_of_the_end(node: &Node, state: &State, class: &str) -> Result<()> {
+    let ending = state.ending().context("a container that never ended")?;
+    let pod_reason = match state.reason() {
+        "" => String::new(),
+        reason => format!("--pod-reason {reason}"),
+    };
+    let said = node.run(&format!(
+        "cat /var/log/pods/*_{}/*/*.log 2>/dev/null | forestall explain --exit-code {} --reason {} {pod_reason} --first true --log - -o json",
+        state.uid()?,
+        ending.code,
+        ending.reason
+    ))?;
+    let said: Value =
+        serde_json::from_str(&said).with_context(|| format!("explain printed no JSON: {said:?}"))?;
+    let told = &said["ending"];
+    ensure!(told["class"] == *class, "explained is {told}, and it was {class}");
+    eprintln!(
+        "e2e:   explained: {class}: {}",
+        told["because"].as_str().unwrap_or_default()
+    );
+    Ok(())
 }
 
 /// As many kills of a pod as the kernel told, and the last one explained by the same limit.

@@ -18,6 +18,7 @@ pub(super) fn slow_twice(stage: &mut Stage<'_>) -> Result<()> {
         pod: "grower",
         walls: &["kubelet-allocatable"],
         level: "",
+        class: "evicted",
         run: slow,
     };
     twice(stage, "shadow", &shown)

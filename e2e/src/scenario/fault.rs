@@ -1,12 +1,13 @@
 //! What breaks in the middle: the API server answers no more, or the agent ends, while a pod grows.
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
+use crate::cluster::clear;
 use crate::course::Course;
 use crate::kernel;
 use crate::pod::State;
 use crate::wait::{wait_for, wait_within};
 
-use super::eviction::is_untouched;
+use super::eviction::{is_evicted, is_untouched};
 use super::guarded::{growth, guarded, is_over, pod};
 use super::refusal::begin;
 use super::{PATIENCE, Stage};
@@ -14,13 +15,36 @@ use super::{PATIENCE, Stage};
 /// The API server is stopped, with its connections open, once the agent has seen what is coming: nobody can be evicted by it, and the node is saved
 /// by who needs no API: the kubelet's own eviction, or the agent's last resort. When the server answers again, the agent finds it by itself.
 pub(super) fn server(stage: &mut Stage<'_>) -> Result<()> {
+    let (kubectl, node) = begin(stage)?;
+    kubectl.apply(&pod("batch", 10, &growth(4, None)).to_string())?;
+    State::wait_for(kubectl, "batch", "Running", |state| state.phase() == "Running")?;
+    let mut course = Course::begin("kubelet", node)?;
+    let halt = stage.plane.halt_server()?;
+    wait_within(PATIENCE, "the kubelet's end of what grows", || {
+        course.look(node)?;
+        Ok(course.has_recovered())
+    })?;
+    drop(halt);
+    wait_within(PATIENCE, "the API server's word of the end of batch", || {
+        Ok(is_over(kubectl, "batch").unwrap_or(false))
+    })?;
+    is_evicted(kubectl, &State::of(kubectl, "batch")?)?;
+    course.of_kubelet(node)?;
+    stage.tell(course);
+    clear(stage.node, stage.kubectl)?;
     guarded(stage, |stage, guard| {
         let (kubectl, node) = begin(stage)?;
         kubectl.apply(&pod("batch", 10, &growth(4, None)).to_string())?;
         let state = State::wait_for(kubectl, "batch", "Running", |state| state.phase() == "Running")?;
         let uid = state.uid()?.to_owned();
         let mut course = Course::begin("forestall", node)?;
+        let said_before = guard.told(&["cluster"])?.len();
         let halt = stage.plane.halt_server()?;
+        wait_for("the agent's word that the API server is away", || {
+            let told = guard.told(&["cluster"])?;
+            let mut since = told.iter().skip(said_before);
+            Ok(since.any(|line| line["level"] == "warn"))
+        })?;
         wait_within(PATIENCE, "the end of what grows, without an API server", || {
             course.look(node)?;
             Ok(course.has_recovered())
@@ -48,9 +72,14 @@ pub(super) fn server(stage: &mut Stage<'_>) -> Result<()> {
         );
         wait_for("the agent's word of the API server", || {
             let told = guard.told(&["cluster"])?;
-            let said = told.last().context("it said nothing of the cluster")?["message"].to_string();
-            Ok(said.contains("pods on this node"))
+            let mut since = told.iter().skip(said_before);
+            Ok(since.any(|line| line["message"].to_string().contains("pods on this node")))
         })?;
+        let alarms = guard.told(&["alarm"])?;
+        ensure!(
+            alarms.iter().any(|line| line["stage"] == "raised"),
+            "no alarm while the server stood still"
+        );
         let kills = kernel::kills_of(node, &uid)?;
         ensure!(kills.is_empty(), "the kernel had to kill: {kills:?}");
         let batch = State::of(kubectl, "batch");

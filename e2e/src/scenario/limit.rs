@@ -22,6 +22,7 @@ pub(super) fn container_twice(stage: &mut Stage<'_>) -> Result<()> {
         pod: "limited",
         walls: &["pod", "container"],
         level: "pod",
+        class: "container-limit",
         run: container,
     };
     twice(stage, "enforce", &shown)
@@ -62,6 +63,7 @@ pub(super) fn kubepods_twice(stage: &mut Stage<'_>) -> Result<()> {
         pod: "boundless",
         walls: &["kubepods", "kubelet-allocatable", "kernel", "kubelet-node"],
         level: "kubepods",
+        class: "evicted",
         run: kubepods,
     };
     twice(stage, "shadow", &shown)
@@ -140,6 +142,7 @@ pub(super) fn heap_twice(stage: &mut Stage<'_>) -> Result<()> {
         pod: "capped",
         walls: &[],
         level: "",
+        class: "own-out-of-memory",
         run: heap,
     };
     twice(stage, "enforce", &shown)
