@@ -181,7 +181,8 @@ impl Flights {
             (Rung::Reclaim, _) => ASKED_AGAIN,
             (Rung::Warn, _) => WARNED,
             (_, OutcomeKind::Done | OutcomeKind::NoEffect) => policy.kill_cooldown,
-            (_, OutcomeKind::Blocked) => BLOCKED,
+            // A pod that is gone for the server is gone for us once the watch has said so, which may lag behind.
+            (_, OutcomeKind::Blocked) | (Rung::Evict, OutcomeKind::Gone) => BLOCKED,
             // Nothing was harmed, so nothing has to settle; but the same refusal need not be asked for at every tick.
             (_, OutcomeKind::Gone | OutcomeKind::Progress) => Span::millis(100),
             (_, OutcomeKind::Vetoed | OutcomeKind::Failed(_)) => Span::secs(10),
@@ -288,9 +289,12 @@ impl Flights {
             .any(|flight| flight.rung == Rung::Evict && flight.target == target && flight.is_blocked())
     }
 
-    /// A kill that has ended within its cooldown, or whose target refused it.
+    /// A kill that has ended within its cooldown, or whose target refused it. An eviction that came to nothing ended nobody, and nothing has to settle.
     pub(crate) fn has_just_killed(&self, now: Moment) -> bool {
-        let counts = |flight: &Flight| !flight.is_blocked() && !flight.is_called_off();
+        let counts = |flight: &Flight| {
+            let has_ended = flight.rung != Rung::Evict || flight.heard == Some(OutcomeKind::Done);
+            has_ended && !flight.is_called_off()
+        };
         self.list
             .iter()
             .any(|flight| flight.rung.ends_somebody() && flight.is_over(now) && counts(flight))

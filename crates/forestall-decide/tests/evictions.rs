@@ -3,7 +3,8 @@
 mod world;
 
 use forestall_decide::{
-    Bytes, Elsewhere, Engine, GroupId, Mode, PassedOver, Policy, Rung, Rungs, Span, Target, WhyNot,
+    Bytes, Elsewhere, Engine, GroupId, Mode, OutcomeKind, PassedOver, Policy, Rung, Rungs, Span, Target,
+    WhyNot,
 };
 use world::{MIB, World};
 
@@ -231,4 +232,39 @@ fn where_a_budget_spares_the_culprit_another_one_who_grows_goes_before_the_kubel
     );
     let is_still = |it: &PassedOver| it.target == pod(3) && it.why == WhyNot::ComesBack;
     assert!(alone.passed_over.iter().any(is_still), "{:?}", alone.passed_over);
+}
+
+/// A leak whose eviction comes to nothing ends by itself; a minute later another one leaks, and no server answers any more.
+#[test]
+fn an_eviction_without_effect_costs_nobody_else_the_orderly_end() {
+    for answer in [OutcomeKind::Failed(5), OutcomeKind::NoEffect, OutcomeKind::Gone] {
+        let mut world = World::leaking(20);
+        for pod in &mut world.pods.list {
+            pod.grace = Span::secs(10);
+        }
+        world.eviction_answer = answer;
+        let mut engine = engine(&[Rung::Evict, Rung::Kill]);
+        world.run(&mut engine, Span::secs(150), |_| ());
+        world.of(2).rate = 0;
+        let before = world.ordered.len();
+        assert!(
+            world.targets_of(Rung::Evict).len() <= 6,
+            "{answer:?}: {:?}",
+            world.ordered.len()
+        );
+        // EHOSTUNREACH.
+        world.eviction_answer = OutcomeKind::Failed(113);
+        world.run(&mut engine, Span::secs(20), |_| ());
+        world.of(3).rate = 8 * MIB;
+        world.run(&mut engine, Span::secs(200), |_| ());
+        let mut later = world.ordered.iter().skip(before).map(|(_, action)| action);
+        let kill = later
+            .find(|action| action.rung == Rung::Kill)
+            .expect("a last resort");
+        assert!(
+            kill.grace > Span(0) && kill.evidence.reading.distance >= Bytes::mebi(50),
+            "{answer:?}: {kill:?}"
+        );
+        assert_eq!(world.kernel_kills, 0);
+    }
 }
