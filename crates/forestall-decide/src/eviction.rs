@@ -8,19 +8,33 @@ use crate::input::Sample;
 use crate::kubelet::Signal;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
-use crate::units::{Bytes, Moment, Span};
+use crate::units::{Bytes, BytesPerSecond, Moment, Span};
 use crate::victim::{Candidate, candidate, rank};
 use crate::wall::{noise, room_before};
 
 /// So much of a wall (permille) has to be left once an eviction for its sake is over.
 const ROOM_PERMILLE: u64 = 80;
 
-/// Whom to look for, in order, and how much he has to give back.
+/// Whom to look for, in order: the first who may be evicted, and then at his own last moment and no sooner.
 #[derive(Clone, Copy, Debug)]
-enum Next {
-    Any(Bytes),
-    /// Only one who has grown, and no sooner than at his own last moment.
-    Growing(Bytes),
+struct Next {
+    /// So much he has to give back.
+    needed: Bytes,
+    /// Only one who has grown.
+    is_choosy: bool,
+    before: Before,
+    rule: &'static str,
+}
+
+/// What an eviction has to come before.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    /// The kill that is due already.
+    Kill,
+    /// A wall of the kernel's.
+    Kernel,
+    /// The kubelet's own eviction, for what grows so fast by the kernel's rules.
+    Kubelet(BytesPerSecond),
 }
 
 impl Engine {
@@ -32,23 +46,23 @@ impl Engine {
         reading: &WallReading,
         kill_is_due: bool,
     ) {
-        let takes = self.effects.p90(Rung::Evict);
         let instead = kill_is_due && self.allows(Rung::Evict);
-        if !instead && !self.is_due(Rung::Evict, reading, takes, takes.times(2)) {
+        let is_in_sight = self.allows(Rung::Evict)
+            && is_sure_enough(Rung::Evict, reading)
+            && (reading.runway.p50 <= self.evicts_within(now) || !holds(Rule::LastMoment));
+        if !instead && !is_in_sight {
             return;
         }
         let Some(size) = reading.limit.bytes() else {
             return;
         };
-        let needed = size.permille(ROOM_PERMILLE) - reading.distance;
-        self.evict_first(
-            now,
-            sample,
-            reading,
-            Next::Any(needed),
-            "nobody-explains-it",
-            kill_is_due,
-        );
+        let next = Next {
+            needed: size.permille(ROOM_PERMILLE) - reading.distance,
+            is_choosy: false,
+            before: if instead { Before::Kill } else { Before::Kernel },
+            rule: "nobody-explains-it",
+        };
+        self.evict_first(now, sample, reading, next, kill_is_due);
     }
 
     /// The kubelet is about to evict, and cache alone would not content it.
@@ -68,13 +82,16 @@ impl Engine {
         if (!is_sure_enough(Rung::Evict, &by_kernel) || cache_will_do) && holds(Rule::CacheFirst) {
             return;
         }
-        // What comes near is what cannot be freed, and not cache that becomes active beside a slow drift.
-        let in_sight = |span: Span| {
-            let comes = by_kernel.growth_fast.over(span) >= reading.distance || !holds(Rule::CacheFirst);
-            reading.runway.p50 <= span && comes
-        };
+        let in_sight =
+            |span: Span| reading.runway.p50 <= span && comes_within(span, by_kernel.growth_fast, reading);
         // As much room again as the kubelet keeps for itself.
         let needed = room_before(Signal::MemoryAvailable, &self.kubelet, &self.policy);
+        let next = |is_choosy, rule| Next {
+            needed,
+            is_choosy,
+            before: Before::Kubelet(by_kernel.growth_fast),
+            rule,
+        };
         match by_kernel.culprit.filter(|_| holds(Rule::CulpritFirst)) {
             Some(culprit) => {
                 // Where it is none of the pods, or may not be evicted, the kubelet has its way: nobody else goes for it sooner than that.
@@ -84,17 +101,8 @@ impl Engine {
                 };
                 // A budget spares one who grows, and not the others who do; who stands still does not pay for it.
                 if self.flights.is_blocked(it.target()) && holds(Rule::Blocked) {
-                    if in_sight(takes.times(4)) {
-                        self.evict_first(
-                            now,
-                            sample,
-                            reading,
-                            Next::Growing(needed),
-                            "after-a-refusal",
-                            false,
-                        );
-                    }
-                    return;
+                    let next = next(true, "after-a-refusal");
+                    return self.evict_first(now, sample, reading, next, false);
                 }
                 if breaker.is_some() {
                     let over = reading.pass_over(Rung::Evict, it.target(), WhyNot::WithinRequest);
@@ -108,17 +116,10 @@ impl Engine {
                     self.take(now, sample, Some(step));
                 }
             }
-            None if in_sight(takes.times(4)) => {
-                self.evict_first(
-                    now,
-                    sample,
-                    reading,
-                    Next::Any(needed),
-                    "the-kubelets-choice",
-                    false,
-                );
+            None => {
+                let next = next(false, "the-kubelets-choice");
+                self.evict_first(now, sample, reading, next, false);
             }
-            None => {}
         }
     }
 
@@ -128,21 +129,15 @@ impl Engine {
         Span(self.ahead(it, takes).0 / 4 * 3)
     }
 
-    /// Evicts the first in order that may be evicted and frees enough; everybody else gets a reason.
+    /// Evicts the first in order that may be evicted and frees enough, once his moment has come; everybody else gets a reason.
     fn evict_first(
         &mut self,
         now: Moment,
         sample: &Sample,
         reading: &WallReading,
         next: Next,
-        rule: &'static str,
         kill_is_due: bool,
     ) {
-        let (is_choosy, needed) = match next {
-            Next::Any(needed) => (false, needed),
-            Next::Growing(needed) => (true, needed),
-        };
-        let takes = self.effects.p90(Rung::Evict);
         rank(
             sample,
             &self.history.roster,
@@ -151,28 +146,80 @@ impl Engine {
             self.policy.victims,
             &mut self.ranked,
         );
+        let judge = |engine: &Self, nth: usize| {
+            let place = engine.ranked.get(nth)?.place;
+            let it = candidate(sample, &engine.history.roster, &engine.pods, place)?;
+            Some((
+                it.target(),
+                engine.comes_at(reading, next, &it),
+                engine.judge_next(now, sample, reading, next, &it, kill_is_due),
+            ))
+        };
+        let first = (0..self.ranked.len())
+            .filter_map(|nth| judge(self, nth))
+            .find(|(_, _, step)| matches!(step, Step::Do(..)));
+        // Where nobody may go, that is told when it would be time for whoever ends at once.
+        let comes_at = first.map_or(self.ahead_at_least(next), |(_, comes_at, _)| comes_at);
+        if !self.has_come(reading, next, comes_at) {
+            return;
+        }
         let mut done = false;
         for nth in 0..self.ranked.len() {
-            let ranked = self.ranked.get(nth).copied();
-            let step = ranked
-                .and_then(|ranked| candidate(sample, &self.history.roster, &self.pods, ranked.place))
-                .map(|it| {
-                    let pass = |why| Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why));
-                    if done {
-                        pass(WhyNot::OthersFirst)
-                    } else if it.freed_by_eviction() < needed && holds(Rule::FreesEnough) {
-                        pass(WhyNot::FreesTooLittle)
-                    } else if is_choosy && !self.has_grown(sample, &it) {
-                        pass(WhyNot::ComesBack)
-                    } else if is_choosy
-                        && reading.runway.p50 > self.ahead_of_kubelet(&it, it.pod.grace + takes)
-                    {
-                        pass(WhyNot::OthersFirst)
-                    } else {
-                        self.judge_evict(now, sample, reading, &it, rule, kill_is_due)
-                    }
-                });
+            let step = judge(self, nth).map(|(target, _, step)| {
+                if done {
+                    Step::PassOver(reading.pass_over(Rung::Evict, target, WhyNot::OthersFirst))
+                } else {
+                    step
+                }
+            });
             done |= self.take(now, sample, step);
+        }
+    }
+
+    fn judge_next(
+        &self,
+        now: Moment,
+        sample: &Sample,
+        reading: &WallReading,
+        next: Next,
+        it: &Candidate<'_>,
+        kill_is_due: bool,
+    ) -> Step {
+        let pass = |why| Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why));
+        if it.freed_by_eviction() < next.needed && holds(Rule::FreesEnough) {
+            pass(WhyNot::FreesTooLittle)
+        } else if next.is_choosy && !self.has_grown(sample, it) {
+            pass(WhyNot::ComesBack)
+        } else {
+            self.judge_evict(now, sample, reading, it, next.rule, kill_is_due)
+        }
+    }
+
+    /// How long before a wall it is time for this one: by its own grace period.
+    fn comes_at(&self, reading: &WallReading, next: Next, it: &Candidate<'_>) -> Span {
+        let takes = it.pod.grace + self.effects.p90(Rung::Evict);
+        match next.before {
+            Before::Kill => reading.runway.p50,
+            Before::Kernel => self.ahead(it, takes),
+            Before::Kubelet(_) if next.is_choosy => self.ahead_of_kubelet(it, takes),
+            Before::Kubelet(_) => self.ahead_of_kubelet(it, takes).max(self.ahead_at_least(next)),
+        }
+    }
+
+    fn ahead_at_least(&self, next: Next) -> Span {
+        let takes = self.effects.p90(Rung::Evict);
+        match next.before {
+            Before::Kill | Before::Kernel => takes.times(2),
+            Before::Kubelet(_) => takes.times(4),
+        }
+    }
+
+    fn has_come(&self, reading: &WallReading, next: Next, ahead: Span) -> bool {
+        let is_near = reading.runway.p50 <= ahead;
+        match next.before {
+            Before::Kill => true,
+            Before::Kernel => is_near || !holds(Rule::LastMoment),
+            Before::Kubelet(growth) => is_near && comes_within(ahead, growth, reading),
         }
     }
 
@@ -181,4 +228,9 @@ impl Engine {
         let own = self.history.group(it.group.id);
         own.is_some_and(|own| own.held().latest() - own.held_before() > noise(&sample.node))
     }
+}
+
+/// What comes near is what cannot be freed, and not cache that becomes active beside a slow drift.
+fn comes_within(span: Span, growth: BytesPerSecond, reading: &WallReading) -> bool {
+    growth.over(span) >= reading.distance || !holds(Rule::CacheFirst)
 }

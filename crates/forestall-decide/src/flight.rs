@@ -71,6 +71,11 @@ impl Flight {
         self.heard == Some(CALLED_OFF)
     }
 
+    /// What it gives back is there by then, whatever its victim does: nobody else is evicted meanwhile. A pod may have hours for its end; a kill has none.
+    pub(crate) fn is_awaited(&self, by: Moment) -> bool {
+        self.rung != Rung::Evict || self.judged_at <= by
+    }
+
     fn hear(&mut self, kind: OutcomeKind) {
         if self.heard != Some(OutcomeKind::Done) {
             self.heard = Some(kind);

@@ -68,8 +68,9 @@ impl Engine {
         reading: &WallReading,
         kill_is_due: bool,
     ) {
-        let waits = self.flights.endings(now).next().is_some() && holds(Rule::OneEviction);
-        if !self.knows_pods(now) || waits {
+        let by = now + reading.runway.p50;
+        let waits = self.flights.endings(now).any(|flight| flight.is_awaited(by));
+        if !self.knows_pods(now) || waits && holds(Rule::OneEviction) {
             return;
         }
         match reading.wall {

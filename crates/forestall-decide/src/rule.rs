@@ -49,7 +49,7 @@ rules! {
     Outlives,
     /// One ending at a time, unless the runway cannot wait.
     OneAtATime,
-    /// Nobody ends while terminating pods give back enough.
+    /// Nobody ends while terminating pods give back enough before the wall.
     OnItsWay,
     /// After a kill by the kernel its victim's memory is waited for.
     KernelsVictim,
@@ -101,7 +101,7 @@ rules! {
     Terminating,
     /// One eviction a token, however old the news of the budget are.
     OneAToken,
-    /// No eviction begins while somebody is ending.
+    /// No eviction begins while somebody is ending who is gone before the wall.
     OneEviction,
     /// Nor does that of whoever was killed twice.
     OneRepeater,

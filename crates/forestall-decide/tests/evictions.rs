@@ -268,3 +268,88 @@ fn an_eviction_without_effect_costs_nobody_else_the_orderly_end() {
         assert_eq!(world.kernel_kills, 0);
     }
 }
+
+/// A neighbour was deleted with an hour of grace, and holds its memory meanwhile: whoever leaks goes as gracefully as beside one with five seconds.
+#[test]
+fn a_neighbour_with_hours_of_grace_does_not_cost_the_leaker_its_own() {
+    let left = [5, 3600].map(|grace| {
+        let mut world = World::leaking(20);
+        world.pods.list[1].grace = Span::secs(10);
+        world.pods.list[0].grace = Span::secs(grace);
+        world.pods.list[0].terminating_since = Some(world.now);
+        let mut engine = engine(&[Rung::Evict, Rung::Kill]);
+        world.run(&mut engine, Span::secs(400), |_| ());
+        assert_eq!(world.targets_of(Rung::Evict), [pod(2)], "grace {grace}");
+        assert_eq!(
+            (world.killed().len(), world.kernel_kills),
+            (0, 0),
+            "grace {grace}"
+        );
+        world
+            .ordered
+            .first()
+            .map(|(_, action)| action.evidence.reading.distance)
+    });
+    assert_eq!(left[0], left[1]);
+}
+
+/// Eight pods grow by 2 MiB/s each, which takes four minutes to the wall: the one that goes has its thirty seconds before that.
+#[test]
+fn where_nobody_explains_it_there_is_room_for_a_default_grace() {
+    for kubelet in [false, true] {
+        let mut world = World::new(16_384, 12_000);
+        for id in 1..=8 {
+            world.container(id, 1_000).rate = 2 * MIB;
+            world.pod(id).grace = Span::secs(30);
+        }
+        world.kubelet = kubelet;
+        let mut engine = engine(&[Rung::Evict, Rung::Kill]);
+        world.run(&mut engine, Span::secs(280), |_| ());
+        let (_, first) = world.ordered.first().expect("somebody goes");
+        assert_eq!(first.rung, Rung::Evict, "kubelet {kubelet}: {first:?}");
+        assert!(world.killed().is_empty(), "kubelet {kubelet}");
+        // And no sooner than at twice what it takes: 16 MiB/s for 2 x (30 + 10) s at the most.
+        assert!(
+            first.evidence.reading.distance <= Bytes::mebi(16 * 80),
+            "kubelet {kubelet}: {first:?}"
+        );
+    }
+}
+
+/// A pod that was killed twice is evicted and takes an hour of grace; another one leaks meanwhile, and does not pay for that.
+#[test]
+fn one_with_hours_of_grace_keeps_nobody_else_from_an_orderly_end() {
+    let left = [5, 3600].map(|grace| {
+        let mut world = World::leaking(400);
+        world.pods.list[1].grace = Span::secs(grace);
+        world.pods.list[2].grace = Span::secs(10);
+        let mut engine = engine(&[Rung::Evict, Rung::Kill]);
+        world.run(&mut engine, Span::secs(40), |_| ());
+        if world
+            .containers
+            .iter()
+            .any(|container| container.id == GroupId(2))
+        {
+            world.of(2).rate = 400 * MIB;
+        }
+        world.run(&mut engine, Span::secs(60), |_| ());
+        let before = world.ordered.len();
+        if world
+            .containers
+            .iter()
+            .any(|container| container.id == GroupId(2))
+        {
+            world.of(2).rate = 0;
+        }
+        world.of(3).rate = 20 * MIB;
+        world.run(&mut engine, Span::secs(400), |_| ());
+        let (_, action) = world.ordered.get(before).expect("somebody goes");
+        assert_eq!(
+            (action.rung, action.target),
+            (Rung::Evict, pod(3)),
+            "grace {grace}: {action:?}"
+        );
+        action.evidence.reading.distance
+    });
+    assert!(left[1] >= Bytes::mebi(400), "{left:?}");
+}

@@ -257,6 +257,8 @@ pub struct Order {
     pub wall: WallKind,
     /// Whose wall; `None`: the machine's.
     pub scope: Option<GroupId>,
+    /// How long it takes to the wall, as the engine says: the median.
+    pub runway: Span,
     /// What is left, cache counted as left, and its size: before that wall, or before the kernel's own of the same scope where
     /// it is one of the kubelet's. `None` for a pod's or container's own limit.
     pub truth: Option<WallTruth>,
@@ -264,7 +266,7 @@ pub struct Order {
     pub bytes: Bytes,
     /// The least that is left before the machine's wall and that of `kubepods`.
     pub room: Bytes,
-    /// What terminating pods, as far as it was told of them, are about to give back there.
+    /// What terminating pods, as far as it was told of them, give back there before the wall.
     pub coming: Bytes,
     /// Whether one container makes up nearly all growth, and how fast.
     pub grower: Option<Grower>,

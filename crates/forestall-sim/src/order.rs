@@ -17,6 +17,9 @@ use crate::memory::Part;
 use crate::node::{HOST, Node};
 use crate::sample::{KUBEPODS, process_id};
 
+/// After its grace period a pod may take so long to be gone.
+const CLEANUP: Span = Span::secs(10);
+
 impl Node {
     pub(crate) fn look(&self, policy: &Policy, wake_in: Span, sample: &Sample, now: Moment) -> Look {
         let cost = sample.node.sample_processor.unwrap_or(sample.node.sample_cost);
@@ -99,13 +102,14 @@ impl Node {
             rung: action.rung,
             wall: reading.wall,
             scope: reading.scope,
+            runway: reading.runway.p50,
             // Of a QoS level's wall nothing is looked at beside: it is judged by what comes of it.
             truth: self
                 .truth_for(reading.wall, now)
                 .filter(|_| !crate::levels::is_one(reading.scope) && self.is_told_of(reading.wall)),
             bytes: action.bytes,
             room: self.room(now),
-            coming: self.coming(reading.wall, now),
+            coming: self.coming(reading.wall, reading.runway.p50, now),
             grower: self.grower(now),
             breaker: self.breaker(action.target, now),
             host_leaks_for: self.host_leaks_for(now),
@@ -149,14 +153,16 @@ impl Node {
         left.min().unwrap_or_default()
     }
 
-    /// What pods that were told to end, and are known to the agent to be, still hold of what an end gives back.
-    fn coming(&self, wall: WallKind, now: Moment) -> Bytes {
+    /// What pods that were told to end, and are known to the agent to be, still hold of what an end gives back, where that is before the wall.
+    fn coming(&self, wall: WallKind, runway: Span, now: Moment) -> Bytes {
         if matches!(wall, WallKind::Pod | WallKind::Container) {
             return Bytes::ZERO;
         }
         let is_known = |pod: &&Pod| {
-            pod.terminating
-                .is_some_and(|since| self.told_at >= Some(since) && now.since(since) <= pod.spec.grace)
+            pod.terminating.is_some_and(|since| {
+                let left = (since + pod.spec.grace).since(now);
+                self.told_at >= Some(since) && now.since(since) <= pod.spec.grace && left + CLEANUP <= runway
+            })
         };
         let pods = self.pods.iter().skip(HOST + 1).filter(is_known);
         pods.map(|pod| pod.used(&[Part::Anon, Part::Shmem], now)).sum()

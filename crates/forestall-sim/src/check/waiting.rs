@@ -23,7 +23,7 @@ impl Checker for Terminating {
 
 /// Who is ending by an order, and until when that is waited for, by node and order.
 #[derive(Default)]
-pub(super) struct OneEviction(BTreeMap<(u32, ActionId), Moment>);
+pub(super) struct OneEviction(BTreeMap<(u32, ActionId), (Rung, Moment)>);
 
 impl Checker for OneEviction {
     fn see(&mut self, event: &Event) -> Option<String> {
@@ -38,9 +38,13 @@ impl Checker for OneEviction {
             }
             _ => {
                 let order = harmful(event).filter(|order| order.mode == Mode::Enforce)?;
-                self.0.retain(|_, until| event.at <= *until);
-                let other = self.0.keys().any(|(node, _)| *node == event.node);
-                self.0.insert((event.node, order.id), event.at + order.deadline);
+                self.0.retain(|_, (_, until)| event.at <= *until);
+                let by = event.at + order.runway;
+                let waits = |rung: Rung, until: Moment| rung != Rung::Evict || until <= by;
+                let mut others = self.0.iter().filter(|((node, _), _)| *node == event.node);
+                let other = others.any(|(_, (rung, until))| waits(*rung, *until));
+                let until = event.at + order.deadline;
+                self.0.insert((event.node, order.id), (order.rung, until));
                 (other && order.rung == Rung::Evict)
                     .then(|| format!("eviction of {} while somebody else is ending", name(order)))
             }
