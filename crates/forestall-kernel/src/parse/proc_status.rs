@@ -40,8 +40,8 @@ pub struct ProcStatus<'a> {
     /// Whether it is a kernel thread (`Kthread`, recent kernels); `None` where the kernel does not say and
     /// [`ProcStat`](super::ProcStat)'s flags tell.
     pub kernel_thread: Option<bool>,
-    /// Its PID in the innermost namespace it lives in: the last of `NSpid`.
-    pub innermost_pid: Option<u32>,
+    /// Whether it lives in a PID namespace below that of this proc file system: `NSpid` has one number for each from there on (Linux 4.1).
+    pub is_nested: bool,
 }
 
 impl<'a> ProcStatus<'a> {
@@ -101,7 +101,7 @@ impl<'a> ProcStatus<'a> {
                 self.uid_saved = ids.next().flatten();
             }
             b"Kthread" => self.kernel_thread = entry.bytes().map(|value| value != 0),
-            b"NSpid" => self.innermost_pid = words(entry.value).last().and_then(unsigned_32),
+            b"NSpid" => self.is_nested = words(entry.value).nth(1).is_some(),
             _ => {}
         }
     }
@@ -137,7 +137,7 @@ mod tests {
             locked: 8 * 1024,
             hugetlb: 2_048 * 1024,
             kernel_thread: Some(false),
-            innermost_pid: Some(1),
+            is_nested: true,
         };
         assert_eq!(read, expected);
         // 116 + 28 + 44 + 12 kB.

@@ -4,7 +4,15 @@
 //! It is a lock (flock(2)) on a file in the agent's own directory, which the kernel releases however its holder ends. Agents
 //! that do not share that directory, such as containers with file systems of their own, find each other in `/proc/locks`:
 //! whoever is called `forestall` and holds a lock by fcntl(2) enforces. The file bears both, since every agent that records holds one
-//! by flock(2) as well. What it refuses to do: wait.
+//! by flock(2) as well.
+//!
+//! Names and locks are free to all, and in a container uid 0 is anybody. So only who lives in the PID namespace that this proc shows
+//! (the node's, for a pod with `hostPID`) is believed there. A process cannot leave its PID namespace upwards (setns(2)), so that no container
+//! can pretend to it, unlike a cgroup's name, which a cgroup namespace hides, or a program's file, which everybody may run in a pod of his
+//! own. Who lives there with our user or root's could end this agent by a signal: to be believed gives him nothing more. An agent
+//! without `hostPID` is not found so, cannot kill either, and still meets the others at the file where they share the directory.
+//!
+//! What it refuses to do: wait.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,6 +20,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use forestall_kernel::parse::ProcStatus;
 use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, fcntl_lock, flock};
 use rustix::io::Errno;
 
@@ -106,8 +115,10 @@ impl Seat {
         let is_agent = |pid: u32| {
             let place = self.proc_root.join(pid.to_string());
             let owner = std::fs::metadata(&place).map(|place| place.uid());
-            let comm = input::read_system(&place.join("comm"));
-            owner.is_ok_and(may_disarm) && comm.is_ok_and(|comm| comm.trim_ascii_end() == COMM)
+            let read = |file: &str| input::read_system(&place.join(file));
+            owner.is_ok_and(may_disarm)
+                && read("comm").is_ok_and(|comm| comm.trim_ascii_end() == COMM)
+                && read("status").is_ok_and(|status| !ProcStatus::parse(&status).is_nested)
         };
         match lockers(&locks).find(|pid| *pid != own && is_agent(*pid)) {
             Some(pid) => Err(Holder { pid: Some(pid) }),
@@ -177,10 +188,13 @@ mod tests {
         fn seat(&self) -> Seat {
             Seat::new(self.0.path().join("state"), self.0.path().join("proc"))
         }
-        fn process(&self, pid: u32, comm: &str) {
+        /// `in_namespaces`: its numbers from proc's namespace down to its own (proc_pid_status(5)).
+        fn process(&self, pid: u32, comm: &str, in_namespaces: &str) {
             let dir = self.0.path().join("proc").join(pid.to_string());
-            std::fs::create_dir(&dir).expect("a directory");
+            std::fs::create_dir_all(&dir).expect("a directory");
             std::fs::write(dir.join("comm"), format!("{comm}\n")).expect("a file");
+            let status = format!("Name:\t{comm}\nNSpid:\t{in_namespaces}\n");
+            std::fs::write(dir.join("status"), status).expect("a file");
         }
         fn locks(&self, text: &str) {
             std::fs::write(self.0.path().join("proc/locks"), text).expect("a file");
@@ -207,8 +221,8 @@ mod tests {
     #[test]
     fn an_agent_with_a_file_system_of_its_own_is_found() {
         let place = Place::new();
-        place.process(4711, "forestall");
-        place.process(4712, "cron");
+        place.process(4711, "forestall", "4711");
+        place.process(4712, "cron", "4712");
         let mut seat = place.seat();
         place.locks(
             "1: FLOCK  ADVISORY  WRITE 4711 00:1b:45678 0 EOF\n\
@@ -222,8 +236,24 @@ mod tests {
         place.locks("1: POSIX  ADVISORY  WRITE 4711 00:1b:45678 0 EOF\n");
         assert_eq!(seat.take(), Err(Holder { pid: Some(4711) }));
         // It ends, and its number goes to somebody else.
-        std::fs::write(place.0.path().join("proc/4711/comm"), "bash\n").expect("a file");
+        place.process(4711, "bash", "4711");
         assert_eq!(seat.take(), Ok(()));
+    }
+
+    /// A container's own process is of uid 0 unless somebody asked for another, and calls itself what it likes (`PR_SET_NAME`).
+    #[test]
+    fn nobody_in_a_container_keeps_an_agent_from_acting() {
+        let place = Place::new();
+        place.locks("1: POSIX  ADVISORY  WRITE 4711 00:1b:45678 0 EOF\n");
+        let mut seat = place.seat();
+        // The second has the same number in both namespaces, which takes no more than trying.
+        for in_namespaces in ["4711\t1", "4711\t4711", "4711\t17\t1"] {
+            place.process(4711, "forestall", in_namespaces);
+            assert_eq!(seat.take(), Ok(()), "{in_namespaces}");
+            seat.leave();
+        }
+        place.process(4711, "forestall", "4711");
+        assert_eq!(seat.take(), Err(Holder { pid: Some(4711) }));
     }
 
     /// By the kernel's own `/proc/locks`.

@@ -36,6 +36,7 @@ fn of_two_that_enforce_the_second_watches_until_the_first_has_crashed() {
 fn an_agent_in_another_container_is_found_by_the_lock_that_proc_shows() {
     let machine = Machine::new(PLENTY_KIB);
     machine.process(77, "forestall");
+    machine.write("proc/77/status", "Name:\tforestall\nNSpid:\t77\n");
     machine.write("proc/locks", "1: POSIX  ADVISORY  WRITE 77 00:1b:45678 0 EOF\n");
     let mut agent = Agent::start(machine.command(&ENFORCE));
     let message = agent.wait_for("standby")["message"].to_string();
