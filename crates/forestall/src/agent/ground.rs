@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::seat::{Holder, Seat};
 
 /// The agent's own directory, on the host.
-const STATE_DIR: &str = "var/lib/forestall";
+pub(super) const STATE_DIR: &str = "var/lib/forestall";
 
 /// What a rung is that the agent cannot use on any machine.
 pub(crate) const NO_HAND: &str = "this agent has no hand for it yet: it can be tried by simulate and replay";

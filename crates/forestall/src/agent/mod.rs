@@ -11,6 +11,7 @@ mod fill;
 mod ground;
 mod guard;
 mod keep;
+mod kept;
 mod kubelet;
 pub(crate) mod ledger;
 mod neighbours;
@@ -39,6 +40,7 @@ pub(crate) use self::ground::{Ground, NO_HAND, OpenGroup, has_hand};
 use self::guard::GuardSetup;
 #[cfg(test)]
 pub(crate) use self::guard::tests::own_wall;
+pub(crate) use self::kept::Kept;
 pub(crate) use self::kubelet::{KubeletNews, KubeletWatch};
 use self::ledger::{Ledger, LedgerSetup};
 use self::neighbours::find_neighbours;
@@ -48,7 +50,7 @@ use self::shared::{Board, Degraded, Herald, Keeping, Recording};
 use self::start::Started;
 pub(crate) use self::start::say_left_out;
 use crate::cluster::Access;
-use crate::config::{self, Settings};
+use crate::config::Settings;
 use crate::exit::Exit;
 use crate::log::sink::Sink;
 use crate::log::{Level, Logger, Style, escape};
@@ -60,7 +62,9 @@ use crate::talk::{self, ClusterSetup, TalkSetup};
 pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     // A log or a recording that meets a limit on file sizes is an error of its write, and no end of the guard.
     ignore_file_size_signal().context("cannot ignore SIGXFSZ")?;
-    let settings = config::load(&args)?;
+    let kept = Kept::new(&args);
+    // A person who reads it is told at once; whoever starts it otherwise wants a guard above all.
+    let (settings, text, wrong) = kept.load(&args, !std::io::stderr().is_terminal())?;
     // Another agent finds this one by it, whatever its file is called. Where it cannot be set, the file's name stands.
     let _ = rustix::thread::set_name(c"forestall");
     if let Some(refusal) = refuse_beside(&settings) {
@@ -110,6 +114,11 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         started.holder,
         started.capabilities.unplaced,
     ));
+    if let Some(wrong) = &wrong {
+        logger.say(Level::Error, "configuration", wrong);
+    }
+    let is_kept = wrong.is_some();
+    ends.board.set_configuration(wrong);
     let ledger_herald = ends.herald.clone();
     let recording = start_recorder(
         &settings,
@@ -146,6 +155,8 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         logger,
         notifier,
         args,
+        kept,
+        unkept: (!is_kept).then_some(text),
         settings,
         granted: started.granted,
         mode: started.policy.mode,

@@ -71,9 +71,23 @@ impl std::error::Error for Invalid {}
 /// The settings that the flags and the file they name result in. The agent reads that file again when it is told to, so that
 /// it must be there then.
 pub(crate) fn load(args: &AgentArgs) -> Result<Settings, Invalid> {
+    load_with_text(args).map(|(settings, _)| settings)
+}
+
+/// The same with the file's text, to be kept; it is empty where no file is named.
+pub(crate) fn load_with_text(args: &AgentArgs) -> Result<(Settings, String), Invalid> {
     let typed = match &args.config {
         Some(path) => read_file(path, &CONFIGURATION)?,
         None => Typed::default(),
+    };
+    Ok((check(&typed, args)?, typed.text))
+}
+
+/// The settings of a text that stood in the file once, and the flags of today.
+pub(crate) fn load_kept(text: &str, args: &AgentArgs) -> Result<Settings, Invalid> {
+    let typed = Typed {
+        text: text.to_owned(),
+        raw: parse(text)?,
     };
     check(&typed, args)
 }

@@ -39,7 +39,7 @@ use self::pages::Pages;
 use self::reload::{FILE_SPACING, FileMark};
 use self::stance::{RIGHTS_SPACING, standby_spacing};
 use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, Snapshot};
-use crate::agent::{AgentArgs, Ground, Holder, KubeletNews, KubeletWatch, clock, say_left_out};
+use crate::agent::{AgentArgs, Ground, Holder, Kept, KubeletNews, KubeletWatch, clock, say_left_out};
 use crate::config::{Listen, Settings};
 use crate::exit::Exit;
 use crate::log::{Level, Logger};
@@ -73,6 +73,10 @@ pub(crate) struct TalkSetup {
     pub(crate) logger: Logger,
     /// The flags, to lay over the file at a reload.
     pub(crate) args: AgentArgs,
+    /// Where the last configuration that was good is kept.
+    pub(crate) kept: Kept,
+    /// The configuration that the agent was started with, to be kept.
+    pub(crate) unkept: Option<String>,
     /// What holds now.
     pub(crate) settings: Settings,
     /// The policy that the guard started with, cut down to what can be done here.
@@ -153,6 +157,7 @@ impl Talk {
 fn supervise(mut talker: Talker) {
     // Only ever down, which is always allowed; where it fails the thread is merely quicker than it needs to be.
     let _ = rustix::process::setpriority_process(None, talker.setup.nice);
+    talker.keep_configuration();
     keep_going(
         "talk",
         &mut talker,
@@ -276,7 +281,7 @@ impl Talker {
                 _ = standby.tick(), if self.setup.holder.is_some() => self.try_to_take_over(),
                 _ = rights.tick(), if self.waits_for_rights() => self.try_rights_again(),
                 _ = signals.hup.recv() => self.reload(),
-                _ = file.tick(), if self.file.is_some() => self.reload_if_changed(),
+                _ = file.tick(), if self.setup.args.config.is_some() => self.reload_if_changed(),
                 _ = signals.term.recv() => stops += 1,
                 _ = signals.int.recv() => stops += 1,
                 () = self.ending.bell.notified() => {}

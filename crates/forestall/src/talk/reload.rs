@@ -1,5 +1,5 @@
-//! The configuration is read again: on SIGHUP, and where the file has changed, as a ConfigMap's does. What is wrong is said, and the old policy
-//! stays in force as it is.
+//! The configuration is read again: on SIGHUP, and where the file has changed, as a ConfigMap's does. What is wrong, or gone, is said, and the old
+//! policy stays in force as it is; until a good one was read that is a state, which `/readyz` and the metrics have.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -41,11 +41,23 @@ impl Talker {
         FileMark::of(self.setup.args.config.as_deref()?)
     }
 
-    /// Reads the file again where it is another one. One that is gone changes nothing.
+    /// Reads the file again where it is another one, or was there and is not any more.
     pub(super) fn reload_if_changed(&mut self) {
-        let now = self.mark_file();
-        if now.is_some() && now != self.file {
+        if self.mark_file() != self.file {
             self.reload();
+        }
+    }
+
+    /// Keeps what the agent was started with, for a start that finds another one which is wrong.
+    pub(super) fn keep_configuration(&mut self) {
+        let Some(text) = self.setup.unkept.take() else {
+            return;
+        };
+        if let Err(error) = self.setup.kept.keep(&text) {
+            let message = format!(
+                "the configuration cannot be kept ({error}): a start ends where the file is wrong by then"
+            );
+            self.setup.logger.say(Level::Warn, "configuration", &message);
         }
     }
 
@@ -53,29 +65,32 @@ impl Talker {
     pub(super) fn reload(&mut self) {
         let needed = self.setup.ground.resident_code();
         // Marked before it is read: what is written meanwhile is read once more.
-        self.file = self.mark_file().or(self.file);
-        self.read_again();
+        self.file = self.mark_file();
+        let read = self.read_again();
+        if let Err(wrong) = &read {
+            self.setup.logger.say(Level::Error, "reload", wrong);
+        }
+        self.setup.board.set_configuration(read.err());
         self.setup.ground.give_back_code(needed.as_ref());
     }
 
-    /// What is wrong is said, and the old policy stays.
-    fn read_again(&mut self) {
+    /// Takes over what the file has, or says why the old policy stays.
+    fn read_again(&mut self) -> Result<(), String> {
         if self.setup.args.config.is_none() {
             self.setup.logger.say(
                 Level::Warn,
                 "reload",
                 "there is no configuration file to read again; the policy stays",
             );
-            return;
+            return Ok(());
         }
-        let fresh = match config::load(&self.setup.args) {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                let message = format!("the new configuration is wrong and the old one stays: {error}");
-                self.setup.logger.say(Level::Error, "reload", &message);
-                return;
+        let (fresh, text) = config::load_with_text(&self.setup.args).map_err(|error| {
+            if error.is_usage() {
+                format!("the new configuration is wrong and the old one stays: {error}")
+            } else {
+                format!("the configuration cannot be read any more, and stays as it was: {error}")
             }
-        };
+        })?;
         // It can be ended at any time; it is begun at a start.
         let ends_tracing = self.setup.settings.ledger.tracing && !fresh.ledger.tracing;
         let mut ledger = fresh.ledger;
@@ -99,24 +114,15 @@ impl Talker {
             }
         }
         if let Some(refusal) = agent::refuse_beside(&fresh) {
-            self.setup.logger.say(
-                Level::Error,
-                "reload",
-                &format!("the old configuration stays: {refusal}"),
-            );
-            return;
+            return Err(format!("the old configuration stays: {refusal}"));
         }
         if let Some(refusal) = self.refuse_senseless(&fresh) {
-            self.setup.logger.say(Level::Error, "reload", &refusal);
-            return;
+            return Err(refusal);
         }
         if !self.follow(&fresh.policy) {
-            self.setup.logger.say(
-                Level::Error,
-                "reload",
-                "the guard has not taken the changes before this one; the policy stays",
-            );
-            return;
+            // Another file, as seen from the next look: it is read again then.
+            self.file = None;
+            return Err("the guard has not taken the changes before this one; the policy stays".to_owned());
         }
         let followed = self
             .setup
@@ -146,6 +152,9 @@ impl Talker {
         self.setup
             .logger
             .say(Level::Info, "reload", "the configuration was read again");
+        self.setup.unkept = Some(text);
+        self.keep_configuration();
+        Ok(())
     }
 
     /// Why a policy makes no sense on this machine, if so.
@@ -161,27 +170,4 @@ impl Talker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_is_written_replaced_or_linked_anew_is_another_one() {
-        let root = tempfile::tempdir().expect("a directory");
-        let path = |name: &str| root.path().join(name);
-        std::fs::write(path("a"), "mode: shadow\n").expect("room");
-        // As the kubelet lays out a ConfigMap: a link to the present one.
-        std::os::unix::fs::symlink("a", path("policy")).expect("a link");
-        let before = FileMark::of(&path("policy"));
-        assert!(before.is_some());
-        assert_eq!(FileMark::of(&path("policy")), before);
-        std::fs::write(path("a"), "mode: observe\n").expect("room");
-        let written = FileMark::of(&path("policy"));
-        assert_ne!(written, before);
-        std::fs::write(path("b"), "mode: observe\n").expect("room");
-        std::os::unix::fs::symlink("b", path("next")).expect("a link");
-        std::fs::rename(path("next"), path("policy")).expect("it is replaced");
-        assert_ne!(FileMark::of(&path("policy")), written);
-        std::fs::remove_file(path("policy")).expect("it was there");
-        assert_eq!(FileMark::of(&path("policy")), None);
-    }
-}
+mod tests;

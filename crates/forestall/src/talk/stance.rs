@@ -120,4 +120,4 @@ impl Talker {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

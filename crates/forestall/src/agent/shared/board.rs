@@ -132,6 +132,8 @@ pub(crate) struct Board {
     is_askable: AtomicBool,
     degraded: Mutex<Vec<Degraded>>,
     recording: Mutex<Recording>,
+    /// Why the policy in force is not the one that the configuration's file has.
+    configuration: Mutex<Option<String>>,
     snapshot: Mutex<Snapshot>,
     kubepods: Mutex<Option<OpenGroup>>,
     api: Mutex<Option<Api>>,
@@ -187,6 +189,7 @@ impl Board {
             is_askable: AtomicBool::new(false),
             degraded: Mutex::new(Vec::new()),
             recording: Mutex::default(),
+            configuration: Mutex::default(),
             snapshot: Mutex::new(Snapshot::new()),
             kubepods: Mutex::default(),
             api: Mutex::default(),
@@ -422,6 +425,8 @@ impl Board {
         if let Recording::Failed(why) = &*lock(&self.recording) {
             degraded.push(Degraded::new("recorder", why.as_str()));
         }
+        let unread = lock(&self.configuration).clone();
+        degraded.extend(unread.map(|why| Degraded::new("configuration", why)));
         degraded.extend(self.kills.missing().map(|why| Degraded::new("ledger", why)));
         let api = self.api().unwrap_or_default();
         degraded.extend(api.away.map(|why| Degraded::new("api", why)));
@@ -442,6 +447,11 @@ impl Board {
     /// Notes what the recorder does. Not for the guard: it allocates.
     pub(crate) fn set_recording(&self, recording: Recording) {
         *lock(&self.recording) = recording;
+    }
+
+    /// Notes why the policy in force is not the one that the configuration's file has; `None` where it is. Not for the guard: it allocates.
+    pub(crate) fn set_configuration(&self, wrong: Option<String>) {
+        *lock(&self.configuration) = wrong;
     }
 
     /// Whether what the guard sees is being recorded.
