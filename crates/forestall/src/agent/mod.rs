@@ -114,6 +114,11 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         started.holder,
         started.capabilities.unplaced,
     ));
+    if matches!(cluster, Some(Ok(_)))
+        && let Some(why) = say_evict_off(&settings.policy, &started.granted)
+    {
+        logger.say(Level::Warn, "evict", why);
+    }
     if let Some(wrong) = &wrong {
         logger.say(Level::Error, "configuration", wrong);
     }
@@ -314,6 +319,15 @@ pub(crate) fn standby(holder: Holder) -> String {
     format!(
         "another forestall agent, {pid}, enforces on this machine: this one runs in shadow and takes over when that one \
          ends; stop one of the two, or give this one --mode shadow"
+    )
+}
+
+/// What it costs to act in a cluster without evicting; `None` where nothing is lost.
+pub(crate) fn say_evict_off(policy: &Policy, granted: &Policy) -> Option<&'static str> {
+    let kills = policy.mode == Mode::Enforce && policy.rungs.and(granted.rungs).has(Rung::Kill);
+    (kills && !policy.rungs.has(Rung::Evict)).then_some(
+        "the rung evict is off: where memory runs out pods are killed, without their own grace period and whatever their disruption budget says; write \
+         rungs: {evict: true}, for which the profile `act` has the right",
     )
 }
 

@@ -143,6 +143,11 @@ impl Talker {
                 "the kernel's tracing is not used any more, and its instance is removed",
             );
         }
+        if self.setup.cluster.is_some()
+            && let Some(why) = agent::say_evict_off(&fresh.policy, &self.setup.granted)
+        {
+            self.setup.logger.say(Level::Warn, "evict", why);
+        }
         self.setup.settings = Settings {
             policy: fresh.policy,
             beside: fresh.beside,
