@@ -1,5 +1,5 @@
 //! The act threads and the handle the guard holds. Three threads, because three things may hold a thread up inside the
-//! kernel and none of them may delay the others: kills (which never block), reclaims, and `process_mrelease`.
+//! kernel and none of them may delay the others: kills (which never block), reclaims and brakes, and `process_mrelease`.
 //!
 //! Orders and outcomes travel through bounded queues made at the start; the handle never blocks.
 
@@ -8,18 +8,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use forestall_decide::{Action, Bytes, Outcome, OutcomeKind, Rung, Span};
+use forestall_decide::{Action, Bytes, Moment, Outcome, OutcomeKind, Rung, Span};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Mode, OFlags};
 
-use crate::dip::{Dip, Journal};
+use crate::brake_worker::BRAKES_MAX;
 use crate::error::ActError;
 use crate::evict::{EVICTIONS_MAX, EvictionDesk, Handed};
+use crate::journal::Journal;
 use crate::kill_worker::{FLIGHTS_MAX, JOINED_MAX, KillWorker};
-use crate::order::{Note, Order, Rejected, Report};
+use crate::lowered::Lowered;
+use crate::order::{BrakeEnd, Note, Order, Rejected, Report};
 use crate::reclaim_worker::ReclaimWorker;
 use crate::release::{Release, release_memory};
 use crate::victim::Hands;
@@ -29,9 +31,10 @@ const ORDERS_MAX: usize = 32;
 /// Outcomes that wait for the guard at most before the workers keep the rest themselves.
 const REPORTS_MAX: usize = 256;
 /// Orders that can wait or be under way at once, their outcomes that nobody has taken yet included: the queues, the reclaim and
-/// the call of the kernel's OOM killer on their way, evictions and every kill on its way with all that asked for it, and the reports.
+/// the call of the kernel's OOM killer on their way, brakes, evictions and every kill on its way with all that asked for it, and the
+/// reports.
 pub const ORDERS_UNDER_WAY_MAX: usize =
-    3 * ORDERS_MAX + 2 + EVICTIONS_MAX + FLIGHTS_MAX * JOINED_MAX + REPORTS_MAX;
+    3 * ORDERS_MAX + 2 + BRAKES_MAX + EVICTIONS_MAX + FLIGHTS_MAX * JOINED_MAX + REPORTS_MAX;
 /// Victims that wait for `process_mrelease`.
 const RELEASES_MAX: usize = 16;
 /// Small, because locked memory is paid for in full; the deepest path is the walk down a cgroup's children.
@@ -42,7 +45,8 @@ const STACK_BYTES: usize = 256 * 1024;
 pub struct ActConfig {
     /// Where the proc file system of the host's PID namespace is mounted.
     pub proc_root: PathBuf,
-    /// The agent's own directory. Without one there is no journal, and therefore no dip of `memory.high`.
+    /// The agent's own directory. Without one there is no journal, and therefore neither a brake nor a dip of
+    /// `memory.high`.
     pub state_dir: Option<PathBuf>,
     /// Use v1's `memory.force_empty`, which cannot be told how much to reclaim. Off unless asked for.
     pub force_empty: bool,
@@ -74,6 +78,7 @@ pub(crate) struct Stamped {
     pub(crate) order: Order,
     pub(crate) reclaims_stopped: u64,
     pub(crate) called_off: u64,
+    pub(crate) harsher: u64,
 }
 
 /// What the threads and the handle share.
@@ -86,7 +91,8 @@ pub(crate) struct Shared {
     over: AtomicBool,
     reclaims_stopped: AtomicU64,
     called_off: AtomicU64,
-    dip: Mutex<Option<Arc<Dip>>>,
+    harsher: AtomicU64,
+    lowered: Mutex<Vec<Arc<Lowered>>>,
 }
 
 impl Shared {
@@ -109,18 +115,37 @@ impl Shared {
         self.called_off.load(Ordering::Acquire)
     }
 
-    /// Has the kill thread watch over a dip, or no longer.
-    pub(crate) fn watch_dip(&self, dip: Option<Arc<Dip>>) {
-        let watched = dip.is_some();
-        *self.dip.lock().unwrap_or_else(PoisonError::into_inner) = dip;
-        if watched {
-            ring(&self.wake_kill);
+    /// How often something harsher than a brake has been ordered; a brake that was ordered at a lower number is not put on.
+    pub(crate) fn harsher(&self) -> u64 {
+        self.harsher.load(Ordering::Acquire)
+    }
+
+    /// Has the kill thread watch over a `memory.high` that is about to be lowered.
+    pub(crate) fn watch(&self, lowered: Arc<Lowered>) {
+        self.watched().push(lowered);
+        ring(&self.wake_kill);
+    }
+
+    /// It is not lowered any more.
+    pub(crate) fn unwatch(&self, lowered: &Arc<Lowered>) {
+        self.watched().retain(|watched| !Arc::ptr_eq(watched, lowered));
+    }
+
+    /// Puts back those of which that is true, before their time. Whoever lowered them finds out what failed.
+    pub(crate) fn let_go(&self, why: BrakeEnd, is_meant: impl Fn(&Lowered) -> bool) {
+        for lowered in self.watched().iter().filter(|lowered| is_meant(lowered)) {
+            let _ = lowered.let_go(why);
         }
     }
 
-    /// The dip that is on its way.
-    pub(crate) fn dip(&self) -> Option<Arc<Dip>> {
-        self.dip.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Puts back what is due. Answers when to look again; `retry` from now where the worker is still about to lower it.
+    pub(crate) fn restore_due(&self, now: Moment, retry: Span) -> Option<Moment> {
+        let again = |lowered: &Arc<Lowered>| lowered.restore_again(now, retry);
+        self.watched().iter().filter_map(again).min()
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Vec<Arc<Lowered>>> {
+        self.lowered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The eventfd that wakes the kill thread.
@@ -183,7 +208,7 @@ pub(crate) fn silence(bell: impl AsFd) {
 pub struct Actor;
 
 impl Actor {
-    /// Starts the threads. Dips that an earlier run left behind must have been put back before (`recover_dips`).
+    /// Starts the threads. What an earlier run left lowered must have been put back before (`recover_lowered`).
     pub fn start(config: &ActConfig) -> Result<ActorHandle, ActError> {
         let proc_root = open_proc_root(config)?;
         let hands = Hands::new(open_proc_root(config)?);
@@ -198,7 +223,8 @@ impl Actor {
             over: AtomicBool::new(false),
             reclaims_stopped: AtomicU64::new(0),
             called_off: AtomicU64::new(0),
-            dip: Mutex::new(None),
+            harsher: AtomicU64::new(0),
+            lowered: Mutex::new(Vec::with_capacity(BRAKES_MAX + 1)),
         });
         let (kills, kill_orders) = mpsc::sync_channel(ORDERS_MAX);
         let (reclaims, reclaim_orders) = mpsc::sync_channel(ORDERS_MAX);
@@ -228,6 +254,7 @@ impl Actor {
             flights: Vec::with_capacity(ORDERS_MAX),
             call: None,
             backlog: VecDeque::with_capacity(ORDERS_MAX),
+            called_off: 0,
         };
         let reclaimer = ReclaimWorker {
             shared,
@@ -275,8 +302,8 @@ fn release_all(killed: &Receiver<OwnedFd>) {
     }
 }
 
-/// The guard's end of the act threads. Dropping it ends them: kills on their way are not carried further, a dip is
-/// restored first.
+/// The guard's end of the act threads. Dropping it ends them: kills on their way are not carried further, brakes and dips are
+/// put back first.
 #[derive(Debug)]
 pub struct ActorHandle {
     shared: Arc<Shared>,
@@ -291,24 +318,33 @@ pub struct ActorHandle {
 
 impl ActorHandle {
     /// Hands over an order, without blocking. A kill also ends every reclaim: what is left of one would only compete
-    /// with it for locks and processor time.
+    /// with it for locks and processor time. So does a brake, which would have to wait for it.
     pub fn submit(&self, order: Order) -> Result<(), Rejected> {
-        let reclaim = match order.action.rung {
-            Rung::Reclaim => true,
-            Rung::Kill | Rung::Sysrq => false,
-            Rung::Evict => return self.submit_eviction(order, false),
+        match order.action.rung {
+            Rung::Reclaim => send(self.reclaims.as_ref(), self.stamp(order)),
+            Rung::Brake => {
+                self.shared.stop_reclaims();
+                send(self.reclaims.as_ref(), self.stamp(order))
+            }
+            Rung::Kill | Rung::Sysrq => {
+                self.shared.stop_reclaims();
+                self.order_harsher();
+                send(self.kills.as_ref(), self.stamp(order))?;
+                ring(&self.shared.wake_kill);
+                Ok(())
+            }
+            Rung::Evict => {
+                self.order_harsher();
+                self.submit_eviction(order, false)
+            }
             // What there is no hand for must never reach one that kills.
-            Rung::Brake | Rung::Warn | Rung::Grow => return Err(Rejected::NoHand),
-        };
-        if !reclaim {
-            self.shared.stop_reclaims();
+            Rung::Warn | Rung::Grow => Err(Rejected::NoHand),
         }
-        let orders = if reclaim { &self.reclaims } else { &self.kills };
-        send(orders.as_ref(), self.stamp(order))?;
-        if !reclaim {
-            ring(&self.shared.wake_kill);
-        }
-        Ok(())
+    }
+
+    /// No brake that was ordered before this is put on any more: whoever ends somebody sees only those that are.
+    fn order_harsher(&self) {
+        self.shared.harsher.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Hands over an eviction of which nothing but the server's answer is wanted. It has no outcome.
@@ -343,6 +379,7 @@ impl ActorHandle {
             order,
             reclaims_stopped: self.shared.reclaims_stopped(),
             called_off: self.shared.called_off(),
+            harsher: self.shared.harsher(),
         }
     }
 
@@ -351,7 +388,7 @@ impl ActorHandle {
         self.shared.stop_reclaims();
     }
 
-    /// Acting is over for now: nobody gets a KILL who has not got it yet, reclaims end, and a dip is put back. Each order is still
+    /// Acting is over for now: nobody gets a KILL who has not got it yet, reclaims end, and brakes and dips are put back. Each order is still
     /// answered: a kill that is not carried further with `ECANCELED`, everything else as it ended.
     pub fn call_off(&self) {
         self.shared.called_off.fetch_add(1, Ordering::AcqRel);

@@ -14,7 +14,7 @@ use crate::actor::{Shared, Stamped, silence};
 use crate::clock;
 use crate::group;
 use crate::inspect::{Refusal, check_marks, check_marks_below, lost};
-use crate::order::{CgroupPlace, Note, Order, Place, ProcessName};
+use crate::order::{BrakeEnd, CgroupPlace, Note, Order, Place, ProcessName};
 
 /// So many are on their way at once; the rest waits.
 pub(crate) const EVICTIONS_MAX: usize = 16;
@@ -87,6 +87,11 @@ impl EvictionDesk {
             };
             match checked {
                 Ok(place) => {
+                    if !is_rehearsal {
+                        // Raising a limit waits for nothing. No brake that was ordered before comes after this.
+                        self.shared
+                            .let_go(BrakeEnd::Harsher, |lowered| lowered.gives_way_to(Some(&place)));
+                    }
                     return Some(Eviction {
                         shared: Arc::clone(&self.shared),
                         held: group::unreclaimable_bytes(&place).unwrap_or_default(),

@@ -157,6 +157,30 @@ pub(crate) fn current_bytes(place: &CgroupPlace) -> Option<u64> {
     file::read_number(place.dir.as_fd(), name).ok()
 }
 
+/// What of it `memory.min` or `memory.low` spare from reclaim, whichever is more; all there is where that cannot be told. A kernel that
+/// does not know one of them spares nothing by it.
+pub(crate) fn guaranteed_bytes(place: &CgroupPlace) -> u64 {
+    let of = |name| match file::read_number(place.dir.as_fd(), name) {
+        Ok(bytes) => bytes,
+        Err(Errno::NOENT) => 0,
+        // `max` among others.
+        Err(_) => u64::MAX,
+    };
+    of(c"memory.min").max(of(c"memory.low"))
+}
+
+/// Whether any swap is on: `/proc/swaps` has a line below its heading.
+pub(crate) fn is_swap_on(proc_root: BorrowedFd<'_>) -> bool {
+    let mut buffer = [0; file::BUFFER_BYTES];
+    match file::read_into(proc_root, c"swaps", &mut buffer) {
+        Ok(text) => text.trim_ascii().contains(&b'\n'),
+        // A kernel without swap has no such file.
+        Err(Errno::NOENT) => false,
+        // Where it cannot be told, it is taken to be on: that only forbids.
+        Err(_) => true,
+    }
+}
+
 /// What it holds and no reclaim gives back, shared memory included; `None` as above.
 pub(crate) fn unreclaimable_bytes(place: &CgroupPlace) -> Option<Bytes> {
     let key: &[u8] = match place.version {

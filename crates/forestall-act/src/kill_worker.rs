@@ -1,5 +1,5 @@
 //! The thread that kills. It drives every kill on its way a little further, never waits for a victim, and makes sure
-//! that a dip is put back in time. It blocks in `poll(2)` only.
+//! that a dip or a brake is put back in time. It blocks in `poll(2)` only.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -14,9 +14,8 @@ use crate::actor::{Shared, Stamped, report, silence};
 use crate::clock;
 use crate::inspect::Refusal;
 use crate::kill::{Course, Next};
-use crate::order::{Note, Place, Report};
+use crate::order::{BrakeEnd, CgroupPlace, Note, Place, Report};
 use crate::protect::raise_priority;
-use crate::reclaim_worker::dip_due;
 use crate::sysrq::Call;
 use crate::victim::{Hands, Victim};
 
@@ -47,6 +46,8 @@ pub(crate) struct KillWorker {
     pub(crate) call: Option<Call>,
     /// Reports that found no room; none but `Progress` is ever lost.
     pub(crate) backlog: VecDeque<Report>,
+    /// As of the last round.
+    pub(crate) called_off: u64,
 }
 
 impl KillWorker {
@@ -58,7 +59,7 @@ impl KillWorker {
         loop {
             silence(self.shared.wake_kill());
             if self.shared.is_over() {
-                self.restore_dip();
+                self.shared.let_go(BrakeEnd::Stopped, |_| true);
                 return;
             }
             self.call_off();
@@ -74,26 +75,20 @@ impl KillWorker {
                     break;
                 }
             }
-            let dip = self.shared.dip();
-            let mut dip_at = dip_due(dip.as_ref());
-            if dip_at.is_some_and(|due| now >= due) {
-                self.restore_dip();
-                // Until the worker is out of the kernel and takes it away, look again now and then.
-                dip_at = Some(now + TICK);
-            }
-            self.sleep(dip_at);
+            let lowered_at = self.shared.restore_due(now, TICK);
+            self.sleep(lowered_at);
         }
     }
 
     /// Sleeps until something is due or somebody rings.
-    fn sleep(&self, dip_at: Option<Moment>) {
+    fn sleep(&self, lowered_at: Option<Moment>) {
         let is_waiting = !self.backlog.is_empty() || self.call.is_some();
         let retry = is_waiting.then(|| clock::now() + TICK);
         let due = self
             .flights
             .iter()
             .map(|flight| flight.due)
-            .chain(dip_at)
+            .chain(lowered_at)
             .chain(retry)
             .min();
         let timeout = due.map(|due| clock::timespec(due.since(clock::now())));
@@ -102,12 +97,11 @@ impl KillWorker {
         let _ = poll(&mut [PollFd::new(&wake, PollFlags::IN)], timeout.as_ref());
     }
 
-    /// Lifts the dip that is on its way: in time, and before any signal.
-    fn restore_dip(&self) {
-        if let Some(dip) = self.shared.dip() {
-            // The worker restores once more and reports what failed.
-            let _ = dip.restore();
-        }
+    /// Puts back what gives way to what is done there, `None` for the whole machine: before any signal.
+    fn make_way(&self, place: Option<&CgroupPlace>) {
+        // The worker restores once more and reports what failed.
+        self.shared
+            .let_go(BrakeEnd::Harsher, |lowered| lowered.gives_way_to(place));
     }
 
     fn tell(&mut self, action: &Action, kind: OutcomeKind, freed: Bytes, took: Span, note: Note) {
@@ -128,13 +122,16 @@ impl KillWorker {
     /// it is carried through, to whoever forked away from it too, and its outcome is told.
     fn call_off(&mut self) {
         let called_off = self.shared.called_off();
+        if called_off != self.called_off {
+            self.called_off = called_off;
+            self.shared.let_go(BrakeEnd::Stopped, |_| true);
+        }
         while let Some(index) = self
             .flights
             .iter()
             .position(|flight| flight.called_off != called_off && !flight.course.is_killed())
         {
             let flight = self.flights.swap_remove(index);
-            self.restore_dip();
             for action in flight.actions.iter().flatten() {
                 self.refuse(action, Refusal::Failed(Errno::CANCELED), clock::now());
             }
@@ -142,10 +139,14 @@ impl KillWorker {
     }
 
     fn accept(&mut self, stamped: &Stamped) {
-        self.restore_dip();
         let Stamped {
             order, called_off, ..
         } = stamped;
+        match &order.place {
+            Place::Cgroup(place) => self.make_way(Some(place)),
+            Place::Process { home: Some(home), .. } => self.make_way(Some(home)),
+            Place::Process { home: None, .. } | Place::Node => self.make_way(None),
+        }
         let (action, now): (&Action, Moment) = (&order.action, clock::now());
         if *called_off != self.shared.called_off() {
             return self.refuse(action, Refusal::Failed(Errno::CANCELED), now);

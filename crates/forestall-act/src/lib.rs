@@ -9,6 +9,8 @@
 //! which have no safe wrapper, and `madvise(2)`, with `munlock(2)` and `mlock2(2)` around it, of its own code.
 
 mod actor;
+mod brake;
+mod brake_worker;
 mod clock;
 #[allow(
     unsafe_code,
@@ -26,9 +28,11 @@ mod file;
 mod file_size;
 mod group;
 mod inspect;
+mod journal;
 mod kill;
 mod kill_worker;
 mod limit;
+mod lowered;
 mod namespace;
 mod order;
 mod process;
@@ -48,13 +52,14 @@ mod victim;
 
 pub use actor::{ActConfig, Actor, ActorHandle, ORDERS_UNDER_WAY_MAX};
 pub use code::{ResidentCode, give_back_code, resident_code};
-pub use dip::{DipEnd, Recovered, recover_dips};
 pub use error::ActError;
 pub use evict::{Eviction, EvictionDesk};
 pub use file_size::ignore_file_size_signal;
+pub use journal::{LoweredEnd, Recovered, recover_lowered};
 pub use limit::limit_behind;
 pub use order::{
-    CgroupPlace, CgroupVersion, Note, Order, Place, Price, ProcessName, ReclaimEnd, Rejected, Report,
+    BrakeEnd, Braked, CgroupPlace, CgroupVersion, NoBrake, Note, Order, Place, Price, ProcessName,
+    ReclaimEnd, Rejected, Report,
 };
 pub use protect::{
     Shielded, lock_memory, lower_first_thread, raise_first_thread, shield_from_oom_killer,

@@ -150,6 +150,62 @@ pub enum Note {
     ReclaimEnded(ReclaimEnd),
     /// A reclaim is over. What it gained is the outcome's `freed`.
     Reclaimed(Price),
+    /// A brake is on.
+    Braking {
+        /// `memory.high` now.
+        high: Bytes,
+        /// It is lifted after so long at the latest.
+        lasts: Span,
+    },
+    /// A brake was not put on.
+    NotBraked(NoBrake),
+    /// A brake was lifted.
+    Braked(Braked),
+    /// A brake could not be lifted. It is tried again until the agent ends, and at its next start.
+    NotLifted,
+}
+
+/// Why a brake was not put on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoBrake {
+    /// Swap is on and the cgroup may use it: it would grow there instead.
+    WouldSwap,
+    /// Everything it holds is guaranteed to it (`memory.min`, `memory.low`).
+    Guaranteed,
+    /// Its `memory.high` is as low as that already.
+    LowAlready,
+    /// The disk took too long to keep the journal: by now it is not waited for.
+    TooLate,
+    /// What was written did not stay.
+    NotKept,
+}
+
+/// What a brake came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Braked {
+    /// Why it ended before its time, if it did.
+    pub ended: Option<BrakeEnd>,
+    /// How long it was on.
+    pub lasted: Span,
+    /// What the cgroup grew by all the same.
+    pub grew: Bytes,
+    /// What it would have grown by beyond that, at the pace for which it was braked.
+    pub held_back: Bytes,
+    /// Meanwhile some task of it waited for memory so long (PSI `some`); `None` where that is not counted.
+    pub stalled: Option<Span>,
+}
+
+/// Why a brake ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrakeEnd {
+    /// Acting was called off, or the agent ends.
+    Stopped,
+    /// Something harsher was ordered for it.
+    Harsher,
+    /// Somebody has marked the cgroup since: it may not be touched.
+    Marked,
+    /// Somebody else has set its `memory.high` since, and has the last word.
+    Changed,
 }
 
 /// What a reclaim cost the cgroup.

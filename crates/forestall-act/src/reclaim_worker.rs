@@ -1,23 +1,26 @@
-//! The thread that reclaims: every write here may be held up inside the kernel for as long as reclaim takes, so nothing
+//! The thread that reclaims and brakes: every write here may be held up inside the kernel for as long as reclaim takes, so nothing
 //! else runs on it. It refuses to touch a cgroup where reclaim would swap, or that is never touched: by who lives in it, which is
 //! asked when an order comes, and by marks, which are asked for before every step.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
-use forestall_decide::{Bytes, Moment, OutcomeKind, Span};
+use forestall_decide::{Bytes, OutcomeKind, Rung, Span};
 use rustix::io::Errno;
 
 use crate::actor::{Shared, Stamped};
+use crate::brake_worker::Brakes;
 use crate::clock;
-use crate::dip::{Dip, Journal};
+use crate::dip::prepare_dip;
 use crate::error::ActError;
 use crate::file::{self, ShortText};
 use crate::group;
 use crate::inspect::{Refusal, check_marks, check_marks_below, check_residents, lost};
+use crate::journal::Journal;
 use crate::order::{CgroupPlace, CgroupVersion, Note, Place, ReclaimEnd};
 use crate::reclaim::{Book, Next, Reclaim, Step, View};
 use crate::victim::PROCESSES_PREPARED;
@@ -53,9 +56,11 @@ impl ReclaimWorker {
         let _ = rustix::process::setpriority_process(None, 0);
         let mut book = Book::new(self.cpu_permille);
         let mut pids = Vec::with_capacity(PROCESSES_PREPARED);
-        while let Ok(stamped) = self.orders.recv() {
-            if self.shared.is_over() {
-                return;
+        let mut brakes = Brakes::new(Arc::clone(&self.shared), self.journal.clone());
+        while let Some(stamped) = self.next(&mut brakes) {
+            if stamped.order.action.rung == Rung::Brake {
+                brakes.put_on(&stamped);
+                continue;
             }
             let Place::Cgroup(place) = &stamped.order.place else {
                 let outcome = OutcomeKind::Failed(Errno::INVAL.raw_os_error());
@@ -68,11 +73,36 @@ impl ReclaimWorker {
                 );
                 continue;
             };
-            self.reclaim(&stamped, place, &mut book, &mut pids);
+            self.reclaim(&stamped, place, &mut book, &mut pids, &mut brakes);
+        }
+        brakes.end_all();
+    }
+
+    /// The next order; meanwhile the brakes that are on are looked at. Nothing once the handle is gone.
+    fn next(&self, brakes: &mut Brakes) -> Option<Stamped> {
+        loop {
+            brakes.tend();
+            let next = match brakes.rest() {
+                None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(rest) => self.orders.recv_timeout(Duration::from_micros(rest.0)),
+            };
+            match next {
+                _ if self.shared.is_over() => return None,
+                Ok(stamped) => return Some(stamped),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
         }
     }
 
-    fn reclaim(&self, stamped: &Stamped, place: &CgroupPlace, book: &mut Book, pids: &mut Vec<u32>) {
+    fn reclaim(
+        &self,
+        stamped: &Stamped,
+        place: &CgroupPlace,
+        book: &mut Book,
+        pids: &mut Vec<u32>,
+        brakes: &mut Brakes,
+    ) {
         let action = &stamped.order.action;
         let started_at = clock::now();
         let end = |kind, freed, note| {
@@ -98,6 +128,7 @@ impl ReclaimWorker {
         let mut reclaim = Reclaim::new(action, place.id, started_at, self.view(stamped, place));
         let mut told_at = started_at;
         loop {
+            brakes.tend();
             let now = clock::now();
             match reclaim.next(now, self.view(stamped, place), book) {
                 Next::Step(step) => {
@@ -113,7 +144,7 @@ impl ReclaimWorker {
                         end(OutcomeKind::Progress, reclaim.freed(), Note::None);
                     }
                 }
-                Next::Wait(span) => thread::sleep(std::time::Duration::from_micros(span.min(NAP_MAX).0)),
+                Next::Wait(span) => thread::sleep(Duration::from_micros(span.min(NAP_MAX).0)),
                 Next::Finish(kind, ended) => {
                     let price = reclaim.price(ended, self.view(stamped, place), book);
                     return end(kind, reclaim.freed(), Note::Reclaimed(price));
@@ -140,7 +171,7 @@ impl ReclaimWorker {
 
     fn choose_means(&self, place: &CgroupPlace) -> Result<Means, (Errno, ReclaimEnd)> {
         let unsupported = (Errno::OPNOTSUPP, ReclaimEnd::Unsupported);
-        let swap_on = is_swap_on(self.shared.proc_root.as_fd());
+        let swap_on = group::is_swap_on(self.shared.proc_root.as_fd());
         if place.version == CgroupVersion::V1 {
             // It takes all cache of all that lies below, so that it is for a leaf alone, whatever was one when it was chosen.
             let is_leaf = !group::has_children(place).map_err(|error| (error, ReclaimEnd::Unsupported))?;
@@ -188,7 +219,7 @@ impl ReclaimWorker {
         let Some(journal) = &self.journal else {
             return Err(Errno::OPNOTSUPP);
         };
-        let Some(dip) = Dip::prepare(place, step, clock::now())? else {
+        let Some(dip) = prepare_dip(place, step, clock::now())? else {
             return Ok(Step::Got {
                 freed: Bytes::ZERO,
                 short: true,
@@ -196,21 +227,21 @@ impl ReclaimWorker {
         };
         let dip = Arc::new(dip);
         // Without a synced journal nothing is lowered: a crash would leave the limit behind.
-        if let Err(error) = journal.enter(place, &dip) {
+        if let Err(error) = journal.enter(&dip) {
             return Err(match error {
                 // An earlier dip of this cgroup could not be put back yet.
                 ActError::Journal { source, .. } if source.kind() == ErrorKind::AlreadyExists => Errno::EXIST,
                 _ => Errno::ROFS,
             });
         }
-        self.shared.watch_dip(Some(Arc::clone(&dip)));
+        self.shared.watch(Arc::clone(&dip));
         let did = measure(place, step, |_| dip.lower());
         let restored = dip.restore();
-        self.shared.watch_dip(None);
+        self.shared.unwatch(&dip);
         if restored.is_ok() {
             // An entry that cannot be struck out only keeps further dips of this cgroup away: at the next start the limit
             // is not ours any more.
-            let _ = journal.strike(dip.group());
+            let _ = journal.strike(dip.group);
         }
         restored.and(did)
     }
@@ -294,21 +325,4 @@ fn file_cache(dir: BorrowedFd<'_>) -> (Bytes, Bytes) {
     let inactive =
         file::find_keyed(text, b"total_inactive_file").or_else(|| file::find_keyed(text, b"inactive_file"));
     (Bytes(pages.saturating_mul(page)), Bytes(inactive.unwrap_or(0)))
-}
-
-/// Whether any swap is on: `/proc/swaps` has a line below its heading.
-fn is_swap_on(proc_root: BorrowedFd<'_>) -> bool {
-    let mut buffer = [0; file::BUFFER_BYTES];
-    match file::read_into(proc_root, c"swaps", &mut buffer) {
-        Ok(text) => text.trim_ascii().contains(&b'\n'),
-        // A kernel without swap has no such file.
-        Err(Errno::NOENT) => false,
-        // Where it cannot be told, it is taken to be on: that only forbids.
-        Err(_) => true,
-    }
-}
-
-/// When the kill thread has to look at a dip again.
-pub(crate) fn dip_due(dip: Option<&Arc<Dip>>) -> Option<Moment> {
-    dip.map(|dip| dip.restore_by)
 }

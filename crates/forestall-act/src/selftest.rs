@@ -117,8 +117,8 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
         right(
             "memory_high",
             by_version(
-                "no dip where memory.reclaim is missing",
-                "cgroup v1 has none: no dip takes the place of memory.reclaim",
+                "no brake, and no dip where memory.reclaim is missing",
+                "cgroup v1 has none: no brake, and no dip takes the place of memory.reclaim",
             ),
             on_group(c"memory.high", |_| Ok(())),
         ),

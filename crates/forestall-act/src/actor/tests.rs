@@ -1,5 +1,6 @@
 //! Real children of the test, real signals, no root: each waits for a condition, bounded in time, never for a time.
 
+mod brake;
 mod called_off;
 mod recheck;
 mod reclaim;
@@ -212,7 +213,7 @@ fn orders_without_sense_are_answered() {
 fn a_rung_without_a_hand_never_reaches_the_one_that_kills() {
     let (handle, mut child) = (start(), child(":"));
     let place = process_at(id_of(child.id()), None);
-    for rung in [Rung::Brake, Rung::Warn, Rung::Grow, Rung::Evict] {
+    for rung in [Rung::Warn, Rung::Grow, Rung::Evict] {
         let mut order = order(1, Span::default(), place.clone());
         order.action.rung = rung;
         assert_eq!(handle.submit(order), Err(Rejected::NoHand), "{rung:?}");

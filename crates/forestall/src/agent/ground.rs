@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forestall_act::{
-    CgroupVersion, DipEnd, Release, ResidentCode, Right, SelfTest, give_back_code, lower_first_thread,
-    raise_first_thread, recover_dips, resident_code, self_test, shield_from_oom_killer,
-    unshield_from_oom_killer,
+    CgroupVersion, LoweredEnd, Recovered, Release, ResidentCode, Right, SelfTest, give_back_code,
+    lower_first_thread, raise_first_thread, recover_lowered, resident_code, self_test,
+    shield_from_oom_killer, unshield_from_oom_killer,
 };
 use forestall_decide::{Policy, Preset, Rung, Rungs};
 use rustix::io::Errno;
@@ -199,8 +199,8 @@ impl Ground {
         self.seat.leave();
     }
 
-    /// What an interrupted dip has left lowered is put back in every mode, because it was ours; but not beside an agent that
-    /// acts, whose dips are on their way. For the start.
+    /// What an interrupted brake or dip has left lowered is put back in every mode, because it was ours; but not beside an agent that
+    /// acts, whose own are on their way. For the start.
     pub(crate) fn recover_once(&mut self) -> Vec<String> {
         // Nothing was ever journalled: the directory need not be made.
         if self.acts || !self.state_dir.join("dips").exists() || self.seat.take().is_err() {
@@ -327,29 +327,30 @@ impl Ground {
     }
 }
 
-/// Puts back what interrupted dips have left lowered.
+/// Puts back what interrupted brakes and dips have left lowered.
 fn recover(state_dir: &Path) -> Vec<String> {
-    let recovered = match recover_dips(state_dir) {
+    let recovered = match recover_lowered(state_dir) {
         Ok(recovered) => recovered,
-        Err(error) => return vec![format!("cannot look for interrupted dips: {error}")],
+        Err(error) => return vec![format!("cannot look for interrupted brakes: {error}")],
     };
-    let restored = recovered.iter().filter(|dip| dip.end == DipEnd::Restored).count();
+    let is_restored = |found: &&Recovered| found.end == LoweredEnd::Restored;
+    let restored = recovered.iter().filter(is_restored).count();
     let mut notes = Vec::new();
     if restored > 0 {
         notes.push(format!(
             "put back memory.high of {restored} cgroups after a crash"
         ));
     }
-    for dip in &recovered {
-        let shown = dip.path.display();
-        match dip.end {
-            DipEnd::Failed(errno) => notes.push(format!(
+    for found in &recovered {
+        let shown = found.path.display();
+        match found.end {
+            LoweredEnd::Failed(errno) => notes.push(format!(
                 "{shown}: memory.high of before a crash cannot be put back ({errno}); it is tried again at the next start"
             )),
-            DipEnd::NotOurs => notes.push(format!(
+            LoweredEnd::NotOurs => notes.push(format!(
                 "{shown}: memory.high was changed by somebody else since a crash and stays"
             )),
-            DipEnd::Restored | DipEnd::Gone => {}
+            LoweredEnd::Restored | LoweredEnd::AsBefore | LoweredEnd::Gone => {}
         }
     }
     notes

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use forestall_act::{Note, Price, ReclaimEnd};
+use forestall_act::{BrakeEnd, Braked, NoBrake, Note, Price, ReclaimEnd};
 use forestall_decide::Span;
 use serde::Serialize;
 
@@ -27,6 +27,14 @@ pub(super) struct NoteBody {
     refaulted_bytes: Option<u64>,
     /// How long its cgroup is left alone.
     rest_millis: Option<u64>,
+    /// Where a brake holds its container, and for how long at the most.
+    high_bytes: Option<u64>,
+    lasts_millis: Option<u64>,
+    /// How long it was held, what it grew by all the same, about how much more it would have grown by, and how long its tasks waited.
+    lasted_millis: Option<u64>,
+    grew_bytes: Option<u64>,
+    held_back_bytes: Option<u64>,
+    stalled_millis: Option<u64>,
 }
 
 impl NoteBody {
@@ -40,6 +48,12 @@ impl NoteBody {
             taken_bytes: None,
             refaulted_bytes: None,
             rest_millis: None,
+            high_bytes: None,
+            lasts_millis: None,
+            lasted_millis: None,
+            grew_bytes: None,
+            held_back_bytes: None,
+            stalled_millis: None,
         };
         match note {
             Note::Protected {
@@ -59,11 +73,23 @@ impl NoteBody {
                 body.refaulted_bytes = Some(price.came_back.0);
                 body.rest_millis = (price.rest > Span(0)).then(|| price.rest.as_millis());
             }
+            Note::Braking { high, lasts } => {
+                body.high_bytes = Some(high.0);
+                body.lasts_millis = Some(lasts.as_millis());
+            }
+            Note::Braked(braked) => {
+                body.lasted_millis = Some(braked.lasted.as_millis());
+                body.grew_bytes = Some(braked.grew.0);
+                body.held_back_bytes = Some(braked.held_back.0);
+                body.stalled_millis = braked.stalled.map(Span::as_millis);
+            }
             Note::None
             | Note::NotAContainer
             | Note::Misplaced
             | Note::ForeignProc
-            | Note::ReclaimEnded(_) => {}
+            | Note::ReclaimEnded(_)
+            | Note::NotBraked(_)
+            | Note::NotLifted => {}
         }
         body
     }
@@ -89,7 +115,56 @@ const fn label(note: Note) -> Option<&'static str> {
                 None => None,
             };
         }
+        Note::Braking { .. } => "brake-on",
+        Note::NotBraked(why) => no_brake(why).0,
+        Note::Braked(braked) => match braked.ended {
+            Some(end) => brake_end(end).0,
+            None => "brake-lifted",
+        },
+        Note::NotLifted => "brake-not-lifted",
     })
+}
+
+/// Its word, and its sentence.
+const fn no_brake(why: NoBrake) -> (&'static str, &'static str) {
+    match why {
+        NoBrake::WouldSwap => (
+            "brake-would-swap",
+            "swap is on and it may use it, so that a brake would only fill that",
+        ),
+        NoBrake::Guaranteed => (
+            "brake-guaranteed",
+            "all that it holds is guaranteed to it (memory.min, memory.low)",
+        ),
+        NoBrake::LowAlready => ("brake-low-already", "its memory.high is as low as that already"),
+        NoBrake::TooLate => (
+            "brake-too-late",
+            "writing it down took longer than a second, and by then it is not waited for: is the disk of /var/lib/forestall slow?",
+        ),
+        NoBrake::NotKept => (
+            "brake-not-kept",
+            "memory.high did not keep what was written, and has again what it had before",
+        ),
+    }
+}
+
+/// The same of a brake that was let go before its time.
+const fn brake_end(end: BrakeEnd) -> (&'static str, &'static str) {
+    match end {
+        BrakeEnd::Stopped => ("brake-stopped", "let go early, because acting was called off, "),
+        BrakeEnd::Harsher => (
+            "brake-harsher",
+            "let go early, because something harsher was ordered, ",
+        ),
+        BrakeEnd::Marked => (
+            "brake-marked",
+            "let go early, because it was marked not to be touched, ",
+        ),
+        BrakeEnd::Changed => (
+            "brake-changed",
+            "somebody else has set its memory.high meanwhile, and that stays, ",
+        ),
+    }
 }
 
 const fn ended(end: ReclaimEnd) -> &'static str {
@@ -152,6 +227,28 @@ pub(super) fn sentence(note: Note) -> String {
                 let _ = write!(why, "so it is left alone for {}, ", fine(rest));
             }
             format!("{why}{taken} of cache taken, {came_back} read again")
+        }
+        Note::Braking { high, lasts } => format!("memory.high is {high} for {} at the most", fine(lasts)),
+        Note::NotBraked(why) => no_brake(why).1.to_owned(),
+        Note::Braked(Braked {
+            ended,
+            lasted,
+            grew,
+            held_back,
+            stalled,
+        }) => {
+            let why = ended.map_or("", |end| brake_end(end).1);
+            let mut said = format!(
+                "{why}held for {}, grew {grew}, about {held_back} less than at its pace before",
+                fine(lasted)
+            );
+            if let Some(stalled) = stalled {
+                let _ = write!(said, ", its tasks waited for memory {} of it", fine(stalled));
+            }
+            said
+        }
+        Note::NotLifted => {
+            "memory.high cannot be put back; that is tried again until the agent ends, and at its next start".to_owned()
         }
     };
     format!(", {said}")
@@ -248,6 +345,57 @@ mod tests {
         assert!(said.contains("read again, so it is left alone for 12"), "{said}");
         let body = json(Note::Reclaimed(Price::default()));
         assert_eq!(body["note"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_brake_says_where_it_holds_and_what_it_came_to() {
+        let on = Note::Braking {
+            high: Bytes::mebi(104),
+            lasts: Span::secs(20),
+        };
+        assert_eq!(
+            (
+                &json(on)["note"],
+                &json(on)["high_bytes"],
+                &json(on)["lasts_millis"]
+            ),
+            (&"brake-on".into(), &109_051_904.into(), &20_000.into())
+        );
+        assert_eq!(sentence(on), ", memory.high is 104.0MiB for 20s at the most");
+        let mut braked = Braked {
+            ended: None,
+            lasted: Span::secs(20),
+            grew: Bytes::mebi(3),
+            held_back: Bytes::mebi(97),
+            stalled: Some(Span::millis(1500)),
+        };
+        let body = json(Note::Braked(braked));
+        assert_eq!(
+            [
+                &body["note"],
+                &body["lasted_millis"],
+                &body["grew_bytes"],
+                &body["held_back_bytes"],
+                &body["stalled_millis"]
+            ],
+            [
+                &serde_json::Value::from("brake-lifted"),
+                &20_000.into(),
+                &3_145_728.into(),
+                &101_711_872.into(),
+                &1500.into()
+            ]
+        );
+        assert_eq!(
+            sentence(Note::Braked(braked)),
+            ", held for 20s, grew 3.0MiB, about 97.0MiB less than at its pace before, its tasks waited for memory 1.5s of it"
+        );
+        (braked.ended, braked.stalled) = (Some(BrakeEnd::Marked), None);
+        let said = sentence(Note::Braked(braked));
+        assert!(said.contains("marked") && said.ends_with("pace before"), "{said}");
+        let not = Note::NotBraked(NoBrake::WouldSwap);
+        assert_eq!(json(not)["note"], "brake-would-swap");
+        assert!(sentence(not).contains("swap is on"));
     }
 
     #[test]

@@ -125,12 +125,13 @@ fn a_kernel_without_memory_reclaim_is_served_by_a_dip_that_leaves_nothing_behind
 }
 
 /// A dip that was lowered and whose worker is still inside the kernel.
-fn lowered_dip(root: &Path, restore_by: Option<Moment>) -> (CgroupPlace, Arc<Dip>) {
+fn lowered_dip(root: &Path, until: Option<Moment>) -> (CgroupPlace, Arc<Lowered>) {
     let place = fake_group(root, &[], CgroupVersion::V2);
     fs::write(root.join("memory.high"), "99999744").expect("a file");
-    let prepared = Dip::prepare(&place, Bytes::mebi(16), crate::clock::now()).expect("readable files");
+    let prepared =
+        crate::dip::prepare_dip(&place, Bytes::mebi(16), crate::clock::now()).expect("readable files");
     let mut dip = prepared.expect("a limit to lower");
-    dip.restore_by = restore_by.unwrap_or(dip.restore_by);
+    dip.until = until.unwrap_or(dip.until);
     dip.lower().expect("a plain file");
     // 100 MiB less 16 MiB.
     assert_eq!(fs::read(root.join("memory.high")).expect("the file"), b"88080384");
@@ -149,7 +150,7 @@ fn wait_until_restored(root: &Path) {
 fn a_dip_whose_worker_is_held_up_is_restored_in_time_by_the_kill_thread() {
     let (handle, root) = (start(), tempfile::tempdir().expect("a directory"));
     let (_place, dip) = lowered_dip(root.path(), None);
-    handle.shared.watch_dip(Some(dip));
+    handle.shared.watch(dip);
     wait_until_restored(root.path());
 }
 
@@ -158,7 +159,7 @@ fn a_dip_is_lifted_before_a_kill_and_at_the_end() {
     let never = Some(Moment(u64::MAX));
     let (handle, root) = (start(), tempfile::tempdir().expect("a directory"));
     let (place, dip) = lowered_dip(root.path(), never);
-    handle.shared.watch_dip(Some(dip));
+    handle.shared.watch(dip);
     assert_eq!(
         handle.submit(order(1, Span::secs(1), Place::Cgroup(place))),
         Ok(())
@@ -171,7 +172,7 @@ fn a_dip_is_lifted_before_a_kill_and_at_the_end() {
     );
 
     let (_place, dip) = lowered_dip(root.path(), never);
-    handle.shared.watch_dip(Some(dip));
+    handle.shared.watch(dip);
     drop(handle);
     assert_eq!(
         fs::read(root.path().join("memory.high")).expect("the file"),

@@ -236,9 +236,14 @@ impl Post {
     fn end(&self, now: Moment, outcome: &Outcome, note: Note, scope: Name, target: Name) {
         if let Some(ended) = ActionOutcome::of(outcome.kind) {
             self.board.count_action(outcome.rung, ended);
-            if ended == ActionOutcome::Done {
-                self.board.reacted(outcome.took);
-            }
+        }
+        // A brake shows its effect once it is on; until it is done it only lasts.
+        let shows = match outcome.rung {
+            Rung::Brake => OutcomeKind::Progress,
+            _ => OutcomeKind::Done,
+        };
+        if outcome.kind == shows {
+            self.board.reacted(outcome.took);
         }
         if let Note::Reclaimed(price) = note {
             self.board.count_reclaimed(outcome.freed, price);
