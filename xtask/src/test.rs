@@ -1,19 +1,20 @@
-//! `cargo xtask test`: the README's test command. The whole workspace's own tests, hermetic, then real kernels in the lab.
+//! `cargo xtask test`: the README's test command. The whole workspace's own tests, hermetic, then real kernels in the lab, then a real Kubernetes.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
 use crate::steps::Steps;
-use crate::{lab, shell};
+use crate::{lab, shell, tools};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask test [--all]
 
-  every test of the workspace, then the lab's smoke run: one kernel, four scenarios
-  --all  every kernel and scenario of the lab instead";
+  every test of the workspace, then the lab's smoke run (one kernel, four scenarios), then those scenarios on a real
+  Kubernetes that are gates
+  --all  every kernel and scenario of the lab, and every scenario on Kubernetes, instead";
 
-/// Runs the tests; `--all` runs every kernel and scenario of the lab instead of the smoke run.
+/// Runs the tests; `--all` runs every kernel and scenario instead of some.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let all = match arguments {
         [] => false,
@@ -34,6 +35,11 @@ fn run_steps(steps: &mut Steps, all: bool) -> bool {
     } else {
         ("lab, smoke", "--smoke")
     };
+    let (e2e_step, e2e) = if all {
+        ("e2e, everything", &["xtask", "e2e", "--all"][..])
+    } else {
+        ("e2e, gates", &["xtask", "e2e"][..])
+    };
     // The build is a step of its own, so that a slow compile does not read as slow tests.
     steps.step("build the tests", || {
         shell::run(shell::cargo(&cargo_test).arg("--no-run"))
@@ -44,4 +50,13 @@ fn run_steps(steps: &mut Steps, all: bool) -> bool {
             }
             Ok(())
         })
+        && {
+            // A person may have none; where changes are checked a step that cannot run is a failure.
+            if tools::is_root() || std::env::var_os("CI").is_some() {
+                steps.step(e2e_step, || shell::run(&mut shell::cargo(e2e)))
+            } else {
+                steps.unmet(format!("{e2e_step}: a network namespace takes root"));
+                true
+            }
+        }
 }

@@ -159,7 +159,7 @@ pub(crate) const ALL: [Scenario; 24] = [
         shows: "with its own token the agent reaches its own node and its pods as that node, and nothing else of the cluster",
         node: NODE,
         impersonation: true,
-        is_gate: false,
+        is_gate: true,
         run: |stage| rights::as_node(stage.kubectl, stage.node),
     },
     Scenario {
@@ -274,7 +274,7 @@ pub(crate) const ALL: [Scenario; 24] = [
             ..NODE
         },
         impersonation: true,
-        is_gate: false,
+        is_gate: true,
         run: |stage| limit::child(stage.kubectl, stage.node),
     },
     Scenario {
