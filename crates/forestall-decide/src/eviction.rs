@@ -82,8 +82,6 @@ impl Engine {
         if (!is_sure_enough(Rung::Evict, &by_kernel) || cache_will_do) && holds(Rule::CacheFirst) {
             return;
         }
-        let in_sight =
-            |span: Span| reading.runway.p50 <= span && comes_within(span, by_kernel.growth_fast, reading);
         // As much room again as the kubelet keeps for itself.
         let needed = room_before(Signal::MemoryAvailable, &self.kubelet, &self.policy);
         let next = |is_choosy, rule| Next {
@@ -92,34 +90,32 @@ impl Engine {
             before: Before::Kubelet(by_kernel.growth_fast),
             rule,
         };
-        match by_kernel.culprit.filter(|_| holds(Rule::CulpritFirst)) {
-            Some(culprit) => {
-                // Where it is none of the pods, or may not be evicted, the kubelet has its way: nobody else goes for it sooner than that.
-                let breaker = self.find_evictable_breaker(now, sample, &by_kernel);
-                let Some(it) = self.pods.owning(sample, culprit.target) else {
-                    return;
-                };
-                // A budget spares one who grows, and not the others who do; who stands still does not pay for it.
-                if self.flights.is_blocked(it.target()) && holds(Rule::Blocked) {
-                    let next = next(true, "after-a-refusal");
-                    return self.evict_first(now, sample, reading, next, false);
-                }
-                if breaker.is_some() {
-                    let over = reading.pass_over(Rung::Evict, it.target(), WhyNot::WithinRequest);
-                    self.passed_over.push(over);
-                    return;
-                }
-                let is_due = in_sight(self.ahead_of_kubelet(&it, it.pod.grace + takes))
-                    && self.lasts(reading.distance, culprit, Rung::Evict);
-                if is_due && (!self.flights.is_warned(now, it.target()) || !holds(Rule::WarnedFree)) {
-                    let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet", false);
-                    self.take(now, sample, Some(step));
-                }
-            }
-            None => {
-                let next = next(false, "the-kubelets-choice");
-                self.evict_first(now, sample, reading, next, false);
-            }
+        let Some(culprit) = by_kernel.culprit.filter(|_| holds(Rule::CulpritFirst)) else {
+            let next = next(false, "the-kubelets-choice");
+            return self.evict_first(now, sample, reading, next, false);
+        };
+        // Where it is none of the pods, or may not be evicted, the kubelet has its way: nobody else goes for it sooner than that.
+        let breaker = self.find_evictable_breaker(now, sample, &by_kernel);
+        let Some(it) = self.pods.owning(sample, culprit.target) else {
+            return;
+        };
+        // A budget spares one who grows, and not the others who do; who stands still does not pay for it.
+        if self.flights.is_blocked(it.target()) && holds(Rule::Blocked) {
+            let next = next(true, "after-a-refusal");
+            return self.evict_first(now, sample, reading, next, false);
+        }
+        if breaker.is_some() {
+            let over = reading.pass_over(Rung::Evict, it.target(), WhyNot::WithinRequest);
+            self.passed_over.push(over);
+            return;
+        }
+        let ahead = self.ahead_of_kubelet(&it, it.pod.grace + takes);
+        let is_due = reading.runway.p50 <= ahead
+            && comes_within(ahead, by_kernel.growth_fast, reading)
+            && self.lasts(reading.distance, culprit, Rung::Evict);
+        if is_due && (!self.flights.is_warned(now, it.target()) || !holds(Rule::WarnedFree)) {
+            let step = self.judge_evict(now, sample, reading, &it, "before-the-kubelet", false);
+            self.take(now, sample, Some(step));
         }
     }
 
@@ -160,7 +156,7 @@ impl Engine {
             .find(|(_, _, step)| matches!(step, Step::Do(..)));
         // Where nobody may go, that is told when it would be time for whoever ends at once.
         let comes_at = first.map_or(self.ahead_at_least(next), |(_, comes_at, _)| comes_at);
-        if !self.has_come(reading, next, comes_at) {
+        if !Self::has_come(reading, next.before, comes_at) {
             return;
         }
         let mut done = false;
@@ -214,9 +210,9 @@ impl Engine {
         }
     }
 
-    fn has_come(&self, reading: &WallReading, next: Next, ahead: Span) -> bool {
+    fn has_come(reading: &WallReading, before: Before, ahead: Span) -> bool {
         let is_near = reading.runway.p50 <= ahead;
-        match next.before {
+        match before {
             Before::Kill => true,
             Before::Kernel => is_near || !holds(Rule::LastMoment),
             Before::Kubelet(growth) => is_near && comes_within(ahead, growth, reading),

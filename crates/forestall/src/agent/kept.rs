@@ -94,6 +94,10 @@ impl Kept {
     }
 
     /// The first line says whose it is; as a debugging string no name breaks it.
+    #[expect(
+        clippy::unnecessary_debug_formatting,
+        reason = "a newline in a name would end the line"
+    )]
     fn header(&self) -> Option<String> {
         let of = self.of.as_ref()?;
         Some(format!(
