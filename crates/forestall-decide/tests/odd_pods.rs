@@ -89,8 +89,8 @@ fn of_two_that_were_killed_twice_one_is_evicted_at_a_time() {
 /// Kubernetes' deletion timestamp lies ahead by the grace period; further ahead is a clock that is wrong.
 #[test]
 fn a_pod_that_ends_tomorrow_is_nobodys_relief_today() {
-    for (ahead, is_awaited) in [(Span::secs(4), true), (Span::secs(86_400), false)] {
-        // 500 MiB at 20 MiB/s last for 25 s; the other one has 5 s of grace.
+    for (ahead, is_awaited) in [(Span::secs(9), true), (Span::secs(86_400), false)] {
+        // 500 MiB at 20 MiB/s last for 25 s; the other one is gone after 9, its 5 s of grace and 10 more.
         let mut world = World::new(4096, 2000);
         world.container(1, 1200).rate = 20 * MIB;
         world.container(2, 300);
