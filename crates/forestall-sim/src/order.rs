@@ -17,9 +17,6 @@ use crate::memory::Part;
 use crate::node::{HOST, Node};
 use crate::sample::{KUBEPODS, process_id};
 
-/// After its grace period a pod may take so long to be gone.
-const CLEANUP: Span = Span::secs(10);
-
 impl Node {
     pub(crate) fn look(&self, policy: &Policy, wake_in: Span, sample: &Sample, now: Moment) -> Look {
         let cost = sample.node.sample_processor.unwrap_or(sample.node.sample_cost);
@@ -161,7 +158,7 @@ impl Node {
         let is_known = |pod: &&Pod| {
             pod.terminating.is_some_and(|since| {
                 let left = (since + pod.spec.grace).since(now);
-                self.told_at >= Some(since) && now.since(since) <= pod.spec.grace && left + CLEANUP <= runway
+                self.told_at >= Some(since) && now.since(since) <= pod.spec.grace && left <= runway
             })
         };
         let pods = self.pods.iter().skip(HOST + 1).filter(is_known);
