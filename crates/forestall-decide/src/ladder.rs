@@ -323,7 +323,7 @@ impl Engine {
         let Some(size) = reading.limit.bytes() else {
             return false;
         };
-        let coming = on_its_way(sample, &self.pods, reading, now);
+        let coming = on_its_way(sample, &self.pods, reading.scope, now);
         coming > Bytes::ZERO
             && reading.distance + coming >= size.permille(2 * ROOM_PERMILLE)
             && holds(Rule::OnItsWay)

@@ -6,7 +6,7 @@
 use core::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::decision::{WallReading, WhyNot};
+use crate::decision::WhyNot;
 use crate::flight::Flights;
 use crate::input::{GroupId, GroupKind, GroupSample, Protection, Sample};
 use crate::pods::{Elsewhere, Owner, Pod, Pods};
@@ -277,26 +277,19 @@ pub(crate) fn may_evict(
     Ok(())
 }
 
-/// Memory that terminating pods give back at this wall before it is reached. One that has hours for its end is none of them, however much it holds.
-pub(crate) fn on_its_way(sample: &Sample, pods: &Pods, reading: &WallReading, now: Moment) -> Bytes {
+/// Memory within `scope` that terminating pods are about to give back.
+pub(crate) fn on_its_way(sample: &Sample, pods: &Pods, scope: Option<GroupId>, now: Moment) -> Bytes {
     pods.list
         .iter()
         .filter(|pod| {
             // A deletion timestamp lies ahead by the grace period. What lies further ahead is another clock's, and says nothing.
             pod.terminating_since.is_some_and(|since| {
                 let most = pod.grace + CLEANUP;
-                let ends_at = if since > now {
-                    since + CLEANUP
-                } else {
-                    since + most
-                };
-                let left = ends_at.since(now);
-                let in_time = left <= reading.runway.p50;
-                now.since(since) <= most && since.since(now) <= most && in_time
+                now.since(since) <= most && since.since(now) <= most
             })
         })
         .filter_map(|pod| position(sample, pod.group?))
-        .filter(|index| is_within(sample, *index, reading.scope))
+        .filter(|index| is_within(sample, *index, scope))
         .filter_map(|index| sample.groups.get(index))
         .map(|group| group.anon + group.shmem)
         .sum()

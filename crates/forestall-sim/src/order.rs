@@ -106,7 +106,7 @@ impl Node {
                 .filter(|_| !crate::levels::is_one(reading.scope) && self.is_told_of(reading.wall)),
             bytes: action.bytes,
             room: self.room(now),
-            coming: self.coming(reading.wall, reading.runway.p50, now),
+            coming: self.coming(reading.wall, now),
             grower: self.grower(now),
             breaker: self.breaker(action.target, now),
             host_leaks_for: self.host_leaks_for(now),
@@ -150,16 +150,14 @@ impl Node {
         left.min().unwrap_or_default()
     }
 
-    /// What pods that were told to end, and are known to the agent to be, still hold of what an end gives back, where that is before the wall.
-    fn coming(&self, wall: WallKind, runway: Span, now: Moment) -> Bytes {
+    /// What pods that were told to end, and are known to the agent to be, still hold of what an end gives back.
+    fn coming(&self, wall: WallKind, now: Moment) -> Bytes {
         if matches!(wall, WallKind::Pod | WallKind::Container) {
             return Bytes::ZERO;
         }
         let is_known = |pod: &&Pod| {
-            pod.terminating.is_some_and(|since| {
-                let left = (since + pod.spec.grace).since(now);
-                self.told_at >= Some(since) && now.since(since) <= pod.spec.grace && left <= runway
-            })
+            pod.terminating
+                .is_some_and(|since| self.told_at >= Some(since) && now.since(since) <= pod.spec.grace)
         };
         let pods = self.pods.iter().skip(HOST + 1).filter(is_known);
         pods.map(|pod| pod.used(&[Part::Anon, Part::Shmem], now)).sum()

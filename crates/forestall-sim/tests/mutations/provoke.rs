@@ -141,8 +141,6 @@ pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
         Rule::OnItsWay => {
             let mut pods = vec![pod("leak", 100, leak(8 << 10)), calm(400)];
             pods[1].priority = -10;
-            // Gone by the time that somebody else would have to end, if it hears.
-            pods[1].grace = Span::secs(9);
             let slow = FaultKind::SlowVictim(Span::secs(25));
             let world = with_kubelet(world(KILL, pods), 150);
             (with_fault(world, slow, 0), "on-its-way")
