@@ -3,6 +3,7 @@
 //! A rule is a function from a tree of files to what breaks it, so that each one is also shown a tree that does break it:
 //! a rule that cannot fail guards nothing. What has a better keeper (a manifest, a type, clippy) is not repeated here.
 
+mod asked;
 mod bans;
 mod documents;
 mod edges;
