@@ -22,6 +22,13 @@ use crate::sysrq;
 const CAP_KILL: u32 = 5;
 const CAP_IPC_LOCK: u32 = 14;
 
+/// `EROFS` comes of the mount and `EACCES` of the file's owner, and neither of the kernel's age: where the file were missing, that would come first.
+const READ_ONLY: &str = "cgroups are mounted read-only here, as for an agent that only looks (the profile read): nothing is done to a cgroup until they are writable (the profile act)";
+const NOT_OURS: &str = "cgroup files belong to another user here, as for an agent that only looks (the profile read): nothing is done to a cgroup without their user, which is root (the profile act)";
+/// From here on the kernel's OOM killer hardly chooses the agent: the kubelet starts a pod that is critical to its node so (`guaranteedOOMScoreAdj`,
+/// k/k `pkg/kubelet/qos/policy.go`).
+const SCORE_LOW_ENOUGH: i32 = -997;
+
 /// What is tested, and where.
 #[derive(Clone, Copy, Debug)]
 pub struct SelfTest<'a> {
@@ -62,7 +69,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
     };
     // On v2 there is none, and none is missed.
     let force_empty = match test.group {
-        Some((dir, CgroupVersion::V1)) => Some(right(
+        Some((dir, CgroupVersion::V1)) => Some(right_to_write(
             "memory_force_empty",
             "no reclaim, whether or not the configuration asks for it (forceEmpty)",
             file::open_write(dir, c"memory.force_empty").map(drop),
@@ -81,7 +88,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
             "kill reaches processes of this user only; cgroup.kill, where it works, does not need it (CAP_KILL)",
             signal_other_users(test.proc_root),
         ),
-        right(
+        right_to_write(
             "cgroup_kill",
             by_version(
                 "KILL goes to each process by pidfd until the cgroup is empty (before Linux 5.14)",
@@ -95,7 +102,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
             "a victim's memory comes back at its exit instead of at once (before Linux 5.15, or not tried under seccomp)",
             try_release(test),
         ),
-        right(
+        right_to_write(
             "memory_reclaim",
             by_version(
                 "reclaim uses a dip of memory.high of at most 200 ms (before Linux 5.19)",
@@ -104,7 +111,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
             // Nothing is asked for, so the kernel's loop ends before it begins (mm/memcontrol.c, memory_reclaim).
             on_group(c"memory.reclaim", |file| file::write_once(file, b"0")),
         ),
-        right(
+        right_to_write(
             "memory_reclaim_swappiness",
             by_version(
                 "no reclaim while swap is on: it would swap out instead of dropping cache (before Linux 6.9)",
@@ -114,7 +121,7 @@ pub fn self_test(test: &SelfTest<'_>) -> Vec<Right> {
                 file::write_once(file, b"0 swappiness=0")
             }),
         ),
-        right(
+        right_to_write(
             "memory_high",
             by_version(
                 "no brake, and no dip where memory.reclaim is missing",
@@ -155,6 +162,16 @@ fn right(name: &'static str, cost: &'static str, tried: Result<()>) -> Right {
         errno: tried.err(),
         cost: tried.err().and_then(untried).unwrap_or(cost),
     }
+}
+
+/// The same of a cgroup's file, which its mount or its owner may keep from being written.
+fn right_to_write(name: &'static str, cost: &'static str, tried: Result<()>) -> Right {
+    let cost = match tried {
+        Err(Errno::ROFS) => READ_ONLY,
+        Err(Errno::ACCESS | Errno::PERM) => NOT_OURS,
+        _ => cost,
+    };
+    right(name, cost, tried)
 }
 
 fn open_own_pidfd(proc_root: BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -246,11 +263,11 @@ fn try_priority() -> Result<()> {
     rustix::process::setpriority_process(None, nice)
 }
 
-/// Lowers the own score by one and puts it back; raising it is always allowed.
+/// Lowers the own score by one and puts it back; raising it is always allowed. One that is low enough need not be lowered.
 fn try_oom_score_adj(proc_root: BorrowedFd<'_>) -> Result<()> {
     let pid = process::shown_pid(proc_root)?;
     let score = ProcessDir::open(proc_root, pid)?.oom_score_adj()?;
-    if score <= -1000 {
+    if score <= SCORE_LOW_ENOUGH {
         return Ok(());
     }
     let own = file::open_dir(proc_root, DecInt::new(pid).as_c_str())?;
@@ -316,6 +333,72 @@ mod tests {
         let proc_root = File::open("/proc").expect("/proc");
         let lock = find(&test(&proc_root, None), "lock_memory");
         assert!(lock.cost.contains("RLIMIT_MEMLOCK"), "{}", lock.cost);
+    }
+
+    #[test]
+    fn what_a_mount_or_an_owner_keeps_from_being_written_is_no_old_kernel() {
+        let said = |errno| {
+            let right = right_to_write("memory_reclaim", "before Linux 5.19", Err(errno));
+            assert_eq!((right.works, right.errno), (false, Some(errno)));
+            right.cost
+        };
+        assert!(said(Errno::ROFS).contains("mounted read-only"));
+        assert!(said(Errno::ACCESS).contains("another user"));
+        assert_eq!(said(Errno::NOENT), "before Linux 5.19");
+        // Each file of a cgroup is asked for so.
+        let _alone = ALONE.lock();
+        let group = tempfile::tempdir().expect("a directory");
+        let set = |path: std::path::PathBuf, mode| {
+            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("our own");
+        };
+        set(group.path().to_owned(), 0o755);
+        for name in ["cgroup.kill", "memory.reclaim", "memory.high"] {
+            fs::write(group.path().join(name), "").expect("a file");
+            set(group.path().join(name), 0o444);
+        }
+        let dir = File::open(group.path()).expect("a directory");
+        let proc_root = File::open("/proc").expect("/proc");
+        let rights = std::thread::scope(|scope| {
+            let tried = scope.spawn(|| {
+                // The user of one thread, who holds no capability then (`setresuid(2)`, capabilities(7)).
+                if rustix::process::geteuid().is_root() {
+                    let nobody = rustix::process::Uid::from_raw(65_534);
+                    rustix::thread::set_thread_res_uid(None, nobody, None).expect("root may");
+                }
+                test(&proc_root, Some((dir.as_fd(), CgroupVersion::V2)))
+            });
+            tried.join().expect("it does not panic")
+        });
+        for name in [
+            "cgroup_kill",
+            "memory_reclaim",
+            "memory_reclaim_swappiness",
+            "memory_high",
+        ] {
+            let right = find(&rights, name);
+            assert_eq!(right.errno, Some(Errno::ACCESS), "{name}");
+            assert!(right.cost.contains("another user"), "{name}: {}", right.cost);
+        }
+    }
+
+    /// The kubelet starts a pod that is critical to its node at -997, which nobody has to lower for it.
+    #[test]
+    fn a_score_that_is_low_enough_is_a_right_that_nobody_misses() {
+        let proc_root = tempfile::tempdir().expect("a directory");
+        let own = proc_root.path().join("7");
+        fs::create_dir(&own).expect("a directory");
+        std::os::unix::fs::symlink("7", proc_root.path().join("self")).expect("a link");
+        let directory = File::open(proc_root.path()).expect("a directory");
+        for (score, is_low) in [("-997", true), ("-1000", true), ("0", false)] {
+            let path = own.join("oom_score_adj");
+            fs::write(&path, score).expect("a file");
+            let long_ago = std::time::UNIX_EPOCH;
+            let file = File::options().write(true).open(&path).expect("our own");
+            file.set_modified(long_ago).expect("our own");
+            let tried = try_oom_score_adj(directory.as_fd());
+            let written = file.metadata().and_then(|it| it.modified()).expect("it is there") != long_ago;
+            assert_eq!((tried, written), (Ok(()), !is_low), "{score}");
+        }
     }
 
     #[test]
