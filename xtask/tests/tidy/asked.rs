@@ -205,10 +205,9 @@ fn judge_key(path: &str, key: &str, value: &Value) -> Option<String> {
         }),
         // A rolling update has two agents on a node, which want the same port.
         key if key.starts_with("host") => false,
-        // A file that is mounted so never changes, and the policy is read again when it does.
-        "subPath" | "subPathExpr" => false,
-        "envFrom" | "procMount" | "seLinuxOptions" | "sysctls" | "volumeDevices" | "imagePullSecrets"
-        | "secrets" => false,
+        // Of these a file that is mounted by subPath never changes, and the policy is read again when it does.
+        "subPath" | "subPathExpr" | "envFrom" | "imagePullSecrets" | "procMount" | "seLinuxOptions"
+        | "secrets" | "sysctls" | "volumeDevices" => false,
         "valueFrom" => value
             .as_object()
             .is_some_and(|from| from.keys().all(|key| key == "fieldRef")),

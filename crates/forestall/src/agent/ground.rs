@@ -315,7 +315,9 @@ impl Ground {
         match shield_from_oom_killer(&self.proc_root) {
             Ok(shielded) => {
                 self.score_before = (shielded.oom_score_adj != shielded.before).then_some(shielded.before);
-                if let Some(error) = shielded.errno {
+                // As the kubelet starts a pod that is critical to its node; in one nobody sets it from outside either.
+                let is_low = shielded.oom_score_adj <= -997;
+                if let Some(error) = shielded.errno.filter(|_| !is_low) {
                     let score = shielded.oom_score_adj;
                     notes.push(format!(
                         "oom_score_adj stays at {score} ({error}): set it to -999 from outside"

@@ -16,6 +16,7 @@ use crate::agent::AgentArgs;
 use crate::commands::free::read_meminfo;
 use crate::config::{self, Invalid, Settings, checked};
 use crate::input;
+use crate::log::escape;
 
 /// Its name in the agent's own directory.
 const FILE: &str = "last-good-configuration.yaml";
@@ -33,7 +34,11 @@ impl Kept {
         let root = args.root.as_deref().unwrap_or(Path::new("/"));
         Self {
             state_dir: root.join(STATE_DIR),
-            of: args.config.clone(),
+            // A relative path is another file's from another directory.
+            of: args
+                .config
+                .as_ref()
+                .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         }
     }
 
@@ -93,15 +98,11 @@ impl Kept {
         self.state_dir.join(FILE)
     }
 
-    /// The first line says whose it is; as a debugging string no name breaks it.
-    #[expect(
-        clippy::unnecessary_debug_formatting,
-        reason = "a newline in a name would end the line"
-    )]
+    /// The first line says whose it is; spelled out, so that no name breaks it.
     fn header(&self) -> Option<String> {
-        let of = self.of.as_ref()?;
+        let of = escape::bytes(self.of.as_ref()?.as_os_str().as_encoded_bytes());
         Some(format!(
-            "# The last good configuration, kept by forestall from {of:?}"
+            "# The last good configuration, kept by forestall from {of}"
         ))
     }
 
