@@ -273,7 +273,8 @@ impl Engine {
             time_to_effect: it.pod.grace + effect,
             rule,
         };
-        if self.has_enough_on_its_way(now, sample, reading) {
+        // Who is not gone before the wall gives nothing back in time, and this one would lose his own grace by waiting.
+        if self.has_enough_on_its_way(now, sample, reading, reading.runway.p50) {
             return Step::Refuse(RefusalReason::OnItsWay, evidence);
         }
         if let Err(why) = may_evict(it, &self.pods, &self.flights, reading.runway.p10, effect) {

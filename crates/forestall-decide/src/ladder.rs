@@ -25,6 +25,8 @@ use crate::wall::{noise, room_before, signal_of};
 
 /// A certain leak this near is not hidden from the kubelet by reclaim (rule 11).
 const LEAK_NEAR: Span = Span::secs(60);
+/// Kubernetes' grace period where a pod names none (core/v1 `terminationGracePeriodSeconds`): so long a kill that can wait waits for others' ends.
+const ENDS_WITHIN: Span = Span::secs(30);
 /// So much of a wall (permille) must be left, or be on its way, for nobody to have to end.
 pub(crate) const ROOM_PERMILLE: u64 = 40;
 
@@ -160,7 +162,9 @@ impl Engine {
         if !imminent && self.flights.brakes_to_come(now).any(covered) && holds(Rule::BrakeSeen) {
             return self.refuse(RefusalReason::Waiting, evidence);
         }
-        if !imminent && self.has_enough_on_its_way(now, sample, &reading) {
+        // Whoever is told to end is mostly gone long before his time is out; but who has hours is waited for by nobody.
+        let within = reading.runway.p50.max(ENDS_WITHIN);
+        if !imminent && self.has_enough_on_its_way(now, sample, &reading, within) {
             return self.refuse(RefusalReason::OnItsWay, evidence);
         }
         let target = match self.choose_victim(now, sample, &reading, imminent) {
@@ -318,12 +322,18 @@ impl Engine {
         chosen
     }
 
-    /// Terminating pods give back enough for nobody else to have to end.
-    pub(crate) fn has_enough_on_its_way(&self, now: Moment, sample: &Sample, reading: &WallReading) -> bool {
+    /// Terminating pods give back enough for nobody else to have to end, `within` so long at the latest.
+    pub(crate) fn has_enough_on_its_way(
+        &self,
+        now: Moment,
+        sample: &Sample,
+        reading: &WallReading,
+        within: Span,
+    ) -> bool {
         let Some(size) = reading.limit.bytes() else {
             return false;
         };
-        let coming = on_its_way(sample, &self.pods, reading.scope, now);
+        let coming = on_its_way(sample, &self.pods, reading.scope, now, within);
         coming > Bytes::ZERO
             && reading.distance + coming >= size.permille(2 * ROOM_PERMILLE)
             && holds(Rule::OnItsWay)

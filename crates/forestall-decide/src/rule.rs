@@ -49,7 +49,7 @@ rules! {
     Outlives,
     /// One ending at a time, unless the runway cannot wait.
     OneAtATime,
-    /// Nobody ends while terminating pods give back enough.
+    /// Nobody ends while terminating pods give back enough in time.
     OnItsWay,
     /// After a kill by the kernel its victim's memory is waited for.
     KernelsVictim,

@@ -277,15 +277,23 @@ pub(crate) fn may_evict(
     Ok(())
 }
 
-/// Memory within `scope` that terminating pods are about to give back.
-pub(crate) fn on_its_way(sample: &Sample, pods: &Pods, scope: Option<GroupId>, now: Moment) -> Bytes {
+/// Memory within `scope` that terminating pods give back by the end of their grace periods, as far as that comes `within` so long.
+pub(crate) fn on_its_way(
+    sample: &Sample,
+    pods: &Pods,
+    scope: Option<GroupId>,
+    now: Moment,
+    within: Span,
+) -> Bytes {
     pods.list
         .iter()
         .filter(|pod| {
             // A deletion timestamp lies ahead by the grace period. What lies further ahead is another clock's, and says nothing.
             pod.terminating_since.is_some_and(|since| {
-                let most = pod.grace + CLEANUP;
-                now.since(since) <= most && since.since(now) <= most
+                let ends_at = if since > now { since } else { since + pod.grace };
+                now <= ends_at + CLEANUP
+                    && ends_at.since(now) <= within
+                    && since.since(now) <= pod.grace + CLEANUP
             })
         })
         .filter_map(|pod| position(sample, pod.group?))

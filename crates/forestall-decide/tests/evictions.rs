@@ -269,6 +269,50 @@ fn an_eviction_without_effect_costs_nobody_else_the_orderly_end() {
     }
 }
 
+/// A neighbour was deleted with an hour of grace, and holds its memory meanwhile: whoever leaks goes as gracefully as beside one with five seconds.
+#[test]
+fn a_neighbour_with_hours_of_grace_does_not_cost_the_leaker_its_own() {
+    let left = [5, 3600].map(|grace| {
+        let mut world = World::leaking(20);
+        world.pods.list[1].grace = Span::secs(10);
+        world.pods.list[0].grace = Span::secs(grace);
+        world.pods.list[0].terminating_since = Some(world.now);
+        let mut engine = engine(&[Rung::Evict, Rung::Kill]);
+        world.run(&mut engine, Span::secs(400), |_| ());
+        assert_eq!(world.targets_of(Rung::Evict), [pod(2)], "grace {grace}");
+        assert_eq!(
+            (world.killed().len(), world.kernel_kills),
+            (0, 0),
+            "grace {grace}"
+        );
+        world
+            .ordered
+            .first()
+            .map(|(_, action)| action.evidence.reading.distance)
+    });
+    assert_eq!(left[0], left[1]);
+}
+
+/// The same where a disruption budget keeps the leaker: it gets its TERM before the KILL, as beside nobody.
+#[test]
+fn a_neighbour_with_hours_of_grace_does_not_cost_the_leaker_its_term() {
+    let graces = [None, Some(3600)].map(|grace| {
+        let mut world = World::leaking(20);
+        if let Some(grace) = grace {
+            world.pods.list[0].grace = Span::secs(grace);
+            world.pods.list[0].terminating_since = Some(world.now);
+        }
+        let mut engine = engine(&[Rung::Kill]);
+        world.run(&mut engine, Span::secs(400), |_| ());
+        world
+            .ordered
+            .first()
+            .map(|(_, action)| (action.rung, action.grace))
+    });
+    assert!(graces[0].is_some_and(|(rung, grace)| rung == Rung::Kill && grace > Span(0)));
+    assert_eq!(graces[0], graces[1]);
+}
+
 /// Eight pods grow by 2 MiB/s each, which takes four minutes to the wall: the one that goes has its thirty seconds before that.
 #[test]
 fn where_nobody_explains_it_there_is_room_for_a_default_grace() {

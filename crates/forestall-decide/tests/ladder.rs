@@ -315,10 +315,10 @@ fn while_enough_is_on_its_way_nobody_else_ends() {
             .find(|pod| pod.group == Some(GroupId(1003)))
             && pod.terminating_since.is_none()
         {
-            (pod.terminating_since, pod.grace) = (Some(now), Span::secs(600));
+            (pod.terminating_since, pod.grace) = (Some(now), Span::secs(150));
         }
     };
-    // 3,500 MiB at 20 MiB/s are reached after 175 s; until close to that the going pod's 4,000 MiB are awaited.
+    // 3,500 MiB at 20 MiB/s are reached after 175 s; the going pod's 4,000 MiB are there before that, whatever it does.
     world.run(&mut engine(&GRACEFUL), Span::secs(160), going);
     assert_eq!((world.kernel_kills, world.ordered.len()), (0, 0));
     assert!(

@@ -266,7 +266,7 @@ pub struct Order {
     pub bytes: Bytes,
     /// The least that is left before the machine's wall and that of `kubepods`.
     pub room: Bytes,
-    /// What terminating pods, as far as it was told of them, are about to give back there.
+    /// What terminating pods, as far as it was told of them, give back there in time.
     pub coming: Bytes,
     /// Whether one container makes up nearly all growth, and how fast.
     pub grower: Option<Grower>,

@@ -17,6 +17,9 @@ use crate::memory::Part;
 use crate::node::{HOST, Node};
 use crate::sample::{KUBEPODS, process_id};
 
+/// Kubernetes' grace period where a pod names none.
+const USUAL_GRACE: Span = Span::secs(30);
+
 impl Node {
     pub(crate) fn look(&self, policy: &Policy, wake_in: Span, sample: &Sample, now: Moment) -> Look {
         let cost = sample.node.sample_processor.unwrap_or(sample.node.sample_cost);
@@ -106,7 +109,7 @@ impl Node {
                 .filter(|_| !crate::levels::is_one(reading.scope) && self.is_told_of(reading.wall)),
             bytes: action.bytes,
             room: self.room(now),
-            coming: self.coming(reading.wall, now),
+            coming: self.coming(action, now),
             grower: self.grower(now),
             breaker: self.breaker(action.target, now),
             host_leaks_for: self.host_leaks_for(now),
@@ -150,14 +153,22 @@ impl Node {
         left.min().unwrap_or_default()
     }
 
-    /// What pods that were told to end, and are known to the agent to be, still hold of what an end gives back.
-    fn coming(&self, wall: WallKind, now: Moment) -> Bytes {
-        if matches!(wall, WallKind::Pod | WallKind::Container) {
+    /// What pods that were told to end, and are known to the agent to be, still hold of what an end gives back, and that in time: before
+    /// the wall for an eviction, which takes long itself, and within the usual half minute for a kill.
+    fn coming(&self, action: &Action, now: Moment) -> Bytes {
+        let reading = &action.evidence.reading;
+        if matches!(reading.wall, WallKind::Pod | WallKind::Container) {
             return Bytes::ZERO;
         }
+        let within = match action.rung {
+            Rung::Evict => reading.runway.p50,
+            _ => reading.runway.p50.max(USUAL_GRACE),
+        };
         let is_known = |pod: &&Pod| {
-            pod.terminating
-                .is_some_and(|since| self.told_at >= Some(since) && now.since(since) <= pod.spec.grace)
+            pod.terminating.is_some_and(|since| {
+                let ends_at = since + pod.spec.grace;
+                self.told_at >= Some(since) && now <= ends_at && ends_at.since(now) <= within
+            })
         };
         let pods = self.pods.iter().skip(HOST + 1).filter(is_known);
         pods.map(|pod| pod.used(&[Part::Anon, Part::Shmem], now)).sum()
