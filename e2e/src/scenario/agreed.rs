@@ -57,7 +57,9 @@ pub(super) fn twice(stage: &Stage<'_>, mode: &str, shown: &Shown) -> Result<()> 
         .filter(|line| {
             let wall = line["evidence"]["wall"].as_str().unwrap_or_default();
             let at = line["ts"].as_str().unwrap_or_default();
-            is(line, "raised") && shown.walls.contains(&wall) && second(at) <= second(ended_at)
+            (is(line, "raised") || is(line, "named"))
+                && shown.walls.contains(&wall)
+                && second(at) <= second(ended_at)
         })
         .collect();
     let foretold = before.iter().find(|line| line.to_string().contains(uid));
@@ -84,7 +86,8 @@ fn tells_of_the_end(node: &Node, state: &State, class: &str) -> Result<()> {
         reason => format!("--pod-reason {reason}"),
     };
     let said = node.run(&format!(
-        "cat /var/log/pods/*_{}/*/*.log 2>/dev/null | forestall explain --exit-code {} --reason {} {pod_reason} --first true --log - -o json",
+        ": | forestall explain --exit-code {1} --reason {2} {pod_reason} --first true --log - \
+         --last-words \"$(cat /var/log/pods/*_{0}/*/*.log 2>/dev/null | tail -n 5 | cut -d' ' -f4-)\" -o json",
         state.uid()?,
         ending.code,
         ending.reason

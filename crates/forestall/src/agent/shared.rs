@@ -31,6 +31,7 @@
 //! counted when it is full; waking the talk thread is one non-blocking write to an eventfd.
 
 mod api;
+mod blamed;
 mod board;
 mod command;
 mod desk;

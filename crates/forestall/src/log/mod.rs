@@ -177,9 +177,14 @@ impl Logger {
         let (level, text) = sentence::of(event);
         let mode = event.mode;
         match &event.kind {
-            EventKind::Alarm(alarm) => {
+            EventKind::Alarm(alarm) | EventKind::Named(alarm) => {
+                let is_raised = matches!(event.kind, EventKind::Alarm(_));
                 let body = AlarmBody {
-                    stage: AlarmStage::of(alarm.verdict).label(),
+                    stage: if is_raised {
+                        AlarmStage::of(alarm.verdict).label()
+                    } else {
+                        "named"
+                    },
                     age_millis: alarm.age.as_millis(),
                     horizon_millis: alarm.horizon.as_millis(),
                     evidence: Wall::new(&alarm.reading, scope, target),

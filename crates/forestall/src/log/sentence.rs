@@ -34,6 +34,14 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 format!("{verb}{age}: {place}: {}, by {target}", figures(&alarm.reading)),
             )
         }
+        EventKind::Named(alarm) => {
+            let (place, age) = (place(&alarm.reading, scope), fine(alarm.age));
+            let sentence = format!(
+                "ALARM goes on after {age}: {place}: {}, now by {target}",
+                figures(&alarm.reading)
+            );
+            (Level::Warn, sentence)
+        }
         EventKind::Action(action) => {
             let target = aimed_at(action.rung, event.target.as_bytes());
             let tense = if event.mode == forestall_decide::Mode::Enforce {

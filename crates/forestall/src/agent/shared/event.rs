@@ -83,6 +83,8 @@ pub(crate) struct Event {
 pub(crate) enum EventKind {
     /// An alarm was raised or resolved.
     Alarm(AlarmEvent),
+    /// One that is up, with somebody else who explains the growth now.
+    Named(AlarmEvent),
     /// An action was decided; in `enforce` it was ordered as well.
     Action(Action),
     /// Nothing was done where something might have been expected; repeated ones are sent once a minute.

@@ -6,9 +6,10 @@ use std::sync::mpsc::SyncSender;
 use forestall_act::{Note, ORDERS_UNDER_WAY_MAX};
 use forestall_decide::{
     Action, ActionId, Bytes, Decision, GroupId, Mode, Moment, NodeSample, Outcome, OutcomeKind, Policy,
-    Preset, ProcessId, Refusal, RefusalReason, Rung, Sample, Span, Target, WallKind,
+    Preset, ProcessId, Refusal, RefusalReason, Rung, Sample, Span, Target, WallKind, WallReading,
 };
 
+use super::blamed::{Blamed, culprit_at};
 use super::board::Board;
 use super::event::{Bell, Event, EventKind, Name, Trouble};
 use super::label::{ActionOutcome, AlarmStage, IgnoredKind};
@@ -72,6 +73,7 @@ pub(crate) struct Post {
     glanced: Option<Moment>,
     kernel_kills: Option<u64>,
     refused: [Option<Refused>; REMEMBERED],
+    blamed: Blamed,
     /// The act threads have no more orders than there is room for, and answer every one. Memory that was never needed is never
     /// touched, so that it is not there.
     pub(super) in_flight: Vec<InFlight>,
@@ -113,6 +115,7 @@ impl Post {
             glanced: None,
             kernel_kills: None,
             refused: [None; REMEMBERED],
+            blamed: Blamed::default(),
             in_flight: Vec::with_capacity(ORDERS_UNDER_WAY_MAX),
             troubles: [None; 4],
             untried: [None; REMEMBERED],
@@ -152,16 +155,13 @@ impl Post {
         for alarm in decision.alarms {
             self.board
                 .count_alarm(alarm.reading.wall, AlarmStage::of(alarm.verdict));
-            let culprit = alarm
-                .reading
-                .culprit
-                .and_then(|culprit| name_of(culprit.target, names));
-            self.send(
-                now,
-                &EventKind::Alarm(*alarm),
-                group_name(alarm.reading.scope, names),
-                given(culprit),
-            );
+            let mut alarm = *alarm;
+            alarm.reading.culprit = culprit_at(&alarm.reading, decision.readings);
+            self.blamed.note(now, &alarm);
+            self.tell_alarm(now, &alarm.reading, &EventKind::Alarm(alarm), names);
+        }
+        while let Some(alarm) = self.blamed.next(now, decision.readings) {
+            self.tell_alarm(now, &alarm.reading, &EventKind::Named(alarm), names);
         }
         let mut told = 0_u64;
         let mut lost = tick.lost.iter().peekable();
@@ -183,6 +183,11 @@ impl Post {
             self.copied = Some(now);
             self.is_asked = false;
         }
+    }
+
+    fn tell_alarm(&self, now: Moment, reading: &WallReading, kind: &EventKind, names: &dyn Names) {
+        let culprit = reading.culprit.and_then(|culprit| name_of(culprit.target, names));
+        self.send(now, kind, group_name(reading.scope, names), given(culprit));
     }
 
     /// Tells a look that found hardly anything changed and was not decided upon. `distance` is what is left of the
