@@ -1,7 +1,8 @@
-//! Evictions where nobody explains the growth, or the kubelet would be next: in the operator's order or the kubelet's, the first one who frees enough.
+//! Evictions where nobody explains the growth, or the kubelet would be next: in the operator's order or the kubelet's, the first one who frees enough,
+//! and where nobody alone does the first few who do together, all at once.
 //!
 //! What they refuse to do: let somebody who stands still pay for one whom a budget spares, and go before the kubelet for cache that would do.
-use crate::decision::{WallKind, WallReading, WhyNot};
+use crate::decision::{Target, WallKind, WallReading, WhyNot};
 use crate::engine::Engine;
 use crate::graceful::{Step, active_file, is_sure_enough};
 use crate::input::Sample;
@@ -14,6 +15,8 @@ use crate::wall::{noise, room_before};
 
 /// So much of a wall (permille) has to be left once an eviction for its sake is over.
 const ROOM_PERMILLE: u64 = 80;
+/// No more go at once: who gives back less than this part of what is needed is let be.
+const TOGETHER_MAX: u64 = 8;
 
 /// Whom to look for, in order: the first who may be evicted, and then at his own last moment and no sooner.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,45 @@ struct Next {
     is_choosy: bool,
     before: Before,
     rule: &'static str,
+}
+
+impl Next {
+    /// The same for one of several.
+    fn of_several(self) -> Self {
+        let needed = Bytes(self.needed.0.div_ceil(TOGETHER_MAX));
+        Self { needed, ..self }
+    }
+}
+
+/// One who was looked at.
+struct Judged {
+    target: Target,
+    freed: Bytes,
+    comes_at: Span,
+    step: Step,
+}
+
+/// The first few in order who free enough together: one, if there is one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Few {
+    count: usize,
+    freed: Bytes,
+    /// How long before the wall it is time for the one that takes longest.
+    comes_at: Span,
+}
+
+impl Few {
+    fn of(next: Next, all: impl Iterator<Item = Judged>) -> Option<Self> {
+        let mut few = Self::default();
+        let mut goes = all.filter(|judged| matches!(judged.step, Step::Do(..)));
+        while few.count == 0 || few.freed < next.needed && holds(Rule::FreesEnough) {
+            let judged = goes.next()?;
+            few.count += 1;
+            few.freed += judged.freed;
+            few.comes_at = few.comes_at.max(judged.comes_at);
+        }
+        Some(few)
+    }
 }
 
 /// What an eviction has to come before.
@@ -142,34 +184,57 @@ impl Engine {
             self.policy.victims,
             &mut self.ranked,
         );
-        let judge = |engine: &Self, nth: usize| {
+        let judge = |engine: &Self, next: Next, nth: usize| {
             let place = engine.ranked.get(nth)?.place;
             let it = candidate(sample, &engine.history.roster, &engine.pods, place)?;
-            Some((
-                it.target(),
-                engine.comes_at(reading, next, &it),
-                engine.judge_next(now, sample, reading, next, &it, kill_is_due),
-            ))
+            Some(Judged {
+                target: it.target(),
+                freed: it.freed_by_eviction(),
+                comes_at: engine.comes_at(reading, next, &it),
+                step: engine.judge_next(now, sample, reading, next, &it, kill_is_due),
+            })
         };
-        let first = (0..self.ranked.len())
-            .filter_map(|nth| judge(self, nth))
-            .find(|(_, _, step)| matches!(step, Step::Do(..)));
+        let few = Few::of(
+            next,
+            (0..self.ranked.len()).filter_map(|nth| judge(self, next, nth)),
+        );
+        let few = few.or_else(|| {
+            let least = next.of_several();
+            let few = Few::of(
+                next,
+                (0..self.ranked.len()).filter_map(|nth| judge(self, least, nth)),
+            )?;
+            self.has_tokens(few.count).then_some(few)
+        });
         // Where nobody may go, that is told when it would be time for whoever ends at once.
-        let comes_at = first.map_or(self.ahead_at_least(next), |(_, comes_at, _)| comes_at);
+        let comes_at = few.map_or(self.ahead_at_least(next), |few| few.comes_at);
         if !Self::has_come(reading, next.before, comes_at) {
             return;
         }
-        let mut done = false;
+        let asked = if few.is_some_and(|few| few.count > 1) {
+            next.of_several()
+        } else {
+            next
+        };
+        let mut left = few.map_or(0, |few| few.count);
         for nth in 0..self.ranked.len() {
-            let step = judge(self, nth).map(|(target, _, step)| {
-                if done {
-                    Step::PassOver(reading.pass_over(Rung::Evict, target, WhyNot::OthersFirst))
-                } else {
-                    step
+            let step = judge(self, asked, nth).map(|judged| match judged.step {
+                _ if few.is_some() && left == 0 => {
+                    Step::PassOver(reading.pass_over(Rung::Evict, judged.target, WhyNot::OthersFirst))
                 }
+                step => step,
             });
-            done |= self.take(now, sample, step);
+            if self.take(now, sample, step) {
+                left = left.saturating_sub(1);
+            }
         }
+    }
+
+    /// The budget of evictions allows so many at once: a part of them would harm and not help.
+    fn has_tokens(&self, count: usize) -> bool {
+        let spent = self.flights.evictions_since(self.pods.told_at);
+        let tokens = self.pods.cluster.eviction_tokens;
+        tokens.is_none_or(|tokens| spent + count <= tokens as usize) || !holds(Rule::Token)
     }
 
     fn judge_next(

@@ -87,7 +87,7 @@ rules! {
     BreakerFirst,
     /// No pod ends for growth that comes mostly from outside the pods.
     HostsOwn,
-    /// Where nobody is the culprit, only such a one goes as frees enough.
+    /// Where nobody is the culprit, only such a one goes as frees enough, or a few who do together.
     FreesEnough,
     /// Nobody is evicted while page cache alone would do.
     CacheFirst,
@@ -101,7 +101,7 @@ rules! {
     Terminating,
     /// One eviction a token, however old the news of the budget are.
     OneAToken,
-    /// No eviction begins while somebody is ending who is gone before the wall.
+    /// No eviction begins while somebody is ending who is gone before the wall, but for those who go at once because nobody alone frees enough.
     OneEviction,
     /// Nor does that of whoever was killed twice.
     OneRepeater,

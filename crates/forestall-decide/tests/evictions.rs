@@ -336,6 +336,50 @@ fn where_nobody_explains_it_there_is_room_for_a_default_grace() {
     }
 }
 
+/// A hundred small pods, none of which grows more than another or gives back enough: a few go at once, with their grace, and no more than have to.
+#[test]
+fn where_nobody_alone_frees_enough_a_few_go_together() {
+    let mut world = crowd();
+    let mut engine = engine(&[Rung::Evict, Rung::Kill]);
+    world.run(&mut engine, Span::secs(600), |_| ());
+    let (at, first) = world.ordered.first().copied().expect("somebody goes");
+    let together = world.ordered.iter().filter(|(when, _)| *when == at);
+    let freed: Vec<Bytes> = together.map(|(_, action)| action.bytes).collect();
+    // 80 permille of kubepods' 12,000 MiB have to be left.
+    let needed = Bytes::mebi(960) - first.evidence.reading.distance;
+    let [rest @ .., _] = freed.as_slice() else {
+        panic!("nobody goes");
+    };
+    assert!(rest.len() >= 2 && freed.len() <= 8, "{freed:?}");
+    assert!(freed.iter().copied().sum::<Bytes>() >= needed);
+    assert!(rest.iter().copied().sum::<Bytes>() < needed);
+    assert_eq!((world.killed().len(), world.kernel_kills), (0, 0));
+    assert!(
+        world
+            .ordered
+            .iter()
+            .all(|(_, action)| action.grace == Span::secs(30))
+    );
+}
+
+/// A budget for a part of them lets nobody go: that part would harm and not help.
+#[test]
+fn a_budget_too_small_for_all_who_have_to_go_together_is_not_spent() {
+    let mut world = crowd();
+    world.pods.cluster.eviction_tokens = Some(2);
+    world.run(&mut engine(&[Rung::Evict]), Span::secs(600), |_| ());
+    assert_eq!(world.targets_of(Rung::Evict), []);
+}
+
+fn crowd() -> World {
+    let mut world = World::new(16_384, 12_000);
+    for id in 1..=100 {
+        world.container(id, 100).rate = MIB / 20;
+        world.pod(id).grace = Span::secs(30);
+    }
+    world
+}
+
 /// A pod that was killed twice is evicted and takes an hour of grace; another one leaks meanwhile, and does not pay for that.
 #[test]
 fn one_with_hours_of_grace_keeps_nobody_else_from_an_orderly_end() {

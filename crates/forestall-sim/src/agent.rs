@@ -11,7 +11,7 @@ use forestall_decide::{
 };
 
 use crate::cast::NEVER;
-use crate::event::{Passed, What};
+use crate::event::{Order, Passed, What};
 use crate::node::Node;
 use crate::refusal::Refusals;
 
@@ -278,7 +278,10 @@ impl Node {
             } else {
                 Passed::default()
             };
-            let order = self.order(action, policy, leak_is_near, passed, now);
+            let order = Order {
+                beside: self.beside(action, decision.actions, policy, now),
+                ..self.order(action, policy, leak_is_near, passed, now)
+            };
             self.note(now, What::Ordered(order));
             if policy.mode == Mode::Enforce {
                 orders.push(*action);

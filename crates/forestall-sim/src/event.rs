@@ -268,6 +268,8 @@ pub struct Order {
     pub room: Bytes,
     /// What terminating pods, as far as it was told of them, give back there in time.
     pub coming: Bytes,
+    /// What others hold who are evicted at the same moment for the same wall.
+    pub beside: Bytes,
     /// Whether one container makes up nearly all growth, and how fast.
     pub grower: Option<Grower>,
     /// The most that somebody else's pod holds beyond its request, which it took in the last minutes and never had before; of such as may be

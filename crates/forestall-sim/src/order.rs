@@ -110,6 +110,7 @@ impl Node {
             bytes: action.bytes,
             room: self.room(now),
             coming: self.coming(action, now),
+            beside: Bytes::ZERO,
             grower: self.grower(now),
             breaker: self.breaker(action.target, now),
             host_leaks_for: self.host_leaks_for(now),
@@ -151,6 +152,16 @@ impl Node {
         });
         let left = left.map(|truth| truth.left).chain(levels);
         left.min().unwrap_or_default()
+    }
+
+    /// What others hold whose eviction was decided together with this one's.
+    pub(crate) fn beside(&self, action: &Action, all: &[Action], policy: &Policy, now: Moment) -> Bytes {
+        let wall = |of: &Action| (of.rung, of.evidence.reading.wall, of.evidence.reading.scope);
+        let others = all.iter().filter(|other| {
+            other.id != action.id && action.rung == Rung::Evict && wall(other) == wall(action)
+        });
+        let aims = others.filter_map(|other| self.aim(other.target, policy, now));
+        aims.map(|aim| aim.victim.held).sum()
     }
 
     /// What pods that were told to end, and are known to the agent to be, still hold of what an end gives back, and that in time: before

@@ -144,7 +144,7 @@ impl Checker for FreesEnough {
         let order =
             harmful(event).filter(|order| is_kernels(order.wall) && order.share_permille.is_none())?;
         let (aim, truth) = (order.target.as_ref()?, order.truth?);
-        let room = truth.left + aim.victim.held;
+        let room = truth.left + aim.victim.held + order.beside;
         let least = match order.rung {
             Rung::Evict => AFTER_EVICTION_PERMILLE,
             _ => AFTER_KILL_PERMILLE,

@@ -256,6 +256,7 @@ pub(super) fn sound() -> Order {
         bytes: Bytes::mebi(700),
         room: Bytes::mebi(20),
         coming: Bytes::ZERO,
+        beside: Bytes::ZERO,
         runway: Span::secs(60),
         grower: None,
         breaker: Bytes::ZERO,

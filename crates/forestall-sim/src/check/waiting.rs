@@ -21,9 +21,9 @@ impl Checker for Terminating {
     }
 }
 
-/// Who is ending by an order, and until when that is waited for, by node and order.
+/// Who is ending by an order, since when, and until when that is waited for, by node and order.
 #[derive(Default)]
-pub(super) struct OneEviction(BTreeMap<(u32, ActionId), (Rung, Moment)>);
+pub(super) struct OneEviction(BTreeMap<(u32, ActionId), (Rung, Moment, Moment)>);
 
 impl Checker for OneEviction {
     fn see(&mut self, event: &Event) -> Option<String> {
@@ -38,13 +38,17 @@ impl Checker for OneEviction {
             }
             _ => {
                 let order = harmful(event).filter(|order| order.mode == Mode::Enforce)?;
-                self.0.retain(|_, (_, until)| event.at <= *until);
+                self.0.retain(|_, (_, _, until)| event.at <= *until);
                 let by = event.at + order.runway;
-                let waits = |rung: Rung, until: Moment| rung != Rung::Evict || until <= by;
+                // Several may go at once, of whom none alone is enough.
+                let waits = |rung: Rung, since: Moment, until: Moment| {
+                    rung != Rung::Evict || until <= by && since < event.at
+                };
                 let mut others = self.0.iter().filter(|((node, _), _)| *node == event.node);
-                let other = others.any(|(_, (rung, until))| waits(*rung, *until));
+                let other = others.any(|(_, (rung, since, until))| waits(*rung, *since, *until));
                 let until = event.at + order.deadline;
-                self.0.insert((event.node, order.id), (order.rung, until));
+                self.0
+                    .insert((event.node, order.id), (order.rung, event.at, until));
                 (other && order.rung == Rung::Evict)
                     .then(|| format!("eviction of {} while somebody else is ending", name(order)))
             }
