@@ -44,11 +44,20 @@ impl Caller {
         let config = kubectl.config().with_file_name(format!("{name}.kubeconfig"));
         std::fs::write(&config, kubeconfig(token))
             .with_context(|| format!("writing {}", config.display()))?;
+        Self::with(kubectl, name, &config)
+    }
+
+    /// Whoever may do everything.
+    pub(crate) fn of(kubectl: &Kubectl, name: &str) -> Result<Self> {
+        Self::with(kubectl, name, kubectl.config())
+    }
+
+    fn with(kubectl: &Kubectl, name: &str, config: &Path) -> Result<Self> {
         let folder = config.parent().context("a folder for his log")?;
         let mut command = child::command(kubectl.program());
         command
             .arg("--kubeconfig")
-            .arg(&config)
+            .arg(config)
             .args(["proxy", "--port=0"]);
         let mut proxy = Running::start(name, &mut command, folder)?;
         let log: PathBuf = folder.join(format!("{name}.log"));

@@ -11,6 +11,7 @@ use crate::plane::Plane;
 mod agreed;
 mod blind;
 mod cache;
+mod crowd;
 mod deployed;
 mod eviction;
 mod fault;
@@ -89,7 +90,7 @@ const MULTI_GEN: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 24] = [
+pub(crate) const ALL: [Scenario; 25] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again, and forestall leaves it to that",
@@ -177,6 +178,14 @@ pub(crate) const ALL: [Scenario; 24] = [
         impersonation: false,
         is_gate: false,
         run: |stage| deployed::own(stage.kubectl, stage.node),
+    },
+    Scenario {
+        name: "many-pods",
+        shows: "what the agent holds with as many pods as a kubelet takes, and that ten thousand changes of them add nothing",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: crowd::changes,
     },
     Scenario {
         name: "slow-leak-guarded",

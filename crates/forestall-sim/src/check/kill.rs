@@ -177,6 +177,8 @@ pub(super) struct OneAtATime(BTreeMap<u32, Vec<InFlight>>);
 struct InFlight {
     id: ActionId,
     wall: (WallKind, Option<GroupId>),
+    /// An eviction of this moment, of which several may begin at once.
+    evicted_at: Option<Moment>,
     until: Moment,
 }
 
@@ -199,7 +201,10 @@ impl Checker for OneAtATime {
                 let wall = (order.wall, order.scope);
                 flights.retain(|flight| event.at <= flight.until);
                 let waits = order.rule != "one-look" || order.grace > Span(0);
-                let other = flights.iter().any(|flight| flight.wall == wall);
+                let evicted_at = (order.rung == Rung::Evict).then_some(event.at);
+                let is_beside = |flight: &InFlight| evicted_at.is_some() && flight.evicted_at == evicted_at;
+                let mut others = flights.iter().filter(|flight| flight.wall == wall);
+                let other = others.any(|flight| !is_beside(flight));
                 let wrong = other && waits;
                 let say = format!(
                     "{} while another one is in flight at {}",
@@ -209,6 +214,7 @@ impl Checker for OneAtATime {
                 flights.push(InFlight {
                     id: order.id,
                     wall,
+                    evicted_at,
                     until: event.at + order.deadline,
                 });
                 wrong.then_some(say)
