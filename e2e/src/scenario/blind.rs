@@ -1,4 +1,4 @@
-//! Memory that the kubelet does not see, because it counts what the node uses as anonymous memory and file cache: page tables and sockets of the host. It
+//! Memory that the kubelet does not see, because it counts what the node uses as anonymous memory and file cache: page tables of the host, and sockets, whose messages lie in slab. It
 //! waits for a threshold that is never met while the kernel runs out. First with the kubelet alone, then with forestall, in one boot.
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -95,10 +95,17 @@ struct Course {
 }
 
 #[derive(Clone, Copy)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "a quantity says its unit, last in its name"
+)]
 struct Figures {
     available_mib: u64,
     /// The kubelet's own figure for the node, as everybody is told it.
     kubelet_mib: u64,
+    page_tables_mib: u64,
+    /// What of slab the kernel cannot give away, the sockets' messages among it.
+    slab_mib: u64,
 }
 
 fn run(kubectl: &Kubectl, node: &Node, once_blind: impl FnOnce() -> Result<()>) -> Result<Course> {
@@ -144,6 +151,15 @@ fn run(kubectl: &Kubectl, node: &Node, once_blind: impl FnOnce() -> Result<()>) 
         least_mib > THRESHOLD_MIB,
         "the kubelet saw that memory is short: {least_mib} MiB"
     );
+    for (what, before, after) in [
+        ("page tables", before.page_tables_mib, after.page_tables_mib),
+        ("slab", before.slab_mib, after.slab_mib),
+    ] {
+        ensure!(
+            after >= before + BLIND_MIB / 10,
+            "there are hardly any {what} in it: {before} MiB and then {after}"
+        );
+    }
     ensure!(
         after.kubelet_mib + BLIND_MIB / 10 > before.kubelet_mib,
         "the kubelet saw the blind memory: {} MiB, and before {}",
@@ -167,7 +183,15 @@ impl Figures {
     fn of(kubectl: &Kubectl, node: &Node) -> Result<Self> {
         let summary = node.summary(kubectl)?;
         let bytes = summary["node"]["memory"]["availableBytes"].as_u64();
+        let said = node.run("grep -E '^(PageTables|SUnreclaim):' /proc/meminfo")?;
+        let held_mib = |name: &str| -> Result<u64> {
+            let line = said.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+            Ok(kib.with_context(|| format!("no {name} in {said:?}"))? >> 10)
+        };
         Ok(Self {
+            page_tables_mib: held_mib("PageTables:")?,
+            slab_mib: held_mib("SUnreclaim:")?,
             available_mib: Memory::of(node)?.available_mib,
             kubelet_mib: bytes.context("no available bytes in the kubelet's summary")? >> 20,
         })
@@ -179,8 +203,16 @@ impl std::fmt::Display for Course {
         let (before, after) = (self.before, self.after);
         write!(
             formatter,
-            "available to the kernel {} → {} MiB, to the kubelet {} → {}; until the grower's end the kubelet saw at least {} MiB allocatable",
-            before.available_mib, after.available_mib, before.kubelet_mib, after.kubelet_mib, self.least_mib
+            "available to the kernel {} → {} MiB, to the kubelet {} → {}; page tables {} → {}, slab {} → {}; until the grower's end the kubelet saw at least {} MiB allocatable",
+            before.available_mib,
+            after.available_mib,
+            before.kubelet_mib,
+            after.kubelet_mib,
+            before.page_tables_mib,
+            after.page_tables_mib,
+            before.slab_mib,
+            after.slab_mib,
+            self.least_mib
         )
     }
 }

@@ -106,9 +106,22 @@ fn thrice(kubectl: &Kubectl, node: &Node, load: Load) -> Result<()> {
 
 /// One that reads a file larger than memory uses nothing twice before the kernel has taken it: forestall has nothing to do.
 pub(super) fn streamer(kubectl: &Kubectl, node: &Node) -> Result<()> {
+    bystander(kubectl, node)?;
+    let alone = stream(kubectl, node)?;
+    eprintln!("e2e:   the reader beside the kubelet alone: {alone:?}");
+    clear(node, kubectl)?;
     // A pod that comes with its memory is growth, too, as long as nobody knows better.
     bystander(kubectl, node)?;
     let agent = Agent::start(node, "enforce")?;
+    let read = stream(kubectl, node)?;
+    eprintln!("e2e:   and with forestall: {read:?}");
+    let told = agent.told(&["action", "outcome", "alarm"])?;
+    ensure!(told.is_empty(), "forestall moved: {told:?}");
+    agent.end()
+}
+
+/// A reader of a file larger than memory, until it has read three times what memory is.
+fn stream(kubectl: &Kubectl, node: &Node) -> Result<Read> {
     let reader = Reader::start(kubectl, node, &json!({"stream": {"size": 1050, "rate": 0}}))?;
     let total_mib = Memory::of(node)?.total_mib;
     let mut read = Read::default();
@@ -118,10 +131,7 @@ pub(super) fn streamer(kubectl: &Kubectl, node: &Node) -> Result<()> {
     })?;
     is_untouched(kubectl, "bystander")?;
     is_untouched(kubectl, "reader")?;
-    eprintln!("e2e:   the reader: {read:?}");
-    let told = agent.told(&["action", "outcome", "alarm"])?;
-    ensure!(told.is_empty(), "forestall moved: {told:?}");
-    agent.end()
+    Ok(read)
 }
 
 /// The kubelet alone: how many looks it took from the reader's second reading to its end, and what it had read.

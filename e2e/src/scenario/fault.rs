@@ -9,7 +9,7 @@ use crate::wait::{wait_for, wait_within};
 
 use super::eviction::{is_evicted, is_untouched};
 use super::guarded::{growth, guarded, is_over, pod};
-use super::refusal::begin;
+use super::refusal::{alone, begin, start};
 use super::{PATIENCE, Stage};
 
 /// The API server is stopped, with its connections open, once the agent has seen what is coming: nobody can be evicted by it, and the node is saved
@@ -98,15 +98,12 @@ pub(super) fn server(stage: &mut Stage<'_>) -> Result<()> {
 /// The agent is killed right after it had a pod evicted, which takes its time to end: the one that the kubelet starts in its stead sees a pod
 /// that is on its way out, and sends nobody after it. Nothing is left as it was put on for a while.
 pub(super) fn agent(stage: &mut Stage<'_>) -> Result<()> {
+    let line = format!("trap 'sleep 12; exit 0' TERM; {} & wait", growth(4, None));
+    let pods = [pod("batch", 30, &line), pod("spare", 5, &growth(100, Some(100)))];
+    alone(stage, "batch", &pods)?;
     guarded(stage, |stage, guard| {
         let (kubectl, node) = begin(stage)?;
-        let line = format!("trap 'sleep 12; exit 0' TERM; {} & wait", growth(4, None));
-        kubectl.apply(&pod("batch", 30, &line).to_string())?;
-        kubectl.apply(&pod("spare", 5, &growth(100, Some(100))).to_string())?;
-        for name in ["batch", "spare"] {
-            State::wait_for(kubectl, name, "Running", |state| state.phase() == "Running")?;
-        }
-        let mut course = Course::begin("forestall", node)?;
+        let mut course = start(stage, "forestall", &pods)?;
         wait_within(PATIENCE, "the order to evict", || {
             course.look(node)?;
             Ok(!guard.evictions()?.is_empty())

@@ -37,7 +37,7 @@ pub(super) fn budget(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// The kubelet alone evicts one of these, and that at once.
-fn alone(stage: &mut Stage<'_>, victim: &str, pods: &[Value]) -> Result<()> {
+pub(super) fn alone(stage: &mut Stage<'_>, victim: &str, pods: &[Value]) -> Result<()> {
     let (kubectl, node) = begin(stage)?;
     let mut course = start(stage, "kubelet", pods)?;
     wait_within(PATIENCE, &format!("the kubelet's end of {victim}"), || {
@@ -52,7 +52,7 @@ fn alone(stage: &mut Stage<'_>, victim: &str, pods: &[Value]) -> Result<()> {
 }
 
 /// Makes these pods, and begins where all of them run.
-fn start(stage: &Stage<'_>, who: &'static str, pods: &[Value]) -> Result<Course> {
+pub(super) fn start(stage: &Stage<'_>, who: &'static str, pods: &[Value]) -> Result<Course> {
     for pod in pods {
         stage.kubectl.apply(&pod.to_string())?;
     }
