@@ -71,9 +71,10 @@ impl Flight {
         self.heard == Some(CALLED_OFF)
     }
 
-    /// What it gives back is there by then, whatever its victim does: nobody else is evicted meanwhile. A pod may have hours for its end; a kill has none.
+    /// Its victim's time is out by then, so that nobody else is evicted meanwhile. A pod may have hours for its end; a kill has none. How long the
+    /// server may take for its answer does not count: so near a wall one pod after the other would go, each as if nobody were going.
     pub(crate) fn is_awaited(&self, by: Moment) -> bool {
-        self.rung != Rung::Evict || self.judged_at <= by
+        self.rung != Rung::Evict || self.launched_at + self.grace <= by
     }
 
     fn hear(&mut self, kind: OutcomeKind) {

@@ -21,9 +21,19 @@ impl Checker for Terminating {
     }
 }
 
-/// Who is ending by an order, since when, and until when that is waited for, by node and order.
+/// Who is ending by an order.
+struct Ending {
+    rung: Rung,
+    since: Moment,
+    /// Its grace is over.
+    ends_at: Moment,
+    /// It is waited for until then.
+    until: Moment,
+}
+
+/// All of them, by node and order.
 #[derive(Default)]
-pub(super) struct OneEviction(BTreeMap<(u32, ActionId), (Rung, Moment, Moment)>);
+pub(super) struct OneEviction(BTreeMap<(u32, ActionId), Ending>);
 
 impl Checker for OneEviction {
     fn see(&mut self, event: &Event) -> Option<String> {
@@ -38,17 +48,21 @@ impl Checker for OneEviction {
             }
             _ => {
                 let order = harmful(event).filter(|order| order.mode == Mode::Enforce)?;
-                self.0.retain(|_, (_, _, until)| event.at <= *until);
+                self.0.retain(|_, ending| event.at <= ending.until);
                 let by = event.at + order.runway;
                 // Several may go at once, of whom none alone is enough.
-                let waits = |rung: Rung, since: Moment, until: Moment| {
-                    rung != Rung::Evict || until <= by && since < event.at
+                let waits = |ending: &Ending| {
+                    ending.rung != Rung::Evict || ending.ends_at <= by && ending.since < event.at
                 };
                 let mut others = self.0.iter().filter(|((node, _), _)| *node == event.node);
-                let other = others.any(|(_, (rung, since, until))| waits(*rung, *since, *until));
-                let until = event.at + order.deadline;
-                self.0
-                    .insert((event.node, order.id), (order.rung, event.at, until));
+                let other = others.any(|(_, ending)| waits(ending));
+                let ending = Ending {
+                    rung: order.rung,
+                    since: event.at,
+                    ends_at: event.at + order.grace,
+                    until: event.at + order.deadline,
+                };
+                self.0.insert((event.node, order.id), ending);
                 (other && order.rung == Rung::Evict)
                     .then(|| format!("eviction of {} while somebody else is ending", name(order)))
             }
