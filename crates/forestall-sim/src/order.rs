@@ -23,8 +23,8 @@ const USUAL_GRACE: Span = Span::secs(30);
 impl Node {
     pub(crate) fn look(&self, policy: &Policy, wake_in: Span, sample: &Sample, now: Moment) -> Look {
         let cost = sample.node.sample_processor.unwrap_or(sample.node.sample_cost);
-        // A preset looks when its document says.
-        let own = policy.preset == Preset::Forestall;
+        // A preset looks when its document says, and of what cannot be true, such as more held than there is, nothing is concluded.
+        let own = policy.preset == Preset::Forestall && sample.node.impossible().is_none();
         let wall = |wall| self.truth(wall, now).filter(|_| own);
         Look {
             wake_in,

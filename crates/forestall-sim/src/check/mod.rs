@@ -255,7 +255,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "breaker-first",
         says: "Who keeps within its request is not killed while somebody else took what is missing beyond his own.",
-        checker: || Box::new(promise::BreakerFirst),
+        checker: || Box::<promise::BreakerFirst>::default(),
         breach: promise::killed_who_kept_within_its_request,
     },
     Rule {

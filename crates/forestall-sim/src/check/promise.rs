@@ -1,6 +1,8 @@
 //! A rule about promises: who keeps within his request goes after who does not.
 
-use forestall_decide::{Bytes, Rung, WallKind};
+use std::collections::BTreeMap;
+
+use forestall_decide::{Bytes, Moment, Rung, Span, WallKind};
 
 use super::Checker;
 use super::kill::{aimed, follows_kills, harmful, name};
@@ -8,12 +10,27 @@ use crate::event::{Event, What};
 
 /// So much of a wall (permille) is asked for at the least, twice what the engine asks for.
 const ROOM_PERMILLE: u64 = 80;
+/// What was taken by the last minutes counts.
+const SEEN_FOR: Span = Span::secs(300);
 
-pub(super) struct BreakerFirst;
+/// When the agent of a node was started anew: what somebody took before, it has not seen.
+#[derive(Default)]
+pub(super) struct BreakerFirst(BTreeMap<u32, Moment>);
 
 impl Checker for BreakerFirst {
     fn see(&mut self, event: &Event) -> Option<String> {
+        if let What::Fault {
+            name: "agent-restart",
+            ..
+        } = event.what
+        {
+            self.0.insert(event.node, event.at);
+        }
+        let has_seen = |since: &Moment| event.at.since(*since) > SEEN_FOR;
         let order = harmful(event).filter(|order| order.rung == Rung::Kill && order.pods_known)?;
+        if !self.0.get(&event.node).is_none_or(has_seen) {
+            return None;
+        }
         let (aim, truth) = (order.target.as_ref()?, order.truth?);
         let is_kernels = matches!(order.wall, WallKind::Kernel | WallKind::Kubepods);
         let left = aim.left_of_request?;
