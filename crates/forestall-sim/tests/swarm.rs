@@ -17,11 +17,10 @@ use forestall_sim::{Checkers, Event, FaultKind, Options, Running, Violation, Wha
 /// wall was nearer than a server may take for its answer.
 /// In 30,806 stalls of a reclaim that had just ended once confirmed a kill. In the others of these a checker was wrong: in 20,759 a cgroup
 /// whose processes the kernel ends one by one seems to grow, in 31,833 and 40,099 what is left is a look away, and in 32,451
-/// somebody takes, under a brake, what another one gave back; in 790,219 more is held than there is, and in 790,283 an agent that has just been
-/// started has not seen who took what.
-const SEEDS: [u64; 23] = [
+/// somebody takes, under a brake, what another one gave back; in 790,283 an agent that has just been started has not seen who took what.
+const SEEDS: [u64; 22] = [
     0, 2, 3, 5, 6, 7, 17, 25, 71, 77, 20_759, 30_806, 31_833, 32_451, 40_099, 100_973, 101_132, 740_709,
-    740_765, 770_770, 790_219, 790_283, 4_711_560,
+    740_765, 770_770, 790_283, 4_711_560,
 ];
 
 fn judge(seed: u64) -> (Vec<Event>, Vec<Violation>) {
