@@ -78,7 +78,7 @@ impl Cluster {
         }
         let node = self.node.as_ref().context("the node that was just started")?;
         clear(node, &self.kubectl)?;
-        Ok(Stage::new(&self.kubectl, node, &self.plane))
+        Ok(Stage::new(&self.kubectl, node, &self.plane, &self.parts.agent))
     }
 
     /// Ends the node: who comes next gets a new one.

@@ -1,69 +1,70 @@
-//! What an agent costs on a full node: a hundred pods, and ten thousand changes of them.
+//! What an agent costs on a full node: a hundred pods, and ten thousand changes of them. It runs on the machine of whoever runs this, without an emulator, for a
+//! node that is no more than an object, so that no kubelet is measured along with it. It only looks on there.
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, Request};
+use crate::child::{self, Running};
 use crate::cluster::WORK_IMAGE;
 use crate::kubectl::Kubectl;
-use crate::node::Node;
-use crate::wait::wait_within;
+use crate::wait::wait_for;
 
-use super::deployed::{Agent, wait_for_agent};
-use super::guarded::guarded;
-use super::{PATIENCE, Stage};
+use super::Stage;
 
-/// With the cluster's own ones and the agent's there are no more than the 110 that a kubelet takes (`maxPods`).
-const PODS: usize = 100;
+/// A node without a machine.
+const NODE: &str = "n8";
+/// As many as a kubelet takes (`maxPods`), one of them the agent's own.
+const PODS: usize = 110;
 const CHANGES: usize = 10_000;
 /// What an agent may hold, and how much of that the changes may add: what an allocator keeps of them, and no more for more of them.
 const RESIDENT_KIB_MAX: u64 = 14 << 10;
 const ADDED_KIB_MAX: u64 = 1 << 10;
+const ADDRESS: &str = "127.0.0.1:9191";
 
-/// Pods that never begin, since what they are to mount is not there: the kubelet makes their cgroups, and nothing more.
 pub(super) fn changes(stage: &mut Stage<'_>) -> Result<()> {
-    guarded(stage, |stage, _| {
-        let (kubectl, node) = (stage.kubectl, stage.node);
-        let agent = wait_for_agent(kubectl)?;
-        let alone = known(node, &agent)?;
-        let shown = fill(kubectl, node, &agent, alone);
-        let cleared = empty(kubectl);
-        shown.and(cleared)
-    })
+    let kubectl = stage.kubectl;
+    let shown = show(kubectl, stage.agent);
+    let cleared = clear(kubectl);
+    shown.and(cleared)
 }
 
-fn fill(kubectl: &Kubectl, node: &Node, agent: &Agent, alone: u64) -> Result<()> {
-    let pods: Vec<Value> = (0..PODS).map(waiting).collect();
-    kubectl.apply(&json!({"apiVersion": "v1", "kind": "List", "items": pods}).to_string())?;
-    let all = alone + PODS as u64;
-    wait_within(PATIENCE, "the agent's count of all pods", || {
-        Ok(known(node, agent)? == all)
+fn show(kubectl: &Kubectl, program: &Path) -> Result<()> {
+    kubectl.apply_profile("read")?;
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
+    let own = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "own", "namespace": "forestall"},
+        "spec": {
+            "nodeName": NODE,
+            "serviceAccountName": "forestall",
+            "containers": [{"name": "c", "image": WORK_IMAGE}],
+        },
+    });
+    let mut items = vec![node, own];
+    items.extend((1..PODS).map(pod));
+    kubectl.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
+    let mut agent = start(kubectl, program)?;
+    let mut all = 0;
+    wait_for("the agent's count of all pods", || {
+        agent.check()?;
+        all = known().unwrap_or(0);
+        Ok(all >= PODS as u64)
     })?;
-    let before = resident_kib(node)?;
-    let caller = Caller::of(kubectl, "crowd")?;
-    for number in 0..CHANGES {
-        let answer = caller.ask(&Request {
-            method: "PATCH",
-            path: format!("/api/v1/namespaces/default/pods/{}", name(number % PODS)),
-            impersonated: None,
-            body: json!({"metadata": {"annotations": {"e2e/change": number.to_string()}}}),
-        })?;
-        ensure!(
-            answer.code == 200,
-            "change {number}: {}: {}",
-            answer.code,
-            answer.text
-        );
-        if number % 2000 == 1999 {
-            eprintln!("e2e:   {} of {CHANGES} changes", number + 1);
-        }
-    }
-    // What a watch tells comes in order: who has seen this one has seen all before it.
-    remove(kubectl, &[name(0)])?;
-    wait_within(PATIENCE, "the agent's word of the last change", || {
-        Ok(known(node, agent)? + 1 == all)
+    let before = resident_kib(&agent)?;
+    change(kubectl)?;
+    // What a watch tells comes in order: who has seen this one go has seen all before it.
+    remove(kubectl, &["pod", &name(1)])?;
+    wait_for("the agent's word of the last change", || {
+        agent.check()?;
+        Ok(known()? < all)
     })?;
-    let after = resident_kib(node)?;
-    let gap = agent.metric(node, "forestall_tick_gap_seconds_max")?;
+    let after = resident_kib(&agent)?;
+    let gap = figure("forestall_tick_gap_seconds_max")?;
     eprintln!(
         "e2e:   {all} pods: {before} KiB resident, {after} after {CHANGES} changes; the longest time between two looks {gap} s"
     );
@@ -78,64 +79,108 @@ fn fill(kubectl: &Kubectl, node: &Node, agent: &Agent, alone: u64) -> Result<()>
     Ok(())
 }
 
-fn name(number: usize) -> String {
-    format!("waiting-{number}")
+/// As a pod of that node would run it: where it looks for its account there is one, for it alone.
+fn start(kubectl: &Kubectl, program: &Path) -> Result<Running> {
+    let folder = kubectl.config().parent().context("a folder for its log")?;
+    let words = ["create", "token", "forestall", "-n", "forestall"];
+    let bound = ["--bound-object-kind=Pod", "--bound-object-name=own"];
+    let token = kubectl.run(&[&words[..], &bound].concat())?;
+    fs::write(folder.join("crowd.token"), token.trim())?;
+    let policy = format!("mode: observe\nlisten: \"{ADDRESS}\"\n");
+    fs::write(folder.join("crowd.yaml"), policy)?;
+    let line = "set -e; mount -t tmpfs none /run; account=/run/secrets/kubernetes.io/serviceaccount; mkdir -p $account; \
+                cp crowd.token $account/token; cp ca.crt $account/ca.crt; exec \"$0\" agent --config crowd.yaml";
+    let mut command = child::command(Path::new("unshare"));
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", line])
+        .arg(program)
+        .current_dir(folder)
+        .envs([
+            ("NODE_NAME", NODE),
+            ("KUBERNETES_SERVICE_HOST", "127.0.0.1"),
+            ("KUBERNETES_SERVICE_PORT", "6443"),
+        ]);
+    Running::start("crowd", &mut command, folder)
 }
 
-fn waiting(number: usize) -> Value {
+/// Every pod in turn, again and again.
+fn change(kubectl: &Kubectl) -> Result<()> {
+    let caller = Caller::of(kubectl, "changes")?;
+    for number in 0..CHANGES {
+        let answer = caller.ask(&Request {
+            method: "PATCH",
+            path: format!(
+                "/api/v1/namespaces/default/pods/{}",
+                name(1 + number % (PODS - 1))
+            ),
+            impersonated: None,
+            body: json!({"metadata": {"annotations": {"e2e/change": number.to_string()}}}),
+        })?;
+        let (code, said) = (answer.code, answer.text);
+        ensure!(code == 200, "change {number}: {code}: {said}");
+        if number % 2000 == 1999 {
+            eprintln!("e2e:   {} of {CHANGES} changes", number + 1);
+        }
+    }
+    Ok(())
+}
+
+fn name(number: usize) -> String {
+    format!("crowd-{number}")
+}
+
+fn pod(number: usize) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name(number), "labels": {"app": "waiting"}},
+        "metadata": {"name": name(number), "labels": {"app": "crowd"}},
         "spec": {
-            "nodeName": "n1",
-            "terminationGracePeriodSeconds": 0,
-            "volumes": [{"name": "never", "configMap": {"name": "is-not-there"}}],
-            "containers": [{
-                "name": "work",
-                "image": WORK_IMAGE,
-                "imagePullPolicy": "Never",
-                "volumeMounts": [{"name": "never", "mountPath": "/never"}],
-            }],
+            "nodeName": NODE,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": "work", "image": WORK_IMAGE, "resources": {"requests": {"memory": "10Mi"}}}],
         },
     })
 }
 
 /// How many pods it knows.
-fn known(node: &Node, agent: &Agent) -> Result<u64> {
-    let figure = agent.metric(node, "forestall_pods{state=\"known\"}")?;
+fn known() -> Result<u64> {
+    let figure = figure("forestall_pods{state=\"known\"}")?;
     figure.parse().with_context(|| format!("{figure:?} pods"))
 }
 
-fn resident_kib(node: &Node) -> Result<u64> {
-    let said = node.run(
-        "for place in /proc/[0-9]*; do [ \"$(cat $place/comm 2>/dev/null)\" = forestall ] && grep VmRSS $place/status; done",
-    )?;
-    let figures: Vec<u64> = said
+/// What stands behind this name on the page of its metrics.
+fn figure(name: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(ADDRESS).context("the agent's metrics")?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page).context("the agent's metrics")?;
+    let found = page
         .lines()
-        .filter_map(|line| line.split_whitespace().nth(1)?.parse().ok())
-        .collect();
-    match *figures {
-        [one] => Ok(one),
-        _ => anyhow::bail!("one agent was expected: {said:?}"),
-    }
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(found
+        .with_context(|| format!("no {name} in {page:?}"))?
+        .to_owned())
 }
 
-fn remove(kubectl: &Kubectl, names: &[String]) -> Result<()> {
-    let mut words = vec!["delete", "pod", "--force", "--grace-period=0"];
-    words.extend(names.iter().map(String::as_str));
-    kubectl.run(&words).map(drop)
+fn resident_kib(agent: &Running) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let figure = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    figure.with_context(|| format!("no VmRSS in {status:?}"))
 }
 
-fn empty(kubectl: &Kubectl) -> Result<()> {
+fn remove(kubectl: &Kubectl, which: &[&str]) -> Result<()> {
+    // Nobody is there who could say that they have ended.
+    let forced = ["--force", "--grace-period=0"];
+    kubectl.run(&[&["delete"], which, &forced].concat()).map(drop)
+}
+
+fn clear(kubectl: &Kubectl) -> Result<()> {
+    remove(kubectl, &["pod", "-l", "app=crowd"])?;
+    remove(kubectl, &["pod", "own", "-n", "forestall"])?;
+    kubectl.delete_profile("read")?;
     kubectl
-        .run(&[
-            "delete",
-            "pod",
-            "-l",
-            "app=waiting",
-            "--force",
-            "--grace-period=0",
-        ])
+        .run(&["delete", "node", NODE, "--ignore-not-found"])
         .map(drop)
 }

@@ -77,20 +77,6 @@ pub(super) fn wait_for_agent(kubectl: &Kubectl) -> Result<Agent> {
 }
 
 impl Agent {
-    /// What stands behind this name, with its labels, on the page of its metrics.
-    pub(super) fn metric(&self, node: &Node, name: &str) -> Result<String> {
-        let page = node.run(&format!(
-            "wget -qO- http://{}:9090/metrics 2>/dev/null",
-            self.address
-        ))?;
-        let found = page
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(found
-            .with_context(|| format!("no {name} in {page:?}"))?
-            .to_owned())
-    }
-
     fn of(pod: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Some(Self {

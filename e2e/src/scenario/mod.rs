@@ -1,4 +1,5 @@
 //! The scenarios: what happens on a real cluster, by name.
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -46,15 +47,18 @@ pub(crate) struct Stage<'a> {
     pub(crate) kubectl: &'a Kubectl,
     pub(crate) node: &'a Node,
     pub(crate) plane: &'a Plane,
+    /// The agent's binary.
+    pub(crate) agent: &'a Path,
     courses: Vec<Course>,
 }
 
 impl<'a> Stage<'a> {
-    pub(crate) const fn new(kubectl: &'a Kubectl, node: &'a Node, plane: &'a Plane) -> Self {
+    pub(crate) const fn new(kubectl: &'a Kubectl, node: &'a Node, plane: &'a Plane, agent: &'a Path) -> Self {
         Self {
             kubectl,
             node,
             plane,
+            agent,
             courses: Vec::new(),
         }
     }
