@@ -287,6 +287,7 @@ fn find_cluster(settings: &Settings) -> Option<Result<ClusterSetup, String>> {
         node,
         boot,
         cgroup_root: hierarchy.root,
+        vmstat: settings.root.join("proc/vmstat"),
     }))
 }
 

@@ -5,6 +5,8 @@
 
 mod access;
 mod asks;
+mod attempt;
+mod condition;
 mod error;
 mod event;
 mod evict;
@@ -16,21 +18,26 @@ mod kubelet;
 mod line;
 mod link;
 mod news;
+mod notice;
 mod places;
 mod pod;
 mod proxy;
 mod rights;
+mod seen;
 mod series;
 mod shelf;
 mod slim;
 mod tls;
 
 pub(crate) use self::access::Access;
+pub(crate) use self::attempt::{NodeWitness, Told};
+pub(crate) use self::condition::{NodeSources, keep as keep_conditions};
 pub(crate) use self::error::Trouble;
 pub(crate) use self::evict::{Witness, carry_out_all};
 pub(crate) use self::header::Skew;
 pub(crate) use self::kubelet::{Believed, KubeletAudience, ask_kubelet};
 pub(crate) use self::line::{Audience, Line};
+pub(crate) use self::notice::{KillWord, Notices};
 pub(crate) use self::shelf::{Named, Shelf};
 
 #[cfg(test)]

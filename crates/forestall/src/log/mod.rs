@@ -25,7 +25,7 @@ use self::json::{
     ActionBody, AlarmBody, Empty, EndBody, EvidenceBody, IgnoredBody, KillsBody, MendedBody, OutcomeBody,
     PassedBody, PollBody, Record, RefusalBody, StatusBody, TroubleBody, Wall,
 };
-pub(crate) use self::sentence::because;
+pub(crate) use self::sentence::{because, say_wall};
 use self::sink::Sink;
 use crate::agent::shared::{AlarmStage, Board, Event, EventKind, Row, Snapshot};
 use crate::notify::Notifications;

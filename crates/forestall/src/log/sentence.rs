@@ -291,6 +291,11 @@ pub(crate) fn because(evidence: &Evidence, scope: &[u8]) -> String {
     )
 }
 
+/// One of the machine's own walls, and what is left of it.
+pub(crate) fn say_wall(reading: &WallReading) -> String {
+    format!("{}: {}", place(reading, b""), figures(reading))
+}
+
 fn place(reading: &WallReading, scope: &[u8]) -> String {
     if scope.is_empty() {
         reading.wall.label().to_owned()

@@ -23,6 +23,13 @@ pub(crate) fn rfc3339_micros(at: SystemTime) -> String {
     format!("{whole}.{micros:06}Z")
 }
 
+/// The same in whole seconds, as Kubernetes writes its `Time`.
+pub(crate) fn rfc3339_seconds(at: SystemTime) -> String {
+    let text = rfc3339(at);
+    let whole = text.split_once('.').map_or(&*text, |(whole, _)| whole);
+    format!("{whole}Z")
+}
+
 /// `07:36:33`, for people who watch.
 pub(crate) fn time_of_day(at: SystemTime) -> String {
     let secs = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();

@@ -2,21 +2,28 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forestall_decide::Pods;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::Talker;
-use crate::agent::shared::{Board, Commander};
+use crate::agent::shared::{Api, Board, Commander};
 use crate::cluster::{
-    Access, Audience, Believed, KubeletAudience, Line, Named, Shelf, Skew, Trouble, Witness, ask_kubelet,
-    carry_out_all,
+    Access, Audience, Believed, KillWord, KubeletAudience, Line, Named, NodeSources, NodeWitness, Shelf,
+    Skew, Told, Trouble, Witness, ask_kubelet, carry_out_all, keep_conditions,
 };
+use crate::commands::explain::headline;
+use crate::ledger::Entry;
 use crate::log::{Level, escape};
 
 /// So much waits to be said; what comes on top is left out.
 const UNSAID_MAX: usize = 64;
+
+/// The last word to the cluster may take so long.
+const FAREWELL_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// What the line needs.
 #[derive(Clone, Debug)]
@@ -29,6 +36,8 @@ pub(crate) struct ClusterSetup {
     pub(crate) boot: Option<String>,
     /// Where its cgroups are mounted.
     pub(crate) cgroup_root: PathBuf,
+    /// `/proc/vmstat`, wherever it is.
+    pub(crate) vmstat: PathBuf,
 }
 
 /// What comes of it for this thread.
@@ -81,6 +90,7 @@ impl Talker {
             node,
             boot,
             cgroup_root,
+            vmstat,
         } = setup;
         let listener = Listener {
             board: Arc::clone(&self.setup.board),
@@ -101,6 +111,17 @@ impl Talker {
                 }
             });
         }
+        let sources = NodeSources {
+            board: Arc::clone(&self.setup.board),
+            notices: self.notices.clone(),
+            vmstat,
+        };
+        tasks.spawn(keep_conditions(
+            sources,
+            shelf.clone(),
+            Arc::from(&*node),
+            listener.clone(),
+        ));
         if let Some(access) = access.of_kubelet() {
             let listener = listener.clone();
             tasks.spawn(async move { match ask_kubelet(access, listener).await {} });
@@ -109,6 +130,24 @@ impl Talker {
             let mut line = Line::new(access, &node, boot, cgroup_root, shelf, listener);
             match line.keep().await {}
         });
+    }
+
+    /// Has the cluster told of a kill.
+    pub(super) fn tell_cluster(&self, entry: &Entry) {
+        if self.setup.cluster.is_some() && !entry.report.victims.is_empty() {
+            self.notices.kill(KillWord {
+                level: entry.report.level,
+                words: format!("{}{}", headline(&entry.report), entry.of_whom()),
+            });
+        }
+    }
+
+    /// Has the cluster told that nobody tells it anything any more, and waits for that no longer than it is worth.
+    pub(super) async fn leave_cluster(&self) {
+        if self.setup.cluster.is_some() {
+            self.notices.end();
+            let _ = timeout(FAREWELL_TIME_MAX, self.notices.ended()).await;
+        }
     }
 
     /// Says it, or has the guard go on with what may be done now.
@@ -253,6 +292,37 @@ impl Witness for Listener {
     fn is_unmarked_on_node(&self, why: &Trouble) {
         let what = format!("no Event says on the Node that pods were evicted: {why}; it is tried again");
         self.say(Level::Warn, what);
+    }
+}
+
+impl NodeWitness for Listener {
+    fn is_untold(&self, what: Told, why: &Trouble) {
+        let (name, lost) = words_of(what);
+        let why = format!("{lost}: {why}; it is tried again");
+        self.say(Level::Warn, format!("{name}: {why}"));
+        self.board.note_api(|api| *refused(api, what) = Some(why));
+    }
+
+    fn is_told_again(&self, what: Told) {
+        let (name, _) = words_of(what);
+        self.say(Level::Info, format!("{name}: written, as it should be"));
+        self.board.note_api(|api| *refused(api, what) = None);
+    }
+}
+
+/// What it is called, and what is missing without it.
+const fn words_of(what: Told) -> (&'static str, &'static str) {
+    match what {
+        Told::Conditions => (
+            "conditions of the Node",
+            "the Node says neither that its memory runs low nor that the kernel has killed",
+        ),
+    }
+}
+
+const fn refused(api: &mut Api, what: Told) -> &mut Option<String> {
+    match what {
+        Told::Conditions => &mut api.conditions_refused,
     }
 }
 

@@ -38,8 +38,9 @@ use self::kubelet::KUBELET_SPACING;
 use self::pages::Pages;
 use self::reload::{FILE_SPACING, FileMark};
 use self::stance::{RIGHTS_SPACING, standby_spacing};
-use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, Snapshot};
+use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, KillNews, Snapshot};
 use crate::agent::{AgentArgs, Ground, Holder, Kept, KubeletNews, KubeletWatch, clock, say_left_out};
+use crate::cluster::Notices;
 use crate::config::{Listen, Settings};
 use crate::exit::Exit;
 use crate::log::{Level, Logger};
@@ -130,6 +131,7 @@ pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
         is_untold: false,
         file: None,
         kubelet_config: None,
+        notices: Notices::default(),
         setup,
     };
     talker.file = talker.mark_file();
@@ -189,6 +191,8 @@ struct Talker {
     file: Option<FileMark>,
     /// What the kubelet runs with, as far as it is known.
     kubelet_config: Option<Arc<KubeletConfig>>,
+    /// What the cluster is told of this node.
+    notices: Notices,
 }
 
 /// What was told of the cgroups that are left out, and when.
@@ -301,6 +305,7 @@ impl Talker {
             }
         };
         server.abort();
+        self.leave_cluster().await;
         self.say_last_lines().await;
         end
     }
@@ -313,6 +318,9 @@ impl Talker {
             }
         }
         for news in self.setup.board.kills.take_news() {
+            if let KillNews::Kill(entry) = &news {
+                self.tell_cluster(entry);
+            }
             self.setup.logger.kill_news(&news);
         }
     }
@@ -429,6 +437,8 @@ impl Talker {
 
     fn ask_for_the_end(&self) {
         self.setup.commander.stop();
+        // The cluster is told while the guard ends: who comes after this agent waits for its end.
+        self.notices.end();
         if let Some(notifier) = &self.setup.notifier {
             notifier.stopping();
         }

@@ -20,6 +20,8 @@ pub(crate) struct Api {
     pub(crate) skew: Option<Skew>,
     /// Why the kubelet does not say what it runs with and believes, where it was asked.
     pub(crate) kubelet_silent: Option<String>,
+    /// Why the Node does not bear this agent's conditions.
+    pub(crate) conditions_refused: Option<String>,
     /// What it believes beside what its own rules make of our figures.
     pub(crate) compared: Vec<Compared>,
 }

@@ -316,6 +316,11 @@ impl Board {
         lock(&self.snapshot).clone_to(into);
     }
 
+    /// Has the last look read where it lies. Whoever does holds it for that long, and is quick.
+    pub(crate) fn see<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
+        read(&lock(&self.snapshot))
+    }
+
     /// Holds the snapshot while `body` runs, as a reader does.
     #[cfg(test)]
     pub(crate) fn hold_snapshot(&self, body: impl FnOnce()) {
@@ -431,6 +436,7 @@ impl Board {
         let api = self.api().unwrap_or_default();
         degraded.extend(api.away.map(|why| Degraded::new("api", why)));
         degraded.extend(api.kubelet_silent.map(|why| Degraded::new("kubelet", why)));
+        degraded.extend(api.conditions_refused.map(|why| Degraded::new("conditions", why)));
         degraded
     }
 

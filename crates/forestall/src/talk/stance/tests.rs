@@ -7,6 +7,7 @@ use super::super::{Ending, Eye, LeftOut, Pages, TalkSetup};
 use super::*;
 use crate::agent::shared::{self, Board, Command, Commands};
 use crate::agent::{AgentArgs, Ground, Kept, KubeletWatch, node_before_its_first_pod, start_a_pod};
+use crate::cluster::Notices;
 use crate::config;
 use crate::log::sink::Sink;
 use crate::log::{Logger, Style};
@@ -31,6 +32,7 @@ pub(in crate::talk) fn talker(
         is_untold: false,
         file: None,
         kubelet_config: None,
+        notices: Notices::default(),
         setup: TalkSetup {
             cluster: None,
             desk: None,
