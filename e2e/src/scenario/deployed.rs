@@ -162,7 +162,7 @@ fn has_no_right_but(node: &Node, pod: &Agent, user: &str, capabilities: &str) ->
 }
 
 /// What it says it cannot do here, by its own page, asked for from the node as the kubelet does.
-fn degraded(node: &Node, pod: &Agent) -> Result<Vec<String>> {
+pub(super) fn degraded(node: &Node, pod: &Agent) -> Result<Vec<String>> {
     let page = node.run(&format!("wget -qO- http://{}:9090/readyz", pod.address))?;
     ensure!(
         page.starts_with("ready\n"),

@@ -25,11 +25,20 @@ pub(super) fn guarded(
     stage: &mut Stage<'_>,
     shows: impl FnOnce(&mut Stage<'_>, Guard<'_>) -> Result<()>,
 ) -> Result<()> {
+    guarded_in(stage, "enforce", shows)
+}
+
+/// The same in this mode.
+pub(super) fn guarded_in(
+    stage: &mut Stage<'_>,
+    mode: &str,
+    shows: impl FnOnce(&mut Stage<'_>, Guard<'_>) -> Result<()>,
+) -> Result<()> {
     let guard = Guard {
         kubectl: stage.kubectl,
         node: stage.node,
     };
-    let shown = guard.start().and_then(|()| shows(stage, guard));
+    let shown = guard.start(mode).and_then(|()| shows(stage, guard));
     if shown.is_err() {
         let log = guard.log().unwrap_or_else(|error| format!("{error:#}"));
         eprintln!("e2e:   the agent's log:\n{log}");
@@ -38,11 +47,12 @@ pub(super) fn guarded(
 }
 
 impl Guard<'_> {
-    fn start(&self) -> Result<()> {
+    fn start(&self, mode: &str) -> Result<()> {
         let kubectl = self.kubectl;
         self.node.run("rm -rf /var/log/pods/forestall_*")?;
         kubectl.apply_profile("act")?;
-        let policy = "mode: enforce\nlisten: \":9090\"\nrungs: {evict: true}\nledger: {tracing: false}\n";
+        let policy =
+            format!("mode: {mode}\nlisten: \":9090\"\nrungs: {{evict: true}}\nledger: {{tracing: false}}\n");
         let change = json!({"data": {"forestall.yaml": policy}}).to_string();
         kubectl.run(&[
             "patch",
@@ -61,8 +71,8 @@ impl Guard<'_> {
             Ok(!self.told(&["kubelet"])?.is_empty())
         })?;
         let start = self.told(&["start"])?;
-        let mode = start.last().map(|line| line["mode"].clone());
-        ensure!(mode == Some(json!("enforce")), "the agent's mode is {mode:?}");
+        let told = start.last().map(|line| line["mode"].clone());
+        ensure!(told == Some(json!(mode)), "the agent's mode is {told:?}");
         Ok(())
     }
 

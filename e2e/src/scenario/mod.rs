@@ -24,6 +24,7 @@ mod limit;
 mod plain;
 mod plateau;
 mod refusal;
+mod rehearsal;
 mod rights;
 
 /// One scenario.
@@ -94,7 +95,7 @@ const MULTI_GEN: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 25] = [
+pub(crate) const ALL: [Scenario; 26] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again, and forestall leaves it to that",
@@ -198,6 +199,14 @@ pub(crate) const ALL: [Scenario; 25] = [
         impersonation: true,
         is_gate: false,
         run: graceful::slow,
+    },
+    Scenario {
+        name: "shadow",
+        shows: "an agent that only rehearses asks the API server by dry run and changes nothing, and goes on by its policy where the new one is spoilt",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: rehearsal::shadow,
     },
     Scenario {
         name: "plateau",
