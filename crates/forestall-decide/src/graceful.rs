@@ -1,4 +1,5 @@
-//! The rungs between reclaim and kill, which need to know the pods: `brake`, `warn`, `grow` and `evict`.
+//! The rungs between reclaim and kill, which need to know the pods: `warn`, `grow` and `evict`; and `brake`, which is milder where they
+//! are known (`brake.rs`).
 //!
 //! They are aimed at the culprit's pod; where nobody is the culprit, at those whom the kubelet would choose, so that they go with
 //! their grace period instead of the kubelet's one second. What they refuse to do: end a pod while page cache alone would do, or
@@ -20,10 +21,6 @@ use crate::units::{Bytes, Moment, Span};
 use crate::victim::{Candidate, matters_more, may_evict, may_touch};
 use crate::wall::noise;
 
-/// A brake lasts so long at the most; it is lifted before anything harsher.
-const BRAKE_MAX: Span = Span::secs(30);
-/// A braked container may hold so much more than it does (permille of the wall): it must be able to go on.
-const BRAKE_ROOM_PERMILLE: u64 = 5;
 /// Nobody is evicted for growth to come that is more than so many times what has been seen.
 const EVICT_FOR: u64 = 2;
 /// Nor braked, which harms less.
@@ -70,7 +67,12 @@ impl Engine {
     ) {
         let by = now + reading.runway.p50;
         let waits = self.flights.endings(now).any(|flight| flight.is_awaited(by));
-        if !self.knows_pods(now) || waits && holds(Rule::OneEviction) {
+        if waits && holds(Rule::OneEviction) {
+            return;
+        }
+        if !self.knows_pods(now) {
+            let step = self.brake_without_news(now, sample, reading, kill_is_due);
+            self.take(now, sample, step);
             return;
         }
         match reading.wall {
@@ -180,7 +182,7 @@ impl Engine {
             && self.is_due(Rung::Brake, reading, brake, (brake + warn + evict).times(2))
             && self.lasts(reading.distance, culprit, Rung::Brake)
         {
-            self.judge_brake(now, sample, reading, &it, culprit.target, kill_is_due)
+            self.judge_brake(now, sample, reading, Some(&it), culprit.target, kill_is_due)
         } else {
             None
         }
@@ -309,60 +311,6 @@ impl Engine {
         };
         Some(touch(reading, it, order, evidence))
     }
-
-    fn judge_brake(
-        &self,
-        now: Moment,
-        sample: &Sample,
-        reading: &WallReading,
-        it: &Candidate<'_>,
-        culprit: Target,
-        kill_is_due: bool,
-    ) -> Option<Step> {
-        if !kill_is_due && it.has_room_within_request(reading.distance) {
-            return Some(Step::PassOver(reading.pass_over(
-                Rung::Brake,
-                culprit,
-                WhyNot::WithinRequest,
-            )));
-        }
-        if self.flights.concerns(Rung::Brake, culprit) || self.flights.is_easing(now, culprit) {
-            return None;
-        }
-        // What it does with its time takes memory.
-        if self.flights.is_warned(now, it.target()) && holds(Rule::WarnedFree) {
-            return None;
-        }
-        let Target::Group(id) = culprit else { return None };
-        let (group, size) = (find(sample, id)?, reading.limit.bytes()?);
-        if let Some(why) = group.protection.filter(|_| holds(Rule::Protected)) {
-            return Some(Step::PassOver(reading.pass_over(
-                Rung::Brake,
-                culprit,
-                WhyNot::Protected(why),
-            )));
-        }
-        let order = Order {
-            rung: Rung::Brake,
-            target: culprit,
-            bytes: if holds(Rule::BrakeRoom) {
-                group.current + size.permille(BRAKE_ROOM_PERMILLE)
-            } else {
-                group.current.permille(500)
-            },
-            grace: if holds(Rule::BrakeEnds) {
-                BRAKE_MAX
-            } else {
-                BRAKE_MAX.times(10)
-            },
-        };
-        let evidence = Evidence {
-            reading: *reading,
-            time_to_effect: self.effects.p90(Rung::Brake),
-            rule: "brake-the-culprit",
-        };
-        Some(touch(reading, it, order, evidence))
-    }
 }
 
 /// The order, if the pod may be touched at all.
@@ -373,7 +321,7 @@ pub(crate) fn touch(reading: &WallReading, it: &Candidate<'_>, order: Order, evi
     }
 }
 
-fn find(sample: &Sample, id: GroupId) -> Option<&GroupSample> {
+pub(crate) fn find(sample: &Sample, id: GroupId) -> Option<&GroupSample> {
     sample.groups.iter().find(|group| group.id == id)
 }
 

@@ -8,6 +8,7 @@
 
 mod alarm;
 mod blame;
+mod brake;
 mod breaker;
 mod climb;
 mod culprit;

@@ -39,7 +39,7 @@ fn who_has_just_been_braked_is_not_killed_for_its_growth_before() {
     let mut engine = engine(Mode::Enforce);
     world.run(&mut engine, Span::secs(30), |_| ());
     world.of(2).rate = 25 * MIB;
-    world.run(&mut engine, Span::secs(30), |_| ());
+    world.run(&mut engine, Span::secs(20), |_| ());
     let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
     assert_eq!((rungs, world.kernel_kills), (vec![Rung::Brake], 0));
 }
@@ -58,8 +58,29 @@ fn not_even_where_it_goes_on_right_up_to_the_brake_and_one_look_would_be_enough(
     assert_eq!(brake.rung, Rung::Brake);
     let held: u64 = (1..=3).map(|id| world.of(id).anon).sum();
     world.of(2).anon += (12_000 - 40) * MIB - held;
-    world.run(&mut engine, Span::secs(30), |_| ());
+    world.run(&mut engine, Span::secs(20), |_| ());
     assert_eq!((world.ordered.len(), world.kernel_kills), (1, 0));
+}
+
+#[test]
+fn without_news_of_the_pods_who_explains_nearly_all_is_braked_before_he_is_killed() {
+    let alone = |others: u64| {
+        let mut world = braked(1_700);
+        world.pods.list.clear();
+        world.of(2).rate = 40 * MIB;
+        for id in 4..=6 {
+            world.container(id, 20).rate = others * MIB;
+        }
+        world.run(&mut engine(Mode::Enforce), Span::secs(42), |_| ());
+        let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
+        (
+            rungs.first().copied(),
+            world.ordered.first().map(|(_, it)| it.target),
+        )
+    };
+    assert_eq!(alone(0), (Some(Rung::Brake), Some(container(2))));
+    // 40 of 85 MiB/s are no four fifths: without news that is nobody's.
+    assert_ne!(alone(15).0, Some(Rung::Brake));
 }
 
 #[test]
@@ -95,11 +116,11 @@ fn when_a_brake_is_lifted_nobody_ends_for_what_others_did_meanwhile() {
     // did is not yet reason enough for a kill, and what it does has just begun.
     let mut world = braked(1_700);
     for id in 4..=6 {
-        world.container(id, 20).rate = 10 * MIB;
+        world.container(id, 20).rate = 15 * MIB;
         world.pod(id);
     }
-    world.of(2).rate = 40 * MIB;
-    world.run(&mut engine(Mode::Enforce), Span::secs(42), |_| ());
+    world.of(2).rate = 60 * MIB;
+    world.run(&mut engine(Mode::Enforce), Span::secs(32), |_| ());
     let rungs: Vec<Rung> = world.ordered.iter().map(|(_, action)| action.rung).collect();
     assert_eq!(rungs, [Rung::Brake, Rung::Kill]);
     assert_eq!(world.killed(), [container(2)]);
@@ -114,7 +135,7 @@ fn who_gave_back_all_that_it_was_braked_for_is_not_braked_for_a_new_start() {
     while brakes(&world) == 0 {
         world.run(&mut engine, Span::millis(100), |_| ());
     }
-    // It is let go after half a minute, and its turn is over.
+    // It is let go after twenty seconds, and its turn is over.
     world.run(&mut engine, Span::secs(1), |_| ());
     while world.of(2).rate == 0 {
         world.run(&mut engine, Span::millis(100), |_| ());

@@ -81,11 +81,12 @@ impl Checker for CulpritFirst {
     }
 }
 
-/// What was left, to know whether somebody grew alone, and whose limit ended a part of it: that excuses nobody who goes on.
+/// What was left, to know whether somebody grew alone, and who begins anew: of whom a limit ended a part, which excuses nobody who
+/// goes on, and whom a brake let go, until when he did not grow.
 #[derive(Default)]
 pub(super) struct Excused {
     seen: Seen,
-    met_at: BTreeMap<(u32, GroupId), Moment>,
+    anew_at: BTreeMap<(u32, GroupId), Moment>,
 }
 
 impl Checker for Excused {
@@ -97,15 +98,22 @@ impl Checker for Excused {
             ..
         } = &event.what
         {
-            self.met_at.insert((event.node, victim.group), event.at);
+            self.anew_at.insert((event.node, victim.group), event.at);
+        }
+        if let What::Brake {
+            group,
+            state: BrakeState::Lifted,
+        } = event.what
+        {
+            self.anew_at.insert((event.node, group), event.at);
         }
         let order = harmful(event).filter(|order| is_kernels(order.wall) && !follows_kills(order))?;
         let (grower, aim, truth) = (order.grower?, order.target.as_ref()?, order.truth?);
         let is_alone = grower.group == aim.victim.group
             && grower.growing_for >= KNOWN_FOR
             && self.seen.was_alone(event, truth.wall, truth.left, grower.rate);
-        let met_at = self.met_at.get(&(event.node, grower.group));
-        let is_alone = is_alone && met_at.is_none_or(|at| event.at.since(*at) >= KNOWN_FOR);
+        let anew_at = self.anew_at.get(&(event.node, grower.group));
+        let is_alone = is_alone && anew_at.is_none_or(|at| event.at.since(*at) >= KNOWN_FOR);
         let left = aim.limit.bytes()? - (aim.victim.held - aim.swapped);
         let is_excused = left > Bytes::ZERO && left.permille(EXCUSED_PERMILLE) + NOISE <= truth.told();
         (order.rung == Rung::Kill && is_alone && is_excused).then(|| {

@@ -143,7 +143,8 @@ pub(super) struct Modesty;
 
 impl Checker for Modesty {
     fn see(&mut self, event: &Event) -> Option<String> {
-        let order = harmful(event)?;
+        let braked = || order(event).filter(|order| order.rung == Rung::Brake);
+        let order = harmful(event).or_else(braked)?;
         let enough = order.share_permille.is_some_and(|share| share >= 800);
         (!order.pods_known && !enough && order.target.is_some()).then(|| {
             format!(

@@ -122,7 +122,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "modesty",
-        says: "Without fresh knowledge of the pods only a culprit of 80 % of the growth is acted upon.",
+        says: "Without fresh knowledge of the pods only a culprit of 80 % of the growth is acted upon or braked.",
         checker: || Box::new(kill::Modesty),
         breach: kill::killed_without_culprit,
     },
@@ -350,9 +350,9 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "fresh-news",
-        says: "Nobody is braked, warned, raised or evicted on news of the pods older than a minute.",
+        says: "Nobody is warned, raised or evicted on news of the pods older than a minute.",
         checker: || Box::new(waiting::FreshNews),
-        breach: waiting::braked_on_old_news,
+        breach: waiting::warned_on_old_news,
     },
     Rule {
         name: "rung-off",

@@ -91,8 +91,7 @@ pub(super) struct FreshNews;
 
 impl Checker for FreshNews {
     fn see(&mut self, event: &Event) -> Option<String> {
-        let needs =
-            |order: &&Order| matches!(order.rung, Rung::Brake | Rung::Warn | Rung::Grow | Rung::Evict);
+        let needs = |order: &&Order| matches!(order.rung, Rung::Warn | Rung::Grow | Rung::Evict);
         let order = order(event).filter(needs).filter(|order| !order.pods_known)?;
         Some(format!(
             "{} of {} on old news of the pods",
@@ -143,11 +142,12 @@ pub(super) fn warned_twice() -> Vec<Event> {
     vec![on(1, warning(1)), on(20, warning(2))]
 }
 
-pub(super) fn braked_on_old_news() -> Vec<Event> {
-    vec![ordered(|order| {
-        order.rung = Rung::Brake;
+pub(super) fn warned_on_old_news() -> Vec<Event> {
+    let mut it = warning(1);
+    if let What::Ordered(order) = &mut it {
         order.pods_known = false;
-    })]
+    }
+    vec![on(1, it)]
 }
 
 pub(super) fn did_what_is_off() -> Vec<Event> {

@@ -377,17 +377,17 @@ pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
             leaker.warning = Some(Span::secs(30));
             (alone(&[Rung::Warn, Rung::Brake], leaker), "let-go")
         }
-        Rule::FreshNews => (
-            lasting(
-                with_fault(
-                    alone(&[Rung::Brake], pod("leak", 100, leak(4 << 10))),
-                    FaultKind::ApiAway,
-                    20,
+        Rule::FreshNews => {
+            let mut leaker = pod("leak", 100, leak(2 << 10));
+            leaker.warning = Some(Span::secs(5));
+            (
+                lasting(
+                    with_fault(alone(&[Rung::Warn], leaker), FaultKind::ApiAway, 20),
+                    400,
                 ),
-                200,
-            ),
-            "fresh-news",
-        ),
+                "fresh-news",
+            )
+        }
         Rule::RungOff => (
             alone(&[Rung::Reclaim], pod("leak", 100, leak(10 << 10))),
             "rung-off",
