@@ -105,7 +105,7 @@ fn what_the_agent_will_not_do_is_a_warning_of_the_check() {
     let file = path.to_str().expect("text");
     std::fs::write(
         &path,
-        "mode: enforce\nrungs: {evict: true, grow: true, brake: true}\nrequire: [grow]\n",
+        "mode: enforce\nrungs: {evict: true, brake: true, grow: true, warn: true}\nrequire: [grow]\n",
     )
     .expect("a file");
     let output = run(&["check-config", file]);
@@ -116,7 +116,7 @@ fn what_the_agent_will_not_do_is_a_warning_of_the_check() {
     assert_eq!(warned.len(), 3, "{said}");
     for (line, what) in warned
         .iter()
-        .zip(["rungs.brake: ", "rungs.grow: ", "require: grow"])
+        .zip(["rungs.warn: ", "rungs.grow: ", "require: grow"])
     {
         assert!(
             line.starts_with(&format!("forestall: warning: {file}: {what}")),

@@ -25,10 +25,13 @@ pub(crate) const NO_HAND: &str = "this agent has no hand for it yet: it can be t
 /// Whether the agent could use the rung, where it has the rights.
 pub(crate) const fn has_hand(rung: Rung) -> bool {
     match rung {
-        Rung::Reclaim | Rung::Evict | Rung::Kill | Rung::Sysrq => true,
-        Rung::Brake | Rung::Warn | Rung::Grow => false,
+        Rung::Reclaim | Rung::Brake | Rung::Evict | Rung::Kill | Rung::Sysrq => true,
+        Rung::Warn | Rung::Grow => false,
     }
 }
+
+/// What is lacking where nobody can be looked at for certain.
+const NAMELESS: &str = "no process can be named for certain: not in the host's PID namespace (hostPID: true, or --pid=host), or before Linux 5.3";
 
 /// What `evict` lacks on a machine of its own.
 const NO_CLUSTER: &str =
@@ -164,7 +167,7 @@ impl Ground {
         let mut notes = recover(&self.state_dir);
         self.journal = std::fs::create_dir_all(&self.state_dir).map_err(|error| {
             format!(
-                "{}: {error}; without it there is no dip of memory.high",
+                "{}: {error}; without it there is neither a brake nor a dip of memory.high",
                 self.state_dir.display()
             )
         });
@@ -221,7 +224,8 @@ impl Ground {
                 Rung::Kill => self.lacks_for_kill(),
                 Rung::Reclaim => self.lacks_for_reclaim(),
                 Rung::Sysrq => (!self.works("sysrq")).then_some("/proc/sysrq-trigger cannot be written"),
-                Rung::Brake | Rung::Warn | Rung::Grow => Some(NO_HAND),
+                Rung::Brake => self.lacks_for_brake(),
+                Rung::Warn | Rung::Grow => Some(NO_HAND),
             };
             if let Some(why) = missing {
                 degraded.push((rung, why.to_owned()));
@@ -255,12 +259,27 @@ impl Ground {
             );
         }
         if !self.works("pidfd") {
-            return Some(
-                "no process can be named for certain: not in the host's PID namespace (hostPID: true, or --pid=host), or before Linux 5.3",
-            );
+            return Some(NAMELESS);
         }
         let reaches = self.works("signal_other_users") || self.works("cgroup_kill");
         (!reaches).then_some("no right to signal other users' processes: run as root or with CAP_KILL")
+    }
+
+    fn lacks_for_brake(&self) -> Option<&'static str> {
+        match &self.group {
+            None => return Some("no memory cgroup is followed here that could be braked"),
+            Some((_, CgroupVersion::V1)) => return Some("cgroup v1 has no memory.high"),
+            Some((_, CgroupVersion::V2)) => {}
+        }
+        if !self.works("memory_high") {
+            return Some("memory.high cannot be written");
+        }
+        // Whom nobody can name is not braked.
+        if !self.works("pidfd") {
+            return Some(NAMELESS);
+        }
+        let journal = "a brake is written down before it is put on, which needs /var/lib/forestall";
+        self.journal.is_err().then_some(journal)
     }
 
     fn lacks_for_reclaim(&self) -> Option<&'static str> {

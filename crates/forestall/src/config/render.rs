@@ -278,7 +278,7 @@ const fn what_it_does(rung: Rung) -> &'static str {
     match rung {
         Rung::Reclaim => "Reclaim cold page cache where it lies.",
         Rung::Brake => {
-            "Slow the culprit down by memory.high for a bounded time. Only simulate and replay know it yet."
+            "Slow the culprit's container down by memory.high, for 20s at the most, on cgroup v2. Not where it may swap."
         }
         Rung::Warn => "Let a pod that asks for it save its state. Only simulate and replay know it yet.",
         Rung::Grow => "Raise the limit of a pod that asks for it. Only simulate and replay know it yet.",

@@ -325,6 +325,7 @@ fn the_mode_is_a_series_and_of_actions_those_that_can_come_to_count() {
         let mut expected = Vec::new();
         for (rung, ends) in [
             ("reclaim", &acted[..]),
+            ("brake", &acted),
             ("kill", &acted),
             (
                 "evict",

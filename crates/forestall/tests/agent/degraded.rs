@@ -148,13 +148,13 @@ fn a_rung_that_a_reload_asks_for_in_vain_is_a_warning_as_at_start() {
     let mut agent = Agent::start(machine.command(&[&LISTEN[..], &config].concat()));
     let address = agent.address();
     agent.wait_for("ready");
-    assert!(!readiness_after_a_look(address).contains("degraded: brake"));
-    machine.write("agent.yaml", "rungs: {reclaim: false, brake: true}\n");
+    assert!(!readiness_after_a_look(address).contains("degraded: warn"));
+    machine.write("agent.yaml", "rungs: {reclaim: false, warn: true}\n");
     agent.signal(rustix::process::Signal::HUP);
-    warns(&agent.wait_for("degraded"), "brake is on and cannot be used: ");
+    warns(&agent.wait_for("degraded"), "warn is on and cannot be used: ");
     assert_eq!(agent.wait_for("reload")["level"], "info");
-    assert!(get(address, "/readyz").contains("degraded: brake: "));
-    assert!(series(&get(address, "/metrics"), "forestall_degraded{what=\"brake\"}") > 0.5);
+    assert!(get(address, "/readyz").contains("degraded: warn: "));
+    assert!(series(&get(address, "/metrics"), "forestall_degraded{what=\"warn\"}") > 0.5);
 }
 
 #[test]

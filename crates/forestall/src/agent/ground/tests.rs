@@ -52,6 +52,40 @@ fn the_reason_for_no_reclaim_is_the_true_one() {
 }
 
 #[test]
+fn the_reason_for_no_brake_is_the_true_one() {
+    use CgroupVersion::{V1, V2};
+    let why = |files: &[&str], version: Option<CgroupVersion>, is_named: bool| {
+        let (root, group) = machine(files);
+        if is_named {
+            live_in_a_namespace(root.path());
+        }
+        let ground = ground(root.path(), version.map(|version| (group, version)), false);
+        let asked = Policy {
+            rungs: Rungs::of(&[Rung::Brake]),
+            ..Policy::default()
+        };
+        let (left, degraded) = ground.cut(&asked);
+        assert_eq!(left.rungs.has(Rung::Brake), degraded.is_empty());
+        degraded.into_iter().map(|(_, why)| why).next()
+    };
+    for (files, version, is_named, word) in [
+        (&["memory.high"][..], Some(V1), true, "cgroup v1"),
+        (&["memory.high"], None, true, "no memory cgroup"),
+        (
+            &["memory.reclaim"],
+            Some(V2),
+            true,
+            "memory.high cannot be written",
+        ),
+        (&["memory.high"], Some(V2), false, "hostPID"),
+    ] {
+        let why = why(files, version, is_named).expect("it lacks something");
+        assert!(why.contains(word), "{why}");
+    }
+    assert_eq!(why(&["memory.high", "cgroup.procs"], Some(V2), true), None);
+}
+
+#[test]
 fn v1_is_reclaimed_from_by_force_where_that_was_asked_for() {
     use CgroupVersion::{V1, V2};
     let asked = |files: &[&str], version, swaps| {
@@ -106,7 +140,9 @@ fn a_journal_is_missed_where_it_cannot_be_made_and_not_while_it_is_not_needed() 
     assert_eq!(why_no_reclaim(&ground), None);
     let notes = ground.enter().expect("the seat is free");
     assert!(
-        notes.iter().any(|note| note.contains("no dip of memory.high")),
+        notes
+            .iter()
+            .any(|note| note.contains("neither a brake nor a dip of memory.high")),
         "{notes:?}"
     );
     let why = why_no_reclaim(&ground).expect("there is no journal");
