@@ -12,7 +12,7 @@ use rustix::system::RebootCommand;
 
 use crate::node::Node;
 use crate::reporter::Reporter;
-use crate::{kills, machine, storm, swap, thrash, trial, watch};
+use crate::{brake, kills, machine, storm, swap, thrash, trial, watch};
 
 /// Runs the plan and resets the machine, whatever happens.
 pub(crate) fn run() -> Result<()> {
@@ -62,6 +62,7 @@ fn carry_out(reporter: &Reporter) -> Result<()> {
         Some(Trial::Rights) => return trial::run(&node),
         Some(Trial::Kills) => return kills::run(node),
         Some(Trial::Storms) => return storm::run(node),
+        Some(Trial::Brakes) => return brake::run(node),
         None => {}
     }
     if let Some(rounds) = node.plan.reactions {

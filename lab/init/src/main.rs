@@ -5,7 +5,9 @@
 use anyhow::{Context, Result, bail};
 use forestall_lab_init::reaction;
 
+mod brake;
 mod cgroup;
+mod errand;
 mod guest;
 mod kills;
 mod kubelet;
@@ -47,6 +49,7 @@ fn main() -> Result<()> {
             let order = rest.first().context("watch-kills wants its order, as JSON")?;
             kills::carry_out(&serde_json::from_str(order)?)
         }
+        Some("errand") => errand::answer(rest),
         Some("read-log") => storm::read_log(),
         Some("end") => {
             let cgroup = rest.first().context("end wants a cgroup")?;

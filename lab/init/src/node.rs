@@ -81,7 +81,8 @@ impl Node {
         Ok(())
     }
 
-    fn start_pod(&mut self, pod: &Pod) -> Result<()> {
+    /// Starts one pod.
+    pub(crate) fn start_pod(&mut self, pod: &Pod) -> Result<()> {
         let score = self.score(pod.class, pod.request);
         // The verdict does not look at a culprit's pause process: whoever ends the pod ends it too.
         let pause_role = (pod.role == Role::Innocent).then_some(Role::Innocent);

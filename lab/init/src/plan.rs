@@ -35,6 +35,8 @@ pub enum Trial {
     Kills,
     /// What the agent's ledger keeps of storms.
     Storms,
+    /// What a brake comes to, and whether one is left behind.
+    Brakes,
 }
 
 /// Everything the guest has to know.

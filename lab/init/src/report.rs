@@ -108,6 +108,8 @@ pub enum Report {
     Kills(KillsTold),
     /// What the agent's ledger keeps of a storm.
     Storm(StormKept),
+    /// What one brake came to.
+    Brake(BrakeSeen),
     /// How long reactions took.
     Reacted {
         /// Whose.
@@ -211,6 +213,59 @@ pub struct StormKept {
     pub delay_micros: [u64; 2],
     /// How long it took, milliseconds.
     pub took_millis: u64,
+}
+
+/// A brake, as the container's own files show it from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrakeSeen {
+    /// What happened to it.
+    pub what: String,
+    /// What the container grew by in a second before, bytes.
+    pub pace_before: u64,
+    /// Its `memory.high` while it was braked.
+    pub high_bytes: u64,
+    /// How long it was.
+    pub held_millis: u64,
+    /// What it grew by meanwhile.
+    pub grew_bytes: u64,
+    /// How long some task of it waited for memory meanwhile (`memory.pressure`).
+    pub stalled_millis: u64,
+    /// So long after it was lifted it went on, where it was left to.
+    pub goes_on_after_millis: Option<u64>,
+    /// Its agent was ended by force, and the brake stood for as long as nobody came.
+    pub orphaned: bool,
+    /// So long after another agent was started it was lifted.
+    pub freed_after_start_millis: Option<u64>,
+    /// Its `memory.high` at the end.
+    pub high_at_end: String,
+    /// How those in the container answered.
+    pub answers: Vec<AnswersSeen>,
+}
+
+/// How one in the braked container answered, before and while it was braked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswersSeen {
+    /// What an answer takes of memory, and gives back.
+    pub takes_bytes: usize,
+    /// Until the brake was on.
+    pub before: Answers,
+    /// What was asked while it was on.
+    pub braked: Answers,
+}
+
+/// How long answers took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answers {
+    /// How many were asked for.
+    pub asked: usize,
+    /// Half of them took no longer.
+    pub median_micros: u64,
+    /// 99 of a hundred took no longer.
+    pub p99_micros: u64,
+    /// The longest.
+    pub longest_micros: u64,
+    /// How many took longer than a second.
+    pub late: usize,
 }
 
 /// A pressure file, by what it stands for.

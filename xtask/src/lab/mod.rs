@@ -18,6 +18,7 @@ use self::options::Options;
 use self::results::Results;
 use crate::{binary, shell, tools};
 
+mod brakes;
 mod cast;
 pub(crate) mod cpio;
 mod draw;
@@ -65,6 +66,10 @@ pub(crate) fn run(args: Vec<String>) -> Result<ExitCode> {
             Trial::Storms => {
                 let kept = storms::run(&parts, &images, &options)?;
                 (storms::table(&kept), storms::hold(&kept))
+            }
+            Trial::Brakes => {
+                let seen = brakes::run(&parts, &images, &options)?;
+                (brakes::table(&seen), brakes::hold(&seen))
             }
         };
         print!("{table}");

@@ -10,7 +10,7 @@ use super::scenario::{self, Scenario};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask lab [OPTION…] [SCENARIO…]
-       cargo xtask lab --try rights|kills|storms [OPTION…]
+       cargo xtask lab --try rights|kills|storms|brakes [OPTION…]
 
   --list              the scenarios and kernels, and nothing else
   --smoke             one kernel, four scenarios, with and without the agent (a few minutes)
@@ -19,6 +19,7 @@ usage: cargo xtask lab [OPTION…] [SCENARIO…]
   --try rights        instead of a story: which pressure triggers and rights each set of rights has, by trying
   --try kills         instead of a story: what tracing and the cgroups' counters tell of kills of every kind
   --try storms        instead of a story: what the agent's ledger keeps of a thousand kills, and of a storm without any
+  --try brakes        instead of a story: what a brake comes to, and whether one is left behind by an agent that ends by force
   --memory MIB        the guest's memory (default 1024; scenarios that need a certain amount keep it)
   --seed N            the first seed (default 1)
   --runs N            how many seeds (default 1)
@@ -110,7 +111,8 @@ impl Options {
                     "rights" => options.trial = Some(Trial::Rights),
                     "kills" => options.trial = Some(Trial::Kills),
                     "storms" => options.trial = Some(Trial::Storms),
-                    other => bail!("--try knows `rights`, `kills` and `storms`, and not {other:?}"),
+                    "brakes" => options.trial = Some(Trial::Brakes),
+                    other => bail!("--try knows `rights`, `kills`, `storms` and `brakes`, and not {other:?}"),
                 },
                 "--memory" => options.memory_mib = number(&arg, &value()?)?,
                 "--seed" => options.seed = number(&arg, &value()?)?,

@@ -123,7 +123,8 @@ impl Story {
                 | Report::Recording { .. }
                 | Report::Thrashed { .. }
                 | Report::Kills(_)
-                | Report::Storm(_) => {}
+                | Report::Storm(_)
+                | Report::Brake(_) => {}
             }
         }
         story
