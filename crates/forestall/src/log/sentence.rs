@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use forestall_decide::{
-    Bytes, Evidence, Ignored, NodeSample, OutcomeKind, RefusalReason, Rung, Span, WallReading,
+    Action, Bytes, Evidence, Ignored, NodeSample, OutcomeKind, RefusalReason, Rung, Span, WallReading,
 };
 
 use super::json::PollBody;
@@ -50,11 +50,10 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 "would "
             };
             let sentence = format!(
-                "ACTION {}: {tense}{} {target}, {} expected within {} ({})",
+                "ACTION {}: {tense}{} {target}, {} ({})",
                 action.id.0,
                 action.rung.label(),
-                action.bytes,
-                fine(action.deadline),
+                intent(action),
                 because(&action.evidence, scope)
             );
             (Level::Warn, sentence)
@@ -93,13 +92,18 @@ pub(super) fn of(event: &Event) -> (Level, String) {
                 }
                 _ => String::new(),
             };
+            // A brake holds back and frees nothing; what it held back stands in its note.
+            let freed = if outcome.rung == Rung::Brake {
+                String::new()
+            } else {
+                format!("{} freed ", outcome.freed)
+            };
             let sentence = format!(
-                "OUTCOME {}: {} {target}: {}{errno}{}, {} freed in {}",
+                "OUTCOME {}: {} {target}: {}{errno}{}, {freed}in {}",
                 outcome.action.0,
                 outcome.rung.label(),
                 words::outcome(outcome.kind),
                 note::sentence(*note),
-                outcome.freed,
                 fine(outcome.took)
             );
             (level, sentence)
@@ -312,6 +316,15 @@ fn figures(reading: &WallReading) -> String {
         words::runway(reading.runway),
         words::permille(reading.stall_some_permille)
     )
+}
+
+/// What it is to come to: memory that comes back, or where a brake holds, which frees nothing.
+fn intent(action: &Action) -> String {
+    if action.rung == Rung::Brake {
+        format!("held at {} for {} at the most", action.bytes, fine(action.grace))
+    } else {
+        format!("{} expected within {}", action.bytes, fine(action.deadline))
+    }
 }
 
 /// Whom an action is aimed at. SysRq has no victim of ours.

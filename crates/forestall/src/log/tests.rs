@@ -205,6 +205,24 @@ fn an_action_and_a_refusal_say_why() {
 }
 
 #[test]
+fn a_brake_is_told_by_where_it_holds_and_how_long_it_lasts() {
+    let brake = Action {
+        rung: Rung::Brake,
+        grace: Span::secs(20),
+        deadline: Span::secs(30),
+        ..action()
+    };
+    let decision = Decision {
+        actions: &[brake],
+        ..quiet()
+    };
+    let lines = told(Style::Json, &decision);
+    let said = lines.first().map(|line| json(line)["message"].to_string());
+    let is_told = |said: String| said.contains(", held at 80.0MiB for 20s at the most (");
+    assert!(said.is_some_and(is_told), "{lines:?}");
+}
+
+#[test]
 fn only_where_it_is_done_an_action_is_said_to_be_under_way() {
     let refusals = [Refusal {
         reason: RefusalReason::Waiting,
