@@ -193,12 +193,18 @@ impl Standing {
         };
         link.ask(ask).await?;
         for (condition, since) in conditions.iter().zip(since) {
-            let sign = self.of_kind(condition.kind).map_or(FIRST_SIGN, |_| SIGN_OF_LIFE);
+            let now = Instant::now();
+            // A change takes no sign of life's place: the last word of an agent before this one may come in between.
+            let again_at = match self.of_kind(condition.kind) {
+                None => now + FIRST_SIGN,
+                Some(before) if before.again_at > now => before.again_at,
+                Some(_) => now + SIGN_OF_LIFE,
+            };
             if let Some(written) = self.written.get_mut(condition.kind as usize) {
                 *written = Some(Written {
                     condition: condition.clone(),
                     since,
-                    again_at: Instant::now() + sign,
+                    again_at,
                 });
             }
         }

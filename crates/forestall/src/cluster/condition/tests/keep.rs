@@ -150,6 +150,20 @@ async fn at_the_start_the_truth_is_written_and_then_nothing_but_a_sign_of_life()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_in_the_first_minute_puts_off_no_sign_of_life() {
+    let trial = Trial::begin(some(9)).await;
+    sleep(Duration::from_secs(30)).await;
+    trial.kills(4);
+    sleep(Duration::from_secs(25)).await;
+    assert_eq!(trial.asked(), [READ, WRITTEN, WRITTEN]);
+    // The agent before this one may have said that it knows nothing any more.
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(trial.asked(), [READ, WRITTEN, WRITTEN, WRITTEN]);
+    assert_eq!(trial.said(), [CALM_RUNWAY, "KernelOOM True LimitUnknown"]);
+    trial.kept.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kill_stands_on_the_node_within_five_seconds_with_what_is_known_of_it() {
     let trial = Trial::begin(some(9)).await;
     sleep(Duration::from_secs(20)).await;
