@@ -1,7 +1,7 @@
-//! Somebody with a token who asks the API server, request by request, and what exactly it answers: `kubectl` hides the code, and asks for more than
-//! it is told to.
+//! Somebody with a token or a certificate who asks the API server, request by request, and what exactly it answers: `kubectl` hides the code, and asks
+//! for more than it is told to.
 //!
-//! `kubectl proxy` speaks TLS and brings the token; what is asked, and as whom, is written here.
+//! `kubectl proxy` speaks TLS and brings what proves who asks; what is asked, and as whom, is written here.
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,19 @@ pub(crate) struct Answer {
 impl Caller {
     /// Whoever has this token; `name` tells him from others.
     pub(crate) fn new(kubectl: &Kubectl, name: &str, token: &str) -> Result<Self> {
+        Self::with(kubectl, name, &json!({"token": token}))
+    }
+
+    /// A node's kubelet, by its certificate.
+    pub(crate) fn kubelet(kubectl: &Kubectl, node: &str) -> Result<Self> {
+        let [certificate, key] = ["crt", "key"].map(|kind| format!("{node}.{kind}"));
+        let proof = json!({"client-certificate": certificate, "client-key": key});
+        Self::with(kubectl, &format!("kubelet-of-{node}"), &proof)
+    }
+
+    fn with(kubectl: &Kubectl, name: &str, proof: &Value) -> Result<Self> {
         let config = kubectl.config().with_file_name(format!("{name}.kubeconfig"));
-        std::fs::write(&config, kubeconfig(token))
+        std::fs::write(&config, kubeconfig(proof))
             .with_context(|| format!("writing {}", config.display()))?;
         Self::with(kubectl, name, &config)
     }
@@ -85,13 +96,13 @@ impl Caller {
     }
 }
 
-fn kubeconfig(token: &str) -> String {
+fn kubeconfig(proof: &Value) -> String {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "e2e", "cluster": {"server": "https://127.0.0.1:6443", "certificate-authority": "ca.crt"}}],
-        "users": [{"name": "agent", "user": {"token": token}}],
-        "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "agent"}}],
+        "users": [{"name": "caller", "user": proof}],
+        "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "caller"}}],
         "current-context": "e2e",
     });
     config.to_string()

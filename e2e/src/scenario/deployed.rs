@@ -36,11 +36,15 @@ fn profiles(kubectl: &Kubectl, node: &Node, all: [Profile; 2]) -> Result<()> {
         eprintln!("e2e:   {profile}: {} is ready", pod.name);
         follows_its_pods(kubectl, &pod)?;
         has_no_right_but(node, &pod, user, capabilities)?;
+        stands_on_the_node(kubectl, "True or False", |status| {
+            ["True", "False"].contains(&status)
+        })?;
         for line in degraded(node, &pod)? {
             eprintln!("e2e:     {line}");
         }
         reads_its_policy_again(kubectl, &pod)
     });
+    let shown = shown.and_then(|()| ends_in_order(kubectl));
     let log = kubectl.run(&["logs", "-n", "forestall", "daemonset/forestall"]);
     if let (Err(_), Ok(log)) = (&shown, log) {
         eprintln!("e2e:   the agent's log:\n{log}");
@@ -95,6 +99,34 @@ pub(super) fn follows_its_pods(kubectl: &Kubectl, pod: &Agent) -> Result<()> {
         Ok(said.is_some())
     })
     .map(drop)
+}
+
+/// Its two conditions, as the policy lets it write them.
+fn stands_on_the_node(kubectl: &Kubectl, what: &str, is_so: impl Fn(&str) -> bool) -> Result<()> {
+    // One that takes the place of another writes once more after a minute at the latest, whatever that one's last word was.
+    let took = wait_within(PATIENCE, &format!("conditions that are {what}"), || {
+        let node = kubectl.get(&["node", "n1"])?;
+        let conditions = node["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let ours = ["MemoryRunwayLow", "KernelOOM"];
+        Ok(ours.iter().all(|kind| {
+            let mut found = conditions.iter().filter(|one| one["type"] == *kind);
+            found.any(|one| is_so(one["status"].as_str().unwrap_or_default()))
+        }))
+    })?;
+    eprintln!(
+        "e2e:     conditions of the Node are {what} after {:.0} s",
+        took.as_secs_f64()
+    );
+    Ok(())
+}
+
+/// While it may still write them: what takes everything away takes its right with it.
+fn ends_in_order(kubectl: &Kubectl) -> Result<()> {
+    kubectl.run(&["delete", "daemonset", "forestall", "-n", "forestall"])?;
+    stands_on_the_node(kubectl, "Unknown", |status| status == "Unknown")
 }
 
 /// A ConfigMap that was changed holds without a new pod, as soon as the kubelet brings it. The next profile's manifests bring the old

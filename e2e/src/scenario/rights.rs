@@ -1,20 +1,27 @@
 //! What the agent's account may do in the cluster by the manifests that are handed out, tried with a token such as its pod has: what must not
 //! work is refused. The rows of both tables are the promises of `deploy/README.md`.
+
+mod status;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use self::status::{condition, settle, status};
 use crate::caller::{Caller, Request};
 use crate::cluster::WORK_IMAGE;
 use crate::kubectl::Kubectl;
 use crate::node::Node;
 use crate::pod::{Pod, State};
-use crate::wait::wait_for;
 
 /// As whom the agent speaks where it may: the node of every scenario.
 const OWN: Option<&str> = Some("system:node:n1");
 /// A node without a machine, and whom the agent has no business to be.
 const FAR: Option<&str> = Some("system:node:n9");
 const NOBODY: Option<&str> = None;
+
+/// A `SelfSubjectAccessReview`'s verdict.
+const MAY: &str = "\"allowed\":true";
+const MAY_NOT: &str = "\"allowed\":false";
 
 /// What is tried, and what has to be answered: a code, and words.
 type Row = (&'static str, Request, u16, &'static str);
@@ -45,12 +52,6 @@ pub(super) fn as_node(kubectl: &Kubectl, _node: &Node) -> Result<()> {
                 403,
                 "",
             ),
-            (
-                "a condition of the own node",
-                condition(OWN, "n1"),
-                200,
-                "MemoryRunwayLow",
-            ),
             ("a condition of another node", condition(OWN, "n9"), 403, ""),
             (
                 "a taint of the own node",
@@ -67,7 +68,13 @@ pub(super) fn as_node(kubectl: &Kubectl, _node: &Node) -> Result<()> {
                 "",
             ),
             ("a token for somebody", token_request(OWN), 403, ""),
-            ("an event about the own node", event(OWN), 201, ""),
+            ("an event about the own node", event(OWN, "default"), 201, ""),
+            (
+                "OPEN: an event in any namespace",
+                event(OWN, "kube-system"),
+                201,
+                "",
+            ),
             ("list pods without impersonation", list(NOBODY, "n1"), 403, ""),
             (
                 "evict without impersonation",
@@ -84,7 +91,11 @@ pub(super) fn as_node(kubectl: &Kubectl, _node: &Node) -> Result<()> {
             ("be an administrator", list(Some("admin"), "n1"), 403, ""),
         ];
         let mut failed = try_all("as system:node:n1", caller, &own)?;
+        failed.extend(try_all("", caller, &status(OWN))?);
         failed.extend(try_all("", caller, &kubelets())?);
+        // The policy goes by what the server knows of who asks, and the kubelet asks by the same name.
+        let kubelet = Caller::kubelet(kubectl, "n1")?;
+        failed.extend(try_all("the kubelet itself", &kubelet, &status::of_kubelet())?);
         let unbound = [
             ("list the own node's pods", list(OWN, "n1"), 403, ""),
             ("evict a pod of the own node", evict(OWN, "near", true), 403, ""),
@@ -94,36 +105,24 @@ pub(super) fn as_node(kubectl: &Kubectl, _node: &Node) -> Result<()> {
         failed.extend(try_all("as system:node:n1", caller, &last)?);
         Ok(failed)
     };
-    on_stage(kubectl, "act", |_| Ok(()), rows)?;
+    let in_force = |caller: &Caller| settle(kubectl, caller, OWN);
+    on_stage(kubectl, "act", in_force, rows)?;
     // Who goes back to reading loses what only acting had.
     let rows = |caller: &Caller, _: &Caller| {
         let own = [
             ("list the own node's pods", list(OWN, "n1"), 200, "near"),
             ("evict a pod of the own node", evict(OWN, "near", true), 403, ""),
-            ("a condition of the own node", condition(OWN, "n1"), 200, ""),
         ];
-        try_all("profile read, as system:node:n1", caller, &own)
+        let mut failed = try_all("profile read, as system:node:n1", caller, &own)?;
+        failed.extend(try_all("", caller, &status(OWN))?);
+        Ok(failed)
     };
-    on_stage(kubectl, "read", |_| Ok(()), rows)
+    on_stage(kubectl, "read", in_force, rows)
 }
 
 /// Before: its own rights, and a policy that confines them where an object names a node. What no policy can confine is shown as it is.
 pub(super) fn own(kubectl: &Kubectl, _node: &Node) -> Result<()> {
-    // A policy holds a moment after it was made.
-    let settle = |caller: &Caller| {
-        let far = condition(NOBODY, "n9");
-        wait_for("the policy", || Ok(caller.ask(&far)?.code == 403))?;
-        // What the API server finds odd about the expressions of a policy it says there.
-        let policies = kubectl.get(&["validatingadmissionpolicies"])?.to_string();
-        ensure!(
-            !policies.contains("expressionWarnings"),
-            "a policy is not understood: {policies}"
-        );
-        Ok(())
-    };
     let rows = |caller: &Caller, stranger: &Caller| {
-        let status = |what: Value| patch(NOBODY, "/api/v1/nodes/n1/status", &what);
-        let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
         let own = [
             ("list the own node's pods", list(NOBODY, "n1"), 200, "near"),
             (
@@ -133,34 +132,10 @@ pub(super) fn own(kubectl: &Kubectl, _node: &Node) -> Result<()> {
                 "",
             ),
             (
-                "a condition of the own node",
-                condition(NOBODY, "n1"),
-                200,
-                "MemoryRunwayLow",
-            ),
-            (
                 "a condition of another node",
                 condition(NOBODY, "n9"),
                 403,
                 "bound to another node",
-            ),
-            (
-                "the kubelet's condition",
-                status(ready),
-                403,
-                "MemoryRunwayLow and KernelOOM",
-            ),
-            (
-                "the node's allocatable memory",
-                status(json!({"status": {"allocatable": {"memory": "1Mi"}}})),
-                403,
-                "its own conditions alone",
-            ),
-            (
-                "a label by way of the status",
-                status(json!({"metadata": {"labels": {"a": "b"}}})),
-                403,
-                "no label",
             ),
             (
                 "a taint of the own node",
@@ -182,6 +157,12 @@ pub(super) fn own(kubectl: &Kubectl, _node: &Node) -> Result<()> {
             ),
             ("a token for somebody", token_request(NOBODY), 403, ""),
             ("be the own node", list(OWN, "n1"), 403, ""),
+            (
+                "OPEN: an event in any namespace",
+                event(NOBODY, "kube-system"),
+                201,
+                "",
+            ),
             ("OPEN: list all pods", get(NOBODY, "/api/v1/pods"), 200, "far"),
             (
                 "OPEN: evict a pod of another node (dry run)",
@@ -191,6 +172,7 @@ pub(super) fn own(kubectl: &Kubectl, _node: &Node) -> Result<()> {
             ),
         ];
         let mut failed = try_all("by its own right", caller, &own)?;
+        failed.extend(try_all("", caller, &status(NOBODY))?);
         failed.extend(try_all("", caller, &kubelets())?);
         let unbound = [
             (
@@ -209,13 +191,14 @@ pub(super) fn own(kubectl: &Kubectl, _node: &Node) -> Result<()> {
         failed.extend(try_all("with a token of no pod", stranger, &unbound)?);
         Ok(failed)
     };
-    on_stage(kubectl, "act-before-1.36", settle, rows)
+    let in_force = |caller: &Caller| settle(kubectl, caller, NOBODY);
+    on_stage(kubectl, "act-before-1.36", in_force, rows)
 }
 
 /// What the kubelet is to answer is asked of it, and it asks the API server who may: about its figures, and never for all that it can do.
-fn kubelets() -> [Row; 3] {
-    let may = |part: &str| {
-        let attributes = json!({"verb": "get", "resource": "nodes", "subresource": part, "name": "n1"});
+fn kubelets() -> [Row; 6] {
+    let may = |part: &str, node: &str| {
+        let attributes = json!({"verb": "get", "resource": "nodes", "subresource": part, "name": node});
         Request {
             body: json!({
                 "apiVersion": "authorization.k8s.io/v1",
@@ -230,9 +213,22 @@ fn kubelets() -> [Row; 3] {
         }
     };
     [
-        ("nodes/configz: may", may("configz"), 201, "\"allowed\":true"),
-        ("nodes/stats: may", may("stats"), 201, "\"allowed\":true"),
-        ("nodes/proxy: may not", may("proxy"), 201, "\"allowed\":false"),
+        ("nodes/configz: may", may("configz", "n1"), 201, MAY),
+        ("nodes/stats: may", may("stats", "n1"), 201, MAY),
+        ("nodes/proxy: may not", may("proxy", "n1"), 201, MAY_NOT),
+        (
+            "nodes/proxy of another node: may not",
+            may("proxy", "n9"),
+            201,
+            MAY_NOT,
+        ),
+        (
+            "OPEN: nodes/configz of another node",
+            may("configz", "n9"),
+            201,
+            MAY,
+        ),
+        ("OPEN: nodes/stats of another node", may("stats", "n9"), 201, MAY),
     ]
 }
 
@@ -383,30 +379,29 @@ fn evict(impersonated: Option<&'static str>, name: &str, is_trial: bool) -> Requ
     post(impersonated, format!("{}/eviction", pod_path(name)), eviction)
 }
 
-fn condition(impersonated: Option<&'static str>, node: &str) -> Request {
-    let condition =
-        json!({"type": "MemoryRunwayLow", "status": "False", "reason": "Tried", "message": "tried"});
-    patch(
-        impersonated,
-        &format!("/api/v1/nodes/{node}/status"),
-        &json!({"status": {"conditions": [condition]}}),
-    )
-}
-
 fn token_request(impersonated: Option<&'static str>) -> Request {
     let path = "/api/v1/namespaces/kube-system/serviceaccounts/default/token";
     let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
     post(impersonated, path.to_owned(), body)
 }
 
-fn event(impersonated: Option<&'static str>) -> Request {
+/// About the own node, or about a pod of this namespace.
+fn event(impersonated: Option<&'static str>, namespace: &str) -> Request {
+    let about = match namespace {
+        "default" => json!({"kind": "Node", "name": "n1"}),
+        _ => json!({"kind": "Pod", "name": "any", "namespace": namespace}),
+    };
     let body = json!({
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": "forestall-", "namespace": "default"},
-        "involvedObject": {"kind": "Node", "name": "n1"},
+        "metadata": {"generateName": "forestall-", "namespace": namespace},
+        "involvedObject": about,
         "reason": "Tried", "message": "tried", "type": "Normal",
         "source": {"component": "forestall"},
     });
-    post(impersonated, "/api/v1/namespaces/default/events".to_owned(), body)
+    post(
+        impersonated,
+        format!("/api/v1/namespaces/{namespace}/events"),
+        body,
+    )
 }

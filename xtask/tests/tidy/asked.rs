@@ -12,8 +12,8 @@ const ACT: &str = "deploy/kustomize/components/act/";
 const STAY: &str = "deploy/kustomize/components/stay-in-memory/";
 const ACT_ROLES: [&str; 2] = ["deploy/kustomize/act/", "deploy/kustomize/act-before-1.36/"];
 /// Where there is no constrained impersonation, rights are the account's own.
-const BEFORE: &str = "-before-1.36/";
-const AS_NODE: &str = "impersonate-on:associated-node:";
+pub(crate) const BEFORE: &str = "-before-1.36/";
+pub(crate) const AS_NODE: &str = "impersonate-on:associated-node:";
 
 /// What the account may do, as its node or by itself: API group, resource, verbs.
 const RIGHTS: [(&str, &str, &[&str]); 5] = [
@@ -55,7 +55,7 @@ const HOST_PATHS_TO_ACT: [&str; 4] = [
 const SURE_PATHS: [&str; 2] = ["/sys/fs/cgroup", "/sys/kernel/tracing"];
 
 /// One file's documents, those within it included that a kustomization patches others with.
-fn documents(file: &File) -> Result<Vec<Value>, String> {
+pub(crate) fn documents(file: &File) -> Result<Vec<Value>, String> {
     let mut all: Vec<Value> = serde_saphyr::from_multiple(&file.text).map_err(|error| error.to_string())?;
     let mut patches = Vec::new();
     for entry in all.iter().flat_map(|one| each(&one["patches"])) {
@@ -97,7 +97,7 @@ fn each(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
-fn words(list: &Value) -> impl Iterator<Item = &str> {
+pub(crate) fn words(list: &Value) -> impl Iterator<Item = &str> {
     each(list).filter_map(Value::as_str)
 }
 
@@ -133,7 +133,7 @@ fn is_right(path: &str, group: &str, resource: &str, verb: &str) -> bool {
 }
 
 /// Group, resource and verb, each way that they go together.
-fn rights(document: &Value) -> Vec<(&str, &str, &str)> {
+pub(crate) fn rights(document: &Value) -> Vec<(&str, &str, &str)> {
     let mut all = Vec::new();
     for rule in each(&document["rules"]) {
         for group in words(&rule["apiGroups"]) {
@@ -278,7 +278,7 @@ fn manifests_ask_for_no_more(tree: &Tree) -> Vec<Breach> {
     breaches
 }
 
-fn manifests(tree: &Tree) -> impl Iterator<Item = &File> {
+pub(crate) fn manifests(tree: &Tree) -> impl Iterator<Item = &File> {
     let is_ours = |file: &&File| file.path.starts_with(FOLDER) && file.has_extension("yaml");
     tree.files.iter().filter(is_ours)
 }

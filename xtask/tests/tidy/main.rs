@@ -5,6 +5,7 @@
 
 mod asked;
 mod bans;
+mod confined;
 mod documents;
 mod edges;
 mod manifests;

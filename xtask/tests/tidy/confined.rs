@@ -1,0 +1,75 @@
+//! A rule about our rights that admission has to confine, since RBAC cannot: a node may write anything into its own status, and a role that lets the account do
+//! so goes with a policy in the same kustomization.
+
+use crate::asked::{AS_NODE, BEFORE, documents, manifests, rights, words};
+use crate::tree::{Breach, Tree};
+use crate::{holds, is_broken_by, is_kept_by};
+
+fn who_may_change_a_status_is_confined(tree: &Tree) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    for file in manifests(tree) {
+        let documents_of_it = documents(file).unwrap_or_default();
+        let may_change = documents_of_it
+            .iter()
+            .flat_map(rights)
+            .any(|(_, resource, verb)| {
+                resource == "nodes/status"
+                    && ["patch", "update"].contains(&verb.strip_prefix(AS_NODE).unwrap_or(verb))
+            });
+        let Some((folder, _)) = file.path.rsplit_once('/').filter(|_| may_change) else {
+            continue;
+        };
+        let policy = if file.path.contains(BEFORE) {
+            "../confine"
+        } else {
+            "../confine-as-node"
+        };
+        let kustomization = tree.file(&format!("{folder}/kustomization.yaml"));
+        let is_confined = kustomization.is_some_and(|file| {
+            let documents = documents(file).unwrap_or_default();
+            documents
+                .iter()
+                .any(|one| words(&one["resources"]).any(|path| path == policy))
+        });
+        if !is_confined {
+            breaches.push(file.breach(
+                1,
+                format!("who may change a Node's status may say anything there: have the kustomization of this folder bring `{policy}`"),
+            ));
+        }
+    }
+    breaches
+}
+
+#[test]
+fn who_may_change_a_status_is_confined_here() {
+    let rule = who_may_change_a_status_is_confined;
+    holds(rule);
+    let role = |verb: &str| {
+        format!(
+            "kind: ClusterRole\nrules:\n  - apiGroups: [\"\"]\n    resources: [nodes/status]\n    verbs: [\"{verb}\"]\n"
+        )
+    };
+    let own = role("patch");
+    let as_node = role("impersonate-on:associated-node:patch");
+    let with = |policy: &str| format!("kind: Kustomization\nresources: [role.yaml, {policy}]\n");
+    let after = (
+        "deploy/kustomize/a/role.yaml",
+        "deploy/kustomize/a/kustomization.yaml",
+    );
+    let before = (
+        "deploy/kustomize/a-before-1.36/role.yaml",
+        "deploy/kustomize/a-before-1.36/kustomization.yaml",
+    );
+    is_broken_by(rule, &[(after.0, &as_node)], after.0);
+    // The one policy knows the account's own name, the other the node's.
+    for ((path, kustomization), role, policy, other) in [
+        (after, &as_node, "../confine-as-node", "../confine"),
+        (before, &own, "../confine", "../confine-as-node"),
+    ] {
+        is_broken_by(rule, &[(path, role), (kustomization, &with(other))], path);
+        is_kept_by(rule, &[(path, role), (kustomization, &with(policy))]);
+    }
+    let reads = role("get");
+    is_kept_by(rule, &[(after.0, &reads)]);
+}
