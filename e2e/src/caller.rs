@@ -55,15 +55,15 @@ impl Caller {
         let config = kubectl.config().with_file_name(format!("{name}.kubeconfig"));
         std::fs::write(&config, kubeconfig(proof))
             .with_context(|| format!("writing {}", config.display()))?;
-        Self::with(kubectl, name, &config)
+        Self::by(kubectl, name, &config)
     }
 
     /// Whoever may do everything.
     pub(crate) fn of(kubectl: &Kubectl, name: &str) -> Result<Self> {
-        Self::with(kubectl, name, kubectl.config())
+        Self::by(kubectl, name, kubectl.config())
     }
 
-    fn with(kubectl: &Kubectl, name: &str, config: &Path) -> Result<Self> {
+    fn by(kubectl: &Kubectl, name: &str, config: &Path) -> Result<Self> {
         let folder = config.parent().context("a folder for his log")?;
         let mut command = child::command(kubectl.program());
         command
