@@ -163,6 +163,12 @@ pub(super) fn own(kubectl: &Kubectl, _node: &Node) -> Result<()> {
                 201,
                 "",
             ),
+            (
+                "OPEN: read another node",
+                get(NOBODY, "/api/v1/nodes/n9"),
+                200,
+                "n9",
+            ),
             ("OPEN: list all pods", get(NOBODY, "/api/v1/pods"), 200, "far"),
             (
                 "OPEN: evict a pod of another node (dry run)",
