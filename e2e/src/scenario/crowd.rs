@@ -155,9 +155,10 @@ fn figure(name: &str) -> Result<String> {
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut page = String::new();
     stream.read_to_string(&mut page).context("the agent's metrics")?;
-    let found = page
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let found = page.lines().find_map(|line| {
+        let rest = line.strip_prefix(name)?.trim_start_matches("{}");
+        rest.strip_prefix(' ')
+    });
     Ok(found
         .with_context(|| format!("no {name} in {page:?}"))?
         .to_owned())
