@@ -398,16 +398,17 @@ fn event(impersonated: Option<&'static str>, namespace: &str) -> Request {
         _ => json!({"kind": "Pod", "name": "any", "namespace": namespace}),
     };
     let body = json!({
-        "apiVersion": "v1",
+        "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {"generateName": "forestall-", "namespace": namespace},
-        "involvedObject": about,
-        "reason": "Tried", "message": "tried", "type": "Normal",
-        "source": {"component": "forestall"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "regarding": about,
+        "action": "Try", "reason": "Tried", "note": "tried", "type": "Normal",
+        "reportingController": "forestall.io/agent", "reportingInstance": "n1",
     });
     post(
         impersonated,
-        format!("/api/v1/namespaces/{namespace}/events"),
+        format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events"),
         body,
     )
 }

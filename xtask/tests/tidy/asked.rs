@@ -16,11 +16,10 @@ pub(crate) const BEFORE: &str = "-before-1.36/";
 pub(crate) const AS_NODE: &str = "impersonate-on:associated-node:";
 
 /// What the account may do, as its node or by itself: API group, resource, verbs.
-const RIGHTS: [(&str, &str, &[&str]); 5] = [
-    ("", "pods", &["get", "list", "watch"]),
+const RIGHTS: [(&str, &str, &[&str]); 4] = [
+    ("", "pods", &["list", "watch"]),
     ("", "nodes", &["get"]),
     ("", "nodes/status", &["patch"]),
-    ("", "events", &["create", "patch"]),
     ("events.k8s.io", "events", &["create", "patch"]),
 ];
 const RIGHTS_TO_ACT: [(&str, &str, &[&str]); 1] = [("", "pods/eviction", &["create"])];
