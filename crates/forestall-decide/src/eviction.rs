@@ -18,11 +18,18 @@ const ROOM_PERMILLE: u64 = 80;
 /// No more go at once: who gives back less than this part of what is needed is let be.
 const TOGETHER_MAX: u64 = 8;
 
+/// Nobody goes sooner before a wall for growth that he does not explain: what grows may stop, and who takes longer than that to end is let be.
+const AHEAD_MAX: Span = Span::secs(120);
+
 /// Whom to look for, in order: the first who may be evicted, and then at his own last moment and no sooner.
 #[derive(Clone, Copy, Debug)]
 struct Next {
-    /// So much he has to give back.
-    needed: Bytes,
+    /// So much is missing now of what there should be.
+    missing: Bytes,
+    /// What reclaim cannot free grows so fast.
+    growth: BytesPerSecond,
+    /// He is one of so many who go at once, at the most.
+    together: u64,
     /// Only one who has grown.
     is_choosy: bool,
     before: Before,
@@ -30,10 +37,18 @@ struct Next {
 }
 
 impl Next {
+    /// So much has to be given back by whoever takes so long for it: what is missing, and no less than what grows meanwhile, or the wall would be as near as before
+    /// and the next one's turn would come, and the next one's.
+    fn needed(self, takes: Span) -> Bytes {
+        self.missing.max(self.growth.over(takes))
+    }
+
     /// The same for one of several.
     fn of_several(self) -> Self {
-        let needed = Bytes(self.needed.0.div_ceil(TOGETHER_MAX));
-        Self { needed, ..self }
+        Self {
+            together: TOGETHER_MAX,
+            ..self
+        }
     }
 }
 
@@ -41,6 +56,7 @@ impl Next {
 struct Judged {
     target: Target,
     freed: Bytes,
+    takes: Span,
     comes_at: Span,
     step: Step,
 }
@@ -57,9 +73,11 @@ struct Few {
 impl Few {
     fn of(next: Next, all: impl Iterator<Item = Judged>) -> Option<Self> {
         let mut few = Self::default();
+        let mut takes = Span(0);
         let mut goes = all.filter(|judged| matches!(judged.step, Step::Do(..)));
-        while few.count == 0 || few.freed < next.needed && holds(Rule::FreesEnough) {
+        while few.count == 0 || few.freed < next.needed(takes) && holds(Rule::FreesEnough) {
             let judged = goes.next()?;
+            takes = takes.max(judged.takes);
             few.count += 1;
             few.freed += judged.freed;
             few.comes_at = few.comes_at.max(judged.comes_at);
@@ -99,7 +117,9 @@ impl Engine {
             return;
         };
         let next = Next {
-            needed: size.permille(ROOM_PERMILLE) - reading.distance,
+            missing: size.permille(ROOM_PERMILLE) - reading.distance,
+            growth: reading.growth_fast,
+            together: 1,
             is_choosy: false,
             before: if instead { Before::Kill } else { Before::Kernel },
             rule: "nobody-explains-it",
@@ -127,7 +147,9 @@ impl Engine {
         // As much room again as the kubelet keeps for itself.
         let needed = room_before(Signal::MemoryAvailable, &self.kubelet, &self.policy);
         let next = |is_choosy, rule| Next {
-            needed,
+            missing: needed,
+            growth: by_kernel.growth_fast,
+            together: 1,
             is_choosy,
             before: Before::Kubelet(by_kernel.growth_fast),
             rule,
@@ -190,6 +212,7 @@ impl Engine {
             Some(Judged {
                 target: it.target(),
                 freed: it.freed_by_eviction(),
+                takes: engine.takes(&it),
                 comes_at: engine.comes_at(reading, next, &it),
                 step: engine.judge_next(now, sample, reading, next, &it, kill_is_due),
             })
@@ -247,7 +270,8 @@ impl Engine {
         kill_is_due: bool,
     ) -> Step {
         let pass = |why| Step::PassOver(reading.pass_over(Rung::Evict, it.target(), why));
-        if it.freed_by_eviction() < next.needed && holds(Rule::FreesEnough) {
+        let least = Bytes(next.needed(self.takes(it)).0.div_ceil(next.together));
+        if it.freed_by_eviction() < least && holds(Rule::FreesEnough) {
             pass(WhyNot::FreesTooLittle)
         } else if next.is_choosy && !self.has_grown(sample, it) {
             pass(WhyNot::ComesBack)
@@ -258,13 +282,19 @@ impl Engine {
 
     /// How long before a wall it is time for this one: by its own grace period.
     fn comes_at(&self, reading: &WallReading, next: Next, it: &Candidate<'_>) -> Span {
-        let takes = it.pod.grace + self.effects.p90(Rung::Evict);
-        match next.before {
-            Before::Kill => reading.runway.p50,
+        let takes = self.takes(it);
+        let comes_at = match next.before {
+            Before::Kill => return reading.runway.p50,
             Before::Kernel => self.ahead(it, takes),
             Before::Kubelet(_) if next.is_choosy => self.ahead_of_kubelet(it, takes),
             Before::Kubelet(_) => self.ahead_of_kubelet(it, takes).max(self.ahead_at_least(next)),
-        }
+        };
+        comes_at.min(AHEAD_MAX)
+    }
+
+    /// From an order to evict it to its memory.
+    fn takes(&self, it: &Candidate<'_>) -> Span {
+        it.pod.grace + self.effects.p90(Rung::Evict)
     }
 
     fn ahead_at_least(&self, next: Next) -> Span {

@@ -336,6 +336,49 @@ fn where_nobody_explains_it_there_is_room_for_a_default_grace() {
     }
 }
 
+/// Six pods grow together, and beside them there are twenty of 5 MiB whose priority is lower: their ends would move no wall, and whoever goes gives back more than
+/// what grows meanwhile.
+#[test]
+fn nobody_goes_whose_end_moves_no_wall() {
+    for (rate, grace) in [(4, 30), (6, 30), (8, 5), (20, 1)] {
+        let mut world = World::new(16_384, 14_000);
+        for id in 1..=6 {
+            world.container(id, 1_000).rate = rate * MIB;
+            world.pod(id).priority = 100;
+        }
+        for id in 7..=26 {
+            world.container(id, 5);
+            world.pod(id).grace = Span::secs(grace);
+        }
+        let mut engine = engine(&[Rung::Evict, Rung::Kill]);
+        world.run(&mut engine, Span::secs(700), |_| ());
+        let small: Vec<_> = (7..=26).map(pod).collect();
+        let went = world.targets_of(Rung::Evict);
+        assert!(
+            !went.iter().any(|target| small.contains(target)),
+            "{rate}: {went:?}"
+        );
+    }
+}
+
+/// Who takes five minutes to end is let be where nobody explains the growth: it would have to go with half of the memory free.
+#[test]
+fn nobody_goes_minutes_before_a_wall_for_growth_that_he_does_not_explain() {
+    let mut world = World::new(65_536, 62_000);
+    for id in 1..=6 {
+        world.container(id, 4_000).rate = 8 * MIB;
+        world.pod(id).priority = 100;
+    }
+    for id in 7..=9 {
+        world.container(id, 3_000);
+        world.pod(id).grace = Span::secs(300);
+    }
+    let mut engine = engine(&[Rung::Evict]);
+    // 29,000 MiB at 48 MiB/s are ten minutes.
+    world.run(&mut engine, Span::secs(460), |_| ());
+    assert_eq!(world.targets_of(Rung::Evict), []);
+}
+
 /// A hundred small pods, none of which grows more than another or gives back enough: a few go at once, with their grace, and no more than have to.
 #[test]
 fn where_nobody_alone_frees_enough_a_few_go_together() {
