@@ -38,11 +38,13 @@ fn is_kernels(wall: WallKind) -> bool {
     matches!(wall, WallKind::Kernel | WallKind::Kubepods)
 }
 
-/// What was left, to know whether somebody grew alone, and when whom a brake let go, until when he did not grow.
+/// What was left, to know whether somebody grew alone; when whom a brake let go, until when he did not grow; and when the kernel killed last on a node: while
+/// its victims end, and begin again, nobody can be seen to have grown alone.
 #[derive(Default)]
 pub(super) struct CulpritFirst {
     seen: Seen,
     let_go: BTreeMap<(u32, GroupId), Moment>,
+    killed: BTreeMap<u32, Moment>,
 }
 
 impl Checker for CulpritFirst {
@@ -55,7 +57,14 @@ impl Checker for CulpritFirst {
         {
             self.let_go.insert((event.node, group), event.at);
         }
+        if let What::KernelKilled { .. } = event.what {
+            self.killed.insert(event.node, event.at);
+        }
         let order = harmful(event).filter(|order| is_kernels(order.wall) && !follows_kills(order))?;
+        let killed = self.killed.get(&event.node);
+        if killed.is_some_and(|at| event.at.since(*at) < KNOWN_FOR) {
+            return None;
+        }
         let (grower, aim, truth) = (order.grower?, order.target.as_ref()?, order.truth?);
         let let_go = self.let_go.get(&(event.node, grower.group));
         let known = grower.growing_for >= KNOWN_FOR
