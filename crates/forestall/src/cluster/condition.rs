@@ -1,6 +1,6 @@
 //! Two conditions of the own Node: `MemoryRunwayLow` and `KernelOOM`, for whoever looks at nodes and knows nothing of this agent.
 //!
-//! `runway.rs` and `kill.rs` say what is so, [`keep`] has it stand on the Node, here is how it is written there. It refuses to touch any other condition, and
+//! `runway.rs` and `kill.rs` say what is so, [`keep()`] has it stand on the Node, here is how it is written there. It refuses to touch any other condition, and
 //! to write where nothing has changed, but for a sign of life.
 //!
 //! Sources: `k8s.io/api/core/v1/types.go` (`NodeCondition`; conditions are merged by their type), k/k `pkg/kubelet/nodestatus/setters.go`.
