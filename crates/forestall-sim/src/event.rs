@@ -299,6 +299,8 @@ pub struct Order {
     pub leak_is_near: bool,
     /// The pods were told no longer than a minute ago, or there are none.
     pub pods_known: bool,
+    /// How long ago it was told of its pods; for ever where it never was.
+    pub pods_age: Span,
     /// Who was passed over at the wall, where this one ends somebody.
     pub passed_over: Passed,
 }

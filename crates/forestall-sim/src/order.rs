@@ -128,6 +128,7 @@ impl Node {
                 .map(|culprit| culprit.share_permille),
             leak_is_near,
             pods_known: self.agent_knows_pods(now) || !self.has_pods(),
+            pods_age: self.told_at.map_or(Span::FOREVER, |told| now.since(told)),
             passed_over,
         }
     }

@@ -278,6 +278,7 @@ pub(super) fn sound() -> Order {
         share_permille: Some(990),
         leak_is_near: true,
         pods_known: true,
+        pods_age: Span(0),
         passed_over: Passed::default(),
     }
 }

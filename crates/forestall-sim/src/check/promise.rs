@@ -10,6 +10,8 @@ use crate::event::{Event, What};
 
 /// So much of a wall (permille) is asked for at the least, twice what the engine asks for.
 const ROOM_PERMILLE: u64 = 80;
+/// News of the pods count for a minute, and so long before its end by whatever clock.
+const TOLD_WITHIN: Span = Span::secs(50);
 /// What was taken by the last minutes counts.
 const SEEN_FOR: Span = Span::secs(300);
 
@@ -27,7 +29,8 @@ impl Checker for BreakerFirst {
             self.0.insert(event.node, event.at);
         }
         let has_seen = |since: &Moment| event.at.since(*since) > SEEN_FOR;
-        let order = harmful(event).filter(|order| order.rung == Rung::Kill && order.pods_known)?;
+        let order =
+            harmful(event).filter(|order| order.rung == Rung::Kill && order.pods_age <= TOLD_WITHIN)?;
         if !self.0.get(&event.node).is_none_or(has_seen) {
             return None;
         }
