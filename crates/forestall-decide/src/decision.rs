@@ -230,7 +230,7 @@ pub enum WhyNot {
     NoToken,
     /// No other node has room for it.
     NowhereToGo,
-    /// The API server does not answer.
+    /// The API server does not answer, or is too busy to decide.
     ApiAway,
     /// The pod has not asked for it.
     NotAsked,

@@ -240,7 +240,7 @@ pub(crate) fn may_evict(
     if pod.group.is_none() {
         return Err(WhyNot::Unseen);
     }
-    if !cluster.api && holds(Rule::ApiAway) {
+    if (!cluster.api || flights.has_server_failed()) && holds(Rule::ApiAway) {
         return Err(WhyNot::ApiAway);
     }
     let target = it.target();

@@ -81,6 +81,14 @@ impl Refusal {
         words.iter().all(|words| self.message.contains(words))
     }
 
+    /// Of an eviction's 429 or 500: it is about this pod. A server that is overloaded answers with the same codes (k/k
+    /// `staging/src/k8s.io/apiserver/pkg/server/filters/priority-and-fairness.go`, `tooManyRequests`), and names neither a budget (`pkg/registry/core/pod/storage/eviction.go`)
+    /// nor an admission plugin (`staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go`, `plugin/policy/validating/dispatcher.go`).
+    pub(crate) fn is_of_one_pod(&self) -> bool {
+        let words = ["PodDisruptionBudget", "webhook", "ValidatingAdmissionPolicy"];
+        self.is_budget || words.iter().any(|words| self.message.contains(words))
+    }
+
     /// What was being watched is gone from the server's memory: it has to be listed again.
     pub(crate) fn is_expired(&self) -> bool {
         self.code == 410 || matches!(&*self.reason, "Expired" | "Gone")

@@ -28,7 +28,7 @@ use super::shelf::{Named, Shelf};
 /// Between two looks whether anybody still lives in the pod's cgroup.
 const LOOK_APART: Duration = Duration::from_millis(100);
 
-/// A server that is busy is asked so often; it says when. Where that is later than this it is not waited for: another pod may go meanwhile.
+/// A server that is busy is asked so often; it says when. Where that is later than this it is not waited for: the engine asks again, if there is still reason to.
 const TRIES_MAX: u32 = 3;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -142,7 +142,7 @@ async fn ask(link: &Link, pod: &Named, eviction: &Eviction) -> Result<(), Troubl
             content: Some(("application/json", body.clone())),
         };
         match link.ask(ask).await {
-            Err(Trouble::Refused(busy)) if busy.code == 429 && !busy.is_budget => {
+            Err(Trouble::Refused(busy)) if busy.code == 429 && !busy.is_of_one_pod() => {
                 let pause = busy.retry_after.unwrap_or(BUSY_PAUSE);
                 if tries >= TRIES_MAX || pause > BUSY_PAUSE_MAX {
                     return Err(Trouble::Refused(busy));
@@ -193,9 +193,11 @@ fn kind_of(why: &Trouble) -> OutcomeKind {
             404 | 409 => OutcomeKind::Gone,
             401 => failed(Errno::ACCESS),
             403 if refusal.is_by_rules() => failed(Errno::ACCESS),
+            // A server that is too busy says nothing of this pod: nobody else has to go for that.
+            429 if !refusal.is_of_one_pod() => failed(Errno::BUSY),
+            500 if !refusal.is_of_one_pod() => failed(Errno::IO),
             501.. => failed(Errno::IO),
-            // What stands against this pod need not stand against another: its budget, an admission webhook (KubeVirt answers 429, others 400 and 403), two budgets
-            // (500), or a server that is too busy to say.
+            // What stands against this pod need not stand against another: its budget, or an admission plugin (KubeVirt's webhook answers 429, others 400 and 403).
             _ => OutcomeKind::Blocked,
         },
         Trouble::Slow(..) => failed(Errno::TIMEDOUT),

@@ -107,7 +107,7 @@ const fn because(why: WhyNot) -> &'static str {
         WhyNot::Blocked => "a disruption budget refused a moment ago",
         WhyNot::NoToken => "the cluster's budget has no token left for this node",
         WhyNot::NowhereToGo => "no other node has room for it",
-        WhyNot::ApiAway => "the API server does not answer",
+        WhyNot::ApiAway => "the API server does not answer, or is too busy to decide",
         WhyNot::NotAsked => "it has not asked for that",
         WhyNot::AtItsMost => "its limit is as high already as it wants it",
         WhyNot::NoRoom => "the node has no room for that",

@@ -199,8 +199,14 @@ async fn what_stands_against_it_is_told_apart() {
             r#"{"message":"This pod has more than one PodDisruptionBudget"}"#,
             blocked,
         ),
+        (
+            500,
+            r#"{"reason":"InternalError","message":"Internal error occurred: failed calling webhook \"keep.example\": no endpoints"}"#,
+            blocked,
+        ),
         // EACCES, EIO of asm-generic/errno-base.h.
         (401, "", refused(13)),
+        (500, r#"{"reason":"InternalError","message":"etcdserver: no leader"}"#, refused(5)),
         (503, "", refused(5)),
     ] {
         let trial = Trial::set(vec![refusal("", status, body)]).await;
@@ -235,9 +241,19 @@ async fn a_server_that_is_busy_is_asked_again_when_it_says_and_not_for_ever() {
     let trial = Trial::set(vec![busy(), busy(), created(CREATED), created("{}")]).await;
     assert_eq!(trial.outcomes().await, [OutcomeKind::Progress, OutcomeKind::Done]);
     let trial = Trial::set(vec![busy(), busy(), busy(), created(CREATED)]).await;
-    // Another one is next, as with a budget: KubeVirt's webhook answers so for each of its pods, and never otherwise.
+    assert_eq!(trial.outcomes().await, [BUSY]);
+}
+
+/// KubeVirt's webhook answers so for each of its pods, and never otherwise: another one is next, as with a budget, and the server is asked once.
+#[tokio::test]
+async fn a_webhook_that_answers_as_if_it_were_busy_speaks_of_its_pod() {
+    let evacuates = r#"{"reason":"TooManyRequests","message":"admission webhook \"virt-launcher-eviction-interceptor.kubevirt.io\" denied the request: Eviction triggered evacuation of VMI default/vm","code":429}"#;
+    let trial = Trial::set(vec![refusal("", 429, evacuates), created(CREATED)]).await;
     assert_eq!(trial.outcomes().await, [OutcomeKind::Blocked]);
 }
+
+/// EBUSY of asm-generic/errno-base.h.
+const BUSY: OutcomeKind = OutcomeKind::Failed(16);
 
 /// Two pauses between three tries: a second each where none is named. Whoever asks for more than five is not asked again before that, nor waited for.
 #[tokio::test(start_paused = true)]
@@ -258,7 +274,7 @@ async fn a_server_that_is_busy_is_waited_for_within_bounds_whatever_it_asks_for(
         };
         let trial = Trial::set(vec![busy(), busy(), busy()]).await;
         let begun = Instant::now();
-        assert_eq!(trial.outcomes().await, [OutcomeKind::Blocked], "{header:?}");
+        assert_eq!(trial.outcomes().await, [BUSY], "{header:?}");
         assert_eq!(begun.elapsed().as_secs(), seconds, "{header:?}");
     }
 }
