@@ -1,8 +1,10 @@
 //! A control plane on the loopback: etcd, API server, controller manager and scheduler, with certificates and with the authorizers that
 //! a managed cluster has.
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use crate::child::{self, Halt, Running};
 use crate::kubectl::Kubectl;
@@ -22,6 +24,7 @@ pub(crate) struct Plane {
     server: Option<Running>,
     impersonation: bool,
     etcd: Running,
+    audit: PathBuf,
 }
 
 impl Plane {
@@ -69,6 +72,7 @@ impl Plane {
             server: Some(server),
             impersonation,
             etcd,
+            audit: parts.logs.join(AUDIT_LOG),
         })
     }
 
@@ -95,6 +99,15 @@ impl Plane {
         self.server.as_ref().context("an API server")?.halt()
     }
 
+    /// What the agent's account has asked for, by the server's own word: an `Event` of `audit.k8s.io/v1` for each answer, in order.
+    pub(crate) fn asked_by_agent(&self) -> Result<Vec<Value>> {
+        let log = fs::read_to_string(&self.audit).with_context(|| self.audit.display().to_string())?;
+        // The last line may be on its way.
+        let whole = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
+        let lines = whole.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().context("the audit log")
+    }
+
     /// An error where a part of it has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
         let parts = [&mut self.etcd, &mut self.controllers, &mut self.scheduler];
@@ -110,7 +123,8 @@ fn start_server(
     kubectl: &Kubectl,
     etcd: &mut Running,
 ) -> Result<Running> {
-    let mut server = start(parts, "kube-apiserver", &server(pki, impersonation))?;
+    fs::write(parts.logs.join(AUDIT_POLICY), audit_policy().to_string())?;
+    let mut server = start(parts, "kube-apiserver", &server(parts, pki, impersonation))?;
     wait_for("the API server", || {
         etcd.check()?;
         server.check()?;
@@ -144,7 +158,26 @@ fn etcd(data: &Path) -> Vec<String> {
     flags.map(|(flag, value)| format!("--{flag}={value}")).to_vec()
 }
 
-fn server(pki: &Pki, impersonation: bool) -> Vec<String> {
+/// What the agent's account asks for is written down, one line each when it is answered; whom it is impersonating does not matter (k8s.io/apiserver
+/// `pkg/audit/policy/checker.go` looks at who is authenticated).
+fn audit_policy() -> Value {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived", "ResponseStarted"],
+        "rules": [
+            {"level": "Metadata", "users": ["system:serviceaccount:forestall:forestall"]},
+            {"level": "None"},
+        ],
+    })
+}
+
+const AUDIT_POLICY: &str = "audit.yaml";
+/// Where that is written, beside the logs.
+const AUDIT_LOG: &str = "audit.log";
+
+fn server(parts: &Parts, pki: &Pki, impersonation: bool) -> Vec<String> {
+    let beside = |name: &str| parts.logs.join(name).display().to_string();
     let file = |name: &str| display(pki, name);
     let flags = [
         ("etcd-servers", ETCD.to_owned()),
@@ -176,6 +209,8 @@ fn server(pki: &Pki, impersonation: bool) -> Vec<String> {
         ("kubelet-certificate-authority", file("ca.crt")),
         ("kubelet-client-certificate", file("kubelet-client.crt")),
         ("kubelet-client-key", file("kubelet-client.key")),
+        ("audit-policy-file", beside(AUDIT_POLICY)),
+        ("audit-log-path", beside(AUDIT_LOG)),
     ];
     flags.map(|(flag, value)| format!("--{flag}={value}")).to_vec()
 }

@@ -298,9 +298,9 @@ impl Flights {
     /// The API server has just failed to answer for one pod: it is away, too busy, or believes us no more. That is not said of this pod, so that another one's
     /// eviction would be asked for in vain, or granted a moment later to whoever was only the second choice.
     pub(crate) fn has_server_failed(&self) -> bool {
-        self.list.iter().any(|flight| {
-            flight.rung == Rung::Evict && matches!(flight.heard, Some(OutcomeKind::Failed(_)))
-        })
+        self.list
+            .iter()
+            .any(|flight| flight.rung == Rung::Evict && matches!(flight.heard, Some(OutcomeKind::Failed(_))))
     }
 
     /// A kill that has ended within its cooldown, or whose target refused it. An eviction that came to nothing ended nobody, and nothing has to settle.

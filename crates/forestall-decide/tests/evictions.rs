@@ -276,7 +276,11 @@ fn a_server_that_is_too_busy_for_one_is_not_asked_for_another() {
     world.eviction_answer = OutcomeKind::Failed(16);
     world.run(&mut engine(&[Rung::Evict]), Span::secs(600), |_| ());
     let mut asked: Vec<(forestall_decide::Moment, Target)> = Vec::new();
-    for (at, action) in world.ordered.iter().filter(|(_, action)| action.rung == Rung::Evict) {
+    for (at, action) in world
+        .ordered
+        .iter()
+        .filter(|(_, action)| action.rung == Rung::Evict)
+    {
         let apart = asked.last().map_or(Span::secs(10), |(last, _)| at.since(*last));
         let is_beside = apart == Span(0);
         assert!(is_beside || apart >= Span::secs(10), "{apart:?} apart");

@@ -51,6 +51,12 @@ pub(super) fn shadow(stage: &mut Stage<'_>) -> Result<()> {
             is_over(kubectl, "batch")
         })?;
         is_evicted(kubectl, &State::of(kubectl, "batch")?)?;
+        let told = guard.told(&["cluster"])?;
+        let rehearsed = told.iter().filter_map(|line| line["message"].as_str());
+        let others: Vec<&str> = rehearsed
+            .filter(|said| said.contains("would evict") && !said.contains(WOULD))
+            .collect();
+        ensure!(others.is_empty(), "others would have gone, too: {others:?}");
         let actions = guard.told(&["action"])?;
         let modes = actions.iter().map(|line| &line["mode"]);
         ensure!(

@@ -206,7 +206,11 @@ async fn what_stands_against_it_is_told_apart() {
         ),
         // EACCES, EIO of asm-generic/errno-base.h.
         (401, "", refused(13)),
-        (500, r#"{"reason":"InternalError","message":"etcdserver: no leader"}"#, refused(5)),
+        (
+            500,
+            r#"{"reason":"InternalError","message":"etcdserver: no leader"}"#,
+            refused(5),
+        ),
         (503, "", refused(5)),
     ] {
         let trial = Trial::set(vec![refusal("", status, body)]).await;
