@@ -46,15 +46,14 @@ struct Info {
 }
 
 /// Compares the node of this name with this machine, whose boot this is.
-pub(super) async fn compare(link: &Link, node: &str, boot: Option<&str>) -> Result<Identity, Trouble> {
-    let path = format!("/api/v1/nodes/{}", follow::encoded(node));
-    let answer = match link.ask(Ask::get(&path)).await {
-        Err(refused @ Trouble::Refused(_)) => return Ok(Identity::Untold(refused.to_string())),
-        answer => answer?,
+///
+/// Whatever keeps the node from being read says nothing of the pods, which are known by then: where the connection itself is gone, the watch ends as well.
+pub(super) async fn compare(link: &Link, node: &str, boot: Option<&str>) -> Identity {
+    let theirs = match boot_of(link, node).await {
+        Ok(theirs) => theirs,
+        Err(why) => return Identity::Untold(why.to_string()),
     };
-    let node: Node = follow::read(&answer)?;
-    let theirs = node.status.node_info.boot;
-    Ok(match boot {
+    match boot {
         None => Identity::Untold("this machine has no /proc/sys/kernel/random/boot_id".to_owned()),
         Some(_) if theirs.is_empty() => {
             Identity::Untold("its kubelet has not said which boot it runs on".to_owned())
@@ -64,5 +63,11 @@ pub(super) async fn compare(link: &Link, node: &str, boot: Option<&str>) -> Resu
             "boot {}, and this machine on {ours}",
             crate::log::escape::bytes(theirs.as_bytes())
         )),
-    })
+    }
+}
+
+async fn boot_of(link: &Link, node: &str) -> Result<String, Trouble> {
+    let path = format!("/api/v1/nodes/{}", follow::encoded(node));
+    let node: Node = follow::read(&link.ask(Ask::get(&path)).await?)?;
+    Ok(node.status.node_info.boot)
 }

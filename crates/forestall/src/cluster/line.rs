@@ -177,7 +177,7 @@ impl<A: Audience> Line<A> {
 
     /// Whether the node is this machine. Where it is not, nothing is known of the pods here, and whoever asks for one's eviction would ask for a stranger's.
     async fn compare(&mut self, link: &Link) -> Result<(), Trouble> {
-        match identity::compare(link, &self.node, self.boot.as_deref()).await? {
+        match identity::compare(link, &self.node, self.boot.as_deref()).await {
             Identity::Same => self.uncompared = None,
             Identity::Untold(why) => {
                 if self.uncompared.as_ref() != Some(&why) {
@@ -192,7 +192,7 @@ impl<A: Audience> Line<A> {
                 self.told_at = Moment(0);
                 self.tell(self.told_at, false, None);
                 return Err(Trouble::Elsewhere(format!(
-                    "node {} is another machine: its kubelet runs on {which}; take NODE_NAME from spec.nodeName (downward API)",
+                    "node {} is another machine, or its kubelet has not told of this start yet: it runs on {which}; where that lasts, take NODE_NAME from spec.nodeName (downward API)",
                     escape::bytes(self.node.as_bytes())
                 )));
             }
