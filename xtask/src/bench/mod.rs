@@ -22,6 +22,7 @@ mod look;
 mod pods;
 mod reaction;
 mod report;
+mod request;
 mod rows;
 mod stall;
 mod step;
@@ -85,6 +86,9 @@ fn measure_the_binary(wanted: &Wanted, report: &mut Report) -> Result<()> {
     }
     if wanted.measures(Measurement::Reaction) {
         reaction::measure(&binary, report)?;
+    }
+    if wanted.measures(Measurement::Request) {
+        request::measure(report)?;
     }
     if wanted.measures(Measurement::Stall) {
         stall::measure(&binary, report);

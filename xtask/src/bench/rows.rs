@@ -12,6 +12,7 @@ pub(super) enum Measurement {
     Log,
     Step,
     Reaction,
+    Request,
     Stall,
     Thrash,
     Fleet,
@@ -19,7 +20,7 @@ pub(super) enum Measurement {
 }
 
 /// Every row, in the order of the table.
-const ALL: [(&str, Measurement); 20] = [
+const ALL: [(&str, Measurement); 21] = [
     ("binary-size", Measurement::Idle),
     ("rss", Measurement::Idle),
     ("rss-peak", Measurement::Idle),
@@ -33,6 +34,7 @@ const ALL: [(&str, Measurement); 20] = [
     ("reaction", Measurement::Reaction),
     ("reaction-p99", Measurement::Reaction),
     ("reaction-longest", Measurement::Reaction),
+    ("evict-request", Measurement::Request),
     ("reaction-psi", Measurement::Stall),
     ("reaction-thrash", Measurement::Thrash),
     ("fleet-kubelet", Measurement::Fleet),

@@ -4,7 +4,7 @@ mod bad;
 mod hang;
 mod line;
 mod proxy;
-mod tls;
+pub(super) mod tls;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -1,5 +1,7 @@
 //! Orders through the real desk, a directory that looks like a pod's cgroup, and a scripted server.
 
+mod pace;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

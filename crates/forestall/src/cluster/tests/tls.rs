@@ -16,12 +16,12 @@ use super::super::link::Ask;
 use super::*;
 
 /// An authority, and whom it vouches for.
-pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(in crate::cluster) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 const DAY: Duration = Duration::from_hours(24);
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(in crate::cluster) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -29,7 +29,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(in crate::cluster) fn pem(&self) -> String {
         self.0.pem()
     }
 
@@ -53,14 +53,14 @@ impl Authority {
         Arc::new(config)
     }
 
-    pub(super) fn vouch_today(&self, name: &str) -> Arc<ServerConfig> {
+    pub(in crate::cluster) fn vouch_today(&self, name: &str) -> Arc<ServerConfig> {
         let now = SystemTime::now();
         self.vouch(name, now - DAY, now + DAY, b"h2")
     }
 }
 
 /// What a server has been told: the token of each request, and the number of the connection that it came over.
-pub(super) type Seen = Arc<Mutex<Vec<(usize, String)>>>;
+pub(in crate::cluster) type Seen = Arc<Mutex<Vec<(usize, String)>>>;
 
 /// One that shows these, one after the other, the last one for ever.
 async fn serve(listener: TcpListener, mut configs: Vec<Arc<ServerConfig>>, seen: Seen) {
@@ -90,16 +90,20 @@ async fn serve(listener: TcpListener, mut configs: Vec<Arc<ServerConfig>>, seen:
     }
 }
 
-pub(super) struct Scene {
+pub(in crate::cluster) struct Scene {
     pub(super) folder: TempDir,
-    access: Access,
+    pub(in crate::cluster) access: Access,
     pub(super) address: SocketAddr,
     seen: Seen,
 }
 
 impl Scene {
     /// A server at this address that shows these, and a client that believes whoever `ca` vouches for.
-    pub(super) async fn set(at: &str, ca: &str, configs: Vec<Arc<ServerConfig>>) -> io::Result<Self> {
+    pub(in crate::cluster) async fn set(
+        at: &str,
+        ca: &str,
+        configs: Vec<Arc<ServerConfig>>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(at).await?;
         let address = listener.local_addr()?;
         let seen = Seen::default();
@@ -131,7 +135,7 @@ impl Scene {
     }
 }
 
-const HERE: &str = "127.0.0.1:0";
+pub(in crate::cluster) const HERE: &str = "127.0.0.1:0";
 
 #[tokio::test]
 async fn a_server_for_whom_the_authority_vouches_is_spoken_to_and_its_token_read_for_each_request() {
