@@ -1,5 +1,6 @@
 //! What breaks in the middle: the API server answers no more, or the agent ends, while a pod grows.
 use anyhow::{Result, bail, ensure};
+use serde_json::Value;
 
 use crate::cluster::clear;
 use crate::course::Course;
@@ -87,7 +88,7 @@ fn foresees(stage: &mut Stage<'_>, guard: Guard<'_>) -> Result<()> {
 fn saves(stage: &mut Stage<'_>, guard: Guard<'_>) -> Result<()> {
     for _ in 0..FAST_TRIES {
         let (kubectl, node) = begin(stage)?;
-        let halt_after = guard.told(&["action"])?.len();
+        let acted_before = guard.told(&["action"])?.len();
         kubectl.apply(&pod("fast", 10, &fast()).to_string())?;
         let state = State::wait_for(kubectl, "fast", "Running", |state| state.phase() == "Running")?;
         let uid = state.uid()?.to_owned();
@@ -103,15 +104,15 @@ fn saves(stage: &mut Stage<'_>, guard: Guard<'_>) -> Result<()> {
         })?;
         wait_within(PATIENCE, "the end of fast", || is_over(kubectl, "fast"))?;
         let actions = guard.told(&["action"])?;
-        let ended: Vec<&str> = actions
-            .iter()
-            .skip(halt_after)
-            .filter(|line| line["rung"] == "kill")
-            .filter_map(|line| line["message"].as_str())
-            .collect();
-        for said in &ended {
+        let kills = actions.iter().skip(acted_before);
+        let kills: Vec<&Value> = kills.filter(|line| line["rung"] == "kill").collect();
+        for said in kills.iter().filter_map(|line| line["message"].as_str()) {
             eprintln!("e2e:   {said}");
         }
+        // One that has to be hurried is told again, under its number.
+        let mut ended: Vec<String> = kills.iter().map(|line| line["action"].to_string()).collect();
+        ended.dedup();
+        course.of_agent(&guard.told(&["alarm", "action"])?);
         eprintln!("e2e:   {course}");
         let kills = kernel::kills_of(node, &uid)?;
         ensure!(kills.is_empty(), "the kernel had to kill: {kills:?}");
