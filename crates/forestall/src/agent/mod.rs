@@ -49,7 +49,7 @@ pub(crate) use self::seat::Holder;
 use self::shared::{Board, Degraded, Herald, Keeping, Recording};
 use self::start::Started;
 pub(crate) use self::start::say_left_out;
-use crate::cluster::Access;
+use crate::cluster::{Access, Purse};
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::log::sink::Sink;
@@ -288,6 +288,7 @@ fn find_cluster(settings: &Settings) -> Option<Result<ClusterSetup, String>> {
         boot,
         cgroup_root: hierarchy.root,
         vmstat: settings.root.join("proc/vmstat"),
+        purse: Purse::of(settings.budget.clone()),
     }))
 }
 

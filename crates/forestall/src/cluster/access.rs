@@ -117,6 +117,26 @@ impl Access {
         Trouble::Unreachable(format!("{}: {why}", self.authority()))
     }
 
+    /// The namespace that this agent's pod is in.
+    pub(super) fn namespace(&self) -> Result<String, Trouble> {
+        let path = self.token_file.with_file_name("namespace");
+        let read = fs::read_to_string(&path).map_err(|error| error.to_string());
+        let read = read.map(|text| text.trim().to_owned());
+        read.and_then(|name| {
+            if name.is_empty() {
+                Err("is empty".to_owned())
+            } else {
+                Ok(name)
+            }
+        })
+        .map_err(|why| {
+            Trouble::Setup(format!(
+                "{}: {why}; mount the ServiceAccount's files (automountServiceAccountToken)",
+                path.display()
+            ))
+        })
+    }
+
     /// The token, as the file says now.
     pub(super) fn token(&self) -> Result<String, Trouble> {
         let path = &self.token_file;

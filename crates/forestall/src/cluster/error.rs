@@ -16,6 +16,8 @@ const TEXT_CHARS_MAX: usize = 300;
 pub(crate) enum Trouble {
     /// Something on this side has to be put right first.
     Setup(String),
+    /// It was not wanted any more before the server was asked.
+    CalledOff,
     /// The server cannot be reached, or its certificate is not believed.
     Unreachable(String),
     /// The node whose pods are asked for is another machine.
@@ -28,6 +30,12 @@ pub(crate) enum Trouble {
     TooLarge(usize),
     /// The server answered, and not as was asked for.
     Refused(Refusal),
+    /// No token of this bound of evictions is free before so long.
+    Spent {
+        whose: String,
+        tokens: u32,
+        left: Duration,
+    },
 }
 
 /// `metav1.Status`, as far as it is acted upon.
@@ -130,9 +138,16 @@ impl fmt::Display for Trouble {
             Self::Setup(why) | Self::Unreachable(why) | Self::Broken(why) | Self::Elsewhere(why) => {
                 out.write_str(why)
             }
+            Self::CalledOff => out.write_str("it was called off before the server was asked"),
             Self::TooLarge(bytes) => write!(
                 out,
                 "the API server's answer, or a line of it, has more than {bytes} bytes and is not read"
+            ),
+            Self::Spent { whose, tokens, left } => write!(
+                out,
+                "the budget of evictions of {} is spent: all of its {tokens} tokens are held (Leases forestall-evictions-…), and the first is free in {} s",
+                escape::bytes(whose.as_bytes()),
+                left.as_secs()
             ),
             Self::Slow(what, after) => write!(out, "{what} within {after:?}"),
             Self::Refused(refusal) => {

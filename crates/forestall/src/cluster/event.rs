@@ -132,6 +132,7 @@ mod tests {
             namespace: "shop".to_owned(),
             name: "cart-0".to_owned(),
             uid: "0330b2c1-a15b-4cdd-b5e5-72d4a90bee82".to_owned(),
+            class: String::new(),
         };
         let evidence = Evidence {
             reading: own_wall(),

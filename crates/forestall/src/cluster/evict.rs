@@ -19,6 +19,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::budget::{Purse, Taken, give_back};
 use super::error::Trouble;
 use super::event;
 use super::link::{Ask, Link};
@@ -88,7 +89,11 @@ async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, news: NodeN
     let Some(link) = shelf.link() else {
         return eviction.end(failed(Errno::HOSTUNREACH));
     };
-    let asked = timeout_at(end_by, ask(&link, &pod, &eviction)).await;
+    let asked = timeout_at(
+        end_by,
+        ask_with_tokens(&link, &node, shelf.purse(), &pod, &eviction),
+    )
+    .await;
     let slow = || {
         Err(Trouble::Slow(
             "the API server has not come to a decision".to_owned(),
@@ -126,15 +131,39 @@ async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, news: NodeN
     }
 }
 
+/// Asks with the tokens that it takes; what comes to nothing costs none. A rehearsal spends nothing.
+async fn ask_with_tokens(
+    link: &Link,
+    node: &str,
+    purse: &Purse,
+    pod: &Named,
+    eviction: &Eviction,
+) -> Result<(), Trouble> {
+    if eviction.is_rehearsal() {
+        return ask(link, pod, eviction).await;
+    }
+    let tokens = match purse.take(link, node, pod).await? {
+        Taken::Tokens(tokens) => tokens,
+        Taken::Spent { whose, tokens, left } => return Err(Trouble::Spent { whose, tokens, left }),
+    };
+    let asked = ask(link, pod, eviction).await;
+    // Where nobody knows what became of it, it may have been granted.
+    if matches!(
+        asked,
+        Err(Trouble::Refused(_) | Trouble::Setup(_) | Trouble::CalledOff)
+    ) {
+        give_back(link, &tokens).await;
+    }
+    asked
+}
+
 /// Asks until there is an answer that stands.
 async fn ask(link: &Link, pod: &Named, eviction: &Eviction) -> Result<(), Trouble> {
     let (path, body) = request(pod, eviction.is_rehearsal());
     let mut tries = 1;
     loop {
         if eviction.is_called_off() {
-            return Err(Trouble::Setup(
-                "it was called off before the server was asked".to_owned(),
-            ));
+            return Err(Trouble::CalledOff);
         }
         let ask = Ask {
             method: Method::POST,
@@ -200,8 +229,10 @@ fn kind_of(why: &Trouble) -> OutcomeKind {
             // What stands against this pod need not stand against another: its budget, or an admission plugin (KubeVirt's webhook answers 429, others 400 and 403).
             _ => OutcomeKind::Blocked,
         },
+        Trouble::Spent { .. } => OutcomeKind::Blocked,
         Trouble::Slow(..) => failed(Errno::TIMEDOUT),
-        Trouble::Setup(_) => failed(Errno::CANCELED),
+        Trouble::CalledOff => failed(Errno::CANCELED),
+        Trouble::Setup(_) => failed(Errno::NOENT),
         Trouble::Unreachable(_) | Trouble::Broken(_) | Trouble::TooLarge(_) | Trouble::Elsewhere(_) => {
             failed(Errno::HOSTUNREACH)
         }

@@ -151,6 +151,7 @@ impl<A: Audience> Line<A> {
                         Ok(Step::Ended) => break Ok(()),
                         Err(trouble) => break Err(trouble),
                     },
+                    () = self.shelf.purse().changed() => next = next.min(Instant::now()),
                     () = sleep_until(next) => {
                         let is_taken = self.tell(heard_at(clock::now()), true, not_as_node.as_deref());
                         next = Instant::now() + if is_taken { HEARTBEAT } else { TOLD_APART };
@@ -202,9 +203,15 @@ impl<A: Audience> Line<A> {
 
     fn tell(&mut self, told_at: Moment, has_api: bool, not_as_node: Option<&str>) -> bool {
         let mut complaints = Vec::new();
-        let told = self
-            .teller
-            .tell(&self.pods, has_api, told_at, clock::now(), &mut complaints);
+        let tokens = self.shelf.purse().left(Instant::now());
+        let told = self.teller.tell(
+            &self.pods,
+            has_api,
+            told_at,
+            clock::now(),
+            tokens,
+            &mut complaints,
+        );
         for what in complaints {
             self.audience.complain(&what);
         }

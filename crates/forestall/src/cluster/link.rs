@@ -223,6 +223,11 @@ impl Link {
         }
     }
 
+    /// The namespace of whom it is itself.
+    pub(super) fn own_namespace(&self) -> Result<String, Trouble> {
+        self.access.namespace()
+    }
+
     /// Whether requests are made as somebody else.
     pub(super) const fn is_impersonating(&self) -> bool {
         self.impersonated.is_some()

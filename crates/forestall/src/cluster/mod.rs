@@ -6,6 +6,7 @@
 mod access;
 mod asks;
 mod attempt;
+mod budget;
 mod condition;
 mod error;
 mod event;
@@ -28,9 +29,11 @@ mod series;
 mod shelf;
 mod slim;
 mod tls;
+mod token;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::attempt::{NodeWitness, Told};
+pub(crate) use self::budget::Purse;
 pub(crate) use self::condition::{NodeSources, keep as keep_conditions};
 pub(crate) use self::error::Trouble;
 pub(crate) use self::evict::{Witness, carry_out_all};

@@ -46,6 +46,7 @@ impl Teller {
         has_api: bool,
         told_at: Moment,
         now: Moment,
+        eviction_tokens: Option<u32>,
         complaints: &mut Vec<String>,
     ) -> Pods {
         self.remember(pods, now);
@@ -70,7 +71,7 @@ impl Teller {
             list,
             cluster: Cluster {
                 api: has_api,
-                eviction_tokens: None,
+                eviction_tokens,
                 elsewhere: Elsewhere::Unknown,
             },
             kubelet_evictions: self.evictions,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forestall_decide::{GroupId, Pods};
 
+use super::budget::Purse;
 use super::follow;
 use super::link::Link;
 use super::places::number_of;
@@ -16,12 +17,15 @@ pub(crate) struct Named {
     pub(crate) name: String,
     /// As the API has it.
     pub(crate) uid: String,
+    /// Its priority class, where it has one.
+    pub(crate) class: String,
 }
 
 /// Shared; nobody holds it while waiting.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shelf {
     content: Arc<Mutex<Content>>,
+    purse: Purse,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +35,19 @@ struct Content {
 }
 
 impl Shelf {
+    /// An empty one, with the tokens of evictions.
+    pub(crate) fn with(purse: Purse) -> Self {
+        Self {
+            purse,
+            ..Self::default()
+        }
+    }
+
+    /// Where tokens of evictions are taken.
+    pub(super) const fn purse(&self) -> &Purse {
+        &self.purse
+    }
+
     /// The connection; `None` while there is none.
     pub(crate) fn link(&self) -> Option<Link> {
         self.lock().link.clone()
@@ -49,14 +66,16 @@ impl Shelf {
     pub(super) fn set_pods(&self, known: &follow::Pods, told: &Pods) {
         let uids: BTreeMap<_, _> = known
             .iter()
-            .filter_map(|pod| Some((number_of(pod.metadata.uid.as_bytes())?, &pod.metadata)))
+            .filter_map(|pod| Some((number_of(pod.metadata.uid.as_bytes())?, pod)))
             .collect();
         let named = told.list.iter().filter_map(|pod| {
-            let meta = uids.get(&pod.uid)?;
+            let known = uids.get(&pod.uid)?;
+            let meta = &known.metadata;
             let named = Named {
                 namespace: meta.namespace.clone(),
                 name: meta.name.clone(),
                 uid: meta.uid.clone(),
+                class: known.spec.priority_class_name.clone(),
             };
             Some((pod.group?, named))
         });

@@ -32,6 +32,7 @@ pub(super) const SILENCE: u16 = 0;
 const OPEN: u16 = 1;
 
 /// What is asked for has to hold this text, and is answered so.
+#[derive(Clone)]
 pub(super) struct Answer {
     pub(super) expected: &'static str,
     pub(super) status: u16,
@@ -142,6 +143,7 @@ impl Stage {
         });
         let folder = TempDir::new().expect("a directory");
         std::fs::write(folder.path().join("token"), "the.token\n").expect("room");
+        std::fs::write(folder.path().join("namespace"), "guards").expect("room");
         let access = Access::of_service("127.0.0.1", "6443", folder.path()).expect("a port");
         let stream = TokioIo::new(ours);
         let link = match protocol {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use forestall_decide::{Bytes, Mode, Policy, Preference, Preset, Rung, Rungs, Span, Victims};
 
 use super::Invalid;
+use super::budget::Budget;
 use super::choice::word;
 use super::kubelet::KubeletFile;
 use super::listen::Listen;
@@ -26,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) preferences: Vec<Preference>,
     /// Enforce although another memory killer runs here.
     pub(crate) beside: bool,
+    /// How many evictions the cluster may have at once.
+    pub(crate) budget: Budget,
     /// On cgroup v1, reclaim by emptying a cgroup of its cache.
     pub(crate) force_empty: bool,
     /// Rungs without which the agent must not start.
@@ -103,6 +106,7 @@ impl Default for Settings {
             policy: Policy::default(),
             preferences: Vec::new(),
             beside: false,
+            budget: Budget::default(),
             force_empty: false,
             require: Vec::new(),
             listen: Listen::default(),
@@ -185,6 +189,7 @@ impl Settings {
             policy,
             preferences: preference::check(&raw.preferences)?,
             beside: raw.beside.is_some_and(is_on),
+            budget: Budget::check(&raw.budget)?,
             force_empty: raw.force_empty.is_some_and(is_on),
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),

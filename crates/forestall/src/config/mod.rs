@@ -3,6 +3,7 @@
 //! What it refuses: unknown fields, numbers without units, and to guess. An error says file, line and column where
 //! there is one, what is wrong, and what to write. A file that cannot be read or understood is never half used.
 
+pub(crate) mod budget;
 pub(crate) mod checked;
 pub(crate) mod choice;
 pub(crate) mod kubelet;

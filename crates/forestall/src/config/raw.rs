@@ -36,6 +36,8 @@ pub(crate) struct Raw {
     pub(super) kubelet_config: Option<PathBuf>,
     pub(super) force_empty: Option<Switch>,
     #[serde(default)]
+    pub(super) budget: RawBudget,
+    #[serde(default)]
     pub(super) timing: RawTiming,
     #[serde(default)]
     pub(super) recorder: RawRecorder,
@@ -92,6 +94,18 @@ impl RawRungs {
             .into_iter()
             .filter_map(|(rung, asked)| Some((rung, is_on(asked?))))
     }
+}
+
+/// How many evictions there may be.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawBudget {
+    pub(super) evictions: Option<String>,
+    pub(super) cooldown: Option<Typed<Span>>,
+    #[serde(default)]
+    pub(super) namespaces: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) priority_classes: BTreeMap<String, String>,
 }
 
 /// How often to look, how long to wait.

@@ -4,6 +4,7 @@
 use forestall_decide::Rung;
 use std::fmt::Write;
 
+use super::budget;
 use super::checked::Settings;
 use super::choice::{Mode, Preset, Victims, word};
 use super::percent::write_percent;
@@ -139,6 +140,27 @@ fn fields(settings: &Settings) -> Vec<Field> {
         );
     }
 
+    let budget = &settings.budget;
+    add("budget", "evictions", budget.write_evictions(), BUDGET);
+    add(
+        "budget",
+        "cooldown",
+        write_time(budget.cooldown),
+        "From an eviction on its token is spent for so long; 10s to 24h.",
+    );
+    add(
+        "budget",
+        "namespaces",
+        budget::write_all(&budget.namespaces),
+        "Namespaces whose pods have a bound of their own beside that, such as { shop: 1 }.",
+    );
+    add(
+        "budget",
+        "priorityClasses",
+        budget::write_all(&budget.priority_classes),
+        "The same of priority classes.",
+    );
+
     add("timing", "interval", write_time(policy.tick_calm), INTERVAL);
     add(
         "timing",
@@ -247,6 +269,10 @@ fn fields(settings: &Settings) -> Vec<Field> {
 
 const EVENTS: &str = "\
 Of what: killed (the kernel killed somebody for memory, which takes a ledger), alarm, action, outcome.";
+
+const BUDGET: &str = "\
+How many evictions the whole cluster may have at once: a number, a percentage of its nodes (one at the least), or none. Each
+takes a token, which is a Lease in the agent's namespace, and is spent for the cooldown. Without a token nobody is evicted.";
 
 const TRACING: &str = "\
 Make an instance of the kernel's tracing (128 KiB a processor at most) for who sent SIGKILL and for kills that the log leaves

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::{Args as _, FromArgMatches as _};
 use forestall_decide::{Bytes, Mode, Policy, Preference, Preferred, Preset, Rung, Rungs, Span, Victims};
 
+use super::budget::{Budget, Tokens};
 use super::*;
 use crate::config::choice::{Mode as ModeWord, Preset as PresetWord};
 use crate::config::notify::Notify;
@@ -104,6 +105,12 @@ fn what_is_printed_is_read_back() {
             },
         ],
         beside: true,
+        budget: Budget {
+            evictions: Some(Tokens::Permille(125)),
+            namespaces: [("shop".to_owned(), 0), ("true".to_owned(), 3)].into(),
+            priority_classes: [("null".to_owned(), 1_000)].into(),
+            cooldown: Span::secs(90),
+        },
         force_empty: true,
         require: vec![Rung::Kill, Rung::Reclaim],
         listen: Listen::Off,

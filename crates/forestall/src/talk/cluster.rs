@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::Talker;
 use crate::agent::shared::{Api, Board, Commander};
 use crate::cluster::{
-    Access, Audience, Believed, KillWord, KubeletAudience, Line, Named, NodeSources, NodeWitness, Shelf,
-    Skew, Told, Trouble, Witness, ask_kubelet, carry_out_all, keep_conditions,
+    Access, Audience, Believed, KillWord, KubeletAudience, Line, Named, NodeSources, NodeWitness, Purse,
+    Shelf, Skew, Told, Trouble, Witness, ask_kubelet, carry_out_all, keep_conditions,
 };
 use crate::commands::explain::headline;
 use crate::ledger::Entry;
@@ -38,6 +38,8 @@ pub(crate) struct ClusterSetup {
     pub(crate) cgroup_root: PathBuf,
     /// `/proc/vmstat`, wherever it is.
     pub(crate) vmstat: PathBuf,
+    /// The budget of evictions, as it is configured now.
+    pub(crate) purse: Purse,
 }
 
 /// What comes of it for this thread.
@@ -91,6 +93,7 @@ impl Talker {
             boot,
             cgroup_root,
             vmstat,
+            purse,
         } = setup;
         let listener = Listener {
             board: Arc::clone(&self.setup.board),
@@ -101,7 +104,7 @@ impl Talker {
             let what = format!("the API server is spoken to through the proxy {proxy} (HTTPS_PROXY)");
             listener.say(Level::Info, what);
         }
-        let shelf = Shelf::default();
+        let shelf = Shelf::with(purse);
         if let Some(desk) = self.setup.desk.clone() {
             let (shelf, node, witness) = (shelf.clone(), Arc::from(&*node), listener.clone());
             tasks.spawn(async move {

@@ -124,6 +124,9 @@ impl Talker {
             self.file = None;
             return Err("the guard has not taken the changes before this one; the policy stays".to_owned());
         }
+        if let Some(cluster) = &self.setup.cluster {
+            cluster.purse.set(fresh.budget.clone());
+        }
         let followed = self
             .setup
             .logger
@@ -151,6 +154,7 @@ impl Talker {
         self.setup.settings = Settings {
             policy: fresh.policy,
             beside: fresh.beside,
+            budget: fresh.budget,
             notify: fresh.notify,
             ..self.setup.settings.clone()
         };

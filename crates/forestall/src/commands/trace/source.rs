@@ -10,8 +10,9 @@ use forestall_trace::{Item, MAGIC, Reader, Recording, VERSION, Version};
 use crate::config::quantity;
 use crate::input::{self, Wanted};
 use crate::log::escape;
+use crate::log::time::parse_rfc3339;
 
-use super::date::{parse_date, write_date};
+use super::date::write_date;
 
 /// How the files of a recorder end.
 pub(crate) const EXTENSION: &str = "ftr";
@@ -233,7 +234,7 @@ impl When {
 /// Reads a place: `90s`, `2026-11-21T10:00:00Z`.
 pub(crate) fn parse_when(text: &str) -> Result<When, String> {
     if text.contains('-') || text.contains(':') {
-        let micros = parse_date(text)
+        let micros = parse_rfc3339(text)
             .ok_or_else(|| format!("{text:?} is no date in UTC such as 2026-11-21T10:00:00Z"))?;
         return Ok(When::At(micros));
     }
