@@ -202,6 +202,8 @@ fn judge_key(path: &str, key: &str, value: &Value) -> Option<String> {
             let is_sure = value["type"] != "Directory" || SURE_PATHS.contains(&path);
             is_sure && (HOST_PATHS.contains(&path) || acts && HOST_PATHS_TO_ACT.contains(&path))
         }),
+        // A node that is made while there is none has an agent all the same.
+        "configMap" => value["optional"] == true,
         // A rolling update has two agents on a node, which want the same port.
         key if key.starts_with("host") => false,
         // Of these a file that is mounted by subPath never changes, and the policy is read again when it does.
@@ -372,6 +374,8 @@ fn manifests_ask_for_no_more_here() {
         daemon_set("securityContext: {runAsUser: 0}"),
         daemon_set("volumes: [{name: root, hostPath: {path: /}}]"),
         daemon_set("volumes: [{name: any, secret: {secretName: any}}]"),
+        daemon_set("volumes: [{name: policy, configMap: {name: any}}]"),
+        daemon_set("volumes: [{name: policy, configMap: {name: any, optional: false}}]"),
         role("[nodes/proxy, nodes/stats]", "[get]"),
         role("\n      - nodes/proxy", "[get]"),
         role("[\"*\"]", "[get]"),
@@ -391,6 +395,8 @@ fn manifests_ask_for_no_more_here() {
     let act = "deploy/kustomize/components/act/daemonset.yaml";
     is_broken_by(rule, &[(act, &logs)], act);
     is_kept_by(rule, &[(act, &logs.replace("Directory", "DirectoryOrCreate"))]);
+    let policy = daemon_set("volumes: [{name: policy, configMap: {name: any, optional: true}}]");
+    is_kept_by(rule, &[(path, &policy)]);
     let kept = role("[pods]", "[\"impersonate-on:associated-node:list\"]");
     is_kept_by(
         rule,

@@ -20,6 +20,10 @@ pub(crate) struct AgentArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
+    /// Where FILE is wrong or gone and no good one was kept, begin all the same, in shadow with the defaults, and take FILE once it is good
+    #[arg(long, requires = "config")]
+    pub(crate) or_shadow: bool,
+
     /// Whose rules to follow [default: forestall]
     #[arg(long, value_name = "PRESET")]
     pub(crate) preset: Option<Preset>,

@@ -1,8 +1,12 @@
 //! The last configuration that was good, kept beside the agent's other things, for a start that finds one that is wrong or gone: a restart, which
 //! nobody may have asked for, must not be what takes the guard away.
 //!
-//! What it refuses: to stand in for a file of another name, for flags that are wrong, and for the very first configuration. Who writes that one is told
-//! and no agent begins, since none is lost by it.
+//! Where none is kept, as on a node that is made while the file is spoilt, whoever starts the agent says by `--or-shadow` that it is to begin nonetheless: by
+//! the defaults, in shadow. That acts upon nobody, whatever the file would have it do, and sees, records, alarms and tells the cluster as ever; to
+//! observe alone would raise no alarm.
+//!
+//! What it refuses: to stand in for a file of another name, for flags that are wrong, and, without `--or-shadow`, for the very first configuration. Who writes
+//! that one by hand is told and no agent begins, since none is lost by it.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -14,6 +18,7 @@ use forestall_decide::Bytes;
 use super::ground::STATE_DIR;
 use crate::agent::AgentArgs;
 use crate::commands::free::read_meminfo;
+use crate::config::choice::Mode;
 use crate::config::{self, Invalid, Settings, checked};
 use crate::input;
 use crate::log::escape;
@@ -65,9 +70,9 @@ impl Kept {
         fs::rename(new, path)
     }
 
-    /// The configuration to start with, its text, and what is wrong with the file where it is the kept one. That is taken where it `may` be, and where it
-    /// is good by today's flags.
-    pub(super) fn load(
+    /// The configuration to start with, its text, and what is wrong with the file where it is not the file's. The kept one is taken where it `may` be, and
+    /// where it is good by today's flags; the defaults where there is none and the flags say so.
+    pub(crate) fn load(
         &self,
         args: &AgentArgs,
         may: bool,
@@ -85,13 +90,42 @@ impl Kept {
             Some((settings, text))
         });
         let Some((settings, text)) = kept else {
-            return Err(wrong);
+            return if args.or_shadow {
+                self.load_none(args, &wrong)
+            } else {
+                Err(wrong)
+            };
         };
         let wrong = format!(
             "the last good one is in force, as {} has it, until this is mended: {wrong}",
             self.path().display()
         );
         Ok((settings, text, Some(wrong)))
+    }
+
+    /// The defaults under the flags, which act upon nobody.
+    fn load_none(
+        &self,
+        args: &AgentArgs,
+        wrong: &Invalid,
+    ) -> Result<(Settings, String, Option<String>), Invalid> {
+        let settings = config::load(&AgentArgs {
+            config: None,
+            // Whoever asked for less than shadow gets less.
+            mode: Some(
+                args.mode
+                    .filter(|mode| *mode == Mode::Observe)
+                    .unwrap_or(Mode::Shadow),
+            ),
+            ..args.clone()
+        })?;
+        fits(&settings)?;
+        let wrong = format!(
+            "nobody is acted upon on this machine: no good configuration is kept in {}, so that the defaults are in force, in shadow at most; mend the file, \
+             which is taken within ten seconds then: {wrong}",
+            self.path().display()
+        );
+        Ok((settings, String::new(), Some(wrong)))
     }
 
     fn path(&self) -> PathBuf {
@@ -210,6 +244,60 @@ mod tests {
         )
         .expect("room");
         ends(&args, true);
+    }
+
+    #[test]
+    fn a_first_start_that_is_to_begin_nonetheless_acts_upon_nobody_and_says_so() {
+        use forestall_decide::Mode as InForce;
+        let (root, args) = machine();
+        // The flags' mode is one that acts, and so is the spoilt file's.
+        for (asked, mode) in [
+            (None, InForce::Shadow),
+            (Some(Mode::Enforce), InForce::Shadow),
+            (Some(Mode::Observe), InForce::Observe),
+        ] {
+            let args = AgentArgs {
+                or_shadow: true,
+                mode: asked,
+                ..args.clone()
+            };
+            let kept = Kept::new(&args);
+            for (text, place) in [
+                (Some("mode: enforce\nmood: bad\n"), "policy.yaml:2:1"),
+                (None, "No such file"),
+            ] {
+                match text {
+                    Some(text) => write(&args, text),
+                    None => fs::remove_file(root.path().join("policy.yaml")).expect("it was there"),
+                }
+                let (settings, _, wrong) = kept.load(&args, true).expect("it begins");
+                assert_eq!(settings.policy.mode, mode);
+                // A file may switch it on, and nobody changes a node in shadow that no file has spoken of.
+                assert!(!settings.ledger.tracing);
+                let wrong = wrong.expect("it is said");
+                assert!(
+                    wrong.contains("nobody is acted upon") && wrong.contains(place),
+                    "{wrong}"
+                );
+            }
+        }
+        // What was good once goes before the defaults, and no flag that is wrong is passed over.
+        let args = AgentArgs {
+            or_shadow: true,
+            ..args
+        };
+        let kept = Kept::new(&args);
+        kept.keep(GOOD).expect("room");
+        assert!(kept.load(&args, true).is_ok_and(|(settings, ..)| settings.beside));
+        let args = AgentArgs {
+            used_percent: Some(85),
+            ..args
+        };
+        let wrong = kept.load(&args, true).expect_err("a flag of another preset");
+        assert!(
+            wrong.is_usage() && wrong.to_string().contains("--used-percent"),
+            "{wrong}"
+        );
     }
 
     #[test]

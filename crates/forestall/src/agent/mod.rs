@@ -56,15 +56,18 @@ use crate::log::sink::Sink;
 use crate::log::{Level, Logger, Style, escape};
 use crate::notify::Notifications;
 use crate::systemd::Notifier;
-use crate::talk::{self, ClusterSetup, TalkSetup};
+use crate::talk::{self, ClusterSetup, FileMark, TalkSetup};
 
 /// Runs the agent until it is told to stop.
 pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     // A log or a recording that meets a limit on file sizes is an error of its write, and no end of the guard.
     ignore_file_size_signal().context("cannot ignore SIGXFSZ")?;
     let kept = Kept::new(&args);
+    // Marked before it is read: what is written while the machine is looked at is read once more.
+    let file = args.config.as_deref().and_then(FileMark::of);
     // A person who reads it is told at once; whoever starts it otherwise wants a guard above all.
-    let (settings, text, wrong) = kept.load(&args, !std::io::stderr().is_terminal())?;
+    let may_be_kept = args.or_shadow || !std::io::stderr().is_terminal();
+    let (settings, text, wrong) = kept.load(&args, may_be_kept)?;
     // Another agent finds this one by it, whatever its file is called. Where it cannot be set, the file's name stands.
     let _ = rustix::thread::set_name(c"forestall");
     if let Some(refusal) = refuse_beside(&settings) {
@@ -122,7 +125,7 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
     if let Some(wrong) = &wrong {
         logger.say(Level::Error, "configuration", wrong);
     }
-    let is_kept = wrong.is_some();
+    let is_the_files = wrong.is_none();
     ends.board.set_configuration(wrong);
     let ledger_herald = ends.herald.clone();
     let recording = start_recorder(
@@ -161,7 +164,8 @@ pub(crate) fn run(args: AgentArgs) -> anyhow::Result<Exit> {
         notifier,
         args,
         kept,
-        unkept: (!is_kept).then_some(text),
+        unkept: is_the_files.then_some(text),
+        file,
         settings,
         granted: started.granted,
         mode: started.policy.mode,

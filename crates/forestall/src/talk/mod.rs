@@ -36,7 +36,8 @@ pub(crate) use self::cluster::ClusterSetup;
 use self::eye::Eye;
 use self::kubelet::KUBELET_SPACING;
 use self::pages::Pages;
-use self::reload::{FILE_SPACING, FileMark};
+use self::reload::FILE_SPACING;
+pub(crate) use self::reload::FileMark;
 use self::stance::{RIGHTS_SPACING, standby_spacing};
 use crate::agent::shared::{Board, Commander, EventKind, Health, Inbox, KillNews, Snapshot};
 use crate::agent::{AgentArgs, Ground, Holder, Kept, KubeletNews, KubeletWatch, clock, say_left_out};
@@ -78,6 +79,8 @@ pub(crate) struct TalkSetup {
     pub(crate) kept: Kept,
     /// The configuration that the agent was started with, to be kept.
     pub(crate) unkept: Option<String>,
+    /// Its file, as it was before it was read last.
+    pub(crate) file: Option<FileMark>,
     /// What holds now.
     pub(crate) settings: Settings,
     /// The policy that the guard started with, cut down to what can be done here.
@@ -121,7 +124,7 @@ pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
     let ending = Arc::new(Ending::default());
     let (done, ended) = mpsc::sync_channel(1);
     let eye = Eye::new(Arc::clone(&setup.board), setup.commander.clone());
-    let mut talker = Talker {
+    let talker = Talker {
         pages: Arc::new(Pages::new(Arc::clone(&setup.board), eye.clone())),
         eye,
         seen: Board::empty_snapshot(),
@@ -129,12 +132,10 @@ pub(crate) fn start(setup: TalkSetup) -> io::Result<Talk> {
         late: false,
         left_out: LeftOut::default(),
         is_untold: false,
-        file: None,
         kubelet_config: None,
         notices: Notices::default(),
         setup,
     };
-    talker.file = talker.mark_file();
     thread::Builder::new()
         .name("talk".to_owned())
         .stack_size(STACK_BYTES)
@@ -187,8 +188,6 @@ struct Talker {
     left_out: LeftOut,
     /// The guard has not taken what the rights are now.
     is_untold: bool,
-    /// The configuration's file as it was read last.
-    file: Option<FileMark>,
     /// What the kubelet runs with, as far as it is known.
     kubelet_config: Option<Arc<KubeletConfig>>,
     /// What the cluster is told of this node.

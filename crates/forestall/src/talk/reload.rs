@@ -15,7 +15,7 @@ pub(super) const FILE_SPACING: Duration = Duration::from_secs(10);
 
 /// What tells a file from the one that was there before: the kubelet puts a new one in its place, an editor may write into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileMark {
+pub(crate) struct FileMark {
     device: u64,
     inode: u64,
     bytes: u64,
@@ -24,7 +24,7 @@ pub(super) struct FileMark {
 
 impl FileMark {
     /// Of the file that the path leads to; `None` while there is none.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let file = std::fs::metadata(path).ok()?;
         Some(Self {
             device: file.dev(),
@@ -43,7 +43,7 @@ impl Talker {
 
     /// Reads the file again where it is another one, or was there and is not any more.
     pub(super) fn reload_if_changed(&mut self) {
-        if self.mark_file() != self.file {
+        if self.mark_file() != self.setup.file {
             self.reload();
         }
     }
@@ -65,7 +65,7 @@ impl Talker {
     pub(super) fn reload(&mut self) {
         let needed = self.setup.ground.resident_code();
         // Marked before it is read: what is written meanwhile is read once more.
-        self.file = self.mark_file();
+        self.setup.file = self.mark_file();
         let read = self.read_again();
         if let Err(wrong) = &read {
             self.setup.logger.say(Level::Error, "reload", wrong);
@@ -121,7 +121,7 @@ impl Talker {
         }
         if !self.follow(&fresh.policy) {
             // Another file, as seen from the next look: it is read again then.
-            self.file = None;
+            self.setup.file = None;
             return Err("the guard has not taken the changes before this one; the policy stays".to_owned());
         }
         if let Some(cluster) = &self.setup.cluster {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::PLENTY_KIB;
-use crate::machine::{Agent, Machine, get, metrics_of_a_look, readiness_after_a_look, series};
+use crate::machine::{Agent, Machine, get, metrics_of_a_look, readiness_after_a_look, series, until};
 
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
@@ -155,6 +155,45 @@ fn a_rung_that_a_reload_asks_for_in_vain_is_a_warning_as_at_start() {
     assert_eq!(agent.wait_for("reload")["level"], "info");
     assert!(get(address, "/readyz").contains("degraded: warn: "));
     assert!(series(&get(address, "/metrics"), "forestall_degraded{what=\"warn\"}") > 0.5);
+}
+
+#[test]
+fn a_first_start_that_is_to_begin_without_a_good_file_is_degraded_until_there_is_one() {
+    let machine = Machine::new(PLENTY_KIB);
+    let path = machine.path("agent.yaml");
+    let config = ["--config", path.to_str().expect("a path of letters")];
+    // Whoever does not ask for it is told, and nothing begins; the same where the file is there and wrong.
+    let refused = |status| {
+        let output = machine
+            .command(&[&LISTEN[..], &config].concat())
+            .output()
+            .expect("it starts");
+        assert_eq!(output.status.code(), Some(status));
+    };
+    refused(1);
+    machine.write("agent.yaml", "mode: observe\nmood: bad\n");
+    refused(2);
+    let mut agent = Agent::start(machine.command(&[&LISTEN[..], &config, &["--or-shadow"]].concat()));
+    let start = agent.wait_for("start");
+    assert_eq!(start["mode"], "shadow");
+    let said = agent.wait_for("configuration");
+    assert_eq!(said["level"], "error");
+    let message = said["message"].as_str().unwrap_or_default();
+    assert!(message.contains("agent.yaml:2:1: "), "{said}");
+    let address = agent.address();
+    let is_degraded = |is: bool| {
+        let page = readiness_after_a_look(address);
+        assert_eq!(page.contains("degraded: configuration: "), is, "{page}");
+        // A page of metrics is kept for a moment.
+        let shown = "forestall_degraded{what=\"configuration\"} 1";
+        until(|| get(address, "/metrics").contains(shown) == is);
+    };
+    is_degraded(true);
+    machine.write("agent.yaml", "mode: observe\n");
+    agent.signal(rustix::process::Signal::HUP);
+    assert_eq!(agent.wait_for("policy")["mode"], "observe");
+    is_degraded(false);
+    agent.stop();
 }
 
 #[test]

@@ -2,12 +2,17 @@
 
 use super::*;
 
-/// What a ConfigMap of `deploy/kustomize` has as `forestall.yaml`: a literal block (YAML 1.2, 8.1.2), indented by four.
-fn policy_in(path: &str) -> Settings {
+fn manifest(path: &str) -> (PathBuf, String) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../deploy/kustomize")
         .join(path);
-    let map = std::fs::read_to_string(&path).expect("a manifest");
+    let text = std::fs::read_to_string(&path).expect("a manifest");
+    (path, text)
+}
+
+/// What a ConfigMap of `deploy/kustomize` has as `forestall.yaml`: a literal block (YAML 1.2, 8.1.2), indented by four.
+fn policy_in(path: &str) -> Settings {
+    let (path, map) = manifest(path);
     let (_, block) = map.split_once("  forestall.yaml: |\n").expect("a policy");
     let lines = block
         .lines()
@@ -27,10 +32,7 @@ fn the_policy_of_each_profile_is_sound_and_uses_what_the_profile_may() {
     assert!(!read.policy.rungs.has(Rung::Evict) && act.policy.rungs.has(Rung::Evict));
     // In all else they are the same, and change nothing on a node.
     let rungs = act.policy.rungs.with(Rung::Evict, false);
-    assert_eq!(
-        (read.policy, read.listen),
-        (Policy { rungs, ..act.policy }, act.listen)
-    );
+    assert_eq!(read.policy, Policy { rungs, ..act.policy });
     assert_eq!(act.policy.mode, Mode::Shadow);
 }
 
@@ -52,4 +54,30 @@ fn who_enforces_in_a_cluster_without_evicting_is_told_what_that_costs() {
     // Who kills nobody, by choice or for want of the right, takes nobody's grace period.
     assert_eq!(said(&read, everything), None);
     assert_eq!(said(&enforce(read), everything.with(Rung::Kill, false)), None);
+}
+
+#[test]
+fn a_pod_begins_without_a_policy_and_answers_its_probes() {
+    let (_, text) = manifest("base/daemonset.yaml");
+    let set: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    let container = &set["spec"]["template"]["spec"]["containers"][0];
+    let args = container["args"].as_array().expect("a list");
+    let args = args.iter().map(|arg| arg.as_str().expect("a text"));
+    let command = AgentArgs::augment_args(clap::Command::new("agent"));
+    let found = command.try_get_matches_from(args).expect("they are understood");
+    let root = tempfile::tempdir().expect("a directory");
+    let args = AgentArgs {
+        root: Some(root.path().to_owned()),
+        config: Some(root.path().join("none.yaml")),
+        ..AgentArgs::from_arg_matches(&found).expect("they are understood")
+    };
+    let (settings, _, wrong) = crate::agent::Kept::new(&args)
+        .load(&args, true)
+        .expect("it begins");
+    assert!(wrong.is_some());
+    assert_eq!(settings.policy.mode, Mode::Shadow);
+    let port = &container["ports"][0];
+    assert_eq!(port["name"], "http");
+    let every_address = format!("[::]:{}", port["containerPort"]);
+    assert_eq!(settings.listen.to_string(), every_address);
 }

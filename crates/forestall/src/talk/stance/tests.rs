@@ -30,7 +30,6 @@ pub(in crate::talk) fn talker(
         late: false,
         left_out: LeftOut::default(),
         is_untold: false,
-        file: None,
         kubelet_config: None,
         notices: Notices::default(),
         setup: TalkSetup {
@@ -46,6 +45,7 @@ pub(in crate::talk) fn talker(
             mode: settings.policy.mode,
             kept: Kept::new(&args),
             unkept: None,
+            file: None,
             args,
             settings,
             ground,
@@ -55,7 +55,7 @@ pub(in crate::talk) fn talker(
             notifier: None,
         },
     };
-    talker.file = talker.mark_file();
+    talker.setup.file = talker.mark_file();
     (talker, ends.commands, log)
 }
 
