@@ -162,7 +162,8 @@ impl Eyes {
                 (home.namespace, home.pod) = (namespace.to_owned(), pod.to_owned());
             }
             let id = place.container.as_deref();
-            if let Some(name) = id.and_then(|id| self.names.container(uid, id, at)) {
+            let member_of = uid.filter(|_| !may_be_sandbox(victim));
+            if let Some(name) = id.and_then(|id| self.names.container(member_of, id, at)) {
                 name.clone_into(&mut home.container);
             }
             if !home.pod.is_empty() {
@@ -171,6 +172,12 @@ impl Eyes {
         }
         home
     }
+}
+
+/// Whether it may be the process that holds a pod's namespaces, which is in a cgroup like a container's and is none: by the score that the kubelet and the
+/// runtimes give it (`PodInfraOOMAdj`, `pkg/kubelet/qos/policy.go`) and no container has, or, where nobody told that, by its usual name.
+fn may_be_sandbox(victim: &Victim) -> bool {
+    victim.adj == Some(-998) || &*victim.comm == b"pause"
 }
 
 /// Those who were put to no cgroup.

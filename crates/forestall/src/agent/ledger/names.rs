@@ -6,7 +6,8 @@
 //!
 //! It opens no log, and invents nothing: who has no directory has no name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -116,7 +117,7 @@ impl Names {
         self.pods.find(uid)
     }
 
-    /// The name of a container of this pod.
+    /// The name of a container; where it is none of a pod's sandbox, this pod tells it, too.
     pub(super) fn container(&mut self, pod_uid: Option<&str>, id: &str, now: Moment) -> Option<&str> {
         if !self.containers.known.contains_key(id) {
             self.catch_up(now);
@@ -125,17 +126,22 @@ impl Names {
         if !self.containers.known.contains_key(id)
             && let Some(name) = pod_uid.and_then(|uid| self.only_container(uid))
         {
-            self.containers.insert(id, [name.into(), "".into()], now);
+            // Where the link is never made, nobody tells that it is gone: it is forgotten like one that was.
+            self.containers
+                .insert(id, [name.into(), "".into()], Some(now), now);
         }
         self.containers.find(id).map(|[name, _]| name)
     }
 
-    /// The name of a pod's container, where it has had one alone: its directory is made before it is started (`BuildContainerLogsDirectory`).
+    /// The name of a pod's container, where it has had one alone: its directory is made before it is started (`BuildContainerLogsDirectory`) and stays until
+    /// the pod's goes as a whole. So whoever ran when there is one was that one, an init container as well: those after it had not begun. What has no
+    /// directory of its own is the pod's sandbox, which the caller knows. While a pod's directory is being removed another one's may be the last; by then
+    /// all of its containers have ended, and a kill that is told so late has its link or none.
     fn only_container(&self, pod_uid: &str) -> Option<String> {
         let [namespace, name] = self.pods.find(pod_uid)?;
         let folder = self.pods.directory.join(format!("{namespace}_{name}_{pod_uid}"));
-        let mut entries = std::fs::read_dir(folder).ok()?.flatten();
-        let only = entries.next()?;
+        let mut entries = std::fs::read_dir(folder).ok()?;
+        let only = entries.next()?.ok()?;
         (entries.next().is_none() && only.file_type().ok()?.is_dir())
             .then(|| only.file_name().into_string().ok())?
     }
@@ -167,19 +173,28 @@ impl Kind {
         Some([first, second])
     }
 
-    /// Reads the directory, and has it watched from before that on.
+    /// Reads the directory, and has it watched from before that on. Who is not there any more has gone unheard.
     fn look(&mut self, ear: Option<&OwnedFd>, now: Moment) {
         if let (None, Some(ear)) = (self.watch, ear) {
             let changes = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
             self.watch = inotify::add_watch(ear, &self.directory, changes).ok();
         }
-        let Ok(entries) = std::fs::read_dir(&self.directory) else {
+        let Some((files, is_whole)) = list(&self.directory) else {
             return;
         };
-        for entry in entries.flatten().take(2 * KNOWN_MAX) {
-            if let Some(name) = entry.file_name().to_str() {
-                self.come(name, now);
+        if is_whole {
+            let there: BTreeSet<&str> = files
+                .iter()
+                .filter_map(|file| (self.read)(file))
+                .map(|(id, _)| id)
+                .collect();
+            let gone = self.known.iter_mut().filter(|(id, _)| !there.contains(&***id));
+            for (_, known) in gone {
+                known.gone.get_or_insert(now);
             }
+        }
+        for file in &files {
+            self.come(file, now);
         }
     }
 
@@ -187,17 +202,29 @@ impl Kind {
         let Some((id, names)) = (self.read)(file) else {
             return;
         };
-        self.insert(id, names.map(Box::from), now);
+        self.insert(id, names.map(Box::from), None, now);
     }
 
-    fn insert(&mut self, id: &str, names: [Box<str>; 2], now: Moment) {
-        if self.known.len() >= KNOWN_MAX {
-            self.known
-                .retain(|_, known| known.gone.is_none_or(|gone| now.since(gone) < MEMORY));
+    /// Where there is no room, whoever has been gone the longest makes it; who is there is never put out.
+    fn insert(&mut self, id: &str, names: [Box<str>; 2], gone: Option<Moment>, now: Moment) {
+        if self.known.len() >= KNOWN_MAX && !self.known.contains_key(id) {
+            self.forget(now);
         }
-        if self.known.len() < KNOWN_MAX || self.known.contains_key(id) {
-            self.known.insert(id.into(), Known { names, gone: None });
+        if self.known.len() >= KNOWN_MAX && !self.known.contains_key(id) {
+            let gone = self
+                .known
+                .iter()
+                .filter_map(|(id, known)| Some((known.gone?, id)));
+            let Some((_, longest)) = gone.min() else { return };
+            let longest = longest.clone();
+            self.known.remove(&longest);
         }
+        self.known.insert(id.into(), Known { names, gone });
+    }
+
+    fn forget(&mut self, now: Moment) {
+        self.known
+            .retain(|_, known| known.gone.is_none_or(|gone| now.since(gone) < MEMORY));
     }
 
     fn go(&mut self, file: &str, now: Moment) {
@@ -206,9 +233,27 @@ impl Kind {
         {
             known.gone = Some(now);
         }
-        self.known
-            .retain(|_, known| known.gone.is_none_or(|gone| now.since(gone) < MEMORY));
+        self.forget(now);
     }
+}
+
+/// The names in a directory, and whether these are all; none where there is no such directory, and `None` where it cannot be read.
+fn list(directory: &Path) -> Option<(Vec<String>, bool)> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => return (error.kind() == ErrorKind::NotFound).then(|| (Vec::new(), true)),
+    };
+    let mut files = Vec::new();
+    for (count, entry) in entries.enumerate() {
+        let Ok(entry) = entry else {
+            return Some((files, false));
+        };
+        if count >= 2 * KNOWN_MAX {
+            return Some((files, false));
+        }
+        files.extend(entry.file_name().into_string());
+    }
+    Some((files, true))
 }
 
 /// `NAMESPACE_NAME_UID`. Neither of the three has an underscore in it.
@@ -303,6 +348,67 @@ mod tests {
         // Of two it may be either.
         std::fs::create_dir(log.join("sidecar")).expect("a directory");
         assert_eq!(names.container(Some(UID), "other", Moment(0)), None);
+    }
+
+    #[test]
+    fn a_link_that_is_never_made_takes_nobodys_room() {
+        let root = TempDir::new().expect("a directory");
+        let log = root.path().join(PODS).join(format!("shop_cart-0_{UID}"));
+        std::fs::create_dir_all(log.join("web")).expect("a directory");
+        std::fs::create_dir_all(root.path().join(CONTAINERS)).expect("a directory");
+        let mut names = Names::open(root.path(), Moment(0));
+        for container in 0..KNOWN_MAX {
+            let id = format!("c{container}");
+            assert_eq!(names.container(Some(UID), &id, Moment(0)), Some("web"));
+        }
+        // Within the hour, too; and one that is there is never put out for one that is inferred.
+        let link = |id: &str| format!("cart-1_shop_db-{id}.log");
+        for there in 0..KNOWN_MAX {
+            names.containers.come(&link(&format!("d{there}")), Moment(1));
+        }
+        assert_eq!(names.containers.known.len(), KNOWN_MAX);
+        assert_eq!(names.container(Some(UID), "other", Moment(2)), None);
+        assert_eq!(names.container(None, "d7", Moment(2)), Some("db"));
+    }
+
+    #[test]
+    fn who_went_unheard_is_gone_when_the_disk_is_asked_again() {
+        let root = TempDir::new().expect("a directory");
+        let (pods, containers) = (root.path().join(PODS), root.path().join(CONTAINERS));
+        let log = pods.join(format!("shop_cart-0_{UID}"));
+        std::fs::create_dir_all(&log).expect("a directory");
+        std::fs::create_dir_all(pods.join("shop_cart-1_there")).expect("a directory");
+        std::fs::create_dir_all(&containers).expect("a directory");
+        let mut names = Names::open(root.path(), Moment(0));
+        // As where the kernel's queue has overflowed: nobody tells of it.
+        names.ear = None;
+        std::fs::remove_dir(&log).expect("it is empty");
+        names.look(Moment(1));
+        assert_eq!(
+            names.pods.known.get(UID).map(|known| known.gone),
+            Some(Some(Moment(1)))
+        );
+        assert_eq!(names.pods.known.get("there").map(|known| known.gone), Some(None));
+        // It has its name for an hour, and comes to be there again if it is.
+        assert_eq!(names.pod(UID, Moment(2)), Some(["shop", "cart-0"]));
+        std::fs::create_dir(&log).expect("a directory");
+        names.look(Moment(3));
+        assert_eq!(names.pods.known.get(UID).map(|known| known.gone), Some(None));
+        // Where all directories are gone, so are all of them; one that cannot be read tells nothing.
+        let unreadable = root.path().join("file");
+        std::fs::write(&unreadable, "").expect("a file");
+        names.pods.directory = unreadable;
+        names.look(Moment(4));
+        assert!(names.pods.known.values().all(|known| known.gone.is_none()));
+        names.pods.directory = root.path().join("none");
+        names.look(Moment(5));
+        assert!(
+            names
+                .pods
+                .known
+                .values()
+                .all(|known| known.gone == Some(Moment(5)))
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::ledger::Pages;
 mod blind;
 mod disk;
 mod end;
+mod named;
 
 /// A machine whose log is a socket: it hands out a record a read, as the device does.
 struct Machine {
@@ -286,59 +287,6 @@ fn a_panic_costs_one_life_and_the_next_one_keeps_what_came_meanwhile() {
     assert!(machine.ends.board.degraded().is_empty());
     ledger.end();
     assert_eq!((machine.kept(), machine.totals()), (vec![77], of_pod(1)));
-}
-
-#[test]
-fn a_kill_is_put_to_its_pod_and_container_by_name_though_both_are_gone() {
-    let machine = Machine::new();
-    let root = machine.folder.path();
-    let pods = root.join("var/log/pods");
-    let log = pods.join("shop_cart-0_0330b2c1-a15b-4cdd-b5e5-72d4a90bee82");
-    std::fs::create_dir_all(&log).expect("directories");
-    let containers = root.join("var/log/containers");
-    std::fs::create_dir_all(&containers).expect("directories");
-    let link = containers.join("cart-0_shop_front-web.log");
-    std::fs::write(&link, "").expect("a file");
-    let life = machine.start(&[]);
-    std::fs::remove_dir(&log).expect("it is empty");
-    std::fs::remove_file(&link).expect("a file");
-    for record in kill(5, 77) {
-        say(&life.log, &record);
-    }
-    let news = machine.news();
-    let [KillNews::Kill(entry)] = &news[..] else {
-        panic!("{news:?}")
-    };
-    let whom = entry.whom(&entry.report.victims[0]);
-    assert_eq!(
-        (&*whom.namespace, &*whom.pod, &*whom.container, &*whom.unit),
-        ("shop", "cart-0", "front", "")
-    );
-    life.ledger.end();
-}
-
-#[test]
-fn of_a_pod_within_a_pod_the_one_that_the_agent_knows_is_named() {
-    let machine = Machine::new();
-    let pods = machine.folder.path().join("var/log/pods");
-    let inner = "/node/kubepods/pod22222222-3333-4444-5555-666666666666/db";
-    std::fs::create_dir_all(pods.join("inner_db-0_22222222-3333-4444-5555-666666666666"))
-        .expect("directories");
-    let life = machine.start(&[]);
-    let named = |sequence, pid| {
-        for record in kill(sequence, pid) {
-            say(&life.log, &record.replace("/web,", &format!("/web{inner},")));
-        }
-        let news = machine.news();
-        let [KillNews::Kill(entry)] = &news[..] else {
-            panic!("{news:?}")
-        };
-        entry.whom(&entry.report.victims[0]).pod
-    };
-    assert_eq!(named(5, 77), "db-0", "it runs in the outer one");
-    std::fs::create_dir(pods.join("shop_cart-0_0330b2c1-a15b-4cdd-b5e5-72d4a90bee82")).expect("a directory");
-    assert_eq!(named(8, 78), "cart-0", "whatever is called so below it");
-    life.ledger.end();
 }
 
 #[test]
