@@ -40,7 +40,12 @@ impl Next {
     /// So much has to be given back by whoever takes so long for it: what is missing, and no less than what grows meanwhile, or the wall would be as near as before
     /// and the next one's turn would come, and the next one's.
     fn needed(self, takes: Span) -> Bytes {
-        self.missing.max(self.growth.over(takes))
+        let meanwhile = self.growth.over(takes);
+        self.missing.max(if holds(Rule::Outgrows) {
+            meanwhile
+        } else {
+            Bytes::ZERO
+        })
     }
 
     /// The same for one of several.

@@ -89,6 +89,8 @@ rules! {
     HostsOwn,
     /// Where nobody is the culprit, only such a one goes as frees enough, or a few who do together.
     FreesEnough,
+    /// And enough is no less than what grows until he is gone.
+    Outgrows,
     /// Nobody is evicted while page cache alone would do.
     CacheFirst,
     /// No limit is raised unless the pod asks for it.

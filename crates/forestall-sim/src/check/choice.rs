@@ -1,11 +1,11 @@
-//! Rules about who ends, and whether anybody has to: the culprit, somebody who frees enough, nobody while enough is on its way.
+//! Rules about who ends, and whether anybody has to: the culprit, nobody while enough is on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use forestall_decide::{ActionId, Bytes, GroupId, Limit, Mode, Moment, OutcomeKind, Rung, Span, WallKind};
 
 use super::Checker;
-use super::kill::{aimed, follows_kills, harmful, held_back_permille, name, on, ordered, sound};
+use super::kill::{follows_kills, harmful, held_back_permille, name, on, ordered, sound};
 use super::lasting::victim;
 use super::seen::Seen;
 use super::timing::calm_look;
@@ -17,9 +17,6 @@ const KNOWN_FOR: Span = Span::secs(15);
 const SLOW_PERMILLE: u64 = 1;
 /// So much of a wall (permille) is room enough; the engine itself is content with 80, by counters that see a little less.
 const ROOM_PERMILLE: u64 = 130;
-/// So much (permille) there has to be after an eviction, and after a kill.
-const AFTER_EVICTION_PERMILLE: u64 = 80;
-const AFTER_KILL_PERMILLE: u64 = 40;
 /// The memory of a victim of the kernel's is waited for for so long.
 const WAITED: Span = Span::millis(1900);
 /// Kills within so long count together.
@@ -34,7 +31,7 @@ const NOTHING: Bytes = Bytes(128 << 10);
 /// An eviction that follows a second kill is asked for within this.
 const FOLLOWS: Span = Span::secs(5);
 
-fn is_kernels(wall: WallKind) -> bool {
+pub(super) fn is_kernels(wall: WallKind) -> bool {
     matches!(wall, WallKind::Kernel | WallKind::Kubepods)
 }
 
@@ -149,31 +146,6 @@ impl Checker for HostsOwn {
                 order.rung.label(),
                 name(order),
                 steady.as_millis() / 1000
-            )
-        })
-    }
-}
-
-pub(super) struct FreesEnough;
-
-impl Checker for FreesEnough {
-    fn see(&mut self, event: &Event) -> Option<String> {
-        let order =
-            harmful(event).filter(|order| is_kernels(order.wall) && order.share_permille.is_none())?;
-        let (aim, truth) = (order.target.as_ref()?, order.truth?);
-        let room = truth.left + aim.victim.held + order.beside;
-        let least = match order.rung {
-            Rung::Evict => AFTER_EVICTION_PERMILLE,
-            _ => AFTER_KILL_PERMILLE,
-        };
-        (!follows_kills(order) && room < truth.size.permille(least)).then(|| {
-            format!(
-                "{} of {}, which holds {}, with {} of {} left",
-                order.rung.label(),
-                name(order),
-                aim.victim.held,
-                truth.left,
-                truth.size
             )
         })
     }
@@ -368,16 +340,6 @@ pub(super) fn killed_for_its_own_limit() -> Vec<Event> {
 
 pub(super) fn killed_a_pod_for_the_host() -> Vec<Event> {
     vec![ordered(|order| order.host_leaks_for = Some(Span::secs(60)))]
-}
-
-pub(super) fn killed_a_small_one() -> Vec<Event> {
-    let mut events = aimed(|aim| aim.victim.held = Bytes::mebi(5));
-    for event in &mut events {
-        if let What::Ordered(order) = &mut event.what {
-            order.share_permille = None;
-        }
-    }
-    events
 }
 
 pub(super) fn killed_while_enough_comes() -> Vec<Event> {

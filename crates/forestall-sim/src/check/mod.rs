@@ -18,6 +18,7 @@ mod seen;
 mod tests;
 mod timing;
 mod waiting;
+mod worth;
 
 use std::collections::BTreeMap;
 
@@ -266,9 +267,9 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "frees-enough",
-        says: "Where nobody is the culprit, nobody ends in vain.",
-        checker: || Box::new(choice::FreesEnough),
-        breach: choice::killed_a_small_one,
+        says: "Where nobody is the culprit, nobody ends in vain: there is room afterwards, and an eviction gives back no less than what grows until it is over.",
+        checker: || Box::<worth::FreesEnough>::default(),
+        breach: worth::killed_a_small_one,
     },
     Rule {
         name: "on-its-way",

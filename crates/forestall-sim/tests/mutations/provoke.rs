@@ -279,6 +279,15 @@ pub(crate) fn provoke(rule: Rule) -> (World, &'static str) {
             pods.extend([quick(tiny), calm(100)]);
             (world(&[Rung::Evict], pods), "frees-enough")
         }
+        // With half a minute for their ends small ones are asked for a minute before the wall, where nothing is missing yet.
+        Rule::Outgrows => {
+            let mut tiny = pod("tiny", 1, Load::Steady);
+            (tiny.priority, tiny.count) = (-10, 20);
+            tiny.containers[0].request = Bytes::ZERO;
+            let mut pods: Vec<PodSpec> = ["a", "b", "c"].map(|name| pod(name, 150, leak(1 << 10))).into();
+            pods.extend([tiny, calm(100)]);
+            (lasting(world(&[Rung::Evict], pods), 200), "frees-enough")
+        }
         Rule::CacheFirst => {
             let pods = vec![quick(calm(300)), reader(500, 10)];
             (
