@@ -10,7 +10,7 @@ use crate::kubelet::Signal;
 use crate::rule::{Rule, holds};
 use crate::rung::Rung;
 use crate::units::{Bytes, BytesPerSecond, Moment, Span};
-use crate::victim::{Candidate, candidate, rank};
+use crate::victim::{Candidate, Class, candidate, rank};
 use crate::wall::{noise, room_before};
 
 /// So much of a wall (permille) has to be left once an eviction for its sake is over.
@@ -20,6 +20,8 @@ const TOGETHER_MAX: u64 = 8;
 
 /// Nobody goes sooner before a wall for growth that he does not explain: what grows may stop, and who takes longer than that to end is let be.
 const AHEAD_MAX: Span = Span::secs(120);
+/// Nobody ends within less.
+const SHORTEST: Span = Span::secs(1);
 
 /// Whom to look for, in order: the first who may be evicted, and then at his own last moment and no sooner.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,7 @@ impl Next {
 /// One who was looked at.
 struct Judged {
     target: Target,
+    class: Class,
     freed: Bytes,
     takes: Span,
     comes_at: Span,
@@ -73,6 +76,8 @@ struct Few {
     freed: Bytes,
     /// How long before the wall it is time for the one that takes longest.
     comes_at: Span,
+    /// Of the last one; none of the others matters more.
+    class: Class,
 }
 
 impl Few {
@@ -81,13 +86,27 @@ impl Few {
         let mut takes = Span(0);
         let mut goes = all.filter(|judged| matches!(judged.step, Step::Do(..)));
         while few.count == 0 || few.freed < next.needed(takes) && holds(Rule::FreesEnough) {
-            let judged = goes.next()?;
+            let judged = goes.next().filter(|_| few.count < next.together as usize)?;
             takes = takes.max(judged.takes);
             few.count += 1;
             few.freed += judged.freed;
             few.comes_at = few.comes_at.max(judged.comes_at);
+            few.class = judged.class;
         }
         Some(few)
+    }
+
+    /// The moment of all is that of whoever takes longest: who takes twice as long as others is let be where these are enough without him, and matter no more.
+    fn quickest<I: Iterator<Item = Judged>>(next: Next, all: impl Fn() -> I) -> Option<Self> {
+        let (mut few, mut within) = (None::<Self>, AHEAD_MAX);
+        while within >= SHORTEST {
+            let matters_no_more = |judged: &Judged| few.is_none_or(|few| judged.class <= few.class);
+            let quick = all().filter(|judged| judged.comes_at <= within && matters_no_more(judged));
+            let found = Self::of(next, quick);
+            within = Span(found.map_or(within, |few| few.comes_at).0 / 2);
+            few = found.or(few);
+        }
+        few
     }
 }
 
@@ -212,27 +231,22 @@ impl Engine {
             &mut self.ranked,
         );
         let judge = |engine: &Self, next: Next, nth: usize| {
-            let place = engine.ranked.get(nth)?.place;
-            let it = candidate(sample, &engine.history.roster, &engine.pods, place)?;
+            let ranked = engine.ranked.get(nth)?;
+            let it = candidate(sample, &engine.history.roster, &engine.pods, ranked.place)?;
             Some(Judged {
                 target: it.target(),
+                class: ranked.class(),
                 freed: it.freed_by_eviction(),
                 takes: engine.takes(&it),
                 comes_at: engine.comes_at(reading, next, &it),
                 step: engine.judge_next(now, sample, reading, next, &it, kill_is_due),
             })
         };
-        let few = Few::of(
-            next,
-            (0..self.ranked.len()).filter_map(|nth| judge(self, next, nth)),
-        );
-        let few = few.or_else(|| {
-            let least = next.of_several();
-            let few = Few::of(
-                next,
-                (0..self.ranked.len()).filter_map(|nth| judge(self, least, nth)),
-            )?;
-            self.has_tokens(few.count).then_some(few)
+        let engine = &*self;
+        let all = |next| (0..engine.ranked.len()).filter_map(move |nth| judge(engine, next, nth));
+        let few = Few::of(next, all(next)).or_else(|| {
+            let few = Few::quickest(next.of_several(), || all(next.of_several()))?;
+            engine.has_tokens(few.count).then_some(few)
         });
         // Where nobody may go, that is told when it would be time for whoever ends at once.
         let comes_at = few.map_or(self.ahead_at_least(next), |few| few.comes_at);
@@ -244,12 +258,15 @@ impl Engine {
         } else {
             next
         };
+        let others_first =
+            |target| Step::PassOver(reading.pass_over(Rung::Evict, target, WhyNot::OthersFirst));
         let mut left = few.map_or(0, |few| few.count);
         for nth in 0..self.ranked.len() {
             let step = judge(self, asked, nth).map(|judged| match judged.step {
-                _ if few.is_some() && left == 0 => {
-                    Step::PassOver(reading.pass_over(Rung::Evict, judged.target, WhyNot::OthersFirst))
+                Step::Do(..) if few.is_some_and(|few| judged.comes_at > few.comes_at) => {
+                    others_first(judged.target)
                 }
+                _ if few.is_some() && left == 0 => others_first(judged.target),
                 step => step,
             });
             if self.take(now, sample, step) {
@@ -289,7 +306,7 @@ impl Engine {
     fn comes_at(&self, reading: &WallReading, next: Next, it: &Candidate<'_>) -> Span {
         let takes = self.takes(it);
         let comes_at = match next.before {
-            Before::Kill => return reading.runway.p50,
+            Before::Kill => reading.runway.p50,
             Before::Kernel => self.ahead(it, takes),
             Before::Kubelet(_) if next.is_choosy => self.ahead_of_kubelet(it, takes),
             Before::Kubelet(_) => self.ahead_of_kubelet(it, takes).max(self.ahead_at_least(next)),

@@ -89,11 +89,21 @@ impl<'a> Candidate<'a> {
 /// What pods are ranked by.
 type Order = (Reverse<i32>, i64, i64, Reverse<i64>, pods::PodUid);
 
+/// The part of it by which one pod matters more than another, whatever they hold.
+pub(crate) type Class = (Reverse<i32>, i64, i64);
+
 /// A pod's rank, reckoned once, and its place in `pods.list`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ranked {
     order: Order,
     pub(crate) place: u32,
+}
+
+impl Ranked {
+    /// Among equals of this it does not matter who goes first.
+    pub(crate) const fn class(self) -> Class {
+        (self.order.0, self.order.1, self.order.2)
+    }
 }
 
 fn signed(bytes: Bytes) -> i64 {

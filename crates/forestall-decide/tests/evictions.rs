@@ -434,6 +434,53 @@ fn a_budget_too_small_for_all_who_have_to_go_together_is_not_spent() {
     assert_eq!(world.targets_of(Rung::Evict), []);
 }
 
+/// Five of a crowd, of whom each gives back more, have 45 s for their ends and the others 5 s. Where all are equal, the five are let be: all would go a minute sooner than they have
+/// to. Whose priority is lower goes all the same.
+#[test]
+fn who_takes_much_longer_to_end_sets_no_moment_for_the_others() {
+    for (priority, slow_go, ahead) in [(0, false, 20), (-1, true, 100)] {
+        let mut world = crowd();
+        for pod in &mut world.pods.list {
+            pod.grace = Span::secs(5);
+        }
+        for id in 1..=5 {
+            world.of(id).anon += 30 * MIB;
+            let pod = &mut world.pods.list[id as usize - 1];
+            (pod.grace, pod.priority) = (Span::secs(45), priority);
+        }
+        world.run(&mut engine(&EVICT), Span::secs(600), |_| ());
+        let (at, first) = world.ordered.first().copied().expect("somebody goes");
+        let together = world.ordered.iter().filter(|(when, _)| *when == at);
+        let graces: Vec<_> = together.map(|(_, action)| action.grace).collect();
+        let runway = first.evidence.reading.runway.p50;
+        assert!(graces.len() > 1, "{first:?}");
+        assert!(runway <= Span::secs(ahead), "{priority}: {runway:?}");
+        assert_eq!(
+            graces.contains(&Span::secs(45)),
+            slow_go,
+            "{priority}: {graces:?}"
+        );
+        assert_eq!((world.killed().len(), world.kernel_kills), (0, 0));
+    }
+}
+
+/// One who has 45 s for his end goes first by his priority, and is not enough for what 40 MiB/s take until then, nor is he with seven of 60 MiB.
+#[test]
+fn no_more_than_eight_go_at_once_however_long_one_of_them_takes() {
+    let mut world = World::new(16_384, 12_000);
+    for id in 1..=100 {
+        world.container(id, 60).rate = 2 * MIB / 5;
+        world.pod(id).grace = Span::secs(5);
+    }
+    world.of(1).anon = 300 * MIB;
+    (world.pods.list[0].grace, world.pods.list[0].priority) = (Span::secs(45), -1);
+    world.run(&mut engine(&EVICT), Span::secs(200), |_| ());
+    let (at, _) = world.ordered.first().copied().expect("somebody goes");
+    let together = world.ordered.iter().filter(|(when, _)| *when == at);
+    assert!((2..=8).contains(&together.count()));
+    assert_eq!((world.killed().len(), world.kernel_kills), (0, 0));
+}
+
 fn crowd() -> World {
     let mut world = World::new(16_384, 12_000);
     for id in 1..=100 {
