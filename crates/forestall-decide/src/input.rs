@@ -293,6 +293,11 @@ impl NodeSample {
         self.total - self.hugetlb
     }
 
+    /// What is in use besides page cache: total less free less `Cached`.
+    pub fn actual(&self) -> Bytes {
+        self.total - self.free - self.cached
+    }
+
     /// Memory the kernel cannot give away and the kubelet does not see (`notes` of the kubelet's root accounting:
     /// opencontainers/cgroups `fs2/memory.go`, runc#4059: root usage is anon + file).
     pub fn blind(&self) -> Bytes {

@@ -23,17 +23,22 @@ const RIGHTS: [(&str, &str, &[&str]); 4] = [
     ("events.k8s.io", "events", &["create", "patch"]),
 ];
 const RIGHTS_TO_ACT: [(&str, &str, &[&str]); 1] = [("", "pods/eviction", &["create"])];
-/// What it may by itself everywhere: the kubelet knows nobody by impersonation. Never `nodes/proxy`, which is root on every node.
-const OWN_RIGHTS: [(&str, &str, &[&str]); 2] =
-    [("", "nodes/configz", &["get"]), ("", "nodes/stats", &["get"])];
+/// What it may by itself everywhere: the kubelet knows nobody by impersonation, and a node has no right to a kind that Kubernetes does not know, which an admission
+/// policy confines to the own one (`confined.rs`). Never `nodes/proxy`, which is root on every node, and of NodeMemories neither `get` nor `delete`.
+const OWN_RIGHTS: [(&str, &str, &[&str]); 3] = [
+    ("", "nodes/configz", &["get"]),
+    ("", "nodes/stats", &["get"]),
+    ("forestall.io", "nodememories", &["create", "patch"]),
+];
 const TO_BE_A_NODE: [(&str, &str, &[&str]); 1] =
     [("authentication.k8s.io", "nodes", &["impersonate:associated-node"])];
 
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "Component",
     "ConfigMap",
+    "CustomResourceDefinition",
     "DaemonSet",
     "Kustomization",
     "Namespace",
@@ -383,6 +388,7 @@ fn manifests_ask_for_no_more_here() {
         // Of its node alone, and not of all.
         role("[pods]", "[list]"),
         role("[pods/eviction]", "[\"impersonate-on:associated-node:create\"]"),
+        role("[nodememories]", "[delete]").replace("\"\"", "forestall.io"),
         "kind: ClusterRole\naggregationRule: {}\n".to_owned(),
         "kind: ClusterRoleBinding\nroleRef: {name: cluster-admin}\n".to_owned(),
         "kind: Secret\n".to_owned(),

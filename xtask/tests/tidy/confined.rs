@@ -1,28 +1,32 @@
-//! A rule about our rights that admission has to confine, since RBAC cannot: a node may write anything into its own status, and a role that lets the account do
-//! so goes with a policy in the same kustomization.
+//! A rule about our rights that admission has to confine, since RBAC cannot: a node may write anything into its own status, and the account any NodeMemory. A role that
+//! lets the account do so goes with a policy in the same kustomization.
 
 use crate::asked::{AS_NODE, BEFORE, documents, manifests, rights, words};
 use crate::tree::{Breach, Tree};
 use crate::{holds, is_broken_by, is_kept_by};
 
-fn who_may_change_a_status_is_confined(tree: &Tree) -> Vec<Breach> {
+/// Who may change these in a role of this path needs that policy.
+fn policies(path: &str) -> [(&'static str, &'static str); 2] {
+    let of_status = if path.contains(BEFORE) {
+        "../confine"
+    } else {
+        "../confine-as-node"
+    };
+    [("nodes/status", of_status), ("nodememories", "../node-memory")]
+}
+
+fn who_may_change_what_names_a_node_is_confined(tree: &Tree) -> Vec<Breach> {
     let mut breaches = Vec::new();
-    for file in manifests(tree) {
+    for (file, (resource, policy)) in
+        manifests(tree).flat_map(|file| policies(&file.path).map(|policy| (file, policy)))
+    {
         let documents_of_it = documents(file).unwrap_or_default();
-        let may_change = documents_of_it
-            .iter()
-            .flat_map(rights)
-            .any(|(_, resource, verb)| {
-                resource == "nodes/status"
-                    && ["patch", "update"].contains(&verb.strip_prefix(AS_NODE).unwrap_or(verb))
-            });
+        let may_change = documents_of_it.iter().flat_map(rights).any(|(_, what, verb)| {
+            let verb = verb.strip_prefix(AS_NODE).unwrap_or(verb);
+            what == resource && ["create", "patch", "update"].contains(&verb)
+        });
         let Some((folder, _)) = file.path.rsplit_once('/').filter(|_| may_change) else {
             continue;
-        };
-        let policy = if file.path.contains(BEFORE) {
-            "../confine"
-        } else {
-            "../confine-as-node"
         };
         let kustomization = tree.file(&format!("{folder}/kustomization.yaml"));
         let is_confined = kustomization.is_some_and(|file| {
@@ -34,7 +38,7 @@ fn who_may_change_a_status_is_confined(tree: &Tree) -> Vec<Breach> {
         if !is_confined {
             breaches.push(file.breach(
                 1,
-                format!("who may change a Node's status may say anything there: have the kustomization of this folder bring `{policy}`"),
+                format!("who may change {resource} may change those of any node, or anything in them: have the kustomization of this folder bring `{policy}`"),
             ));
         }
     }
@@ -42,8 +46,8 @@ fn who_may_change_a_status_is_confined(tree: &Tree) -> Vec<Breach> {
 }
 
 #[test]
-fn who_may_change_a_status_is_confined_here() {
-    let rule = who_may_change_a_status_is_confined;
+fn who_may_change_what_names_a_node_is_confined_here() {
+    let rule = who_may_change_what_names_a_node_is_confined;
     holds(rule);
     let role = |verb: &str| {
         format!(
@@ -72,4 +76,16 @@ fn who_may_change_a_status_is_confined_here() {
     }
     let reads = role("get");
     is_kept_by(rule, &[(after.0, &reads)]);
+    let figures = role("create").replace("nodes/status", "nodememories");
+    for (path, kustomization) in [after, before] {
+        is_broken_by(
+            rule,
+            &[(path, &figures), (kustomization, &with("../confine"))],
+            path,
+        );
+        is_kept_by(
+            rule,
+            &[(path, &figures), (kustomization, &with("../node-memory"))],
+        );
+    }
 }

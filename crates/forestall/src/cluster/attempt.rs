@@ -14,6 +14,9 @@ use super::follow::pause_after;
 const TRIES_SOON: u32 = 6;
 const SELDOM: Duration = Duration::from_mins(10);
 
+/// A cluster that does not know the kind has to be told of it by somebody, and that is no matter of seconds.
+const UNKNOWN_KIND: Duration = Duration::from_mins(5);
+
 /// What fails so often while there is a connection lasts.
 const FAILURES_UNTOLD: u32 = 3;
 
@@ -21,6 +24,7 @@ const FAILURES_UNTOLD: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Conditions,
+    NodeMemory,
 }
 
 /// Who hears that it could not be.
@@ -86,12 +90,19 @@ impl Attempts {
     }
 
     fn pause(&self, why: &Trouble) -> Duration {
-        if is_refusal(why) && self.failures >= TRIES_SOON {
+        if self.what == Told::NodeMemory && is_not_found(why) {
+            UNKNOWN_KIND
+        } else if is_refusal(why) && self.failures >= TRIES_SOON {
             SELDOM
         } else {
             pause_after(why, self.failures)
         }
     }
+}
+
+/// What is made by being written cannot be missing: its kind is.
+fn is_not_found(why: &Trouble) -> bool {
+    matches!(why, Trouble::Refused(refusal) if refusal.code == 404)
 }
 
 fn is_refusal(why: &Trouble) -> bool {

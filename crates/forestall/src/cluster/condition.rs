@@ -99,4 +99,4 @@ impl Condition {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::cluster) mod tests;

@@ -13,6 +13,14 @@ use super::follow;
 use super::link::{Ask, Link};
 use super::slim::{lenient, text};
 
+/// What was asked for once, and is told of two things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Compared {
+    pub(super) identity: Identity,
+    /// The Node's, where the server says.
+    pub(super) uid: Option<String>,
+}
+
 /// What a comparison has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
@@ -28,7 +36,16 @@ pub(super) enum Identity {
 #[serde(default)]
 struct Node {
     #[serde(deserialize_with = "lenient")]
+    metadata: Meta,
+    #[serde(deserialize_with = "lenient")]
     status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Meta {
+    #[serde(deserialize_with = "text")]
+    uid: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -48,12 +65,19 @@ struct Info {
 /// Compares the node of this name with this machine, whose boot this is.
 ///
 /// Whatever keeps the node from being read says nothing of the pods, which are known by then: where the connection itself is gone, the watch ends as well.
-pub(super) async fn compare(link: &Link, node: &str, boot: Option<&str>) -> Identity {
-    let theirs = match boot_of(link, node).await {
-        Ok(theirs) => theirs,
-        Err(why) => return Identity::Untold(why.to_string()),
+pub(super) async fn compare(link: &Link, node: &str, boot: Option<&str>) -> Compared {
+    let node = match read(link, node).await {
+        Ok(node) => node,
+        Err(why) => {
+            return Compared {
+                identity: Identity::Untold(why.to_string()),
+                uid: None,
+            };
+        }
     };
-    match boot {
+    let uid = Some(node.metadata.uid).filter(|uid| !uid.is_empty());
+    let theirs = node.status.node_info.boot;
+    let identity = match boot {
         None => Identity::Untold("this machine has no /proc/sys/kernel/random/boot_id".to_owned()),
         Some(_) if theirs.is_empty() => {
             Identity::Untold("its kubelet has not said which boot it runs on".to_owned())
@@ -63,11 +87,11 @@ pub(super) async fn compare(link: &Link, node: &str, boot: Option<&str>) -> Iden
             "boot {}, and this machine on {ours}",
             crate::log::escape::bytes(theirs.as_bytes())
         )),
-    }
+    };
+    Compared { identity, uid }
 }
 
-async fn boot_of(link: &Link, node: &str) -> Result<String, Trouble> {
+async fn read(link: &Link, node: &str) -> Result<Node, Trouble> {
     let path = format!("/api/v1/nodes/{}", follow::encoded(node));
-    let node: Node = follow::read(&link.ask(Ask::get(&path)).await?)?;
-    Ok(node.status.node_info.boot)
+    follow::read(&link.ask(Ask::get(&path)).await?)
 }

@@ -178,7 +178,9 @@ impl<A: Audience> Line<A> {
 
     /// Whether the node is this machine. Where it is not, nothing is known of the pods here, and whoever asks for one's eviction would ask for a stranger's.
     async fn compare(&mut self, link: &Link) -> Result<(), Trouble> {
-        match identity::compare(link, &self.node, self.boot.as_deref()).await {
+        let compared = identity::compare(link, &self.node, self.boot.as_deref()).await;
+        self.shelf.set_node_uid(compared.uid);
+        match compared.identity {
             Identity::Same => self.uncompared = None,
             Identity::Untold(why) => {
                 if self.uncompared.as_ref() != Some(&why) {

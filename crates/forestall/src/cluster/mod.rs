@@ -19,6 +19,7 @@ mod kubelet;
 mod line;
 mod link;
 mod news;
+mod node_memory;
 mod notice;
 mod places;
 mod pod;
@@ -40,6 +41,7 @@ pub(crate) use self::evict::{Witness, carry_out_all};
 pub(crate) use self::header::Skew;
 pub(crate) use self::kubelet::{Believed, KubeletAudience, ask_kubelet};
 pub(crate) use self::line::{Audience, Line};
+pub(crate) use self::node_memory::keep as keep_node_memory;
 pub(crate) use self::notice::{KillWord, Notices};
 pub(crate) use self::shelf::{Named, Shelf};
 

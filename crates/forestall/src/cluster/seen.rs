@@ -1,8 +1,8 @@
-//! What the guard has seen of the whole machine, as far as the cluster is told of it: its own walls.
+//! What the guard has seen of the whole machine, as far as the cluster is told of it: its figures and its own walls.
 //!
 //! It refuses to look: whatever is told is what the guard needed for itself, and is on the page of metrics as well.
 
-use forestall_decide::WallReading;
+use forestall_decide::{Moment, NodeSample, WallReading};
 
 use crate::agent::shared::{Board, Snapshot};
 use crate::log::escape;
@@ -18,6 +18,10 @@ pub(super) struct Wall {
 /// What was seen last.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
+    /// When.
+    pub(super) at: Moment,
+    /// The machine; none of its figures cannot be.
+    pub(super) node: NodeSample,
     /// At most four, the one that is reached first in front: by the fastest credible growth, and where none is in sight by what is left.
     pub(super) walls: Vec<Wall>,
 }
@@ -29,18 +33,18 @@ impl Seen {
     }
 
     fn of(snapshot: &Snapshot) -> Option<Self> {
-        snapshot.at.filter(|_| snapshot.impossible.is_none())?;
+        let at = snapshot.at.filter(|_| snapshot.impossible.is_none())?;
         let own = snapshot.rows().filter(crate::agent::shared::Row::is_machines);
         let walls = own.map(|row| Wall {
             reading: *row.reading,
             culprit: escape::bytes(row.culprit),
         });
-        Some(Self::new(walls.collect()))
+        Some(Self::new(at, snapshot.node, walls.collect()))
     }
 
-    pub(super) fn new(mut walls: Vec<Wall>) -> Self {
+    pub(super) fn new(at: Moment, node: NodeSample, mut walls: Vec<Wall>) -> Self {
         walls.sort_by_key(|wall| (wall.reading.runway.p10, wall.reading.distance));
-        Self { walls }
+        Self { at, node, walls }
     }
 }
 

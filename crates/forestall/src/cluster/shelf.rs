@@ -31,6 +31,7 @@ pub(crate) struct Shelf {
 #[derive(Debug, Default)]
 struct Content {
     link: Option<Link>,
+    node_uid: Option<String>,
     pods: BTreeMap<GroupId, Named>,
 }
 
@@ -55,6 +56,15 @@ impl Shelf {
 
     pub(super) fn set_link(&self, link: Option<Link>) {
         self.lock().link = link;
+    }
+
+    /// By which this node's object is told from another one of its name; `None` where the server has not said.
+    pub(super) fn node_uid(&self) -> Option<String> {
+        self.lock().node_uid.clone()
+    }
+
+    pub(super) fn set_node_uid(&self, uid: Option<String>) {
+        self.lock().node_uid = uid;
     }
 
     /// Whose cgroup this is.

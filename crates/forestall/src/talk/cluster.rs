@@ -13,7 +13,7 @@ use super::Talker;
 use crate::agent::shared::{Api, Board, Commander};
 use crate::cluster::{
     Access, Audience, Believed, KillWord, KubeletAudience, Line, Named, NodeSources, NodeWitness, Purse,
-    Shelf, Skew, Told, Trouble, Witness, ask_kubelet, carry_out_all, keep_conditions,
+    Shelf, Skew, Told, Trouble, Witness, ask_kubelet, carry_out_all, keep_conditions, keep_node_memory,
 };
 use crate::commands::explain::headline;
 use crate::ledger::Entry;
@@ -125,6 +125,13 @@ impl Talker {
             Arc::from(&*node),
             listener.clone(),
         ));
+        let figures = keep_node_memory(
+            Arc::clone(&self.setup.board),
+            shelf.clone(),
+            Arc::from(&*node),
+            listener.clone(),
+        );
+        tasks.spawn(async move { match figures.await {} });
         if let Some(access) = access.of_kubelet() {
             let listener = listener.clone();
             tasks.spawn(async move { match ask_kubelet(access, listener).await {} });
@@ -320,12 +327,17 @@ const fn words_of(what: Told) -> (&'static str, &'static str) {
             "conditions of the Node",
             "the Node says neither that its memory runs low nor that the kernel has killed",
         ),
+        Told::NodeMemory => (
+            "NodeMemory",
+            "the cluster has no figures of this node, or old ones",
+        ),
     }
 }
 
 const fn refused(api: &mut Api, what: Told) -> &mut Option<String> {
     match what {
         Told::Conditions => &mut api.conditions_refused,
+        Told::NodeMemory => &mut api.node_memory_refused,
     }
 }
 

@@ -187,7 +187,7 @@ fn encode_node(out: &mut Page<'_, '_>, node: &NodeSample) -> fmt::Result {
         "node_memory_actual_usage_percent",
         "Total less free less page cache, in percent of total",
         |series| {
-            let actual = node.total - node.free - node.cached;
+            let actual = node.actual();
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "a percentage needs no more than 53 bits"

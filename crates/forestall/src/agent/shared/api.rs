@@ -22,6 +22,8 @@ pub(crate) struct Api {
     pub(crate) kubelet_silent: Option<String>,
     /// Why the Node does not bear this agent's conditions.
     pub(crate) conditions_refused: Option<String>,
+    /// Why the cluster has no figures of this node, or old ones.
+    pub(crate) node_memory_refused: Option<String>,
     /// What it believes beside what its own rules make of our figures.
     pub(crate) compared: Vec<Compared>,
 }

@@ -437,6 +437,10 @@ impl Board {
         degraded.extend(api.away.map(|why| Degraded::new("api", why)));
         degraded.extend(api.kubelet_silent.map(|why| Degraded::new("kubelet", why)));
         degraded.extend(api.conditions_refused.map(|why| Degraded::new("conditions", why)));
+        degraded.extend(
+            api.node_memory_refused
+                .map(|why| Degraded::new("node memory", why)),
+        );
         degraded
     }
 

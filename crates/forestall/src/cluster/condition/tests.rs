@@ -1,10 +1,10 @@
 //! What is so by either rule, over simulated time.
 
-mod keep;
+pub(in crate::cluster) mod keep;
 
 use std::time::{Duration, SystemTime};
 
-use forestall_decide::{Bytes, Confidence, Span, WallKind, WallReading};
+use forestall_decide::{Bytes, Confidence, Moment, Span, WallKind, WallReading};
 use forestall_kernel::oom::Level;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ fn seen(readings: &[WallReading]) -> Seen {
         reading: *reading,
         culprit: "/kubepods/pod1".to_owned(),
     });
-    Seen::new(walls.collect())
+    Seen::new(Moment(1), node(), walls.collect())
 }
 
 fn told(condition: &Condition) -> (Status, &'static str) {
