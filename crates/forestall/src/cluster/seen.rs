@@ -39,12 +39,16 @@ impl Seen {
             reading: *row.reading,
             culprit: escape::bytes(row.culprit),
         });
-        Some(Self::new(at, snapshot.node, walls.collect()))
+        Some(Self::new(at, &snapshot.node, walls.collect()))
     }
 
-    pub(super) fn new(at: Moment, node: NodeSample, mut walls: Vec<Wall>) -> Self {
+    pub(super) fn new(at: Moment, node: &NodeSample, mut walls: Vec<Wall>) -> Self {
         walls.sort_by_key(|wall| (wall.reading.runway.p10, wall.reading.distance));
-        Self { at, node, walls }
+        Self {
+            at,
+            node: *node,
+            walls,
+        }
     }
 }
 

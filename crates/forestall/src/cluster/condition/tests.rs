@@ -21,7 +21,7 @@ fn seen(readings: &[WallReading]) -> Seen {
         reading: *reading,
         culprit: "/kubepods/pod1".to_owned(),
     });
-    Seen::new(Moment(1), node(), walls.collect())
+    Seen::new(Moment(1), &node(), walls.collect())
 }
 
 fn told(condition: &Condition) -> (Status, &'static str) {

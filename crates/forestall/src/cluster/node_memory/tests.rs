@@ -12,7 +12,7 @@ use super::course::Written;
 use super::*;
 use crate::cluster::seen::tests::{node, reading};
 
-fn seen_of(at: u64, node: NodeSample, readings: &[WallReading]) -> Seen {
+fn seen_of(at: u64, node: &NodeSample, readings: &[WallReading]) -> Seen {
     let walls = readings.iter().map(|reading| Wall {
         reading: *reading,
         culprit: "/kubepods/pod1".to_owned(),
@@ -34,8 +34,8 @@ fn the_object_is_what_stands_in_the_schema_and_no_name_of_anybody() {
         reading(WallKind::Kubepods, 400, Span::millis(90_999)),
         far(WallKind::KubeletNode, 350),
     ];
-    let figures = Figures::of(&seen_of(7, node(), &walls)).expect("a machine");
-    let at = UNIX_EPOCH + Duration::from_secs(951_782_400);
+    let figures = Figures::of(&seen_of(7, &node(), &walls)).expect("a machine");
+    let at = UNIX_EPOCH + Duration::from_secs(951_782_401);
     let expected = json!({
         "apiVersion": "forestall.io/v1alpha1",
         "kind": "NodeMemory",
@@ -43,7 +43,7 @@ fn the_object_is_what_stands_in_the_schema_and_no_name_of_anybody() {
             "name": "n1",
             "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "8d1f"}],
         },
-        "seenAt": "2000-02-29T00:00:00Z",
+        "seenAt": "2000-02-29T00:00:01Z",
         "memory": {"total": "1000Mi", "available": "450Mi", "actual": "500Mi", "kubelet": "450Mi", "blind": "75Mi"},
         "walls": [
             {"name": "kubepods", "left": "400Mi", "alarm": false, "runway": {"p10Seconds": 90, "p50Seconds": 181, "p90Seconds": 363}},
@@ -80,7 +80,7 @@ fn absurd_figures_are_cut_down_to_the_machine_and_no_runway_is_shorter_than_a_sh
         alarmed: true,
         ..far(WallKind::Kernel, 0)
     };
-    let figures = Figures::of(&seen_of(7, absurd, &[wall])).expect("a machine");
+    let figures = Figures::of(&seen_of(7, &absurd, &[wall])).expect("a machine");
     let object = figures.object("n1", None, UNIX_EPOCH);
     let memory = json!({"total": "1000Mi", "available": "1000Mi", "actual": "0Mi", "kubelet": "1000Mi", "blind": "1000Mi"});
     assert_eq!(object["memory"], memory);
@@ -89,7 +89,7 @@ fn absurd_figures_are_cut_down_to_the_machine_and_no_runway_is_shorter_than_a_sh
     schema::takes(&object);
     // 2^64 - 1 bytes are 17,592,186,044,415 whole MiB.
     assert_eq!(quantity(Bytes(u64::MAX)), "17592186044415Mi");
-    assert!(Figures::of(&seen_of(7, NodeSample::default(), &[])).is_none());
+    assert!(Figures::of(&seen_of(7, &NodeSample::default(), &[])).is_none());
 }
 
 /// What has been written at the beginning, and whether something else takes its place after so many seconds.
@@ -111,7 +111,7 @@ impl Course {
 
 #[tokio::test]
 async fn nothing_is_written_for_what_moves_little_but_a_sign_of_life() {
-    let course = Course::begin(&seen_of(1, node(), &[far(WallKind::Kernel, 450)]));
+    let course = Course::begin(&seen_of(1, &node(), &[far(WallKind::Kernel, 450)]));
     // 49 of 1,000 MiB are less than one in twenty, 50 are not.
     let little = NodeSample {
         available: Bytes::mebi(401),
@@ -121,20 +121,20 @@ async fn nothing_is_written_for_what_moves_little_but_a_sign_of_life() {
         available: Bytes::mebi(400),
         ..node()
     };
-    let little = seen_of(2, little, &[far(WallKind::Kernel, 401)]);
+    let little = seen_of(2, &little, &[far(WallKind::Kernel, 401)]);
     assert!(!course.is_due(61, &little) && !course.is_due(299, &little));
     assert!(course.is_due(300, &little));
-    let much = seen_of(2, much, &[far(WallKind::Kernel, 450)]);
+    let much = seen_of(2, &much, &[far(WallKind::Kernel, 450)]);
     assert!(!course.is_due(59, &much) && course.is_due(60, &much));
     // A guard that has not looked since has nothing to say, not even that it lives.
-    let old = seen_of(1, node(), &[far(WallKind::Kernel, 450)]);
+    let old = seen_of(1, &node(), &[far(WallKind::Kernel, 450)]);
     assert!(!course.is_due(10_000, &old));
 }
 
 #[tokio::test]
 async fn what_somebody_decides_otherwise_for_is_worth_a_write_once_a_minute() {
     let kernel = far(WallKind::Kernel, 450);
-    let course = Course::begin(&seen_of(1, node(), &[kernel]));
+    let course = Course::begin(&seen_of(1, &node(), &[kernel]));
     let alarmed = WallReading {
         alarmed: true,
         ..kernel
@@ -203,7 +203,7 @@ async fn what_somebody_decides_otherwise_for_is_worth_a_write_once_a_minute() {
         ),
     ];
     for (what, node, walls, expected) in cases {
-        let seen = seen_of(2, node, &walls);
+        let seen = seen_of(2, &node, &walls);
         assert!(!course.is_due(59, &seen), "{what}");
         assert_eq!(course.is_due(60, &seen), expected, "{what}");
     }
@@ -212,7 +212,7 @@ async fn what_somebody_decides_otherwise_for_is_worth_a_write_once_a_minute() {
 #[tokio::test]
 async fn a_runway_that_wavers_about_a_bound_is_written_once_and_so_is_the_next_wall_of_those_that_nobody_comes_to()
  {
-    let look = |at, p10| seen_of(at, node(), &[reading(WallKind::Kernel, 450, Span::secs(p10))]);
+    let look = |at, p10| seen_of(at, &node(), &[reading(WallKind::Kernel, 450, Span::secs(p10))]);
     let near = Course::begin(&look(1, 599));
     assert!(!near.is_due(60, &look(2, 1_199)));
     assert!(near.is_due(60, &look(2, 1_200)));
@@ -226,13 +226,13 @@ async fn a_runway_that_wavers_about_a_bound_is_written_once_and_so_is_the_next_w
             far(WallKind::Kernel, kernel),
             reading(WallKind::Kubepods, kubepods, p10),
         ];
-        seen_of(kernel, node(), &walls)
+        seen_of(kernel, &node(), &walls)
     };
     let course = Course::begin(&walls(401, 400, Span::FOREVER));
     assert!(!course.is_due(60, &walls(400, 401, Span::FOREVER)));
     let course = Course::begin(&seen_of(
         1,
-        node(),
+        &node(),
         &[
             reading(WallKind::Kernel, 400, Span::secs(500)),
             far(WallKind::Kubepods, 400),
@@ -242,5 +242,5 @@ async fn a_runway_that_wavers_about_a_bound_is_written_once_and_so_is_the_next_w
         far(WallKind::Kernel, 400),
         reading(WallKind::Kubepods, 400, Span::secs(500)),
     ];
-    assert!(course.is_due(60, &seen_of(2, node(), &other)));
+    assert!(course.is_due(60, &seen_of(2, &node(), &other)));
 }

@@ -36,7 +36,9 @@ fn fits(value: &Value, schema: &Value, path: &str) {
         }
         ("array", Value::Array(all)) => {
             assert!(all.len() as u64 <= number(&schema["maxItems"]), "{path}");
-            all.iter().for_each(|one| fits(one, &schema["items"], path));
+            for one in all {
+                fits(one, &schema["items"], path);
+            }
         }
         ("integer", Value::Number(_)) => {
             let allowed = number(&schema["minimum"])..=number(&schema["maximum"]);
