@@ -124,6 +124,7 @@ impl Request {
             self.body.to_string()
         };
         let kind = match self.method {
+            "PATCH" if self.path.contains("fieldManager=") => "application/apply-patch+yaml",
             "PATCH" => "application/strategic-merge-patch+json",
             _ => "application/json",
         };

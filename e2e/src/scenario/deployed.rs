@@ -39,6 +39,7 @@ fn profiles(kubectl: &Kubectl, node: &Node, all: [Profile; 2]) -> Result<()> {
         stands_on_the_node(kubectl, "True or False", |status| {
             ["True", "False"].contains(&status)
         })?;
+        tells_of_its_memory(kubectl)?;
         for line in degraded(node, &pod)? {
             eprintln!("e2e:     {line}");
         }
@@ -99,6 +100,21 @@ pub(super) fn follows_its_pods(kubectl: &Kubectl, pod: &Agent) -> Result<()> {
         Ok(said.is_some())
     })
     .map(drop)
+}
+
+/// The node's figures, which go with the Node.
+fn tells_of_its_memory(kubectl: &Kubectl) -> Result<()> {
+    let node = kubectl.get(&["node", "n1"])?;
+    wait_for("the node's figures", || {
+        // Before the first word there is no such object.
+        let figures = kubectl.get(&["nodememories", "n1"]).unwrap_or_default();
+        let owner = &figures["metadata"]["ownerReferences"][0]["uid"];
+        let total = figures["memory"]["total"].as_str().unwrap_or_default();
+        Ok(total.ends_with("Mi") && *owner == node["metadata"]["uid"])
+    })?;
+    let shown = kubectl.run(&["get", "nodememories"])?;
+    shown.lines().for_each(|line| eprintln!("e2e:     {line}"));
+    Ok(())
 }
 
 /// Its two conditions, as the policy lets it write them.

@@ -1,6 +1,7 @@
 //! What the agent's account may do in the cluster by the manifests that are handed out, tried with a token such as its pod has: what must not
 //! work is refused. The rows of both tables are the promises of `deploy/README.md`.
 
+mod figures;
 mod status;
 
 use anyhow::{Context, Result, ensure};
@@ -93,19 +94,24 @@ pub(super) fn as_node(kubectl: &Kubectl, _node: &Node) -> Result<()> {
         let mut failed = try_all("as system:node:n1", caller, &own)?;
         failed.extend(try_all("", caller, &status(OWN))?);
         failed.extend(try_all("", caller, &kubelets())?);
+        failed.extend(try_all("by its own right", caller, &figures::figures())?);
         // The policy goes by what the server knows of who asks, and the kubelet asks by the same name.
         let kubelet = Caller::kubelet(kubectl, "n1")?;
         failed.extend(try_all("the kubelet itself", &kubelet, &status::of_kubelet())?);
         let unbound = [
             ("list the own node's pods", list(OWN, "n1"), 403, ""),
             ("evict a pod of the own node", evict(OWN, "near", true), 403, ""),
+            figures::unbound(),
         ];
         failed.extend(try_all("with a token of no pod", stranger, &unbound)?);
         let last = [("evict a pod of the own node", evict(OWN, "near", false), 201, "")];
         failed.extend(try_all("as system:node:n1", caller, &last)?);
         Ok(failed)
     };
-    let in_force = |caller: &Caller| settle(kubectl, caller, OWN);
+    let in_force = |caller: &Caller| {
+        settle(kubectl, caller, OWN)?;
+        figures::settle(caller)
+    };
     on_stage(kubectl, "act", in_force, rows)?;
     // Who goes back to reading loses what only acting had.
     let rows = |caller: &Caller, _: &Caller| {
@@ -115,6 +121,7 @@ pub(super) fn as_node(kubectl: &Kubectl, _node: &Node) -> Result<()> {
         ];
         let mut failed = try_all("profile read, as system:node:n1", caller, &own)?;
         failed.extend(try_all("", caller, &status(OWN))?);
+        failed.extend(try_all("by its own right", caller, &figures::figures())?);
         Ok(failed)
     };
     on_stage(kubectl, "read", in_force, rows)
@@ -180,6 +187,7 @@ pub(super) fn own(kubectl: &Kubectl, _node: &Node) -> Result<()> {
         let mut failed = try_all("by its own right", caller, &own)?;
         failed.extend(try_all("", caller, &status(NOBODY))?);
         failed.extend(try_all("", caller, &kubelets())?);
+        failed.extend(try_all("", caller, &figures::figures())?);
         let unbound = [
             (
                 "evict a pod",
@@ -193,11 +201,15 @@ pub(super) fn own(kubectl: &Kubectl, _node: &Node) -> Result<()> {
                 403,
                 "or to none",
             ),
+            figures::unbound(),
         ];
         failed.extend(try_all("with a token of no pod", stranger, &unbound)?);
         Ok(failed)
     };
-    let in_force = |caller: &Caller| settle(kubectl, caller, NOBODY);
+    let in_force = |caller: &Caller| {
+        settle(kubectl, caller, NOBODY)?;
+        figures::settle(caller)
+    };
     on_stage(kubectl, "act-before-1.36", in_force, rows)
 }
 
