@@ -13,6 +13,7 @@ mod calm;
 mod cast;
 mod check;
 mod chronicle;
+mod crowd;
 mod curve;
 mod effect;
 mod error;

@@ -9,6 +9,7 @@ use forestall_decide::{
     Span, Standing, Victims,
 };
 
+use crate::crowd;
 use crate::memory::Part;
 use crate::random::Random;
 use crate::spec::{ContainerSpec, Fault, FaultKind, Load, NodeSpec, Place, PodSpec, World};
@@ -92,7 +93,7 @@ pub fn swarm(seed: u64, policy: Option<Policy>) -> World {
     let many = u64::try_from(nodes.len()).unwrap_or(1);
     let mut faults: Vec<Fault> = (0..random.below(5)).map(|_| fault(&mut random, many)).collect();
     faults.extend(clock_jumps(&mut Random::split(seed, 0x434c_4f43), many));
-    World {
+    let mut world = World {
         title: format!("random world {seed}"),
         seed,
         duration: DURATION,
@@ -101,7 +102,9 @@ pub fn swarm(seed: u64, policy: Option<Policy>) -> World {
         faults,
         policy,
         reschedule: Span::secs(3),
-    }
+    };
+    crowd::fill(&mut world, &mut Random::split(seed, 0x4352_4f57));
+    world
 }
 
 fn one_in(random: &mut Random, many: u64) -> bool {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use forestall_decide::kubelet::SwapBehavior;
 use forestall_decide::{Bytes, Mode, Rung};
-use forestall_sim::{Checkers, Event, FaultKind, Options, Running, Violation, What, swarm, swarm_policy};
+use forestall_sim::{
+    Checkers, Event, FaultKind, Load, Options, Running, Violation, What, World, swarm, swarm_policy,
+};
 
 /// Seeds with something of everything: among them are few rungs and all of them, the public preset, and an agent that only
 /// looks on. In 71 a jump and a drift once counted as two windows that agree, in 77 an innocent ended when a brake was lifted, and
@@ -127,6 +129,41 @@ fn in_some_worlds_clocks_jump_to_and_fro_within_one_run() {
         jumps.len() >= 3 && jumps.iter().any(|by| *by < 0) && jumps.iter().any(|by| *by > 0)
     });
     assert!(to_and_fro.count() > 2);
+}
+
+/// Small pods of every grace beside heaps that stop, and whatever goes has a place.
+#[test]
+fn in_some_worlds_there_are_crowds_of_small_pods_beside_heaps_that_stop() {
+    let crowded = |seeds: std::ops::Range<u64>| -> Vec<World> {
+        let worlds = seeds.map(|seed| swarm(seed, None));
+        worlds
+            .filter(|world| world.pods.iter().any(|pod| pod.name.starts_with("small")))
+            .collect()
+    };
+    assert!(crowded(0..60).is_empty(), "they are what they were");
+    let worlds = crowded(840_000..840_060);
+    assert!((12..=28).contains(&worlds.len()), "{}", worlds.len());
+    let (mut graces, mut late) = (BTreeSet::new(), 0);
+    for world in &worlds {
+        let small: Vec<_> = world.pods.iter().filter(|pod| pod.priority < 0).collect();
+        let memory = world.nodes[0].memory;
+        assert!(
+            small
+                .iter()
+                .all(|pod| pod.count >= 5 && pod.containers[0].base <= memory.permille(10))
+        );
+        graces.extend(small.iter().map(|pod| pod.grace.as_millis() / 1000));
+        let heap = world.pods.iter().find(|pod| &*pod.name == "heap").expect("heaps");
+        assert!(matches!(
+            heap.containers[0].load,
+            Load::Leak { total: Some(_), .. }
+        ));
+        assert!(world.nodes.len() > 1 && world.nodes[0].eviction_tokens.is_none());
+        let kubelet = world.nodes[0].kubelet.as_ref();
+        late += usize::from(kubelet.is_some_and(|it| it.thresholds[0].value <= memory.permille(10)));
+    }
+    assert_eq!(graces, [0, 5, 30, 300].into());
+    assert!(late > worlds.len() / 4);
 }
 
 #[test]
