@@ -439,7 +439,7 @@ impl Board {
         degraded.extend(api.conditions_refused.map(|why| Degraded::new("conditions", why)));
         degraded.extend(
             api.node_memory_refused
-                .map(|why| Degraded::new("node memory", why)),
+                .map(|why| Degraded::new("node_memory", why)),
         );
         degraded
     }

@@ -59,7 +59,7 @@ async fn hold(answers: Vec<Answer>) -> (Stage, String, Trouble) {
 
 /// This machine's boot, and a Node that is on it.
 pub(super) const BOOT: &str = "8a9f0c62-1c05-4b5e-9d3e-2f3f5b1b7a10";
-pub(super) const OURS: &str = r#"{"kind":"Node","status":{"nodeInfo":{"machineID":"m","bootID":"8A9F0C62-1c05-4b5e-9d3e-2f3f5b1b7a10"}}}"#;
+pub(super) const OURS: &str = r#"{"kind":"Node","metadata":{"uid":"8d1f"},"status":{"nodeInfo":{"machineID":"m","bootID":"8A9F0C62-1c05-4b5e-9d3e-2f3f5b1b7a10"}}}"#;
 
 fn ours() -> Answer {
     answer("GET /api/v1/nodes/n1", OURS)
@@ -281,6 +281,8 @@ async fn of_a_node_that_is_another_machine_no_pod_is_known_and_nobody_is_evicted
         held.is_err() && shelf.link().is_some(),
         "it is this machine's: {held:?}"
     );
+    // By which the node's figures are its own.
+    assert_eq!(shelf.node_uid().as_deref(), Some("8d1f"));
     let Err(trouble) = line.hold_over(&stage.link).await;
     line.lose(&trouble).await;
     assert!(shelf.link().is_none());
