@@ -72,7 +72,7 @@ fn what_holds_a_pods_namespaces_is_not_called_by_its_only_container() {
             panic!("{news:?}")
         };
         let whom = entry.whom(&entry.report.victims[0]);
-        (whom.pod.to_string(), whom.container.to_string())
+        (whom.pod, whom.container)
     };
     let called = |container: &str| ("cart-0".to_owned(), container.to_owned());
     assert_eq!(
