@@ -41,7 +41,9 @@ fn times() -> Result<[Duration; 2]> {
         "--",
     ];
     let mut command = shell::cargo(&words);
-    let printed = shell::output(command.args(["--exact", name, "--ignored", "--nocapture"]))?;
+    // 99 of 100 of these leave four that took longer.
+    command.env("FORESTALL_EVICT_ROUNDS", "400");
+    let printed = shell::output(command.args(["--exact", name, "--nocapture"]))?;
     let times = printed.lines().find_map(|line| {
         let (ours, floor) = line.strip_prefix("evict-request ")?.split_once(' ')?;
         Some([ours, floor].map(|nanos| nanos.trim().parse().map(Duration::from_nanos)))

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::budgeted;
 use crate::tree::{Breach, File, Tree};
 use crate::{holds, is_broken_by, is_kept_by};
 
@@ -33,7 +34,7 @@ const OWN_RIGHTS: [(&str, &str, &[&str]); 3] = [
 const TO_BE_A_NODE: [(&str, &str, &[&str]); 1] =
     [("authentication.k8s.io", "nodes", &["impersonate:associated-node"])];
 
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 14] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "Component",
@@ -43,6 +44,8 @@ const KINDS: [&str; 12] = [
     "Kustomization",
     "Namespace",
     "ResourceQuota",
+    "Role",
+    "RoleBinding",
     "ServiceAccount",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
@@ -97,7 +100,7 @@ fn spread(step: &Value) -> Option<Value> {
     }))
 }
 
-fn each(list: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn each(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
@@ -176,9 +179,15 @@ fn judge_document(path: &str, document: &Value) -> Vec<String> {
                 }
             }
         }
-        Some("ClusterRoleBinding") => {
+        Some("Role" | "RoleBinding") => wrong.extend(budgeted::judge(path, document)),
+        Some("ClusterRoleBinding" | "RoleBinding") => {
+            let role = if kind == Some("RoleBinding") {
+                "forestall-budget"
+            } else {
+                "forestall"
+            };
             let account = json!([{"kind": "ServiceAccount", "name": "forestall", "namespace": "forestall"}]);
-            if document["roleRef"]["name"] != "forestall" || document["subjects"] != account {
+            if document["roleRef"]["name"] != role || document["subjects"] != account {
                 wrong.push(
                     "a binding gives the account `forestall` the role `forestall`, and nobody anything else"
                         .to_owned(),
@@ -256,7 +265,7 @@ fn judge_key(path: &str, key: &str, value: &Value) -> Option<String> {
     })
 }
 
-fn manifests_ask_for_no_more(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn manifests_ask_for_no_more(tree: &Tree) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for file in manifests(tree) {
         let documents = match documents(file) {

@@ -5,6 +5,7 @@
 
 mod asked;
 mod bans;
+mod budgeted;
 mod confined;
 mod documents;
 mod edges;

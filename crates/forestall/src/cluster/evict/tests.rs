@@ -1,6 +1,7 @@
 //! Orders through the real desk, a directory that looks like a pod's cgroup, and a scripted server.
 
 mod pace;
+mod tokens;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +15,6 @@ use tempfile::TempDir;
 use super::super::tests::{Answer, SILENCE, Stage, answer, refusal};
 use super::*;
 use crate::agent::own_wall;
-use crate::config::budget::{Budget, Tokens};
 
 /// What `k8s.io/kubernetes` 1.37's API server answers where a budget is used up.
 const BUDGET: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Cannot evict pod as it would violate the pod's disruption budget.","reason":"TooManyRequests","details":{"causes":[{"reason":"DisruptionBudget","message":"The disruption budget web needs 1 healthy pods and has 1 currently"}]},"code":429}"#;
@@ -258,71 +258,6 @@ async fn a_webhook_that_answers_as_if_it_were_busy_speaks_of_its_pod() {
     let evacuates = r#"{"reason":"TooManyRequests","message":"admission webhook \"virt-launcher-eviction-interceptor.kubevirt.io\" denied the request: Eviction triggered evacuation of VMI default/vm","code":429}"#;
     let trial = Trial::set(vec![refusal("", 429, evacuates), created(CREATED)]).await;
     assert_eq!(trial.outcomes().await, [OutcomeKind::Blocked]);
-}
-
-/// One token for the whole cluster, which is free.
-fn with_a_token(more: Vec<Answer>) -> Vec<Answer> {
-    let list = answer("leases?labelSelector=", r#"{"items":[]}"#);
-    let made = created(r#"{"metadata":{"name":"forestall-evictions-0","uid":"7"}}"#);
-    [vec![list, made], more].concat()
-}
-
-fn one_token() -> Budget {
-    Budget {
-        evictions: Some(Tokens::Count(1)),
-        ..Budget::default()
-    }
-}
-
-#[tokio::test]
-async fn an_eviction_takes_a_token_first_and_one_that_is_refused_gives_it_back() {
-    let trial = Trial::set(with_a_token(vec![created(CREATED), created("{}")])).await;
-    trial.shelf.purse().set(one_token());
-    assert_eq!(trial.outcomes().await, [OutcomeKind::Progress, OutcomeKind::Done]);
-    let asked = trial.stage.asked();
-    assert!(
-        asked.len() == 4 && asked[2].contains("eviction") && asked[3].contains("events"),
-        "{asked:?}"
-    );
-    let trial = Trial::set(with_a_token(vec![
-        refusal("eviction", 429, BUDGET),
-        answer("DELETE", "{}"),
-    ]))
-    .await;
-    trial.shelf.purse().set(one_token());
-    assert_eq!(trial.outcomes().await, [OutcomeKind::Blocked]);
-    let asked = trial.stage.asked();
-    assert_eq!(asked.len(), 4, "{asked:?}");
-    assert!(
-        asked[3].starts_with("DELETE") && asked[3].ends_with("leases/forestall-evictions-0"),
-        "{asked:?}"
-    );
-}
-
-#[tokio::test]
-async fn where_no_token_is_left_or_nobody_can_say_the_server_is_asked_for_no_eviction() {
-    // 2100-03-01, which no clock of a test shows.
-    let held = r#"{"items":[{"metadata":{"name":"forestall-evictions-0","uid":"7","creationTimestamp":"2100-03-01T00:00:00Z"}}]}"#;
-    let forbidden = r#"{"reason":"Forbidden","message":"leases.coordination.k8s.io is forbidden: User \"a\" cannot list resource \"leases\""}"#;
-    for (list, kind, says) in [
-        (
-            answer("leases", held),
-            OutcomeKind::Blocked,
-            "the budget of evictions of the cluster is spent: all of its 1 tokens",
-        ),
-        // EACCES.
-        (
-            refusal("leases", 403, forbidden),
-            OutcomeKind::Failed(13),
-            "deploy/ has the rules",
-        ),
-    ] {
-        let trial = Trial::set(vec![list]).await;
-        trial.shelf.purse().set(one_token());
-        assert_eq!(trial.outcomes().await, [kind]);
-        assert_eq!(trial.stage.asked().len(), 1);
-        assert!(trial.told().contains(says), "{}", trial.told());
-    }
 }
 
 /// EBUSY of asm-generic/errno-base.h.
