@@ -72,7 +72,7 @@ struct Judged {
 /// The first few in order who free enough together: one, if there is one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Few {
-    count: usize,
+    count: u64,
     freed: Bytes,
     /// How long before the wall it is time for the one that takes longest.
     comes_at: Span,
@@ -86,7 +86,7 @@ impl Few {
         let mut takes = Span(0);
         let mut goes = all.filter(|judged| matches!(judged.step, Step::Do(..)));
         while few.count == 0 || few.freed < next.needed(takes) && holds(Rule::FreesEnough) {
-            let judged = goes.next().filter(|_| few.count < next.together as usize)?;
+            let judged = goes.next().filter(|_| few.count < next.together)?;
             takes = takes.max(judged.takes);
             few.count += 1;
             few.freed += judged.freed;
@@ -276,10 +276,10 @@ impl Engine {
     }
 
     /// The budget of evictions allows so many at once: a part of them would harm and not help.
-    fn has_tokens(&self, count: usize) -> bool {
+    fn has_tokens(&self, count: u64) -> bool {
         let spent = self.flights.evictions_since(self.pods.told_at);
         let tokens = self.pods.cluster.eviction_tokens;
-        tokens.is_none_or(|tokens| spent + count <= tokens as usize) || !holds(Rule::Token)
+        tokens.is_none_or(|tokens| spent as u64 + count <= u64::from(tokens)) || !holds(Rule::Token)
     }
 
     fn judge_next(

@@ -59,10 +59,11 @@ fn who_takes_much_longer_to_end_sets_no_moment_for_the_others() {
         for pod in &mut world.pods.list {
             pod.grace = Span::secs(5);
         }
+        for pod in &mut world.pods.list[..5] {
+            (pod.grace, pod.priority) = (Span::secs(45), priority);
+        }
         for id in 1..=5 {
             world.of(id).anon += 30 * MIB;
-            let pod = &mut world.pods.list[id as usize - 1];
-            (pod.grace, pod.priority) = (Span::secs(45), priority);
         }
         world.run(&mut engine(&EVICT), Span::secs(600), |_| ());
         let (at, first) = world.ordered.first().copied().expect("somebody goes");

@@ -22,8 +22,8 @@ fn run(world: &World) -> Tally {
     world.run(options, &mut |_| ()).expect("a sound world").tally
 }
 
-fn is_crowded(seed: &u64) -> bool {
-    swarm(*seed, None).pods.iter().any(|pod| pod.count >= 5)
+fn is_crowded(seed: u64) -> bool {
+    swarm(seed, None).pods.iter().any(|pod| pod.count >= 5)
 }
 
 /// Without an agent and with one.
@@ -35,7 +35,7 @@ fn both(seed: u64) -> [Tally; 2] {
 fn beside_crowds_of_small_pods_agents_cost_no_more_innocents_than_die_without_them() {
     let told = std::thread::scope(|scope| {
         let running: Vec<_> = (FROM..)
-            .filter(is_crowded)
+            .filter(|seed| is_crowded(*seed))
             .take(WORLDS)
             .map(|seed| scope.spawn(move || (seed, both(seed))))
             .collect();
