@@ -180,7 +180,7 @@ fn judge_document(path: &str, document: &Value) -> Vec<String> {
             }
         }
         Some("Role" | "RoleBinding") => wrong.extend(budgeted::judge(path, document)),
-        Some("ClusterRoleBinding" | "RoleBinding") => {
+        Some("ClusterRoleBinding") => {
             let role = if kind == Some("RoleBinding") {
                 "forestall-budget"
             } else {

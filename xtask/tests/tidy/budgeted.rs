@@ -61,7 +61,11 @@ mod tests {
         is_kept_by(rule, &[(path, &tokens)]);
         is_kept_by(rule, &[(path, &role("kube-node-lease", "leases", "[list]"))]);
         let elsewhere = "deploy/kustomize/read/role.yaml";
-        is_broken_by(rule, &[(elsewhere, &tokens)], elsewhere);
+        is_broken_by(
+            rule,
+            &[(elsewhere, &role("forestall", "leases", "[list]"))],
+            elsewhere,
+        );
         let binding = |kind: &str, account: &str| {
             format!(
                 "kind: RoleBinding\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: forestall-budget}}\nsubjects: [{{kind: ServiceAccount, name: {account}, namespace: forestall}}]\n"

@@ -78,7 +78,7 @@ impl Server {
                 let Some((uid, _)) = leases.get(name) else {
                     return (404, json!({ "reason": "NotFound" }));
                 };
-                if body["preconditions"]["uid"] != uid.to_string() {
+                if body["preconditions"]["uid"].as_str() != Some(&*uid.to_string()) {
                     return (409, json!({ "reason": "Conflict" }));
                 }
                 leases.remove(name);
