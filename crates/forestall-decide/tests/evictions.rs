@@ -269,26 +269,6 @@ fn an_eviction_without_effect_costs_nobody_else_the_orderly_end() {
     }
 }
 
-/// EBUSY, of a server that is too busy for any pod: while the first one's refusal is fresh nobody else is asked for, who might be granted a moment later.
-#[test]
-fn a_server_that_is_too_busy_for_one_is_not_asked_for_another() {
-    let mut world = crowd();
-    world.eviction_answer = OutcomeKind::Failed(16);
-    world.run(&mut engine(&[Rung::Evict]), Span::secs(600), |_| ());
-    let mut asked: Vec<(forestall_decide::Moment, Target)> = Vec::new();
-    for (at, action) in world
-        .ordered
-        .iter()
-        .filter(|(_, action)| action.rung == Rung::Evict)
-    {
-        let apart = asked.last().map_or(Span::secs(10), |(last, _)| at.since(*last));
-        let is_beside = apart == Span(0);
-        assert!(is_beside || apart >= Span::secs(10), "{apart:?} apart");
-        asked.push((*at, action.target));
-    }
-    assert!(asked.len() > 2, "{asked:?}");
-}
-
 /// A neighbour was deleted with an hour of grace, and holds its memory meanwhile: whoever leaks goes as gracefully as beside one with five seconds.
 #[test]
 fn a_neighbour_with_hours_of_grace_does_not_cost_the_leaker_its_own() {

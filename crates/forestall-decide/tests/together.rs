@@ -2,7 +2,7 @@
 
 mod world;
 
-use forestall_decide::{Bytes, Engine, Mode, Policy, Rung, Rungs, Span};
+use forestall_decide::{Bytes, Engine, Mode, Moment, OutcomeKind, Policy, Rung, Rungs, Span, Target};
 use world::{MIB, World};
 
 fn engine(rungs: &[Rung]) -> Engine {
@@ -96,6 +96,26 @@ fn no_more_than_eight_go_at_once_however_long_one_of_them_takes() {
     let together = world.ordered.iter().filter(|(when, _)| *when == at);
     assert!((2..=8).contains(&together.count()));
     assert_eq!((world.killed().len(), world.kernel_kills), (0, 0));
+}
+
+/// EBUSY, of a server that is too busy for any pod: while the first one's refusal is fresh nobody else is asked for, who might be granted a moment later.
+#[test]
+fn a_server_that_is_too_busy_for_one_is_not_asked_for_another() {
+    let mut world = crowd();
+    world.eviction_answer = OutcomeKind::Failed(16);
+    world.run(&mut engine(&[Rung::Evict]), Span::secs(600), |_| ());
+    let mut asked: Vec<(Moment, Target)> = Vec::new();
+    for (at, action) in world
+        .ordered
+        .iter()
+        .filter(|(_, action)| action.rung == Rung::Evict)
+    {
+        let apart = asked.last().map_or(Span::secs(10), |(last, _)| at.since(*last));
+        let is_beside = apart == Span(0);
+        assert!(is_beside || apart >= Span::secs(10), "{apart:?} apart");
+        asked.push((*at, action.target));
+    }
+    assert!(asked.len() > 2, "{asked:?}");
 }
 
 fn crowd() -> World {

@@ -7,7 +7,7 @@ use forestall_decide::Span;
 use super::Invalid;
 use super::percent::{parse_percent, write_percent};
 use super::quantity::write_time;
-use super::raw::{RawBudget, Typed};
+use super::raw::{FromText, RawBudget, Typed};
 use super::render::quoted;
 
 /// Each token is an object of the API server's, and all of them are read for each eviction.
@@ -50,12 +50,7 @@ pub(crate) enum Tokens {
 impl Budget {
     /// The error names the field, what is wrong with it, and what to write.
     pub(super) fn check(raw: &RawBudget) -> Result<Self, Invalid> {
-        let evictions = match raw.evictions.as_deref().map(str::trim) {
-            None | Some("none") => None,
-            Some(text) => {
-                Some(read_tokens(text).map_err(|why| Invalid::new(format!("budget.evictions: {why}")))?)
-            }
-        };
+        let evictions = raw.evictions.and_then(|Typed(Bound(tokens))| tokens);
         let cooldown = raw
             .cooldown
             .map_or(Self::default().cooldown, |Typed(cooldown)| cooldown);
@@ -100,15 +95,16 @@ pub(super) fn write_all(all: &BTreeMap<String, u32>) -> String {
     }
 }
 
-fn check_all(field: &str, raw: &BTreeMap<String, String>) -> Result<BTreeMap<String, u32>, Invalid> {
-    let one = |(name, count): (&String, &String)| {
-        let wrong = |why: String| Invalid::new(format!("budget.{field}: {}: {why}", quoted(name)));
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_of_a_name) {
-            return Err(wrong(format!(
-                "is no name; lower case letters, digits, - and ., {NAME_BYTES_MAX} at the most"
-            )));
+fn check_all(field: &str, raw: &BTreeMap<String, Typed<Count>>) -> Result<BTreeMap<String, u32>, Invalid> {
+    let one = |(name, Typed(Count(count))): (&String, &Typed<Count>)| {
+        let is_name = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_of_a_name);
+        if is_name {
+            return Ok((name.clone(), *count));
         }
-        Ok((name.clone(), read_count(count).map_err(wrong)?))
+        Err(Invalid::new(format!(
+            "budget.{field}: {} is no name; lower case letters, digits, - and ., {NAME_BYTES_MAX} at the most",
+            quoted(name)
+        )))
     };
     raw.iter().map(one).collect()
 }
@@ -118,18 +114,34 @@ const fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
 }
 
-fn read_tokens(text: &str) -> Result<Tokens, String> {
-    if text.ends_with('%') {
-        return parse_percent(text).map(Tokens::Permille);
+/// What bounds the whole cluster, as typed: a count, a share, or nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound(Option<Tokens>);
+
+impl FromText for Bound {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text == "none" {
+            Ok(Self(None))
+        } else if text.ends_with('%') {
+            parse_percent(text).map(|permille| Self(Some(Tokens::Permille(permille))))
+        } else {
+            Count::from_text(text).map(|Count(count)| Self(Some(Tokens::Count(count))))
+        }
     }
-    read_count(text).map(Tokens::Count)
 }
 
-fn read_count(text: &str) -> Result<u32, String> {
-    let count = text.trim().parse().ok().filter(|count| *count <= TOKENS_MAX);
-    count.ok_or_else(|| {
-        format!("{text:?} is no number of evictions; 0 to {TOKENS_MAX}, for the whole cluster also a percentage of its nodes such as 10%, or none")
-    })
+/// So many, as typed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count(u32);
+
+impl FromText for Count {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let count = text.trim().parse().ok().filter(|count| *count <= TOKENS_MAX);
+        count.map(Self).ok_or_else(|| {
+            format!("{text:?} is no number of evictions; 0 to {TOKENS_MAX}, for the whole cluster also a percentage of its nodes such as 10%, or none")
+        })
+    }
 }
 
 #[cfg(test)]
@@ -159,13 +171,13 @@ mod tests {
         assert_eq!(of("1000"), Some(Tokens::Count(1_000)));
         assert_eq!(of("2.5%"), Some(Tokens::Permille(25)));
         for (text, says) in [
-            ("budget: {evictions: 1001}", "budget.evictions"),
-            ("budget: {evictions: -1}", "budget.evictions"),
+            ("budget: {evictions: 1001}", "0 to 1000"),
+            ("budget: {evictions: -1}", "0 to 1000"),
             ("budget: {evictions: many}", "or none"),
             ("budget: {evictions: 101%}", "percentage"),
             ("budget: {cooldown: 5s}", "10s to 24h"),
             ("budget: {cooldown: 25h}", "10s to 24h"),
-            ("budget: {namespaces: {shop: 10%}}", "budget.namespaces: \"shop\""),
+            ("budget: {namespaces: {shop: 10%}}", "0 to 1000"),
             ("budget: {namespaces: {\"../x\": 1}}", "is no name"),
             ("budget: {priorityClasses: {\"\": 1}}", "budget.priorityClasses"),
             ("budget: {zones: {a: 1}}", "zones"),

@@ -8,6 +8,7 @@ use forestall_decide::{self as decide, Bytes, Span};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
+use super::budget::{Bound, Count};
 use super::choice::{Mode, Preset, Rung, Victims};
 use super::listen::{Listen, parse_listen};
 use super::percent::parse_percent;
@@ -100,12 +101,12 @@ impl RawRungs {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawBudget {
-    pub(super) evictions: Option<String>,
+    pub(super) evictions: Option<Typed<Bound>>,
     pub(super) cooldown: Option<Typed<Span>>,
     #[serde(default)]
-    pub(super) namespaces: BTreeMap<String, String>,
+    pub(super) namespaces: BTreeMap<String, Typed<Count>>,
     #[serde(default)]
-    pub(super) priority_classes: BTreeMap<String, String>,
+    pub(super) priority_classes: BTreeMap<String, Typed<Count>>,
 }
 
 /// How often to look, how long to wait.
