@@ -34,6 +34,11 @@ impl Kubectl {
         &self.config
     }
 
+    /// Where the agent's manifests are.
+    pub(crate) fn profiles(&self) -> &Path {
+        &self.profiles
+    }
+
     /// What it prints.
     pub(crate) fn run(&self, words: &[&str]) -> Result<String> {
         self.feed(words, "")

@@ -25,20 +25,21 @@ pub(super) fn guarded(
     stage: &mut Stage<'_>,
     shows: impl FnOnce(&mut Stage<'_>, Guard<'_>) -> Result<()>,
 ) -> Result<()> {
-    guarded_in(stage, "enforce", shows)
+    guarded_by(stage, "enforce", "", shows)
 }
 
-/// The same in this mode.
-pub(super) fn guarded_in(
+/// The same in this mode, and with these lines of a policy as well.
+pub(super) fn guarded_by(
     stage: &mut Stage<'_>,
     mode: &str,
+    more: &str,
     shows: impl FnOnce(&mut Stage<'_>, Guard<'_>) -> Result<()>,
 ) -> Result<()> {
     let guard = Guard {
         kubectl: stage.kubectl,
         node: stage.node,
     };
-    let shown = guard.start(mode).and_then(|()| shows(stage, guard));
+    let shown = guard.start(mode, more).and_then(|()| shows(stage, guard));
     if shown.is_err() {
         let log = guard.log().unwrap_or_else(|error| format!("{error:#}"));
         eprintln!("e2e:   the agent's log:\n{log}");
@@ -47,12 +48,11 @@ pub(super) fn guarded_in(
 }
 
 impl Guard<'_> {
-    fn start(&self, mode: &str) -> Result<()> {
+    fn start(&self, mode: &str, more: &str) -> Result<()> {
         let kubectl = self.kubectl;
         self.node.run("rm -rf /var/log/pods/forestall_*")?;
         kubectl.apply_profile("act")?;
-        let policy =
-            format!("mode: {mode}\nlisten: \":9090\"\nrungs: {{evict: true}}\nledger: {{tracing: false}}\n");
+        let policy = format!("mode: {mode}\nrungs: {{evict: true}}\nledger: {{tracing: false}}\n{more}");
         let change = json!({"data": {"forestall.yaml": policy}}).to_string();
         kubectl.run(&[
             "patch",

@@ -26,6 +26,7 @@ mod plateau;
 mod refusal;
 mod rehearsal;
 mod rights;
+mod tokens;
 
 /// One scenario.
 #[derive(Clone, Copy)]
@@ -95,7 +96,7 @@ const MULTI_GEN: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 26] = [
+pub(crate) const ALL: [Scenario; 27] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again, and forestall leaves it to that",
@@ -223,6 +224,14 @@ pub(crate) const ALL: [Scenario; 26] = [
         impersonation: true,
         is_gate: false,
         run: refusal::budget,
+    },
+    Scenario {
+        name: "budget-spent",
+        shows: "one token of evictions for the whole cluster: the second pod is let be for want of one",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: tokens::spent,
     },
     Scenario {
         name: "deaf",

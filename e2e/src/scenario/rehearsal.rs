@@ -8,12 +8,12 @@ use crate::wait::wait_within;
 
 use super::deployed::{degraded, wait_for_agent};
 use super::eviction::{is_evicted, is_untouched};
-use super::guarded::{growth, guarded_in, is_over, pod};
+use super::guarded::{growth, guarded_by, is_over, pod};
 use super::refusal::{begin, start};
 use super::{PATIENCE, Stage};
 
 pub(super) fn shadow(stage: &mut Stage<'_>) -> Result<()> {
-    guarded_in(stage, "shadow", |stage, guard| {
+    guarded_by(stage, "shadow", "", |stage, guard| {
         let (kubectl, node) = begin(stage)?;
         let agent = wait_for_agent(kubectl)?;
         let spoilt = json!({"data": {"forestall.yaml": "mode: [enforce\n"}}).to_string();
