@@ -156,6 +156,7 @@ impl Node {
             due: NEVER,
         };
         self.requested += pod.request;
+        self.scored += pod.spec.scored();
         self.pods.push(pod);
         self.note(now, What::PodStarted { pod: name });
         self.tell_soon(now);
@@ -281,6 +282,7 @@ impl Node {
         }
         let pod = self.pods.remove(at);
         self.requested = self.requested - pod.request;
+        self.scored = self.scored - pod.spec.scored();
         self.note(
             now,
             What::PodEnded {

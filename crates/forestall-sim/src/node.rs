@@ -54,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) lost: bool,
     /// What its pods request, together.
     pub(crate) requested: Bytes,
+    /// The same with what counts where nothing was asked for.
+    pub(crate) scored: Bytes,
     /// Pods that its kubelet has evicted.
     pub(crate) kubelet_evictions: u64,
     /// When its agent was last told of its pods.

@@ -34,6 +34,18 @@ impl PodSpec {
             .unwrap_or_else(|| self.requested_by_containers())
     }
 
+    /// What the scheduler counts when it compares nodes: whoever asks for nothing takes some room all the same, or all of them would go where the first one is
+    /// (k/k `pkg/scheduler/util/pod_resources.go`, `DefaultMemoryRequest`).
+    pub(crate) fn scored(&self) -> Bytes {
+        const UNASKED: Bytes = Bytes::mebi(200);
+        let filled_in = |container: &ContainerSpec| match container.request {
+            Bytes::ZERO => UNASKED,
+            request => request,
+        };
+        self.own_request()
+            .unwrap_or_else(|| self.containers.iter().map(filled_in).sum())
+    }
+
     /// `memory.max` of one of its containers: without a limit of its own the pod's stands there as well (k/k
     /// `pkg/kubelet/kuberuntime`, `getMemoryLimit`). It is met at the pod first, which has the pause process beside it.
     pub(crate) const fn limit_written(&self, own: Limit) -> Limit {
@@ -107,6 +119,18 @@ mod tests {
     fn judged(spec: &PodSpec) -> (Qos, u64, [i32; 2]) {
         let score = |at: usize| oom_score_adj(spec, spec.containers[at].request, NODE);
         (qos(spec), spec.requested().0 >> 20, [score(0), score(1)])
+    }
+
+    #[test]
+    fn who_asks_for_nothing_is_scored_as_two_hundred_mebibytes_a_container() {
+        let scored = |spec: &PodSpec| spec.scored().0 >> 20;
+        assert_eq!(scored(&pod([(0, 0), (0, 0)])), 400);
+        assert_eq!(scored(&pod([(250, 0), (0, 0)])), 450);
+        assert_eq!(scored(&pod([(1, 0), (9, 0)])), 10);
+        // What is asked for at the pod's own level stands for all of its containers.
+        let mut levelled = pod([(0, 0), (0, 0)]);
+        levelled.request = Some(Bytes::mebi(64));
+        assert_eq!(scored(&levelled), 64);
     }
 
     #[test]

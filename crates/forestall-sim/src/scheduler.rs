@@ -109,7 +109,7 @@ impl Running {
                 && node.pods.len() <= PODS_MAX
                 && requested(node) + request <= allocatable(node)
         };
-        let share = |node: &&Node| requested(node).permille_of(allocatable(node));
+        let share = |node: &&Node| (node.scored + spec.scored()).permille_of(allocatable(node));
         let found = self
             .nodes
             .iter()

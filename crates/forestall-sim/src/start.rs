@@ -76,6 +76,7 @@ pub(crate) fn start_node(world: &World, index: u32, spec: &NodeSpec, options: Op
         next_id: 100,
         lost: false,
         requested: Bytes::ZERO,
+        scored: Bytes::ZERO,
         kubelet_evictions: 0,
         told_at: None,
         elsewhere: forestall_decide::Elsewhere::Unknown,
