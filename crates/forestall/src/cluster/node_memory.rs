@@ -7,6 +7,8 @@
 
 mod course;
 mod keep;
+#[cfg_attr(not(test), expect(dead_code, reason = "the budget of evictions will ask"))]
+mod others;
 
 use std::time::SystemTime;
 

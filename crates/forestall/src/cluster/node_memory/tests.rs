@@ -1,6 +1,7 @@
 //! What is told, and when that is worth a write, over simulated time.
 
 mod keep;
+mod others;
 mod schema;
 
 use std::time::{Duration, UNIX_EPOCH};
