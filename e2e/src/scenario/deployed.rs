@@ -112,6 +112,17 @@ fn tells_of_its_memory(kubectl: &Kubectl) -> Result<()> {
         let total = figures["memory"]["total"].as_str().unwrap_or_default();
         Ok(total.ends_with("Mi") && *owner == node["metadata"]["uid"])
     })?;
+    // What the scheduler goes by is known with the pods, which may be a word later.
+    let told = wait_within(PATIENCE, "what the scheduler goes by", || {
+        let figures = kubectl.get(&["nodememories", "n1"])?;
+        let has = |what: &str| {
+            figures["scheduling"][what]
+                .as_str()
+                .is_some_and(|text| text.ends_with("Mi"))
+        };
+        Ok(has("allocatable") && has("requested"))
+    })?;
+    eprintln!("e2e:     what the scheduler goes by is told after {told:.0?}");
     let shown = kubectl.run(&["get", "nodememories"])?;
     shown.lines().for_each(|line| eprintln!("e2e:     {line}"));
     Ok(())

@@ -31,6 +31,8 @@ const OWN_RIGHTS: [(&str, &str, &[&str]); 3] = [
     ("", "nodes/stats", &["get"]),
     ("forestall.io", "nodememories", &["create", "patch"]),
 ];
+/// Where an evicted pod could go.
+const RIGHTS_TO_KNOW_OTHERS: [(&str, &str, &[&str]); 1] = [("forestall.io", "nodememories", &["list"])];
 const TO_BE_A_NODE: [(&str, &str, &[&str]); 1] =
     [("authentication.k8s.io", "nodes", &["impersonate:associated-node"])];
 
@@ -131,7 +133,9 @@ fn is_right(path: &str, group: &str, resource: &str, verb: &str) -> bool {
     };
     let has_listed = |verb: &str| has(&RIGHTS, verb) || may_act && has(&RIGHTS_TO_ACT, verb);
     let is_before = path.contains(BEFORE);
+    let knows_others = path.starts_with(budgeted::FOLDER);
     has(&OWN_RIGHTS, verb)
+        || knows_others && has(&RIGHTS_TO_KNOW_OTHERS, verb)
         || match verb.strip_prefix(AS_NODE) {
             Some(verb) => !is_before && has_listed(verb),
             None if is_before => has_listed(verb),
@@ -181,17 +185,16 @@ fn judge_document(path: &str, document: &Value) -> Vec<String> {
         }
         Some("Role" | "RoleBinding") => wrong.extend(budgeted::judge(path, document)),
         Some("ClusterRoleBinding") => {
-            let role = if kind == Some("RoleBinding") {
+            let role = if path.starts_with(budgeted::FOLDER) {
                 "forestall-budget"
             } else {
                 "forestall"
             };
             let account = json!([{"kind": "ServiceAccount", "name": "forestall", "namespace": "forestall"}]);
             if document["roleRef"]["name"] != role || document["subjects"] != account {
-                wrong.push(
-                    "a binding gives the account `forestall` the role `forestall`, and nobody anything else"
-                        .to_owned(),
-                );
+                wrong.push(format!(
+                    "a binding gives the account `forestall` the role `{role}`, and nobody anything else"
+                ));
             }
         }
         Some("Kustomization" | "Component") => {

@@ -9,7 +9,8 @@ const RIGHTS: [(&str, &[&str]); 2] = [
     ("forestall", &["list", "create", "delete"]),
     ("kube-node-lease", &["list"]),
 ];
-const FOLDER: &str = "deploy/kustomize/components/budget/";
+/// Whose component brings them.
+pub(crate) const FOLDER: &str = "deploy/kustomize/components/budget/";
 
 /// What is wrong with a role or a binding of a namespace.
 pub(crate) fn judge(path: &str, document: &Value) -> Vec<String> {
@@ -66,6 +67,11 @@ mod tests {
             &[(elsewhere, &role("forestall", "leases", "[list]"))],
             elsewhere,
         );
+        // Other nodes' figures are read with the budget, and by nobody else.
+        let figures = "kind: ClusterRole\nrules:\n  - {apiGroups: [forestall.io], resources: [nodememories], verbs: [list]}\n";
+        is_kept_by(rule, &[(path, figures)]);
+        let before = "deploy/kustomize/read/roles.yaml";
+        is_broken_by(rule, &[(before, figures)], before);
         let binding = |kind: &str, account: &str| {
             format!(
                 "kind: RoleBinding\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: forestall-budget}}\nsubjects: [{{kind: ServiceAccount, name: {account}, namespace: forestall}}]\n"
@@ -73,6 +79,7 @@ mod tests {
         };
         is_kept_by(rule, &[(path, &binding("Role", "forestall"))]);
         for text in [
+            figures.replace("list", "delete"),
             role("kube-system", "leases", "[list]"),
             role("forestall", "leases", "[update]"),
             role("forestall", "secrets", "[list]"),

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use forestall_decide::{Bytes, Elsewhere};
 use hyper::Method;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -26,6 +27,9 @@ const TRIES_MAX: usize = 8;
 /// How many nodes there are is counted again after so long.
 const COUNTED_FOR: Duration = Duration::from_mins(10);
 
+/// Where nobody had room before, it is asked again after this: as long as a node's figures stand at the least.
+const ROOM_KNOWN_FOR: Duration = Duration::from_mins(1);
+
 /// The budget as it is configured now, and what is known of it. Nobody holds it while waiting.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Purse {
@@ -40,6 +44,8 @@ struct Content {
     /// Of the cluster's own tokens so many are left, until then.
     left: Option<(u32, Instant)>,
     nodes: Option<(u64, Instant)>,
+    /// So much another node could take at the most, until then.
+    room: Option<(Bytes, Instant)>,
 }
 
 /// A token that this node has.
@@ -92,6 +98,23 @@ impl Purse {
         };
         let known = content.left.filter(|(_, until)| now < *until);
         Some(known.map_or(most, |(left, _)| left))
+    }
+
+    /// Whether it has to be known that another node has room for who is evicted.
+    pub(super) fn asks_for_room(&self) -> bool {
+        self.lock().budget.room
+    }
+
+    /// So much another one could take at the most.
+    pub(super) fn note_room(&self, most: Bytes, now: Instant) {
+        self.lock().room = Some((most, now + ROOM_KNOWN_FOR));
+        self.bell.notify_one();
+    }
+
+    /// Where an evicted pod would go, as far as that was found out a moment ago.
+    pub(super) fn elsewhere(&self, now: Instant) -> Elsewhere {
+        let known = self.lock().room.filter(|(_, until)| now < *until);
+        known.map_or(Elsewhere::Unknown, |(most, _)| Elsewhere::Room(most))
     }
 
     /// Waits until that has changed.
@@ -277,7 +300,7 @@ fn leases(namespace: &str) -> String {
 }
 
 /// The server's clock, as its last answer showed it.
-fn server_time(link: &Link) -> SystemTime {
+pub(super) fn server_time(link: &Link) -> SystemTime {
     let skew = link.skew().unwrap_or_default().millis;
     let span = Duration::from_millis(skew.unsigned_abs());
     let now = SystemTime::now();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use forestall_decide::Bytes;
 use serde::Deserialize;
 
 use super::slim::{each, lenient, text};
@@ -36,6 +37,8 @@ pub(crate) enum Trouble {
         tokens: u32,
         left: Duration,
     },
+    /// No other node has room for what would come to it.
+    Nowhere { holds: Bytes, nodes: usize, most: Bytes },
 }
 
 /// `metav1.Status`, as far as it is acted upon.
@@ -148,6 +151,12 @@ impl fmt::Display for Trouble {
                 "the budget of evictions of {} is spent: all of its {tokens} tokens are held (Leases forestall-evictions-…), and the first is free in {} s",
                 escape::bytes(whose.as_bytes()),
                 left.as_secs()
+            ),
+            Self::Nowhere { holds, nodes, most } => write!(
+                out,
+                "it holds {} MiB, and of {nodes} other nodes whose figures are known (kubectl get nodememories) none could take that: {} MiB at the most",
+                holds.0 >> 20,
+                most.0 >> 20
             ),
             Self::Slow(what, after) => write!(out, "{what} within {after:?}"),
             Self::Refused(refusal) => {

@@ -17,9 +17,10 @@ use rustix::io::Errno;
 use serde_json::json;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::budget::{Purse, Taken, give_back};
+use super::budget::{Purse, Taken, give_back, server_time};
+use super::destination::{self, Found, Load};
 use super::error::Trouble;
 use super::event;
 use super::link::{Ask, Link};
@@ -34,12 +35,17 @@ const TRIES_MAX: u32 = 3;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// Room on another node is looked for so long at the most, since the pod has to be gone in time.
+const ROOM_FOUND_WITHIN: Duration = Duration::from_secs(2);
+
 /// Who hears in words what an outcome has no room for.
 pub(crate) trait Witness: Clone + Send + Sync + 'static {
     /// Of a rehearsal: the server would have evicted the pod.
     fn would_evict(&self, pod: &Named);
     /// The server did not do it, or in a rehearsal would not.
     fn is_refused(&self, pod: &Named, why: &Trouble, is_rehearsal: bool);
+    /// Whether another node has room for it could not be found out; it is evicted all the same.
+    fn is_sent_anywhere(&self, pod: &Named, why: &str);
     /// That it was evicted could not be written on the pod.
     fn is_unmarked(&self, pod: &Named, why: &Trouble);
     /// That pods were could not be written on the Node.
@@ -91,7 +97,7 @@ async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, news: NodeN
     };
     let asked = timeout_at(
         end_by,
-        ask_with_tokens(&link, &node, shelf.purse(), &pod, &eviction),
+        ask_with_tokens(&link, &node, shelf.purse(), &pod, &eviction, &witness),
     )
     .await;
     let slow = || {
@@ -131,6 +137,40 @@ async fn carry_out(eviction: Eviction, shelf: Shelf, node: Arc<str>, news: NodeN
     }
 }
 
+/// Where that is asked for: an error where no other node has room for the pod.
+async fn look_for_room(
+    link: &Link,
+    node: &str,
+    purse: &Purse,
+    pod: &Named,
+    eviction: &Eviction,
+    witness: &impl Witness,
+) -> Result<(), Trouble> {
+    if !purse.asks_for_room() {
+        return Ok(());
+    }
+    let load = Load {
+        holds: eviction.action().bytes,
+        request: pod.request,
+    };
+    let slow = |_| Ok(Found::Unknown(format!("not within {ROOM_FOUND_WITHIN:?}")));
+    let found = timeout(
+        ROOM_FOUND_WITHIN,
+        destination::find(link, node, load, server_time(link)),
+    )
+    .await;
+    match found.unwrap_or_else(slow)? {
+        Found::Room => {}
+        Found::Unknown(why) => witness.is_sent_anywhere(pod, &why),
+        Found::Nowhere { nodes, most } => {
+            purse.note_room(most, Instant::now());
+            let holds = load.holds;
+            return Err(Trouble::Nowhere { holds, nodes, most });
+        }
+    }
+    Ok(())
+}
+
 /// Asks with the tokens that it takes; what comes to nothing costs none. A rehearsal spends nothing.
 async fn ask_with_tokens(
     link: &Link,
@@ -138,7 +178,9 @@ async fn ask_with_tokens(
     purse: &Purse,
     pod: &Named,
     eviction: &Eviction,
+    witness: &impl Witness,
 ) -> Result<(), Trouble> {
+    look_for_room(link, node, purse, pod, eviction, witness).await?;
     if eviction.is_rehearsal() {
         return ask(link, pod, eviction).await;
     }
@@ -229,7 +271,7 @@ fn kind_of(why: &Trouble) -> OutcomeKind {
             // What stands against this pod need not stand against another: its budget, or an admission plugin (KubeVirt's webhook answers 429, others 400 and 403).
             _ => OutcomeKind::Blocked,
         },
-        Trouble::Spent { .. } => OutcomeKind::Blocked,
+        Trouble::Spent { .. } | Trouble::Nowhere { .. } => OutcomeKind::Blocked,
         Trouble::Slow(..) => failed(Errno::TIMEDOUT),
         Trouble::CalledOff => failed(Errno::CANCELED),
         Trouble::Setup(_) => failed(Errno::NOENT),

@@ -6,19 +6,15 @@
 //!
 //! Source: k/k `pkg/kubelet/nodestatus/setters.go` (`MachineInfo`), cadvisor `machine/info.go` (`boot_id_file`), Linux `drivers/char/random.c` (`boot_id`).
 
-use serde::Deserialize;
-
-use super::error::Trouble;
-use super::follow;
-use super::link::{Ask, Link};
-use super::slim::{lenient, text};
+use super::link::Link;
+use super::own_node::{self, OwnNode};
 
 /// What was asked for once, and is told of two things.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Compared {
     pub(super) identity: Identity,
-    /// The Node's, where the server says.
-    pub(super) uid: Option<String>,
+    /// The Node, where it could be read.
+    pub(super) node: Option<OwnNode>,
 }
 
 /// What a comparison has shown.
@@ -32,66 +28,33 @@ pub(super) enum Identity {
     Other(String),
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Node {
-    #[serde(deserialize_with = "lenient")]
-    metadata: Meta,
-    #[serde(deserialize_with = "lenient")]
-    status: Status,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Meta {
-    #[serde(deserialize_with = "text")]
-    uid: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Status {
-    #[serde(deserialize_with = "lenient")]
-    node_info: Info,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Info {
-    #[serde(rename = "bootID", deserialize_with = "text")]
-    boot: String,
-}
-
 /// Compares the node of this name with this machine, whose boot this is.
 ///
 /// Whatever keeps the node from being read says nothing of the pods, which are known by then: where the connection itself is gone, the watch ends as well.
 pub(super) async fn compare(link: &Link, node: &str, boot: Option<&str>) -> Compared {
-    let node = match read(link, node).await {
+    let node = match own_node::read(link, node).await {
         Ok(node) => node,
         Err(why) => {
             return Compared {
                 identity: Identity::Untold(why.to_string()),
-                uid: None,
+                node: None,
             };
         }
     };
-    let uid = Some(node.metadata.uid).filter(|uid| !uid.is_empty());
-    let theirs = node.status.node_info.boot;
+    let theirs = &node.boot;
     let identity = match boot {
         None => Identity::Untold("this machine has no /proc/sys/kernel/random/boot_id".to_owned()),
         Some(_) if theirs.is_empty() => {
             Identity::Untold("its kubelet has not said which boot it runs on".to_owned())
         }
-        Some(ours) if ours.eq_ignore_ascii_case(&theirs) => Identity::Same,
+        Some(ours) if ours.eq_ignore_ascii_case(theirs) => Identity::Same,
         Some(ours) => Identity::Other(format!(
             "boot {}, and this machine on {ours}",
             crate::log::escape::bytes(theirs.as_bytes())
         )),
     };
-    Compared { identity, uid }
-}
-
-async fn read(link: &Link, node: &str) -> Result<Node, Trouble> {
-    let path = format!("/api/v1/nodes/{}", follow::encoded(node));
-    follow::read(&link.ask(Ask::get(&path)).await?)
+    Compared {
+        identity,
+        node: Some(node),
+    }
 }

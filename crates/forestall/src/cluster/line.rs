@@ -179,7 +179,7 @@ impl<A: Audience> Line<A> {
     /// Whether the node is this machine. Where it is not, nothing is known of the pods here, and whoever asks for one's eviction would ask for a stranger's.
     async fn compare(&mut self, link: &Link) -> Result<(), Trouble> {
         let compared = identity::compare(link, &self.node, self.boot.as_deref()).await;
-        self.shelf.set_node_uid(compared.uid);
+        self.shelf.set_own_node(compared.node);
         match compared.identity {
             Identity::Same => self.uncompared = None,
             Identity::Untold(why) => {
@@ -205,13 +205,14 @@ impl<A: Audience> Line<A> {
 
     fn tell(&mut self, told_at: Moment, has_api: bool, not_as_node: Option<&str>) -> bool {
         let mut complaints = Vec::new();
-        let tokens = self.shelf.purse().left(Instant::now());
+        let (purse, now) = (self.shelf.purse(), Instant::now());
+        let allowed = (purse.left(now), purse.elsewhere(now));
         let told = self.teller.tell(
             &self.pods,
             has_api,
             told_at,
             clock::now(),
-            tokens,
+            allowed,
             &mut complaints,
         );
         for what in complaints {

@@ -46,7 +46,7 @@ impl Teller {
         has_api: bool,
         told_at: Moment,
         now: Moment,
-        eviction_tokens: Option<u32>,
+        (eviction_tokens, elsewhere): (Option<u32>, Elsewhere),
         complaints: &mut Vec<String>,
     ) -> Pods {
         self.remember(pods, now);
@@ -72,7 +72,7 @@ impl Teller {
             cluster: Cluster {
                 api: has_api,
                 eviction_tokens,
-                elsewhere: Elsewhere::Unknown,
+                elsewhere,
             },
             kubelet_evictions: self.evictions,
         }

@@ -7,7 +7,6 @@
 
 mod course;
 mod keep;
-#[cfg_attr(not(test), expect(dead_code, reason = "the budget of evictions will ask"))]
 mod others;
 
 use std::time::SystemTime;
@@ -16,10 +15,12 @@ use forestall_decide::{Bytes, Moment, Span, WallKind};
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::keep::keep;
+pub(super) use self::others::{Known, Standing, read_page};
+use super::own_node::{OwnNode, Taints};
 use super::seen::{Seen, Wall};
 use crate::log::time::rfc3339_seconds;
 
-const VERSION: &str = "forestall.io/v1alpha1";
+pub(super) const VERSION: &str = "forestall.io/v1alpha1";
 
 /// What takes longer is not in sight: nothing grows in the same way for a day.
 const RUNWAY_MAX: Span = Span::secs(86_400);
@@ -39,6 +40,17 @@ struct Figures {
     blind: Bytes,
     /// The next one in front.
     walls: Vec<WallFigures>,
+    /// `None` where the Node could not be read.
+    scheduling: Option<Scheduling>,
+}
+
+/// What the scheduler goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Scheduling {
+    allocatable: Bytes,
+    /// By the pods that are here.
+    requested: Bytes,
+    taints: Taints,
 }
 
 /// What is told of one of the machine's walls.
@@ -68,7 +80,20 @@ impl Figures {
                 .iter()
                 .map(|wall| WallFigures::of(wall, total))
                 .collect(),
+            scheduling: None,
         })
+    }
+
+    /// The same with what this Node and its pods tell the scheduler.
+    fn with(self, node: Option<&OwnNode>, requested: Option<Bytes>) -> Self {
+        let scheduling = node.and_then(|node| {
+            Some(Scheduling {
+                allocatable: node.allocatable?.min(self.total),
+                requested: requested?,
+                taints: node.taints.clone(),
+            })
+        });
+        Self { scheduling, ..self }
     }
 
     /// As it is written, owned by the Node so that it goes with it.
@@ -78,7 +103,7 @@ impl Figures {
             metadata["ownerReferences"] =
                 json!([{ "apiVersion": "v1", "kind": "Node", "name": node, "uid": uid }]);
         }
-        json!({
+        let mut object = json!({
             "apiVersion": VERSION,
             "kind": "NodeMemory",
             "metadata": metadata,
@@ -91,7 +116,15 @@ impl Figures {
                 "blind": quantity(self.blind),
             },
             "walls": self.walls.iter().map(WallFigures::object).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(scheduling) = &self.scheduling {
+            object["scheduling"] = json!({
+                "allocatable": quantity(scheduling.allocatable),
+                "requested": quantity(scheduling.requested),
+                "taints": scheduling.taints.0,
+            });
+        }
+        object
     }
 }
 

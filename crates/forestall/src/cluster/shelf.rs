@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use forestall_decide::{GroupId, Pods};
+use forestall_decide::{Bytes, GroupId, Pods};
 
 use super::budget::Purse;
 use super::follow;
 use super::link::Link;
+use super::own_node::OwnNode;
 use super::places::number_of;
 
 /// A pod as a request names it.
@@ -19,6 +20,8 @@ pub(crate) struct Named {
     pub(crate) uid: String,
     /// Its priority class, where it has one.
     pub(crate) class: String,
+    /// What the scheduler looks for room for.
+    pub(crate) request: Bytes,
 }
 
 /// Shared; nobody holds it while waiting.
@@ -31,7 +34,9 @@ pub(crate) struct Shelf {
 #[derive(Debug, Default)]
 struct Content {
     link: Option<Link>,
-    node_uid: Option<String>,
+    own_node: Option<OwnNode>,
+    /// What the pods here request, of all that are known.
+    requested: Option<Bytes>,
     pods: BTreeMap<GroupId, Named>,
 }
 
@@ -58,13 +63,18 @@ impl Shelf {
         self.lock().link = link;
     }
 
-    /// By which this node's object is told from another one of its name; `None` where the server has not said.
-    pub(super) fn node_uid(&self) -> Option<String> {
-        self.lock().node_uid.clone()
+    /// This node's object as it was read last; `None` where it could not be.
+    pub(super) fn own_node(&self) -> Option<OwnNode> {
+        self.lock().own_node.clone()
     }
 
-    pub(super) fn set_node_uid(&self, uid: Option<String>) {
-        self.lock().node_uid = uid;
+    pub(super) fn set_own_node(&self, node: Option<OwnNode>) {
+        self.lock().own_node = node;
+    }
+
+    /// What the scheduler counts as taken here; `None` before anybody was told of.
+    pub(super) fn requested(&self) -> Option<Bytes> {
+        self.lock().requested
     }
 
     /// Whose cgroup this is.
@@ -86,10 +96,13 @@ impl Shelf {
                 name: meta.name.clone(),
                 uid: meta.uid.clone(),
                 class: known.spec.priority_class_name.clone(),
+                request: pod.request,
             };
             Some((pod.group?, named))
         });
-        self.lock().pods = named.collect();
+        let mut content = self.lock();
+        content.pods = named.collect();
+        content.requested = Some(told.list.iter().map(|pod| pod.request).sum());
     }
 
     #[cfg(test)]

@@ -59,6 +59,8 @@ pub(super) fn refusal(expected: &'static str, status: u16, body: &str) -> Answer
 /// The script as far as it was not used, and what was asked for.
 #[derive(Clone, Default)]
 struct Script {
+    /// Whatever asks for this is answered so, whenever it comes, and is not noted.
+    always: Option<Answer>,
     answers: Arc<Mutex<VecDeque<Answer>>>,
     asked: Arc<Mutex<Vec<String>>>,
     bodies: Arc<Mutex<Vec<String>>>,
@@ -81,6 +83,13 @@ impl Script {
                 user.to_str().expect("a name")
             ))
         );
+        if let Some(always) = self
+            .always
+            .as_ref()
+            .filter(|always| asked.contains(always.expected))
+        {
+            return Response::new(Either::Left(Full::new(always.body.clone())));
+        }
         self.asked.lock().expect("a list").push(asked.clone());
         let next = self.answers.lock().expect("a script").pop_front();
         let body = request.into_body().collect().await.expect("a body").to_bytes();
@@ -117,11 +126,17 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set(answers: Vec<Answer>) -> Self {
-        Self::set_for(Protocol::Http2, answers).await
+        Self::set_for(Protocol::Http2, answers, None).await
     }
 
-    async fn set_for(protocol: Protocol, answers: Vec<Answer>) -> Self {
+    /// With an answer that does not belong to the script.
+    pub(super) async fn set_beside(always: Answer, answers: Vec<Answer>) -> Self {
+        Self::set_for(Protocol::Http2, answers, Some(always)).await
+    }
+
+    async fn set_for(protocol: Protocol, answers: Vec<Answer>, always: Option<Answer>) -> Self {
         let script = Script {
+            always,
             answers: Arc::new(Mutex::new(answers.into())),
             ..Script::default()
         };

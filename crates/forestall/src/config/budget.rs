@@ -9,6 +9,7 @@ use super::percent::{parse_percent, write_percent};
 use super::quantity::write_time;
 use super::raw::{FromText, RawBudget, Typed};
 use super::render::quoted;
+use super::switch::is_on;
 
 /// Each token is an object of the API server's, and all of them are read for each eviction.
 const TOKENS_MAX: u32 = 1_000;
@@ -26,6 +27,8 @@ pub(crate) struct Budget {
     pub(crate) priority_classes: BTreeMap<String, u32>,
     /// From an eviction on its token is spent for so long.
     pub(crate) cooldown: Span,
+    /// Nobody is evicted for whom no other node has room.
+    pub(crate) room: bool,
 }
 
 impl Default for Budget {
@@ -35,6 +38,7 @@ impl Default for Budget {
             namespaces: BTreeMap::new(),
             priority_classes: BTreeMap::new(),
             cooldown: Span::secs(300),
+            room: false,
         }
     }
 }
@@ -64,10 +68,11 @@ impl Budget {
             namespaces: check_all("namespaces", &raw.namespaces)?,
             priority_classes: check_all("priorityClasses", &raw.priority_classes)?,
             cooldown,
+            room: raw.room.is_some_and(is_on),
         })
     }
 
-    /// Nothing is bounded.
+    /// The number of evictions has no bound.
     pub(crate) fn is_unbounded(&self) -> bool {
         self.evictions.is_none() && self.namespaces.is_empty() && self.priority_classes.is_empty()
     }
@@ -189,14 +194,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let text = "budget: {evictions: 12.5%, cooldown: 2m, namespaces: {shop: 1, web: 3}, priorityClasses: {batch: 5}}";
+        let text = "budget: {evictions: 12.5%, cooldown: 2m, namespaces: {shop: 1, web: 3}, priorityClasses: {batch: 5}, room: true}";
         let budget = read(text).unwrap();
         let again = format!(
-            "budget: {{evictions: {}, cooldown: {}, namespaces: {}, priorityClasses: {}}}",
+            "budget: {{evictions: {}, cooldown: {}, namespaces: {}, priorityClasses: {}, room: {}}}",
             budget.write_evictions(),
             write_time(budget.cooldown),
             write_all(&budget.namespaces),
-            write_all(&budget.priority_classes)
+            write_all(&budget.priority_classes),
+            budget.room
         );
         assert_eq!(read(&again), Ok(budget));
     }

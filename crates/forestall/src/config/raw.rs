@@ -107,6 +107,7 @@ pub(crate) struct RawBudget {
     pub(super) namespaces: BTreeMap<String, Typed<Count>>,
     #[serde(default)]
     pub(super) priority_classes: BTreeMap<String, Typed<Count>>,
+    pub(super) room: Option<Switch>,
 }
 
 /// How often to look, how long to wait.

@@ -160,6 +160,7 @@ fn fields(settings: &Settings) -> Vec<Field> {
         budget::write_all(&budget.priority_classes),
         "The same of priority classes.",
     );
+    add("budget", "room", budget.room.to_string(), ROOM);
 
     add("timing", "interval", write_time(policy.tick_calm), INTERVAL);
     add(
@@ -269,6 +270,10 @@ fn fields(settings: &Settings) -> Vec<Field> {
 
 const EVENTS: &str = "\
 Of what: killed (the kernel killed somebody for memory, which takes a ledger), alarm, action, outcome.";
+
+const ROOM: &str = "\
+Evict only where another node has room for what the pod holds, by its NodeMemory; where no other node's figures are known,
+evict all the same.";
 
 const BUDGET: &str = "\
 How many evictions the whole cluster may have at once: a number, a percentage of its nodes (one at the least), or none. Each

@@ -110,6 +110,7 @@ fn what_is_printed_is_read_back() {
             namespaces: [("shop".to_owned(), 0), ("true".to_owned(), 3)].into(),
             priority_classes: [("null".to_owned(), 1_000)].into(),
             cooldown: Span::secs(90),
+            room: true,
         },
         force_empty: true,
         require: vec![Rung::Kill, Rung::Reclaim],
@@ -151,6 +152,7 @@ fn no_switch_is_a_text_in_quotes() {
         "rungs: {evict: ",
         "rungs: {kill: ",
         "rungs: {sysrq: ",
+        "budget: {room: ",
     ];
     for switch in switches {
         let end = if switch.contains('{') { "}" } else { "" };

@@ -292,6 +292,14 @@ impl Witness for Listener {
         self.say(Level::Warn, format!("{tried} {}: {why}", shown(pod)));
     }
 
+    fn is_sent_anywhere(&self, pod: &Named, why: &str) {
+        let what = format!(
+            "whether another node has room for {} is not known, and it is evicted all the same: {why}",
+            shown(pod)
+        );
+        self.say(Level::Warn, what);
+    }
+
     fn is_unmarked(&self, pod: &Named, why: &Trouble) {
         self.say(
             Level::Warn,

@@ -22,7 +22,7 @@ pub(super) fn settle(caller: &Caller) -> Result<()> {
 }
 
 /// By the account itself, whoever it is for all else.
-pub(super) fn figures() -> [Row; 8] {
+pub(super) fn figures() -> [Row; 10] {
     let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "n9", "uid": "1"}]);
     let as_node = Request {
         impersonated: OWN,
@@ -62,10 +62,26 @@ pub(super) fn figures() -> [Row; 8] {
             PART,
         ),
         (
+            "more for pods than there is",
+            write("n1", &json!({"scheduling": scheduling("1001Mi")})),
+            422,
+            "more is allocatable than the machine has",
+        ),
+        (
             "read figures",
             request("GET", path("n1"), NOBODY),
             403,
             "cannot get",
+        ),
+        (
+            "read all figures without the budget",
+            request(
+                "GET",
+                "/apis/forestall.io/v1alpha1/nodememories".to_owned(),
+                NOBODY,
+            ),
+            403,
+            "cannot list",
         ),
         (
             "delete figures",
@@ -94,6 +110,7 @@ fn write(node: &str, change: &Value) -> Request {
         "seenAt": "2026-01-01T00:00:00Z",
         "memory": memory("75Mi"),
         "walls": [{"name": "kernel", "left": "450Mi", "alarm": false}],
+        "scheduling": scheduling("900Mi"),
     });
     for (key, value) in change.as_object().into_iter().flatten() {
         object[key] = value.clone();
@@ -104,4 +121,9 @@ fn write(node: &str, change: &Value) -> Request {
 
 fn memory(blind: &str) -> Value {
     json!({"total": "1000Mi", "available": "450Mi", "actual": "500Mi", "kubelet": "450Mi", "blind": blind})
+}
+
+/// More may be requested than there is for pods, as where the kubelet's own share has grown.
+fn scheduling(allocatable: &str) -> Value {
+    json!({"allocatable": allocatable, "requested": "2048Mi", "taints": ["dedicated=batch:NoSchedule"]})
 }

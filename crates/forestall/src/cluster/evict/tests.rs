@@ -47,6 +47,9 @@ impl Witness for Told {
     fn is_refused(&self, _: &Named, why: &Trouble, is_rehearsal: bool) {
         self.note(format!("refused {is_rehearsal}: {why}"));
     }
+    fn is_sent_anywhere(&self, pod: &Named, why: &str) {
+        self.note(format!("{} goes anywhere: {why}", pod.name));
+    }
     fn is_unmarked(&self, _: &Named, why: &Trouble) {
         self.note(format!("unmarked: {why}"));
     }
@@ -61,6 +64,7 @@ pub(crate) fn pod() -> Named {
         name: "cart-0".to_owned(),
         uid: "0330b2c1-a15b-4cdd-b5e5-72d4a90bee82".to_owned(),
         class: String::new(),
+        request: forestall_decide::Bytes::ZERO,
     }
 }
 

@@ -114,6 +114,7 @@ fn has_moved(before: &Figures, now: &Figures) -> bool {
         }
     };
     before.total != now.total
+        || has_scheduling_moved(before, now, step)
         || has_moved(before.available, now.available)
         || has_moved(before.actual, now.actual)
         || has_moved(before.kubelet, now.kubelet)
@@ -123,4 +124,12 @@ fn has_moved(before: &Figures, now: &Figures) -> bool {
             .iter()
             .chain(&now.walls)
             .any(|wall| has_wall_moved(wall.wall))
+}
+
+/// Whether more or fewer would be sent here. What is not known says nothing, and the Node itself is read only for the sign of life.
+fn has_scheduling_moved(before: &Figures, now: &Figures, step: u64) -> bool {
+    match (&before.scheduling, &now.scheduling) {
+        (Some(before), Some(now)) => before.requested.0.abs_diff(now.requested.0) >= step,
+        (before, now) => before.is_none() && now.is_some(),
+    }
 }

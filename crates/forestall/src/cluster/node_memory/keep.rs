@@ -10,13 +10,14 @@ use hyper::Method;
 use tokio::time::{Instant, sleep};
 
 use super::Figures;
-use super::course::Written;
+use super::course::{SIGN_OF_LIFE, Written};
 use crate::agent::clock;
 use crate::agent::shared::Board;
 use crate::cluster::attempt::{Attempts, NodeWitness, Told};
 use crate::cluster::error::{Refusal, Trouble};
 use crate::cluster::follow::encoded;
 use crate::cluster::link::{Ask, Link};
+use crate::cluster::own_node;
 use crate::cluster::seen::Seen;
 use crate::cluster::shelf::Shelf;
 
@@ -32,6 +33,7 @@ pub(crate) async fn keep(
 ) -> Infallible {
     let path = path_of(&node);
     let mut written: Option<Written> = None;
+    let mut asked = Instant::now();
     let mut attempts = Attempts::of(Told::NodeMemory, Duration::ZERO);
     loop {
         let link = shelf.link();
@@ -41,11 +43,22 @@ pub(crate) async fn keep(
         if let Some(link) = link.filter(|_| attempts.left(Instant::now()).is_zero())
             && let Some(seen) = Seen::on(&board)
             && let Some(figures) = Figures::of(&seen)
+            && let figures = figures.with(shelf.own_node().as_ref(), shelf.requested())
             && written
                 .as_ref()
                 .is_none_or(|written| written.is_outdated(&figures, &seen, Instant::now()))
         {
-            let object = figures.object(&node, shelf.node_uid().as_deref(), seen_at(&seen));
+            // The line has read it when it began.
+            if asked.elapsed() >= SIGN_OF_LIFE {
+                asked = Instant::now();
+                if let Ok(own) = own_node::read(&link, &node).await {
+                    shelf.set_own_node(Some(own));
+                }
+            }
+            let own = shelf.own_node();
+            let figures = figures.with(own.as_ref(), shelf.requested());
+            let uid = own.as_ref().and_then(|own| own.uid.as_deref());
+            let object = figures.object(&node, uid, seen_at(&seen));
             let went = write(&link, &path, object.to_string()).await;
             attempts.note(&went, &witness);
             if went.is_ok() {

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::course::SIGN_OF_LIFE;
 use crate::cluster::error::Trouble;
 use crate::cluster::follow::read;
+use crate::cluster::own_node::Taints;
 use crate::cluster::slim::{each, lenient, text};
 use crate::log::time::rfc3339_seconds;
 
@@ -24,7 +25,7 @@ const WALLS_MAX: usize = 4;
 
 /// What is known of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(in crate::cluster) enum Known {
     /// That is so, or was a minute ago at most where something has changed since.
     Now(Standing),
     /// That was so; its agent is gone, or its clock is behind.
@@ -35,7 +36,7 @@ pub(super) enum Known {
 
 /// Why nothing is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(in crate::cluster) enum Why {
     /// Of a version that this agent does not know.
     OtherVersion,
     /// A figure is missing, or none.
@@ -48,27 +49,28 @@ pub(super) enum Why {
 
 /// How a node stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) total: Bytes,
-    pub(super) available: Bytes,
-    /// To the wall that is nearest by what is left; `None` where the node tells of no wall.
-    pub(super) left_min: Option<Bytes>,
+pub(in crate::cluster) struct Standing {
+    pub(in crate::cluster) total: Bytes,
+    /// To the wall that is nearest by what is left, and of the machine's memory where the node tells of no wall.
+    pub(in crate::cluster) left: Bytes,
     /// To the wall that is reached first, at the fastest credible growth; `None` where none is in sight.
-    pub(super) runway_p10: Option<Span>,
-    pub(super) is_alarmed: bool,
+    pub(in crate::cluster) runway_p10: Option<Span>,
+    pub(in crate::cluster) is_alarmed: bool,
+    /// What requests may still come to, and what has to be tolerated; `None` where the node does not say.
+    pub(in crate::cluster) open: Option<(Bytes, Taints)>,
 }
 
 /// A page of a list.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(in crate::cluster) struct Page {
     /// Each node by its name.
-    pub(super) nodes: Vec<(String, Known)>,
+    pub(in crate::cluster) nodes: Vec<(String, Known)>,
     /// Where the next page begins; empty at the last one.
-    pub(super) rest: String,
+    pub(in crate::cluster) rest: String,
 }
 
 /// Reads a page; `now` is the server's time as far as that is known, since all nodes' clocks are compared with it.
-pub(super) fn read_page(bytes: &[u8], now: SystemTime) -> Result<Page, Trouble> {
+pub(in crate::cluster) fn read_page(bytes: &[u8], now: SystemTime) -> Result<Page, Trouble> {
     let list: List<'_> = read(bytes)?;
     let objects = list.items.unwrap_or_default().into_iter();
     let nodes = objects.filter_map(|raw| {
@@ -110,6 +112,8 @@ struct Object {
     memory: Memory,
     #[serde(deserialize_with = "each")]
     walls: Vec<Wall>,
+    #[serde(deserialize_with = "lenient")]
+    scheduling: Option<Scheduling>,
 }
 
 #[derive(Default, Deserialize)]
@@ -126,6 +130,17 @@ struct Memory {
     total: String,
     #[serde(deserialize_with = "text")]
     available: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Scheduling {
+    #[serde(deserialize_with = "text")]
+    allocatable: String,
+    #[serde(deserialize_with = "text")]
+    requested: String,
+    #[serde(deserialize_with = "each")]
+    taints: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -187,13 +202,21 @@ impl Object {
             return Err(Why::Absurd);
         }
         let next = self.walls.first().and_then(|wall| wall.runway.p10);
+        let open = self.scheduling.as_ref().map(Scheduling::open).transpose()?;
         Ok(Standing {
             total,
-            available,
-            left_min: lefts.into_iter().min(),
+            left: lefts.into_iter().min().unwrap_or(available).min(available),
             runway_p10: next.map(Span::secs),
             is_alarmed: self.walls.iter().any(|wall| wall.alarm),
+            open,
         })
+    }
+}
+
+impl Scheduling {
+    fn open(&self) -> Result<(Bytes, Taints), Why> {
+        let left = size(&self.allocatable)? - size(&self.requested)?;
+        Ok((left, Taints(self.taints.iter().cloned().collect())))
     }
 }
 

@@ -51,7 +51,15 @@ fn the_object_is_what_stands_in_the_schema_and_no_name_of_anybody() {
             {"name": "kubelet-node", "left": "350Mi", "alarm": false},
             {"name": "kernel", "left": "500Mi", "alarm": false},
         ],
+        "scheduling": {"allocatable": "900Mi", "requested": "2048Mi", "taints": ["a=b:NoSchedule"]},
     });
+    let own = OwnNode {
+        allocatable: Some(Bytes::mebi(900)),
+        taints: Taints(["a=b:NoSchedule".to_owned()].into()),
+        ..OwnNode::default()
+    };
+    // More may be requested than there is, as where the kubelet's own share has grown.
+    let figures = figures.with(Some(&own), Some(Bytes::mebi(2048)));
     assert_eq!(figures.object("n1", Some("8d1f"), at), expected);
     schema::takes(&expected);
     // Of a Node that could not be read nobody knows the UID, and an owner without one is none.

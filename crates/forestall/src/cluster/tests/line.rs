@@ -182,6 +182,7 @@ async fn a_kubelet_is_asked_for_what_it_runs_with_and_believes() {
                 "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[configz proxy])",
             ),
         ],
+        None,
     )
     .await;
     let mut said = KubeletSaid::default();
@@ -282,7 +283,10 @@ async fn of_a_node_that_is_another_machine_no_pod_is_known_and_nobody_is_evicted
         "it is this machine's: {held:?}"
     );
     // By which the node's figures are its own.
-    assert_eq!(shelf.node_uid().as_deref(), Some("8d1f"));
+    assert_eq!(
+        shelf.own_node().and_then(|node| node.uid).as_deref(),
+        Some("8d1f")
+    );
     let Err(trouble) = line.hold_over(&stage.link).await;
     line.lose(&trouble).await;
     assert!(shelf.link().is_none());

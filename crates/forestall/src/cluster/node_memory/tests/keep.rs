@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forestall_decide::{Span, WallKind, WallReading};
+use forestall_decide::{Bytes, Pod, Pods, Span, WallKind, WallReading};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -10,7 +10,9 @@ use tokio::time::sleep;
 use super::{Duration, far, node};
 use crate::agent::shared::{self, Ends};
 use crate::cluster::condition::tests::keep::Heard;
+use crate::cluster::follow;
 use crate::cluster::node_memory::keep;
+use crate::cluster::own_node::OwnNode;
 use crate::cluster::rights::user_of;
 use crate::cluster::seen::tests::{publish, reading};
 use crate::cluster::shelf::Shelf;
@@ -31,11 +33,13 @@ struct Trial {
 impl Trial {
     /// One that has looked and has a connection.
     async fn begin(answers: Vec<Answer>) -> Self {
-        let stage = Stage::set(answers).await;
+        // What it was when the line began, and what it has become.
+        let changed = r#"{"metadata":{"uid":"8d1f"},"spec":{"taints":[{"key":"a","effect":"NoExecute"}]},"status":{"allocatable":{"memory":"800Mi"}}}"#;
+        let stage = Stage::set_beside(answer("GET /api/v1/nodes/n1", changed), answers).await;
         let mut ends = shared::open().expect("an eventfd");
         publish(&mut ends, &node(), &[far(WallKind::Kernel, 450)]);
         let (shelf, heard) = (Shelf::default(), Heard::default());
-        shelf.set_node_uid(Some("8d1f".to_owned()));
+        shelf.set_own_node(Some(own_node()));
         shelf.set_link(Some(stage.link.impersonating(user_of("n1"))));
         let kept = keep(Arc::clone(&ends.board), shelf.clone(), "n1".into(), heard.clone());
         let kept = tokio::spawn(async move { match kept.await {} });
@@ -72,6 +76,14 @@ impl Drop for Trial {
     }
 }
 
+fn own_node() -> OwnNode {
+    OwnNode {
+        uid: Some("8d1f".to_owned()),
+        allocatable: Some(Bytes::mebi(900)),
+        ..OwnNode::default()
+    }
+}
+
 fn some(count: usize) -> Vec<Answer> {
     (0..count).map(|_| answer(WRITTEN, "{}")).collect()
 }
@@ -88,6 +100,7 @@ async fn figures_are_written_at_the_start_and_in_peace_every_five_minutes_by_the
     trial.look(3_600, &calm).await;
     let count = trial.asked().len();
     assert!((12..=13).contains(&count), "{count} in an hour");
+    assert_eq!(written["scheduling"], Value::Null, "nobody has told of pods");
     assert_eq!(trial.heard.all(), [""; 0]);
 }
 
@@ -118,6 +131,39 @@ async fn trouble_is_written_within_a_minute_and_however_it_comes_and_goes_no_mor
         trial.look(5, if nth % 2 == 0 { &calm } else { &alarm }).await;
     }
     assert!(trial.asked().len() - before <= 2, "{:?}", trial.asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_scheduler_goes_by_is_told_when_it_changes_and_the_node_read_again_every_five_minutes() {
+    let mut trial = Trial::begin(some(9)).await;
+    let request = |trial: &Trial, mebi: u64| {
+        let pod = Pod {
+            request: Bytes::mebi(mebi),
+            ..Pod::default()
+        };
+        let pods = Pods {
+            list: vec![pod],
+            ..Pods::default()
+        };
+        trial.shelf.set_pods(&follow::Pods::of_node("n1"), &pods);
+    };
+    request(&trial, 70);
+    let calm = far(WallKind::Kernel, 450);
+    trial.look(30, &calm).await;
+    let first = serde_json::json!({"allocatable": "900Mi", "requested": "70Mi", "taints": []});
+    assert_eq!(trial.last()["scheduling"], first);
+    trial.look(300, &calm).await;
+    let next = serde_json::json!({"allocatable": "800Mi", "requested": "70Mi", "taints": ["a:NoExecute"]});
+    assert_eq!(trial.last()["scheduling"], next);
+    assert_eq!(trial.last()["metadata"]["ownerReferences"][0]["uid"], "8d1f");
+    assert_eq!(trial.asked().len(), 2);
+    // A twentieth of the machine's 1,000 MiB more is told within a minute, and less is not.
+    request(&trial, 119);
+    trial.look(120, &calm).await;
+    assert_eq!(trial.asked().len(), 2);
+    request(&trial, 120);
+    trial.look(60, &calm).await;
+    assert_eq!(trial.last()["scheduling"]["requested"], "120Mi");
 }
 
 /// As a real server answers for a path that it does not know.

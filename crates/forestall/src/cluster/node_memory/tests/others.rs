@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{far, node, reading, seen_of};
 use crate::cluster::node_memory::Figures;
 use crate::cluster::node_memory::others::{Known, Standing, Why, read_page};
+use crate::cluster::own_node::{OwnNode, Taints};
 
 /// 2026-11-21T07:36:33Z, by GNU date.
 const NOW: u64 = 1_795_246_593;
@@ -23,6 +24,12 @@ fn written(second: u64) -> Value {
         far(WallKind::KubeletNode, 350),
     ];
     let figures = Figures::of(&seen_of(7, &node(), &walls)).expect("a machine");
+    let own = OwnNode {
+        allocatable: Some(Bytes::mebi(900)),
+        taints: batch(),
+        ..OwnNode::default()
+    };
+    let figures = figures.with(Some(&own), Some(Bytes::mebi(260)));
     figures.object("n2", None, at(second))
 }
 
@@ -39,11 +46,15 @@ fn known(object: &Value) -> Known {
 fn standing() -> Standing {
     Standing {
         total: Bytes::mebi(1000),
-        available: Bytes::mebi(450),
-        left_min: Some(Bytes::mebi(350)),
+        left: Bytes::mebi(350),
         runway_p10: Some(Span::secs(90)),
         is_alarmed: false,
+        open: Some((Bytes::mebi(640), batch())),
     }
+}
+
+fn batch() -> Taints {
+    Taints(["dedicated=batch:NoSchedule".to_owned()].into())
 }
 
 #[test]
@@ -75,6 +86,7 @@ fn of_another_version_of_what_is_missing_and_of_what_cannot_be_nothing_is_known(
         ("/memory/available", json!("99999999999999999999Ei"), Why::Absurd),
         ("/walls/0/left", json!("1001Mi"), Why::Absurd),
         ("/walls/1/left", Value::Null, Why::Missing),
+        ("/scheduling/requested", json!(7), Why::Missing),
         ("/walls/0/runway/p50Seconds", json!(89), Why::Absurd),
         ("/walls/0/runway/p10Seconds", json!(-1), Why::Absurd),
         (
@@ -92,14 +104,14 @@ fn of_another_version_of_what_is_missing_and_of_what_cannot_be_nothing_is_known(
     let mut object = written(NOW);
     object["walls"] = json!([]);
     let none = Standing {
-        left_min: None,
+        left: Bytes::mebi(450),
         runway_p10: None,
         ..standing()
     };
     assert_eq!(known(&object), Known::Now(none));
     object["walls"] = json!([{"name": "moon", "left": "7Mi", "alarm": true, "more": 1}]);
     let moon = Standing {
-        left_min: Some(Bytes::mebi(7)),
+        left: Bytes::mebi(7),
         runway_p10: None,
         is_alarmed: true,
         ..standing()
@@ -115,6 +127,14 @@ fn one_strange_object_costs_nobody_else_and_pages_go_on() {
     for text in ["", "7", "{\"items\":{}}", "404 page not found"] {
         assert!(read_page(text.as_bytes(), at(NOW)).is_err(), "{text}");
     }
+    // An agent that could not read its Node, or knows of no such thing.
+    let mut object = written(NOW);
+    object["scheduling"] = Value::Null;
+    let untold = Standing {
+        open: None,
+        ..standing()
+    };
+    assert_eq!(known(&object), Known::Now(untold));
     let empty = read_page(br#"{"items":null}"#, at(NOW)).expect("a list");
     assert_eq!((empty.nodes.len(), &*empty.rest), (0, ""));
 }

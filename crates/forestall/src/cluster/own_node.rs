@@ -1,0 +1,167 @@
+//! This node's object in the cluster, as far as it is acted upon: who it is, and what the scheduler goes by.
+//!
+//! It refuses to be taken for the machine: whether it is this one is for `identity.rs` to find out.
+//!
+//! Source: `k8s.io/api/core/v1` types (`Node`, `Taint`), k/k `pkg/scheduler/framework/plugins/noderesources/fit.go`, `plugins/tainttoleration`.
+
+use std::collections::BTreeSet;
+
+use forestall_decide::Bytes;
+use forestall_decide::kubelet::Quantity;
+use serde::Deserialize;
+
+use super::error::Trouble;
+use super::follow;
+use super::link::{Ask, Link};
+use super::slim::{Texts, each, lenient, text, texts};
+
+/// Kubernetes' own taints, of states that pass: pressure, a cordon, a node that is not ready.
+const PASSING: &str = "node.kubernetes.io/";
+
+/// No NodeMemory tells of more.
+const TAINTS_MAX: usize = 32;
+
+/// What its kubelet and the control plane have written there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwnNode {
+    /// `None` where the server does not say.
+    pub(super) uid: Option<String>,
+    /// Of the kernel that its kubelet runs on; empty where that has not said.
+    pub(super) boot: String,
+    /// What requests may come to.
+    pub(super) allocatable: Option<Bytes>,
+    pub(super) taints: Taints,
+}
+
+/// What keeps pods away that do not tolerate it, each as `key=value:Effect`; `PreferNoSchedule` keeps nobody away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taints(pub(super) BTreeSet<String>);
+
+impl Taints {
+    /// Whether whoever lives beside these may live beside `others` as well, as far as taints go: each of those is one of these, and will stay.
+    pub(super) fn admit(&self, others: &Self) -> bool {
+        let lasts = |taint: &String| !taint.starts_with(PASSING) && self.0.contains(taint);
+        others.0.iter().all(lasts)
+    }
+}
+
+/// Reads it.
+pub(super) async fn read(link: &Link, node: &str) -> Result<OwnNode, Trouble> {
+    let path = format!("/api/v1/nodes/{}", follow::encoded(node));
+    let node: Node = follow::read(&link.ask(Ask::get(&path)).await?)?;
+    let allocatable = node.status.allocatable.get("memory");
+    let taints = node.spec.taints.into_iter().filter_map(Taint::written);
+    Ok(OwnNode {
+        uid: Some(node.metadata.uid).filter(|uid| !uid.is_empty()),
+        boot: node.status.node_info.boot,
+        allocatable: allocatable
+            .and_then(|text| Quantity::parse(text).ok())
+            .map(|quantity| quantity.exact.round_down()),
+        taints: Taints(taints.take(TAINTS_MAX).collect()),
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Node {
+    #[serde(deserialize_with = "lenient")]
+    metadata: Meta,
+    #[serde(deserialize_with = "lenient")]
+    spec: Spec,
+    #[serde(deserialize_with = "lenient")]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Meta {
+    #[serde(deserialize_with = "text")]
+    uid: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Spec {
+    #[serde(deserialize_with = "each")]
+    taints: Vec<Taint>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Taint {
+    #[serde(deserialize_with = "text")]
+    key: String,
+    #[serde(deserialize_with = "text")]
+    value: String,
+    #[serde(deserialize_with = "text")]
+    effect: String,
+}
+
+impl Taint {
+    fn written(self) -> Option<String> {
+        let Self { key, value, effect } = self;
+        let counts = !key.is_empty() && matches!(&*effect, "NoSchedule" | "NoExecute");
+        counts.then(|| match &*value {
+            "" => format!("{key}:{effect}"),
+            value => format!("{key}={value}:{effect}"),
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    #[serde(deserialize_with = "lenient")]
+    node_info: Info,
+    #[serde(deserialize_with = "texts")]
+    allocatable: Texts,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Info {
+    #[serde(rename = "bootID", deserialize_with = "text")]
+    boot: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::tests::{Stage, answer};
+
+    #[tokio::test]
+    async fn what_the_scheduler_goes_by_is_read_and_what_is_odd_costs_nothing_else() {
+        let body = r#"{"metadata":{"uid":"8d1f"},"spec":{"taints":[
+            {"key":"dedicated","value":"batch","effect":"NoSchedule"},
+            {"key":"node.kubernetes.io/memory-pressure","effect":"NoSchedule"},
+            {"key":"slow","effect":"PreferNoSchedule"}, 7, {"key":7,"effect":"NoExecute"}]},
+            "status":{"nodeInfo":{"bootID":"b"},"allocatable":{"memory":"842240Ki","cpu":"2"}}}"#;
+        let stage = Stage::set(vec![answer("GET /api/v1/nodes/n1", body)]).await;
+        let node = read(&stage.link, "n1").await.expect("a node");
+        assert_eq!((node.uid.as_deref(), &*node.boot), (Some("8d1f"), "b"));
+        assert_eq!(node.allocatable, Some(Bytes(842_240 << 10)));
+        let taints: Vec<&str> = node.taints.0.iter().map(String::as_str).collect();
+        assert_eq!(
+            taints,
+            [
+                "dedicated=batch:NoSchedule",
+                "node.kubernetes.io/memory-pressure:NoSchedule"
+            ]
+        );
+        let odd = r#"{"spec":{"taints":"all"},"status":{"allocatable":{"memory":"lots"},"nodeInfo":7}}"#;
+        let stage = Stage::set(vec![answer("GET /api/v1/nodes/n1", odd)]).await;
+        assert_eq!(read(&stage.link, "n1").await, Ok(OwnNode::default()));
+    }
+
+    /// Who lives on a node for batch work may live on another one; a node under pressure is no place for those of another one under pressure.
+    #[test]
+    fn who_tolerates_what_is_here_is_admitted_where_there_is_no_more() {
+        let taints = |all: &[&str]| Taints(all.iter().map(|one| (*one).to_owned()).collect());
+        let pressed = "node.kubernetes.io/memory-pressure:NoSchedule";
+        let batch = "dedicated=batch:NoSchedule";
+        let here = taints(&[pressed, batch]);
+        assert!(here.admit(&taints(&[])) && here.admit(&taints(&[batch])));
+        assert!(!here.admit(&taints(&[pressed])) && !here.admit(&taints(&["dedicated=web:NoSchedule"])));
+        assert!(!taints(&[]).admit(&taints(&["node-role.kubernetes.io/control-plane:NoSchedule"])));
+    }
+}
