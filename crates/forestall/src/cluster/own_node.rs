@@ -8,18 +8,20 @@ use std::collections::BTreeSet;
 
 use forestall_decide::Bytes;
 use forestall_decide::kubelet::Quantity;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::error::Trouble;
 use super::follow;
 use super::link::{Ask, Link};
-use super::slim::{Texts, each, lenient, text, texts};
 
 /// Kubernetes' own taints, of states that pass: pressure, a cordon, a node that is not ready.
 const PASSING: &str = "node.kubernetes.io/";
 
 /// No NodeMemory tells of more.
 const TAINTS_MAX: usize = 32;
+
+/// A UUID has 36.
+const ID_CHARS_MAX: usize = 64;
 
 /// What its kubelet and the control plane have written there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,83 +47,31 @@ impl Taints {
     }
 }
 
-/// Reads it.
+/// Reads it. What is missing, or of another type than it should be, costs nothing else.
 pub(super) async fn read(link: &Link, node: &str) -> Result<OwnNode, Trouble> {
     let path = format!("/api/v1/nodes/{}", follow::encoded(node));
-    let node: Node = follow::read(&link.ask(Ask::get(&path)).await?)?;
-    let allocatable = node.status.allocatable.get("memory");
-    let taints = node.spec.taints.into_iter().filter_map(Taint::written);
+    let node: Value = follow::read(&link.ask(Ask::get(&path)).await?)?;
+    let text = |path: &str| node.pointer(path).and_then(Value::as_str);
+    let cut = |text: &str| text.chars().take(ID_CHARS_MAX).collect::<String>();
+    let allocatable = text("/status/allocatable/memory").and_then(|text| Quantity::parse(text).ok());
+    let taints = node.pointer("/spec/taints").and_then(Value::as_array);
+    let taints = taints.into_iter().flatten().filter_map(written);
     Ok(OwnNode {
-        uid: Some(node.metadata.uid).filter(|uid| !uid.is_empty()),
-        boot: node.status.node_info.boot,
-        allocatable: allocatable
-            .and_then(|text| Quantity::parse(text).ok())
-            .map(|quantity| quantity.exact.round_down()),
+        uid: text("/metadata/uid").filter(|uid| !uid.is_empty()).map(cut),
+        boot: cut(text("/status/nodeInfo/bootID").unwrap_or_default()),
+        allocatable: allocatable.map(|quantity| quantity.exact.round_down()),
         taints: Taints(taints.take(TAINTS_MAX).collect()),
     })
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Node {
-    #[serde(deserialize_with = "lenient")]
-    metadata: Meta,
-    #[serde(deserialize_with = "lenient")]
-    spec: Spec,
-    #[serde(deserialize_with = "lenient")]
-    status: Status,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Meta {
-    #[serde(deserialize_with = "text")]
-    uid: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Spec {
-    #[serde(deserialize_with = "each")]
-    taints: Vec<Taint>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Taint {
-    #[serde(deserialize_with = "text")]
-    key: String,
-    #[serde(deserialize_with = "text")]
-    value: String,
-    #[serde(deserialize_with = "text")]
-    effect: String,
-}
-
-impl Taint {
-    fn written(self) -> Option<String> {
-        let Self { key, value, effect } = self;
-        let counts = !key.is_empty() && matches!(&*effect, "NoSchedule" | "NoExecute");
-        counts.then(|| match &*value {
-            "" => format!("{key}:{effect}"),
-            value => format!("{key}={value}:{effect}"),
-        })
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Status {
-    #[serde(deserialize_with = "lenient")]
-    node_info: Info,
-    #[serde(deserialize_with = "texts")]
-    allocatable: Texts,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Info {
-    #[serde(rename = "bootID", deserialize_with = "text")]
-    boot: String,
+fn written(taint: &Value) -> Option<String> {
+    let text = |field: &str| taint[field].as_str();
+    let (key, effect) = (text("key")?, text("effect")?);
+    let counts = !key.is_empty() && matches!(effect, "NoSchedule" | "NoExecute");
+    counts.then(|| match text("value").unwrap_or_default() {
+        "" => format!("{key}:{effect}"),
+        value => format!("{key}={value}:{effect}"),
+    })
 }
 
 #[cfg(test)]

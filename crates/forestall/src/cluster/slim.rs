@@ -204,7 +204,7 @@ fn short_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::E
     Ok(text.filter(|text| text.len() <= TEXT_BYTES_MAX))
 }
 
-pub(super) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Texts, D::Error> {
+fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Texts, D::Error> {
     map(from, |_| true)
 }
 

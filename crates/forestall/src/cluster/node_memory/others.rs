@@ -7,14 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use forestall_decide::kubelet::Quantity;
 use forestall_decide::{Bytes, Span};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use super::course::SIGN_OF_LIFE;
 use crate::cluster::error::Trouble;
 use crate::cluster::follow::read;
 use crate::cluster::own_node::Taints;
-use crate::cluster::slim::{each, lenient, text};
 use crate::log::time::rfc3339_seconds;
 
 /// After a sign of life that did not come, for what is on its way and for clocks that are not quite one.
@@ -71,164 +69,95 @@ pub(in crate::cluster) struct Page {
 
 /// Reads a page; `now` is the server's time as far as that is known, since all nodes' clocks are compared with it.
 pub(in crate::cluster) fn read_page(bytes: &[u8], now: SystemTime) -> Result<Page, Trouble> {
-    let list: List<'_> = read(bytes)?;
-    let objects = list.items.unwrap_or_default().into_iter();
-    let nodes = objects.filter_map(|raw| {
-        let object: Object = serde_json::from_str(raw.get()).ok()?;
-        let known = object.known(now);
-        Some((object.metadata.name, known)).filter(|(name, _)| !name.is_empty())
+    let list: Value = read(bytes)?;
+    let items = match &list["items"] {
+        Value::Array(items) => &**items,
+        Value::Null if list.is_object() => &[],
+        _ => return Err(Trouble::Broken("a list of nodes' figures is none".to_owned())),
+    };
+    let nodes = items.iter().filter_map(|object| {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str)?;
+        Some((name.to_owned(), known(object, now))).filter(|(name, _)| !name.is_empty())
     });
+    let rest = list.pointer("/metadata/continue").and_then(Value::as_str);
     Ok(Page {
         nodes: nodes.collect(),
-        rest: list.metadata.rest,
+        rest: rest.unwrap_or_default().to_owned(),
     })
 }
 
-#[derive(Deserialize)]
-struct List<'a> {
-    #[serde(default, deserialize_with = "lenient")]
-    metadata: ListMeta,
-    #[serde(borrow, default)]
-    items: Option<Vec<&'a RawValue>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ListMeta {
-    #[serde(rename = "continue", deserialize_with = "lenient")]
-    rest: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Object {
-    #[serde(deserialize_with = "text")]
-    api_version: String,
-    #[serde(deserialize_with = "lenient")]
-    metadata: Meta,
-    #[serde(deserialize_with = "text")]
-    seen_at: String,
-    #[serde(deserialize_with = "lenient")]
-    memory: Memory,
-    #[serde(deserialize_with = "each")]
-    walls: Vec<Wall>,
-    #[serde(deserialize_with = "lenient")]
-    scheduling: Option<Scheduling>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Meta {
-    #[serde(deserialize_with = "text")]
-    name: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Memory {
-    #[serde(deserialize_with = "text")]
-    total: String,
-    #[serde(deserialize_with = "text")]
-    available: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Scheduling {
-    #[serde(deserialize_with = "text")]
-    allocatable: String,
-    #[serde(deserialize_with = "text")]
-    requested: String,
-    #[serde(deserialize_with = "each")]
-    taints: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Wall {
-    #[serde(deserialize_with = "text")]
-    left: String,
-    #[serde(deserialize_with = "lenient")]
-    alarm: bool,
-    #[serde(deserialize_with = "lenient")]
-    runway: Runway,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Runway {
-    #[serde(rename = "p10Seconds", deserialize_with = "lenient")]
-    p10: Option<u64>,
-    #[serde(rename = "p50Seconds", deserialize_with = "lenient")]
-    p50: Option<u64>,
-}
-
-impl Object {
-    fn known(&self, now: SystemTime) -> Known {
-        if self.api_version != super::VERSION {
-            return Known::Not(Why::OtherVersion);
-        }
-        let standing = match self.standing() {
-            Ok(standing) => standing,
-            Err(why) => return Known::Not(why),
-        };
-        // Times of this one form stand in the order of their texts (RFC 3339, 5.1).
-        let at = |time: Option<SystemTime>| rfc3339_seconds(time.unwrap_or(now));
-        if self.seen_at > at(now.checked_add(LATE_MAX)) {
-            Known::Not(Why::FromTheFuture)
-        } else if self.seen_at < at(now.checked_sub(SIGN_OF_LIFE + LATE_MAX)) {
-            Known::Once(standing)
-        } else {
-            Known::Now(standing)
-        }
+fn known(object: &Value, now: SystemTime) -> Known {
+    if object["apiVersion"] != super::VERSION {
+        return Known::Not(Why::OtherVersion);
     }
-
-    fn standing(&self) -> Result<Standing, Why> {
-        if !is_time(&self.seen_at) {
-            return Err(Why::Missing);
-        }
-        let (total, available) = (size(&self.memory.total)?, size(&self.memory.available)?);
-        let lefts: Vec<Bytes> = self
-            .walls
-            .iter()
-            .map(|wall| size(&wall.left))
-            .collect::<Result<_, _>>()?;
-        let is_possible = total > Bytes::ZERO
-            && available <= total
-            && lefts.iter().all(|left| *left <= total)
-            && self.walls.len() <= WALLS_MAX
-            && self.walls.iter().all(|wall| wall.runway.is_possible());
-        if !is_possible {
-            return Err(Why::Absurd);
-        }
-        let next = self.walls.first().and_then(|wall| wall.runway.p10);
-        let open = self.scheduling.as_ref().map(Scheduling::open).transpose()?;
-        Ok(Standing {
-            total,
-            left: lefts.into_iter().min().unwrap_or(available).min(available),
-            runway_p10: next.map(Span::secs),
-            is_alarmed: self.walls.iter().any(|wall| wall.alarm),
-            open,
-        })
+    let standing = match standing(object) {
+        Ok(standing) => standing,
+        Err(why) => return Known::Not(why),
+    };
+    // Times of this one form stand in the order of their texts (RFC 3339, 5.1).
+    let seen_at = object["seenAt"].as_str().unwrap_or_default();
+    let at = |time: Option<SystemTime>| rfc3339_seconds(time.unwrap_or(now));
+    if seen_at > &*at(now.checked_add(LATE_MAX)) {
+        Known::Not(Why::FromTheFuture)
+    } else if seen_at < &*at(now.checked_sub(SIGN_OF_LIFE + LATE_MAX)) {
+        Known::Once(standing)
+    } else {
+        Known::Now(standing)
     }
 }
 
-impl Scheduling {
-    fn open(&self) -> Result<(Bytes, Taints), Why> {
-        let left = size(&self.allocatable)? - size(&self.requested)?;
-        Ok((left, Taints(self.taints.iter().cloned().collect())))
+fn standing(object: &Value) -> Result<Standing, Why> {
+    if !object["seenAt"].as_str().is_some_and(is_time) {
+        return Err(Why::Missing);
     }
+    let memory = &object["memory"];
+    let (total, available) = (size(&memory["total"])?, size(&memory["available"])?);
+    let walls = object["walls"].as_array().map_or(&[][..], Vec::as_slice);
+    let lefts: Vec<Bytes> = walls
+        .iter()
+        .map(|wall| size(&wall["left"]))
+        .collect::<Result<_, _>>()?;
+    let is_possible = total > Bytes::ZERO
+        && available <= total
+        && lefts.iter().all(|left| *left <= total)
+        && walls.len() <= WALLS_MAX
+        && walls.iter().all(|wall| is_runway(&wall["runway"]));
+    if !is_possible {
+        return Err(Why::Absurd);
+    }
+    let next = walls
+        .first()
+        .and_then(|wall| wall["runway"]["p10Seconds"].as_u64());
+    Ok(Standing {
+        total,
+        left: lefts.into_iter().min().unwrap_or(available).min(available),
+        runway_p10: next.map(Span::secs),
+        is_alarmed: walls.iter().any(|wall| wall["alarm"] == true),
+        open: match &object["scheduling"] {
+            Value::Null => None,
+            told => Some(open(told)?),
+        },
+    })
 }
 
-impl Runway {
-    fn is_possible(&self) -> bool {
-        self.p50.is_none_or(|p50| self.p10.is_some_and(|p10| p10 <= p50))
-    }
+fn open(scheduling: &Value) -> Result<(Bytes, Taints), Why> {
+    let left = size(&scheduling["allocatable"])? - size(&scheduling["requested"])?;
+    let taints = scheduling["taints"].as_array().into_iter().flatten();
+    let taints = taints.filter_map(Value::as_str).map(str::to_owned);
+    Ok((left, Taints(taints.collect())))
+}
+
+/// A bound that is missing is not in sight.
+fn is_runway(runway: &Value) -> bool {
+    let (p10, p50) = (&runway["p10Seconds"], &runway["p50Seconds"]);
+    let is_bound = |bound: &Value| bound.is_null() || bound.is_u64();
+    let is_in_order = p50.is_null() || p10.as_u64() <= p50.as_u64() && !p10.is_null();
+    is_bound(p10) && is_bound(p50) && is_in_order
 }
 
 /// What is below nothing is nothing, as a quantity is rounded.
-fn size(text: &str) -> Result<Bytes, Why> {
-    let quantity = Quantity::parse(text).map_err(|_| Why::Missing)?;
+fn size(text: &Value) -> Result<Bytes, Why> {
+    let quantity = Quantity::parse(text.as_str().ok_or(Why::Missing)?).map_err(|_| Why::Missing)?;
     Ok(quantity.exact.round_down())
 }
 
