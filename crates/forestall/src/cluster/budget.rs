@@ -24,6 +24,9 @@ const LEASES_MAX: u32 = 5_000;
 /// Others may be taking the free ones at the same time.
 const TRIES_MAX: usize = 8;
 
+/// So many Leases of controllers that are gone are removed at once.
+const SWEPT_MAX: usize = 4;
+
 /// How many nodes there are is counted again after so long.
 const COUNTED_FOR: Duration = Duration::from_mins(10);
 
@@ -53,18 +56,6 @@ struct Content {
 pub(super) struct Token {
     name: String,
     uid: String,
-}
-
-/// What came of asking.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    Tokens(Vec<Token>),
-    /// All of these are spent, and the first is anybody's after so long.
-    Spent {
-        whose: String,
-        tokens: u32,
-        left: Duration,
-    },
 }
 
 impl Purse {
@@ -136,10 +127,10 @@ impl Purse {
     }
 
     /// Takes a token of each bound that this pod's eviction falls under, or none at all. It is the ServiceAccount's to do, whoever evicts.
-    pub(super) async fn take(&self, link: &Link, node: &str, pod: &Named) -> Result<Taken, Trouble> {
+    pub(super) async fn take(&self, link: &Link, node: &str, pod: &Named) -> Result<Vec<Token>, Trouble> {
         let budget = self.budget();
         if budget.is_unbounded() {
-            return Ok(Taken::Tokens(Vec::new()));
+            return Ok(Vec::new());
         }
         let link = link.as_itself();
         let namespace = link.own_namespace()?;
@@ -147,10 +138,9 @@ impl Purse {
             Some(Tokens::Permille(1..)) => Some(self.nodes(&link).await?),
             _ => None,
         };
-        let cooldown = Duration::from_micros(budget.cooldown.0);
-        let all = scopes(&budget, &pod.namespace, &pod.class, nodes);
+        let all = scopes(&budget, pod, nodes);
         if all.is_empty() {
-            return Ok(Taken::Tokens(Vec::new()));
+            return Ok(Vec::new());
         }
         let path = format!(
             "{}?labelSelector={}&limit={LEASES_MAX}",
@@ -159,12 +149,11 @@ impl Purse {
         );
         let answer = link.ask(Ask::get(&path)).await?;
         let now = server_time(&link);
-        let listed = Leases::read(&answer, now, cooldown)?;
+        let listed = Leases::read(&answer, now)?;
         let desk = Desk {
             link: &link,
             namespace: &namespace,
             node,
-            cooldown,
             listed: &listed,
             now,
         };
@@ -172,31 +161,44 @@ impl Purse {
         for (nth, scope) in all.iter().enumerate() {
             let taken = desk.take_one(scope).await;
             let is_of_cluster = nth == 0 && budget.evictions.is_some();
-            let (spent, soonest) = listed.spent(scope);
+            let spent = listed.spent(scope);
+            let left = spent.left.min(scope.cooldown);
             match taken {
                 Ok(Some(token)) => {
                     tokens.push(token);
                     if is_of_cluster {
-                        let left = scope.tokens.saturating_sub(spent).saturating_sub(1);
-                        self.note(left, Instant::now() + soonest.min(cooldown));
+                        let tokens = scope.tokens.saturating_sub(spent.tokens).saturating_sub(1);
+                        self.note(tokens, Instant::now() + left);
                     }
                 }
                 other => {
                     give_back(&link, &tokens).await;
                     other?;
-                    let left = soonest.min(cooldown);
                     if is_of_cluster {
                         self.note(0, Instant::now() + left);
                     }
-                    return Ok(Taken::Spent {
+                    return Err(Trouble::Spent {
                         whose: scope.whose.clone(),
                         tokens: scope.tokens,
                         left,
+                        holders: spent.holders,
                     });
                 }
             }
         }
-        Ok(Taken::Tokens(tokens))
+        let past = listed.of_the_past(Duration::from_micros(budget.controller_cooldown.0));
+        let past: Vec<_> = past
+            .take(SWEPT_MAX)
+            .map(|(name, uid)| (name.to_owned(), uid.to_owned()))
+            .collect();
+        // Nobody waits for that, least of all the eviction.
+        tokio::spawn(async move {
+            for (name, uid) in past {
+                // It is only in the way, and the next one who comes by sweeps as well.
+                let _ = remove(&link, &namespace, &name, &uid).await;
+            }
+        });
+        Ok(tokens)
     }
 
     /// How many nodes the cluster has: as many as kubelets keep a Lease for, which says nothing else of them.
@@ -230,7 +232,6 @@ struct Desk<'a> {
     link: &'a Link,
     namespace: &'a str,
     node: &'a str,
-    cooldown: Duration,
     listed: &'a Leases,
     now: SystemTime,
 }
@@ -238,20 +239,19 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// `None` where they are spent.
     async fn take_one(&self, scope: &Scope) -> Result<Option<Token>, Trouble> {
-        let (spent, _) = self.listed.spent(scope);
-        if spent >= scope.tokens {
+        if self.listed.spent(scope).tokens >= scope.tokens {
             return Ok(None);
         }
         let names = (0..scope.tokens).map(|number| scope.name(number));
         let is_free = |name: &String| {
             let held = self.listed.get(name);
-            held.is_none_or(|held| held.left == Duration::ZERO)
+            held.is_none_or(|held| held.age >= scope.cooldown)
         };
         for name in names.filter(is_free).take(TRIES_MAX) {
             if let Some(over) = self.listed.get(&name) {
                 remove(self.link, self.namespace, &name, &over.uid).await?;
             }
-            if let Some(token) = self.make(name).await? {
+            if let Some(token) = self.make(name, scope.cooldown).await? {
                 return Ok(Some(token));
             }
         }
@@ -259,8 +259,8 @@ impl Desk<'_> {
     }
 
     /// `None` where somebody else was quicker.
-    async fn make(&self, name: String) -> Result<Option<Token>, Trouble> {
-        let body = lease(&name, self.namespace, self.node, self.cooldown, self.now);
+    async fn make(&self, name: String, cooldown: Duration) -> Result<Option<Token>, Trouble> {
+        let body = lease(&name, self.namespace, self.node, cooldown, self.now);
         let ask = Ask {
             method: Method::POST,
             path: &leases(self.namespace),

@@ -36,6 +36,8 @@ pub(crate) enum Trouble {
         whose: String,
         tokens: u32,
         left: Duration,
+        /// The nodes that have some.
+        holders: Vec<String>,
     },
     /// No other node has room for what would come to it.
     Nowhere { holds: Bytes, nodes: usize, most: Bytes },
@@ -146,12 +148,23 @@ impl fmt::Display for Trouble {
                 out,
                 "the API server's answer, or a line of it, has more than {bytes} bytes and is not read"
             ),
-            Self::Spent { whose, tokens, left } => write!(
-                out,
-                "the budget of evictions of {} is spent: all of its {tokens} tokens are held (Leases forestall-evictions-…), and the first is free in {} s",
-                escape::bytes(whose.as_bytes()),
-                left.as_secs()
-            ),
+            Self::Spent {
+                whose,
+                tokens,
+                left,
+                holders,
+            } => {
+                write!(
+                    out,
+                    "the budget of evictions of {} is spent: all of its {tokens} tokens are held (Leases forestall-evictions-…",
+                    escape::bytes(whose.as_bytes())
+                )?;
+                for (nth, holder) in holders.iter().enumerate() {
+                    let between = if nth == 0 { ", by " } else { ", " };
+                    write!(out, "{between}{}", escape::bytes(holder.as_bytes()))?;
+                }
+                write!(out, "), and the first is free in {} s", left.as_secs())
+            }
             Self::Nowhere { holds, nodes, most } => write!(
                 out,
                 "it holds {} MiB, and of {nodes} other nodes whose figures are known (kubectl get nodememories) none could take that: {} MiB at the most",

@@ -19,7 +19,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::budget::{Purse, Taken, give_back, server_time};
+use super::budget::{Purse, give_back, server_time};
 use super::destination::{self, Found, Load};
 use super::error::Trouble;
 use super::event;
@@ -184,10 +184,7 @@ async fn ask_with_tokens(
     if eviction.is_rehearsal() {
         return ask(link, pod, eviction).await;
     }
-    let tokens = match purse.take(link, node, pod).await? {
-        Taken::Tokens(tokens) => tokens,
-        Taken::Spent { whose, tokens, left } => return Err(Trouble::Spent { whose, tokens, left }),
-    };
+    let tokens = purse.take(link, node, pod).await?;
     let asked = ask(link, pod, eviction).await;
     // Where nobody knows what became of it, it may have been granted.
     if matches!(

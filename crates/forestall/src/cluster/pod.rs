@@ -10,7 +10,7 @@ use forestall_decide::{
 
 use super::asks;
 use super::places::number_of;
-use super::slim::{Container, Resources, SlimPod, Texts};
+use super::slim::{Container, OwnerReference, Resources, SlimPod, Texts};
 
 /// Where its cgroups are: of the pod, and of a container by the runtime's ID.
 pub(super) trait Places {
@@ -106,13 +106,14 @@ fn is_static(pod: &SlimPod) -> bool {
     annotations.contains_key(CONFIG_MIRROR) || source.is_some_and(|source| source != "api")
 }
 
+/// Who makes it anew when it is gone (`metav1.GetControllerOf`).
+pub(super) fn controller_of(pod: &SlimPod) -> Option<&OwnerReference> {
+    let mut owners = pod.metadata.owner_references.iter();
+    owners.find(|owner| owner.controller)
+}
+
 fn owner_of(pod: &SlimPod) -> Owner {
-    let owner = pod
-        .metadata
-        .owner_references
-        .iter()
-        .find(|owner| owner.controller);
-    match owner.map(|owner| &*owner.kind) {
+    match controller_of(pod).map(|owner| &*owner.kind) {
         None => Owner::Nobody,
         Some("DaemonSet") => Owner::DaemonSet,
         Some(_) => Owner::Controller,

@@ -10,6 +10,8 @@ use super::follow;
 use super::link::Link;
 use super::own_node::OwnNode;
 use super::places::number_of;
+use super::pod::controller_of;
+use super::slim::OwnerReference;
 
 /// A pod as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +22,29 @@ pub(crate) struct Named {
     pub(crate) uid: String,
     /// Its priority class, where it has one.
     pub(crate) class: String,
+    /// Who makes it anew.
+    pub(crate) controller: Option<Controller>,
     /// What the scheduler looks for room for.
     pub(crate) request: Bytes,
+}
+
+/// Of pods that replace each other: a ReplicaSet, a StatefulSet, a Job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Controller {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    /// As the API has it.
+    pub(crate) uid: String,
+}
+
+impl Controller {
+    fn of(owner: &OwnerReference) -> Self {
+        Self {
+            kind: owner.kind.clone(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        }
+    }
 }
 
 /// Shared; nobody holds it while waiting.
@@ -96,6 +119,7 @@ impl Shelf {
                 name: meta.name.clone(),
                 uid: meta.uid.clone(),
                 class: known.spec.priority_class_name.clone(),
+                controller: controller_of(known).map(Controller::of),
                 request: pod.request,
             };
             Some((pod.group?, named))

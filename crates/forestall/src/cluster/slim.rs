@@ -64,6 +64,10 @@ pub(crate) struct Meta {
 pub(crate) struct OwnerReference {
     #[serde(deserialize_with = "text")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "text")]
+    pub(crate) name: String,
+    #[serde(deserialize_with = "text")]
+    pub(crate) uid: String,
     #[serde(deserialize_with = "lenient")]
     pub(crate) controller: bool,
 }
@@ -254,7 +258,11 @@ impl SlimPod {
             + texts(&metadata.annotations)
             + texts(&spec.overhead)
             + resources(&spec.resources)
-            + metadata.owner_references.len() * size_of::<OwnerReference>()
+            + metadata
+                .owner_references
+                .iter()
+                .map(|it| size_of::<OwnerReference>() + it.kind.len() + it.name.len() + it.uid.len())
+                .sum::<usize>()
             + spec.volumes.len() * size_of::<Volume>()
             + containers
                 .map(|it| size_of::<Container>() + it.name.len() + resources(&it.resources))

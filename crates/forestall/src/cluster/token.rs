@@ -15,11 +15,17 @@ use serde_json::{Value, json};
 
 use super::error::Trouble;
 use super::follow;
+use super::places::number_of;
+use super::shelf::{Controller, Named};
 use super::slim::{each, lenient, text};
 use crate::config::budget::{Budget, Tokens};
 use crate::log::time::{parse_rfc3339, rfc3339_micros};
 
 const NAMES_BEGIN: &str = "forestall-evictions";
+const OF_CONTROLLERS: &str = "forestall-evictions-of-";
+
+/// No more nodes are named in one line.
+const HOLDERS_MAX: usize = 5;
 
 /// By which they are listed, and no other Lease is.
 pub(super) const LABEL: (&str, &str) = ("forestall.io/budget", "evictions");
@@ -32,10 +38,13 @@ pub(super) struct Scope {
     /// For people.
     pub(super) whose: String,
     pub(super) tokens: u32,
+    /// So long each of them is spent.
+    pub(super) cooldown: Duration,
 }
 
 /// The bounds of a pod's eviction, in a cluster of so many nodes where that counts.
-pub(super) fn scopes(budget: &Budget, namespace: &str, class: &str, nodes: Option<u64>) -> Vec<Scope> {
+pub(super) fn scopes(budget: &Budget, pod: &Named, nodes: Option<u64>) -> Vec<Scope> {
+    let cooldown = Duration::from_micros(budget.cooldown.0);
     let cluster = budget.evictions.map(|tokens| Scope {
         prefix: NAMES_BEGIN.to_owned(),
         whose: "the cluster".to_owned(),
@@ -44,17 +53,29 @@ pub(super) fn scopes(budget: &Budget, namespace: &str, class: &str, nodes: Optio
             Tokens::Permille(0) => 0,
             Tokens::Permille(permille) => share(nodes.unwrap_or(1), permille),
         },
+        cooldown,
     });
     let own = |all: &BTreeMap<String, u32>, kind: &str, what: &str, name: &str| {
         all.get(name).map(|&tokens| Scope {
             prefix: format!("{NAMES_BEGIN}-{kind}-{name}"),
             whose: format!("{what} {name}"),
             tokens,
+            cooldown,
         })
     };
-    let namespace = own(&budget.namespaces, "ns", "namespace", namespace);
-    let class = own(&budget.priority_classes, "class", "priority class", class);
-    cluster.into_iter().chain(namespace).chain(class).collect()
+    let namespace = own(&budget.namespaces, "ns", "namespace", &pod.namespace);
+    let class = own(&budget.priority_classes, "class", "priority class", &pod.class);
+    // A UID is a part of a Lease's name only where it can be one.
+    let is_uid = |controller: &&Controller| number_of(controller.uid.as_bytes()).is_some();
+    let controller = pod.controller.as_ref().filter(is_uid);
+    let controller = controller.zip(budget.controllers).map(|(it, tokens)| Scope {
+        prefix: format!("{NAMES_BEGIN}-of-{}", it.uid.to_ascii_lowercase()),
+        whose: format!("{} {}/{}", it.kind, pod.namespace, it.name),
+        tokens,
+        cooldown: Duration::from_micros(budget.controller_cooldown.0),
+    });
+    let all = cluster.into_iter().chain(namespace).chain(class);
+    all.chain(controller).collect()
 }
 
 /// One at the least; no more than there may be.
@@ -82,8 +103,20 @@ impl Scope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) uid: String,
-    /// Spent for so long yet; nothing where it is anybody's.
+    /// Since it was made.
+    pub(super) age: Duration,
+    /// As the Lease has it, for people.
+    holder: String,
+}
+
+/// What is spent of a bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Spent {
+    pub(super) tokens: u32,
+    /// When the first of them is anybody's; for ever where none is spent.
     pub(super) left: Duration,
+    /// The nodes that have them, a few of many.
+    pub(super) holders: Vec<String>,
 }
 
 /// Every Lease of the budget, at one moment.
@@ -92,7 +125,7 @@ pub(super) struct Leases(BTreeMap<String, Held>);
 
 impl Leases {
     /// Reads the answer to a list of them, which came when the server's clock showed this.
-    pub(super) fn read(answer: &[u8], now: SystemTime, cooldown: Duration) -> Result<Self, Trouble> {
+    pub(super) fn read(answer: &[u8], now: SystemTime) -> Result<Self, Trouble> {
         let list: List = follow::read(answer)?;
         if !list.metadata.next.is_empty() {
             return Err(Trouble::Broken(format!(
@@ -103,11 +136,11 @@ impl Leases {
         let held = list.items.into_iter().map(|lease| {
             let made = parse_rfc3339(&lease.metadata.creation_timestamp).unwrap_or(0);
             let made = UNIX_EPOCH + Duration::from_micros(made);
-            // Made later than now: by another server's clock, which is a little ahead.
-            let age = now.duration_since(made).unwrap_or_default();
             let held = Held {
                 uid: lease.metadata.uid,
-                left: cooldown.saturating_sub(age),
+                // Made later than now: by another server's clock, which is a little ahead.
+                age: now.duration_since(made).unwrap_or_default(),
+                holder: lease.spec.holder_identity,
             };
             (lease.metadata.name, held)
         });
@@ -119,16 +152,34 @@ impl Leases {
         self.0.get(name)
     }
 
-    /// How many of a bound's tokens are spent, those above its number as well, as when it was lowered; and when the first of them is anybody's.
-    pub(super) fn spent(&self, scope: &Scope) -> (u32, Duration) {
-        let spent = self
-            .0
-            .iter()
-            .filter(|(name, held)| scope.number(name).is_some() && held.left > Duration::ZERO);
-        let (count, soonest) = spent.fold((0, Duration::MAX), |(count, soonest): (u32, _), (_, held)| {
-            (count.saturating_add(1), soonest.min(held.left))
-        });
-        (count, soonest)
+    /// What is spent of a bound's tokens, those above its number as well, as when it was lowered.
+    pub(super) fn spent(&self, scope: &Scope) -> Spent {
+        let is_of_it = |name: &str| scope.number(name).is_some();
+        let mut spent = Spent {
+            tokens: 0,
+            left: Duration::MAX,
+            holders: Vec::new(),
+        };
+        for (name, held) in &self.0 {
+            let left = scope.cooldown.saturating_sub(held.age);
+            if left.is_zero() || !is_of_it(name) {
+                continue;
+            }
+            spent.tokens = spent.tokens.saturating_add(1);
+            spent.left = spent.left.min(left);
+            if spent.holders.len() < HOLDERS_MAX && !spent.holders.contains(&held.holder) {
+                spent.holders.push(held.holder.clone());
+            }
+        }
+        spent
+    }
+
+    /// Those of controllers that nobody needs any more: they are made anew with each rollout, and nobody would take one of theirs again.
+    pub(super) fn of_the_past(&self, cooldown: Duration) -> impl Iterator<Item = (&str, &str)> {
+        let is_past =
+            move |(name, held): &(&String, &Held)| name.starts_with(OF_CONTROLLERS) && held.age >= cooldown;
+        let past = self.0.iter().filter(is_past);
+        past.map(|(name, held)| (&**name, &*held.uid))
     }
 }
 
@@ -177,6 +228,15 @@ struct ListMeta {
 struct Lease {
     #[serde(deserialize_with = "lenient")]
     metadata: Meta,
+    #[serde(deserialize_with = "lenient")]
+    spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    #[serde(deserialize_with = "text")]
+    holder_identity: String,
 }
 
 #[derive(Default, Deserialize)]

@@ -27,6 +27,10 @@ pub(crate) struct Budget {
     pub(crate) priority_classes: BTreeMap<String, u32>,
     /// From an eviction on its token is spent for so long.
     pub(crate) cooldown: Span,
+    /// Of pods of one controller; none where there is no bound.
+    pub(crate) controllers: Option<u32>,
+    /// The same of that.
+    pub(crate) controller_cooldown: Span,
     /// Nobody is evicted for whom no other node has room.
     pub(crate) room: bool,
 }
@@ -38,6 +42,8 @@ impl Default for Budget {
             namespaces: BTreeMap::new(),
             priority_classes: BTreeMap::new(),
             cooldown: Span::secs(300),
+            controllers: None,
+            controller_cooldown: Span::secs(3_600),
             room: false,
         }
     }
@@ -55,26 +61,36 @@ impl Budget {
     /// The error names the field, what is wrong with it, and what to write.
     pub(super) fn check(raw: &RawBudget) -> Result<Self, Invalid> {
         let evictions = raw.evictions.and_then(|Typed(Bound(tokens))| tokens);
-        let cooldown = raw
-            .cooldown
-            .map_or(Self::default().cooldown, |Typed(cooldown)| cooldown);
-        // What an eviction has freed is seen within seconds; what it has moved elsewhere within minutes.
-        if cooldown < Span::secs(10) || cooldown > Span::secs(86_400) {
-            let why = format!("budget.cooldown: {}; 10s to 24h", write_time(cooldown));
-            return Err(Invalid::new(why));
-        }
+        // What an eviction has freed is seen within seconds; what it has moved elsewhere within minutes, and of a slow leak within hours.
+        let cooldown = |field: &str, raw: Option<Typed<Span>>, default: Span| match raw {
+            Some(Typed(span)) if span < Span::secs(10) || span > Span::secs(86_400) => {
+                let why = format!("budget.{field}: {}; 10s to 24h", write_time(span));
+                Err(Invalid::new(why))
+            }
+            raw => Ok(raw.map_or(default, |Typed(span)| span)),
+        };
+        let default = Self::default();
         Ok(Self {
             evictions,
             namespaces: check_all("namespaces", &raw.namespaces)?,
             priority_classes: check_all("priorityClasses", &raw.priority_classes)?,
-            cooldown,
+            cooldown: cooldown("cooldown", raw.cooldown, default.cooldown)?,
+            controllers: raw.controllers.and_then(|Typed(Each(count))| count),
+            controller_cooldown: cooldown(
+                "controllerCooldown",
+                raw.controller_cooldown,
+                default.controller_cooldown,
+            )?,
             room: raw.room.is_some_and(is_on),
         })
     }
 
     /// The number of evictions has no bound.
     pub(crate) fn is_unbounded(&self) -> bool {
-        self.evictions.is_none() && self.namespaces.is_empty() && self.priority_classes.is_empty()
+        self.evictions.is_none()
+            && self.controllers.is_none()
+            && self.namespaces.is_empty()
+            && self.priority_classes.is_empty()
     }
 
     /// As it is typed.
@@ -85,6 +101,11 @@ impl Budget {
             Some(Tokens::Permille(permille)) => quoted(&format!("{}%", write_percent(permille))),
         }
     }
+}
+
+/// As it is typed.
+pub(super) fn write_each(count: Option<u32>) -> String {
+    count.map_or_else(|| "none".to_owned(), |count| count.to_string())
 }
 
 /// On one line of YAML.
@@ -136,6 +157,19 @@ impl FromText for Bound {
     }
 }
 
+/// What bounds each of many, as typed: a count, or nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Each(Option<u32>);
+
+impl FromText for Each {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Self(None));
+        }
+        Count::from_text(text).map(|Count(count)| Self(Some(count)))
+    }
+}
+
 /// So many, as typed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Count(u32);
@@ -167,6 +201,8 @@ mod tests {
         assert_eq!(read("{}"), Ok(Budget::default()));
         assert!(read("budget: {evictions: none}").unwrap().is_unbounded());
         assert!(!read("budget: {namespaces: {shop: 0}}").unwrap().is_unbounded());
+        assert!(read("budget: {controllers: none}").unwrap().is_unbounded());
+        assert!(!read("budget: {controllers: 0}").unwrap().is_unbounded());
     }
 
     #[test]
@@ -182,6 +218,11 @@ mod tests {
             ("budget: {evictions: 101%}", "percentage"),
             ("budget: {cooldown: 5s}", "10s to 24h"),
             ("budget: {cooldown: 25h}", "10s to 24h"),
+            (
+                "budget: {controllerCooldown: 9s}",
+                "budget.controllerCooldown: 9s; 10s to 24h",
+            ),
+            ("budget: {controllers: 10%}", "0 to 1000"),
             ("budget: {namespaces: {shop: 10%}}", "0 to 1000"),
             ("budget: {namespaces: {\"../x\": 1}}", "is no name"),
             ("budget: {priorityClasses: {\"\": 1}}", "budget.priorityClasses"),
@@ -194,14 +235,16 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let text = "budget: {evictions: 12.5%, cooldown: 2m, namespaces: {shop: 1, web: 3}, priorityClasses: {batch: 5}, room: true}";
+        let text = "budget: {evictions: 12.5%, cooldown: 2m, namespaces: {shop: 1, web: 3}, priorityClasses: {batch: 5}, controllers: 2, controllerCooldown: 2h, room: true}";
         let budget = read(text).unwrap();
         let again = format!(
-            "budget: {{evictions: {}, cooldown: {}, namespaces: {}, priorityClasses: {}, room: {}}}",
+            "budget: {{evictions: {}, cooldown: {}, namespaces: {}, priorityClasses: {}, controllers: {}, controllerCooldown: {}, room: {}}}",
             budget.write_evictions(),
             write_time(budget.cooldown),
             write_all(&budget.namespaces),
             write_all(&budget.priority_classes),
+            write_each(budget.controllers),
+            write_time(budget.controller_cooldown),
             budget.room
         );
         assert_eq!(read(&again), Ok(budget));

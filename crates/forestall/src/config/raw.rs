@@ -8,7 +8,7 @@ use forestall_decide::{self as decide, Bytes, Span};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::budget::{Bound, Count};
+use super::budget::{Bound, Count, Each};
 use super::choice::{Mode, Preset, Rung, Victims};
 use super::listen::{Listen, parse_listen};
 use super::percent::parse_percent;
@@ -107,6 +107,8 @@ pub(crate) struct RawBudget {
     pub(super) namespaces: BTreeMap<String, Typed<Count>>,
     #[serde(default)]
     pub(super) priority_classes: BTreeMap<String, Typed<Count>>,
+    pub(super) controllers: Option<Typed<Each>>,
+    pub(super) controller_cooldown: Option<Typed<Span>>,
     pub(super) room: Option<Switch>,
 }
 

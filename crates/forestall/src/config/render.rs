@@ -160,6 +160,18 @@ fn fields(settings: &Settings) -> Vec<Field> {
         budget::write_all(&budget.priority_classes),
         "The same of priority classes.",
     );
+    add(
+        "budget",
+        "controllers",
+        budget::write_each(budget.controllers),
+        CONTROLLERS,
+    );
+    add(
+        "budget",
+        "controllerCooldown",
+        write_time(budget.controller_cooldown),
+        "From an eviction on its controller's token is spent for so long; 10s to 24h.",
+    );
     add("budget", "room", budget.room.to_string(), ROOM);
 
     add("timing", "interval", write_time(policy.tick_calm), INTERVAL);
@@ -270,6 +282,10 @@ fn fields(settings: &Settings) -> Vec<Field> {
 
 const EVENTS: &str = "\
 Of what: killed (the kernel killed somebody for memory, which takes a ledger), alarm, action, outcome.";
+
+const CONTROLLERS: &str = "\
+How many pods of one controller (a ReplicaSet, a StatefulSet, a Job) may be evicted within its cooldown, wherever they are, or
+none for no bound: one that leaks wherever it lands is not sent from node to node.";
 
 const ROOM: &str = "\
 Evict only where another node has room for what the pod holds, by its NodeMemory; where no other node's figures are known,

@@ -42,3 +42,42 @@ const WRONG: &str = "this is no boolean; write true or false, without quotes";
 pub(super) fn is_on(switch: Switch) -> bool {
     switch.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Invalid, render};
+    use crate::config::tests::check;
+
+    #[test]
+    fn no_switch_is_a_text_in_quotes() {
+        let switches = [
+            "beside: ",
+            "forceEmpty: ",
+            "recorder: {enabled: ",
+            "ledger: {enabled: ",
+            "ledger: {tracing: ",
+            "rungs: {reclaim: ",
+            "rungs: {brake: ",
+            "rungs: {warn: ",
+            "rungs: {grow: ",
+            "rungs: {evict: ",
+            "rungs: {kill: ",
+            "rungs: {sysrq: ",
+            "budget: {room: ",
+        ];
+        for switch in switches {
+            let end = if switch.contains('{') { "}" } else { "" };
+            let Invalid { message: error, .. } =
+                check(&format!("{switch}\"true\"{end}\n")).expect_err(switch);
+            let place = format!("1:{}: this is no boolean", switch.len() + 1);
+            assert!(error.starts_with(&place), "{switch}: {error}");
+            assert!(check(&format!("{switch}true{end}\n")).is_ok(), "{switch}");
+        }
+        // Each is in the example once, so that none is forgotten here.
+        let example = render::example();
+        let printed = example
+            .lines()
+            .filter(|line| line.ends_with(": true") || line.ends_with(": false"));
+        assert_eq!(printed.count(), switches.len());
+    }
+}

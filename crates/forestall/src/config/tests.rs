@@ -11,7 +11,7 @@ use crate::config::notify::Notify;
 mod any_text;
 mod manifests;
 
-fn check(text: &str) -> Result<Settings, Invalid> {
+pub(super) fn check(text: &str) -> Result<Settings, Invalid> {
     parse(text).and_then(|raw| Settings::check(&raw))
 }
 
@@ -110,6 +110,8 @@ fn what_is_printed_is_read_back() {
             namespaces: [("shop".to_owned(), 0), ("true".to_owned(), 3)].into(),
             priority_classes: [("null".to_owned(), 1_000)].into(),
             cooldown: Span::secs(90),
+            controllers: Some(3),
+            controller_cooldown: Span::secs(7_200),
             room: true,
         },
         force_empty: true,
@@ -135,38 +137,6 @@ fn what_is_printed_is_read_back() {
         record: None,
     };
     assert_eq!(check(&render::render(&settings, false)), Ok(settings));
-}
-
-#[test]
-fn no_switch_is_a_text_in_quotes() {
-    let switches = [
-        "beside: ",
-        "forceEmpty: ",
-        "recorder: {enabled: ",
-        "ledger: {enabled: ",
-        "ledger: {tracing: ",
-        "rungs: {reclaim: ",
-        "rungs: {brake: ",
-        "rungs: {warn: ",
-        "rungs: {grow: ",
-        "rungs: {evict: ",
-        "rungs: {kill: ",
-        "rungs: {sysrq: ",
-        "budget: {room: ",
-    ];
-    for switch in switches {
-        let end = if switch.contains('{') { "}" } else { "" };
-        let Invalid { message: error, .. } = check(&format!("{switch}\"true\"{end}\n")).expect_err(switch);
-        let place = format!("1:{}: this is no boolean", switch.len() + 1);
-        assert!(error.starts_with(&place), "{switch}: {error}");
-        assert!(check(&format!("{switch}true{end}\n")).is_ok(), "{switch}");
-    }
-    // Each is in the example once, so that none is forgotten here.
-    let example = render::example();
-    let printed = example
-        .lines()
-        .filter(|line| line.ends_with(": true") || line.ends_with(": false"));
-    assert_eq!(printed.count(), switches.len());
 }
 
 #[test]

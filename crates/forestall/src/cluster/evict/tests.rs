@@ -64,6 +64,7 @@ pub(crate) fn pod() -> Named {
         name: "cart-0".to_owned(),
         uid: "0330b2c1-a15b-4cdd-b5e5-72d4a90bee82".to_owned(),
         class: String::new(),
+        controller: None,
         request: forestall_decide::Bytes::ZERO,
     }
 }

@@ -141,9 +141,10 @@ async fn however_many_try_at_once_no_more_are_spent_within_a_cooldown_than_there
             tries.spawn(async move {
                 let purse = Purse::of(of_cluster(TOKENS));
                 let taken = purse.take(&link, &format!("n{nth}"), &pod()).await;
-                let tokens = match taken.expect("an answer") {
-                    Taken::Tokens(tokens) => tokens,
-                    Taken::Spent { .. } => return 0,
+                let tokens = match taken {
+                    Ok(tokens) => tokens,
+                    Err(Trouble::Spent { .. }) => return 0,
+                    Err(why) => panic!("{why}"),
                 };
                 // Its eviction came to nothing.
                 if nth % 4 == 0 {
