@@ -148,6 +148,15 @@ fn is_alone(node: &Node) -> Result<()> {
     Ok(())
 }
 
+/// With SIGKILL, so that it says nothing.
+pub(super) fn kill_agent(node: &Node) -> Result<()> {
+    node.run(
+        "for place in /proc/[0-9]*; do \
+         if [ \"$(cat $place/comm 2>/dev/null)\" = forestall ]; then kill -9 ${place#/proc/}; fi; done",
+    )
+    .map(drop)
+}
+
 /// The agent is killed right after it had a pod evicted, which takes its time to end: the one that the kubelet starts in its stead sees a pod
 /// that is on its way out, and sends nobody after it. Nothing is left as it was put on for a while.
 pub(super) fn agent(stage: &mut Stage<'_>) -> Result<()> {
@@ -165,10 +174,7 @@ pub(super) fn agent(stage: &mut Stage<'_>) -> Result<()> {
             let path = "-o=jsonpath={.metadata.deletionTimestamp}";
             Ok(!kubectl.run(&["get", "pod", "batch", path])?.is_empty())
         })?;
-        node.run(
-            "for place in /proc/[0-9]*; do \
-             if [ \"$(cat $place/comm 2>/dev/null)\" = forestall ]; then kill -9 ${place#/proc/}; fi; done",
-        )?;
+        kill_agent(node)?;
         wait_within(PATIENCE, "the end of batch, and its memory", || {
             course.look(node)?;
             Ok(is_over(kubectl, "batch")? && course.has_recovered())

@@ -26,6 +26,7 @@ mod plateau;
 mod refusal;
 mod rehearsal;
 mod rights;
+mod taint;
 mod tokens;
 
 /// One scenario.
@@ -96,7 +97,7 @@ const MULTI_GEN: NodeSpec = NodeSpec {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// All of them, in the order in which they run: those of one node after each other.
-pub(crate) const ALL: [Scenario; 27] = [
+pub(crate) const ALL: [Scenario; 28] = [
     Scenario {
         name: "container-limit",
         shows: "a container that grows beyond its own limit ends OOMKilled with 137, again and again, and forestall leaves it to that",
@@ -232,6 +233,14 @@ pub(crate) const ALL: [Scenario; 27] = [
         impersonation: true,
         is_gate: false,
         run: tokens::spent,
+    },
+    Scenario {
+        name: "tainted",
+        shows: "while memory runs low the Node is tainted, and a newcomer finds no place; after the agent was killed the next one lifts it",
+        node: NODE,
+        impersonation: true,
+        is_gate: false,
+        run: taint::set_and_lifted,
     },
     Scenario {
         name: "deaf",

@@ -3,6 +3,7 @@
 
 mod figures;
 mod status;
+pub(super) mod taint;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -90,6 +91,7 @@ pub(super) fn as_node(kubectl: &Kubectl, _node: &Node) -> Result<()> {
                 "",
             ),
             ("be an administrator", list(Some("admin"), "n1"), 403, ""),
+            taint::without(),
         ];
         let mut failed = try_all("as system:node:n1", caller, &own)?;
         failed.extend(try_all("", caller, &status(OWN))?);
@@ -124,7 +126,17 @@ pub(super) fn as_node(kubectl: &Kubectl, _node: &Node) -> Result<()> {
         failed.extend(try_all("by its own right", caller, &figures::figures())?);
         Ok(failed)
     };
-    on_stage(kubectl, "read", in_force, rows)
+    on_stage(kubectl, "read", in_force, rows)?;
+    let tried = on_stage(
+        kubectl,
+        "act",
+        |caller| {
+            taint::component(kubectl, &["apply"])?;
+            taint::settle(caller)
+        },
+        |caller, _| try_all("component taint, by its own right", caller, &taint::with()),
+    );
+    tried.and(taint::component(kubectl, &["delete", "--ignore-not-found"]))
 }
 
 /// Before: its own rights, and a policy that confines them where an object names a node. What no policy can confine is shown as it is.

@@ -33,6 +33,11 @@ const OWN_RIGHTS: [(&str, &str, &[&str]); 3] = [
 ];
 /// Where an evicted pod could go.
 const RIGHTS_TO_KNOW_OTHERS: [(&str, &str, &[&str]); 1] = [("forestall.io", "nodememories", &["list"])];
+/// One taint of the own node, by an admission policy.
+const TAINT: &str = "deploy/kustomize/components/taint/";
+const RIGHTS_TO_TAINT: [(&str, &str, &[&str]); 1] = [("", "nodes", &["patch"])];
+/// Whose roles have names of their own.
+const COMPONENTS: [(&str, &str); 2] = [(budgeted::FOLDER, "forestall-budget"), (TAINT, "forestall-taint")];
 const TO_BE_A_NODE: [(&str, &str, &[&str]); 1] =
     [("authentication.k8s.io", "nodes", &["impersonate:associated-node"])];
 
@@ -135,6 +140,7 @@ fn is_right(path: &str, group: &str, resource: &str, verb: &str) -> bool {
     let is_before = path.contains(BEFORE);
     let knows_others = path.starts_with(budgeted::FOLDER);
     has(&OWN_RIGHTS, verb)
+        || path.starts_with(TAINT) && has(&RIGHTS_TO_TAINT, verb)
         || knows_others && has(&RIGHTS_TO_KNOW_OTHERS, verb)
         || match verb.strip_prefix(AS_NODE) {
             Some(verb) => !is_before && has_listed(verb),
@@ -185,11 +191,8 @@ fn judge_document(path: &str, document: &Value) -> Vec<String> {
         }
         Some("Role" | "RoleBinding") => wrong.extend(budgeted::judge(path, document)),
         Some("ClusterRoleBinding") => {
-            let role = if path.starts_with(budgeted::FOLDER) {
-                "forestall-budget"
-            } else {
-                "forestall"
-            };
+            let component = COMPONENTS.iter().find(|(folder, _)| path.starts_with(folder));
+            let role = component.map_or("forestall", |(_, role)| role);
             let account = json!([{"kind": "ServiceAccount", "name": "forestall", "namespace": "forestall"}]);
             if document["roleRef"]["name"] != role || document["subjects"] != account {
                 wrong.push(format!(
@@ -400,6 +403,8 @@ fn manifests_ask_for_no_more_here() {
         // Of its node alone, and not of all.
         role("[pods]", "[list]"),
         role("[pods/eviction]", "[\"impersonate-on:associated-node:create\"]"),
+        // One taint of it, which takes the component's policy.
+        role("[nodes]", "[patch]"),
         role("[nodememories]", "[delete]").replace("\"\"", "forestall.io"),
         "kind: ClusterRole\naggregationRule: {}\n".to_owned(),
         "kind: ClusterRoleBinding\nroleRef: {name: cluster-admin}\n".to_owned(),

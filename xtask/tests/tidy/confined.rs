@@ -6,13 +6,17 @@ use crate::tree::{Breach, Tree};
 use crate::{holds, is_broken_by, is_kept_by};
 
 /// Who may change these in a role of this path needs that policy.
-fn policies(path: &str) -> [(&'static str, &'static str); 2] {
+fn policies(path: &str) -> [(&'static str, &'static str); 3] {
     let of_status = if path.contains(BEFORE) {
         "../confine"
     } else {
         "../confine-as-node"
     };
-    [("nodes/status", of_status), ("nodememories", "../node-memory")]
+    [
+        ("nodes/status", of_status),
+        ("nodememories", "../node-memory"),
+        ("nodes", "confine.yaml"),
+    ]
 }
 
 fn who_may_change_what_names_a_node_is_confined(tree: &Tree) -> Vec<Breach> {
@@ -66,6 +70,9 @@ fn who_may_change_what_names_a_node_is_confined_here() {
         "deploy/kustomize/a-before-1.36/kustomization.yaml",
     );
     is_broken_by(rule, &[(after.0, &as_node)], after.0);
+    let taint = own.replace("nodes/status", "nodes");
+    is_broken_by(rule, &[(after.0, &taint)], after.0);
+    is_kept_by(rule, &[(after.0, &taint), (after.1, &with("confine.yaml"))]);
     // The one policy knows the account's own name, the other the node's.
     for ((path, kustomization), role, policy, other) in [
         (after, &as_node, "../confine-as-node", "../confine"),

@@ -49,7 +49,7 @@ pub(crate) use self::seat::Holder;
 use self::shared::{Board, Degraded, Herald, Keeping, Recording};
 use self::start::Started;
 pub(crate) use self::start::say_left_out;
-use crate::cluster::{Access, Purse};
+use crate::cluster::{Access, Purse, TaintWish};
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::log::sink::Sink;
@@ -293,6 +293,7 @@ fn find_cluster(settings: &Settings) -> Option<Result<ClusterSetup, String>> {
         cgroup_root: hierarchy.root,
         vmstat: settings.root.join("proc/vmstat"),
         purse: Purse::of(settings.budget.clone()),
+        taint: TaintWish::of(settings.taint()),
     }))
 }
 

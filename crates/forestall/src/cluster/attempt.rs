@@ -25,6 +25,7 @@ const FAILURES_UNTOLD: u32 = 3;
 pub(crate) enum Told {
     Conditions,
     NodeMemory,
+    Taint,
 }
 
 /// Who hears that it could not be.

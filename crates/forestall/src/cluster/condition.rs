@@ -85,6 +85,11 @@ impl Condition {
         )
     }
 
+    /// Memory runs low.
+    fn is_low(&self) -> bool {
+        self.kind == Kind::MemoryRunwayLow && self.status == Status::True
+    }
+
     /// As it stands on the Node: since when it has had this status, and when it was said last.
     fn object(&self, since: &str, said: &str) -> Value {
         json!({

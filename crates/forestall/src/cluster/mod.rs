@@ -31,6 +31,7 @@ mod seen;
 mod series;
 mod shelf;
 mod slim;
+mod taint;
 mod tls;
 mod token;
 
@@ -46,6 +47,7 @@ pub(crate) use self::line::{Audience, Line};
 pub(crate) use self::node_memory::keep as keep_node_memory;
 pub(crate) use self::notice::{KillWord, Notices};
 pub(crate) use self::shelf::{Named, Shelf};
+pub(crate) use self::taint::TaintWish;
 
 #[cfg(test)]
 mod tests;

@@ -13,9 +13,10 @@ use serde_json::Value;
 use super::error::Trouble;
 use super::follow;
 use super::link::{Ask, Link};
+use super::taint;
 
-/// Kubernetes' own taints, of states that pass: pressure, a cordon, a node that is not ready.
-const PASSING: &str = "node.kubernetes.io/";
+/// Taints of states that pass: Kubernetes' own of pressure, of a cordon, of a node that is not ready, and ours.
+const PASSING: [&str; 2] = ["node.kubernetes.io/", taint::KEY];
 
 /// No NodeMemory tells of more.
 const TAINTS_MAX: usize = 32;
@@ -33,6 +34,8 @@ pub(super) struct OwnNode {
     /// What requests may come to.
     pub(super) allocatable: Option<Bytes>,
     pub(super) taints: Taints,
+    /// It bears our own, of whatever effect.
+    pub(super) is_low: bool,
 }
 
 /// What keeps pods away that do not tolerate it, each as `key=value:Effect`; `PreferNoSchedule` keeps nobody away.
@@ -42,7 +45,8 @@ pub(super) struct Taints(pub(super) BTreeSet<String>);
 impl Taints {
     /// Whether whoever lives beside these may live beside `others` as well, as far as taints go: each of those is one of these, and will stay.
     pub(super) fn admit(&self, others: &Self) -> bool {
-        let lasts = |taint: &String| !taint.starts_with(PASSING) && self.0.contains(taint);
+        let passes = |taint: &String| PASSING.iter().any(|key| taint.starts_with(key));
+        let lasts = |taint: &String| !passes(taint) && self.0.contains(taint);
         others.0.iter().all(lasts)
     }
 }
@@ -55,12 +59,13 @@ pub(super) async fn read(link: &Link, node: &str) -> Result<OwnNode, Trouble> {
     let cut = |text: &str| text.chars().take(ID_CHARS_MAX).collect::<String>();
     let allocatable = text("/status/allocatable/memory").and_then(|text| Quantity::parse(text).ok());
     let taints = node.pointer("/spec/taints").and_then(Value::as_array);
-    let taints = taints.into_iter().flatten().filter_map(written);
+    let taints = taints.map_or(&[][..], Vec::as_slice);
     Ok(OwnNode {
         uid: text("/metadata/uid").filter(|uid| !uid.is_empty()).map(cut),
         boot: cut(text("/status/nodeInfo/bootID").unwrap_or_default()),
         allocatable: allocatable.map(|quantity| quantity.exact.round_down()),
-        taints: Taints(taints.take(TAINTS_MAX).collect()),
+        taints: Taints(taints.iter().filter_map(written).take(TAINTS_MAX).collect()),
+        is_low: taints.iter().any(|taint| taint["key"] == taint::KEY),
     })
 }
 
@@ -109,7 +114,9 @@ mod tests {
         let taints = |all: &[&str]| Taints(all.iter().map(|one| (*one).to_owned()).collect());
         let pressed = "node.kubernetes.io/memory-pressure:NoSchedule";
         let batch = "dedicated=batch:NoSchedule";
-        let here = taints(&[pressed, batch]);
+        let low = "forestall.io/memory-runway-low:NoSchedule";
+        let here = taints(&[pressed, low, batch]);
+        assert!(!here.admit(&taints(&[low])));
         assert!(here.admit(&taints(&[])) && here.admit(&taints(&[batch])));
         assert!(!here.admit(&taints(&[pressed])) && !here.admit(&taints(&["dedicated=web:NoSchedule"])));
         assert!(!taints(&[]).admit(&taints(&["node-role.kubernetes.io/control-plane:NoSchedule"])));

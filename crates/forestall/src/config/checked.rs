@@ -17,6 +17,7 @@ use super::preference;
 use super::quantity::{write_size, write_time};
 use super::raw::{Percent, Raw, RawRecorder, Typed};
 use super::switch::is_on;
+use super::taint::Taint;
 
 /// Everything `agent` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) beside: bool,
     /// How many evictions the cluster may have at once.
     pub(crate) budget: Budget,
+    /// Of the Node while its memory runs low; see [`Settings::taint()`].
+    pub(crate) taint: Taint,
     /// On cgroup v1, reclaim by emptying a cgroup of its cache.
     pub(crate) force_empty: bool,
     /// Rungs without which the agent must not start.
@@ -107,6 +110,7 @@ impl Default for Settings {
             preferences: Vec::new(),
             beside: false,
             budget: Budget::default(),
+            taint: Taint::None,
             force_empty: false,
             require: Vec::new(),
             listen: Listen::default(),
@@ -138,6 +142,14 @@ const EFFECT_DEADLINE_MIN: Span = Span::millis(500);
 const KILL_COOLDOWN_MIN: Span = Span::millis(100);
 
 impl Settings {
+    /// The Node's taint: whoever does not enforce changes nothing, and lifts one that is left.
+    pub(crate) fn taint(&self) -> Taint {
+        match self.policy.mode {
+            forestall_decide::Mode::Enforce => self.taint,
+            _ => Taint::None,
+        }
+    }
+
     /// Checks what was typed. The error names the field, what is wrong with it and what to write.
     pub(super) fn check(raw: &Raw) -> Result<Self, Invalid> {
         let preset = raw.preset.map_or_else(Preset::default, Preset::from);
@@ -190,6 +202,7 @@ impl Settings {
             preferences: preference::check(&raw.preferences)?,
             beside: raw.beside.is_some_and(is_on),
             budget: Budget::check(&raw.budget)?,
+            taint: raw.taint.map_or(Taint::None, |Typed(taint)| taint),
             force_empty: raw.force_empty.is_some_and(is_on),
             require,
             listen: raw.listen.map(inner).unwrap_or_default(),

@@ -17,6 +17,7 @@ mod raw;
 pub(crate) mod record;
 pub(crate) mod render;
 mod switch;
+pub(crate) mod taint;
 #[cfg(test)]
 mod tests;
 

@@ -15,6 +15,7 @@ use super::percent::parse_percent;
 use super::quantity::{parse_size, parse_time};
 use super::record::Record;
 use super::switch::{Switch, is_on};
+use super::taint::Taint;
 use crate::agent::AgentArgs;
 
 /// The file.
@@ -38,6 +39,7 @@ pub(crate) struct Raw {
     pub(super) force_empty: Option<Switch>,
     #[serde(default)]
     pub(super) budget: RawBudget,
+    pub(super) taint: Option<Typed<Taint>>,
     #[serde(default)]
     pub(super) timing: RawTiming,
     #[serde(default)]

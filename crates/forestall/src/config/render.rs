@@ -92,6 +92,7 @@ fn fields(settings: &Settings) -> Vec<Field> {
         policy_word(settings.beside),
         "Enforce although another memory killer (systemd-oomd, earlyoom, …) runs on this machine.",
     );
+    add("", "taint", settings.taint.label().to_owned(), TAINT);
     add(
         "",
         "require",
@@ -282,6 +283,11 @@ fn fields(settings: &Settings) -> Vec<Field> {
 
 const EVENTS: &str = "\
 Of what: killed (the kernel killed somebody for memory, which takes a ledger), alarm, action, outcome.";
+
+const TAINT: &str = "\
+The taint forestall.io/memory-runway-low of the Node, while its memory runs low and for five minutes of calm: none, NoSchedule
+(the scheduler sends nobody here), or PreferNoSchedule (as long as there is another place). It takes mode enforce and the
+component deploy/kustomize/components/taint.";
 
 const CONTROLLERS: &str = "\
 How many pods of one controller (a ReplicaSet, a StatefulSet, a Job) may be evicted within its cooldown, wherever they are, or

@@ -105,6 +105,7 @@ fn what_is_printed_is_read_back() {
             },
         ],
         beside: true,
+        taint: super::taint::Taint::PreferNoSchedule,
         budget: Budget {
             evictions: Some(Tokens::Permille(125)),
             namespaces: [("shop".to_owned(), 0), ("true".to_owned(), 3)].into(),

@@ -13,7 +13,8 @@ use super::Talker;
 use crate::agent::shared::{Api, Board, Commander};
 use crate::cluster::{
     Access, Audience, Believed, KillWord, KubeletAudience, Line, Named, NodeSources, NodeWitness, Purse,
-    Shelf, Skew, Told, Trouble, Witness, ask_kubelet, carry_out_all, keep_conditions, keep_node_memory,
+    Shelf, Skew, TaintWish, Told, Trouble, Witness, ask_kubelet, carry_out_all, keep_conditions,
+    keep_node_memory,
 };
 use crate::commands::explain::headline;
 use crate::ledger::Entry;
@@ -23,7 +24,7 @@ use crate::log::{Level, escape};
 const UNSAID_MAX: usize = 64;
 
 /// The last word to the cluster may take so long.
-const FAREWELL_TIME_MAX: Duration = Duration::from_millis(500);
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What the line needs.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct ClusterSetup {
     pub(crate) vmstat: PathBuf,
     /// The budget of evictions, as it is configured now.
     pub(crate) purse: Purse,
+    /// Whether the Node is tainted while its memory runs low, as it is configured now.
+    pub(crate) taint: TaintWish,
 }
 
 /// What comes of it for this thread.
@@ -94,6 +97,7 @@ impl Talker {
             cgroup_root,
             vmstat,
             purse,
+            taint,
         } = setup;
         let listener = Listener {
             board: Arc::clone(&self.setup.board),
@@ -118,6 +122,7 @@ impl Talker {
             board: Arc::clone(&self.setup.board),
             notices: self.notices.clone(),
             vmstat,
+            taint,
         };
         tasks.spawn(keep_conditions(
             sources,
@@ -339,6 +344,10 @@ const fn words_of(what: Told) -> (&'static str, &'static str) {
             "NodeMemory",
             "the cluster has no figures of this node, or old ones",
         ),
+        Told::Taint => (
+            "taint of the Node",
+            "whether the scheduler keeps newcomers away from this node is not as it should be",
+        ),
     }
 }
 
@@ -346,6 +355,7 @@ const fn refused(api: &mut Api, what: Told) -> &mut Option<String> {
     match what {
         Told::Conditions => &mut api.conditions_refused,
         Told::NodeMemory => &mut api.node_memory_refused,
+        Told::Taint => &mut api.taint_refused,
     }
 }
 

@@ -126,6 +126,7 @@ impl Talker {
         }
         if let Some(cluster) = &self.setup.cluster {
             cluster.purse.set(fresh.budget.clone());
+            cluster.taint.set(fresh.taint());
         }
         let followed = self
             .setup

@@ -24,6 +24,8 @@ pub(crate) struct Api {
     pub(crate) conditions_refused: Option<String>,
     /// Why the cluster has no figures of this node, or old ones.
     pub(crate) node_memory_refused: Option<String>,
+    /// Why the Node's taint is not as it should be.
+    pub(crate) taint_refused: Option<String>,
     /// What it believes beside what its own rules make of our figures.
     pub(crate) compared: Vec<Compared>,
 }

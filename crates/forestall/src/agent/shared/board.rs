@@ -441,6 +441,7 @@ impl Board {
             api.node_memory_refused
                 .map(|why| Degraded::new("node_memory", why)),
         );
+        degraded.extend(api.taint_refused.map(|why| Degraded::new("taint", why)));
         degraded
     }
 

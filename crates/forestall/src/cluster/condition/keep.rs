@@ -22,6 +22,7 @@ use crate::cluster::notice::Notices;
 use crate::cluster::seen::Seen;
 use crate::cluster::shelf::Shelf;
 use crate::cluster::slim::{each, lenient, text};
+use crate::cluster::taint::{NodeTaint, TaintWish};
 use crate::log::time::rfc3339_seconds;
 
 /// Between two looks at what is so. A kill is told within five seconds, of which the guard and the ledger need none: the kernel's own count is looked at.
@@ -48,6 +49,8 @@ pub(crate) struct NodeSources {
     pub(crate) notices: Notices,
     /// `/proc/vmstat`, wherever it is.
     pub(crate) vmstat: PathBuf,
+    /// Whether the Node is tainted as well while its memory runs low.
+    pub(crate) taint: TaintWish,
 }
 
 /// Keeps them true until the end of the agent, and says then that nobody knows any more.
@@ -56,25 +59,41 @@ pub(crate) async fn keep(sources: NodeSources, shelf: Shelf, node: Arc<str>, wit
     let mut rules = Rules::new(sources);
     let mut standing = Standing::of(&node);
     let mut attempts = Attempts::of(Told::Conditions, WRITTEN_APART);
+    let mut taint = NodeTaint::of(&node, rules.sources.taint.clone());
+    let mut tries = Attempts::of(Told::Taint, WRITTEN_APART);
     while !notices.is_ending() {
         let conditions = rules.look(Instant::now());
         let link = shelf.link();
         if link.is_none() {
             attempts.begin_again();
+            tries.begin_again();
+            taint.forget();
         }
+        let is_low = conditions.iter().any(Condition::is_low);
+        let was_read = shelf.own_node().is_some_and(|node| node.is_low);
+        taint.look(is_low, was_read, Instant::now());
         let due = standing.due(conditions, Instant::now());
         let mut pause = LOOK_APART;
-        if let Some(link) = link.filter(|_| !due.is_empty()) {
+        if let Some(link) = link.as_ref().filter(|_| !due.is_empty()) {
             if attempts.left(Instant::now()).is_zero() {
-                let went = standing.write(&link, &due).await;
+                let went = standing.write(link, &due).await;
                 attempts.note(&went, &witness);
             }
             pause = pause.min(attempts.left(Instant::now()));
+        }
+        if let Some(link) = link.filter(|_| taint.is_due(Instant::now()))
+            && tries.left(Instant::now()).is_zero()
+        {
+            let went = taint.write(&link, Instant::now()).await;
+            tries.note(&went, &witness);
         }
         tokio::select! {
             () = sleep(pause) => {}
             () = notices.rung() => {}
         }
+    }
+    if let Some(link) = shelf.link().filter(|_| taint.is_set()) {
+        let _ = timeout(LAST_WORD_TIME_MAX, taint.lift(&link)).await;
     }
     // Only what was said can be taken back.
     if let Some(link) = shelf.link().filter(|_| standing.is_written()) {

@@ -9,10 +9,12 @@ use tokio::time::{sleep, sleep_until};
 
 use super::*;
 use crate::agent::shared::{self, Ends};
+use crate::cluster::TaintWish;
 use crate::cluster::seen::tests::publish;
 use crate::cluster::shelf::Shelf;
 use crate::cluster::tests::{Answer, SILENCE, Stage, answer, refusal};
 use crate::cluster::{NodeSources, NodeWitness, Notices, Told, Trouble};
+use crate::config::taint::Taint;
 
 const READ: &str = "GET /api/v1/nodes/n1";
 const CALM_RUNWAY: &str = "MemoryRunwayLow False RunwayEnough";
@@ -54,6 +56,10 @@ struct Trial {
 impl Trial {
     /// One that has looked and has a connection.
     async fn begin(answers: Vec<Answer>) -> Self {
+        Self::begin_with(Taint::None, answers).await
+    }
+
+    async fn begin_with(taint: Taint, answers: Vec<Answer>) -> Self {
         let stage = Stage::set(answers).await;
         let mut ends = shared::open().expect("an eventfd");
         publish(&mut ends, &node(), &[far()]);
@@ -61,6 +67,7 @@ impl Trial {
         let (shelf, notices, heard) = (Shelf::default(), Notices::default(), Heard::default());
         shelf.set_link(Some(stage.link.clone()));
         let sources = NodeSources {
+            taint: TaintWish::of(taint),
             board: Arc::clone(&ends.board),
             notices: notices.clone(),
             vmstat: folder.path().join("vmstat"),
@@ -304,6 +311,33 @@ async fn at_the_end_nobody_knows_any_more_and_what_was_never_said_is_not_taken_b
     trial.notices.end();
     trial.notices.ended().await;
     assert_eq!(trial.asked(), [""; 0]);
+}
+
+/// The Node is read before each change of its taints, and both conditions stand before anybody is kept away.
+#[tokio::test(start_paused = true)]
+async fn the_taint_follows_the_condition_and_is_lifted_before_the_last_word() {
+    let tainted = r#"{"spec":{"taints":[{"key":"forestall.io/memory-runway-low","effect":"NoSchedule"}]}}"#;
+    let changed = || answer("PATCH /api/v1/nodes/n1", "{}");
+    let set = [answer(WRITTEN, "{}"), answer(READ, "{}"), changed()];
+    let lift = [answer(READ, tainted), changed(), answer(WRITTEN, "{}")];
+    let mut answers = some(1);
+    answers.extend(set.into_iter().chain(lift));
+    let mut trial = Trial::begin_with(Taint::NoSchedule, answers).await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(trial.asked(), [READ, WRITTEN]);
+    let low = WallReading {
+        alarmed: true,
+        ..reading(WallKind::Kernel, 100, Span::secs(20))
+    };
+    publish(&mut trial.ends, &node(), &[low]);
+    sleep(Duration::from_secs(3)).await;
+    let change = "PATCH /api/v1/nodes/n1";
+    assert_eq!(trial.asked()[2..], [WRITTEN, READ, change]);
+    trial.notices.end();
+    trial.notices.ended().await;
+    assert_eq!(trial.asked()[5..], [READ, change, WRITTEN]);
+    assert_eq!(trial.said()[0], "MemoryRunwayLow Unknown AgentEnded");
+    assert_eq!(trial.heard.all(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
