@@ -36,8 +36,8 @@ struct Alarm {
     distance: Bytes,
     /// When an action of ours was last under way that helps here.
     acted_at: Option<Moment>,
-    /// Somebody ended at another wall that shares this one's memory, or nobody can say at which; whether this one would have been
-    /// reached is not known.
+    /// Somebody ended at another wall that shares this one's memory, or nobody can say at which, or whom the kubelet evicts; whether this one would have
+    /// been reached is not known.
     relieved: bool,
     /// It rests on a threshold that is met, and on nothing but that.
     by_rule: bool,
@@ -204,6 +204,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) reached: &'a [Wall],
     /// Somebody else was killed, and nobody can say at which.
     pub(crate) doubt: bool,
+    /// Whom the kubelet evicts nobody tells.
+    pub(crate) unheard: bool,
     /// New alarms are raised, and who ended without one was missed; those that are up are scored in any case.
     pub(crate) claims: bool,
     /// Takes how each of them is scored.
@@ -244,6 +246,7 @@ impl Alarms {
         let Ended {
             reached,
             doubt,
+            unheard,
             claims,
             endings,
         } = ended;
@@ -269,7 +272,8 @@ impl Alarms {
                     if acted(alarm.scope) && alarm.acted_at.is_some() {
                         alarm.acted_at = Some(now);
                     }
-                    alarm.relieved |= shared && family(alarm.wall).is_some() || doubt;
+                    alarm.relieved |=
+                        shared && family(alarm.wall).is_some() || doubt || unheard && is_kubelets(alarm.wall);
                     alarm.verdict = alarm.judge(look, reached.contains(&(alarm.wall, alarm.scope)));
                     if !alarm.is_up() {
                         alarm.reading.alarmed = true;

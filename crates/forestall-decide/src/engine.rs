@@ -46,6 +46,8 @@ pub struct Engine {
     /// Kills that their cgroups told of at the last look and the machine did not yet: its counter is read first.
     kills_ahead: Explained,
     kubelet_evictions: u64,
+    /// Whom the kubelet evicted lately nobody has told, as of the last sample.
+    unheard: bool,
     /// Walls at which somebody ended since the sample before.
     reached: Vec<Wall>,
     /// Somebody else did, and nobody can say at which.
@@ -88,6 +90,7 @@ impl Engine {
             kernel_kills: None,
             kills_ahead: Explained::default(),
             kubelet_evictions: 0,
+            unheard: false,
             reached: Vec::new(),
             doubt: false,
             kernel_killed_at: None,
@@ -314,6 +317,7 @@ impl Engine {
             Ended {
                 reached: &self.reached,
                 doubt: self.doubt,
+                unheard: self.unheard,
                 claims: self.policy.mode != Mode::Observe,
                 endings: &mut self.endings,
             },
@@ -404,11 +408,15 @@ impl Engine {
         self.kernel_kills = Some(kills);
     }
 
-    /// Evictions by the kubelet that have become known since the last sample.
+    /// Evictions by the kubelet that have become known since the last sample. When those were that are heard of after a while without news, nobody can say, and so nobody
+    /// whether they were foretold.
     fn note_kubelet_evictions(&mut self, now: Moment, sample: &Sample) {
         let known = self.pods.kubelet_evictions;
+        let was_unheard = core::mem::replace(&mut self.unheard, self.pods.is_old(now));
         if known > self.kubelet_evictions {
             self.foresight.note_eviction(now);
+        }
+        if known > self.kubelet_evictions && !was_unheard {
             self.reached.push((WallKind::KubeletNode, None));
             let kubepods = sample
                 .groups

@@ -116,6 +116,11 @@ impl Pods {
         self.told_at <= now && now.since(self.told_at) <= FRESH && !self.list.is_empty()
     }
 
+    /// They were told once, and nobody has said for a while whether that is still so.
+    pub(crate) fn is_old(&self, now: Moment) -> bool {
+        self.told_at > Moment(0) && (self.told_at > now || now.since(self.told_at) > FRESH)
+    }
+
     /// The pod that a cgroup belongs to: its own or a container's.
     pub(crate) fn owning<'a>(&'a self, sample: &'a Sample, target: Target) -> Option<Candidate<'a>> {
         let Target::Group(id) = target else { return None };

@@ -126,6 +126,42 @@ fn a_wall_that_is_reached_twice_within_the_horizon_was_foretold_both_times() {
     assert!(!world.verdicts.iter().any(missed), "{:?}", world.verdicts);
 }
 
+/// The API server goes away 200 s before the kubelet evicts, and says so when it is back: the alarm was neither right nor wrong, and nobody was missed.
+#[test]
+fn what_the_kubelet_did_while_nobody_told_of_it_is_no_score() {
+    for silent in [true, false] {
+        let mut world = stepping();
+        let mut engine = engine(Mode::Shadow, &[]);
+        world.kubelet = true;
+        world.pod(1);
+        world.of(2).rate = 10 * MIB;
+        world.run(&mut engine, Span::secs(130), |_| ());
+        world.silent = silent;
+        world.run(&mut engine, Span::secs(201), |_| ());
+        world.of(2).rate = 0;
+        world.of(2).anon = 100 * MIB;
+        world.run(&mut engine, Span::secs(300), |_| ());
+        world.silent = false;
+        evicted(&mut world, &mut engine, 1);
+        world.run(&mut engine, Span::secs(5), |_| ());
+        let missed = |event: &&AlarmEvent| event.verdict == Some(AlarmVerdict::Missed);
+        let missed = world.verdicts.iter().filter(missed).count();
+        let (alarm, misses) = if silent {
+            (AlarmVerdict::Intervened, 0)
+        } else {
+            // News of five minutes ago are no news: what is told while it is heard is so.
+            (AlarmVerdict::False, 1)
+        };
+        let alarms = verdicts(&world, WallKind::KubeletAllocatable);
+        assert_eq!(
+            (alarms.first(), missed),
+            (Some(&alarm), misses),
+            "{silent}: {:?}",
+            world.verdicts
+        );
+    }
+}
+
 #[test]
 fn after_its_horizon_a_wall_that_is_still_near_has_an_alarm_again() {
     let mut world = stepping();

@@ -42,6 +42,8 @@ pub(crate) struct World {
     stall_micros: u64,
     pub(crate) kernel_kills: u64,
     pub(crate) kubelet: bool,
+    /// Nobody tells of pods.
+    pub(crate) silent: bool,
     pub(crate) kill_takes: Span,
     pub(crate) ordered: Vec<(Moment, Action)>,
     pub(crate) refused: Vec<Refusal>,
@@ -97,6 +99,7 @@ impl World {
             stall_micros: 0,
             kernel_kills: 0,
             kubelet: false,
+            silent: false,
             kill_takes: Span::millis(60),
             ordered: Vec::new(),
             refused: Vec::new(),
@@ -298,7 +301,7 @@ impl World {
     /// Tells the pods if ten seconds have passed since they were told last.
     pub(crate) fn tell_in_time(&mut self, engine: &mut Engine) {
         let due = self.told_at.is_none_or(|at| self.now.since(at) >= Span::secs(10));
-        if due && !self.pods.list.is_empty() {
+        if due && !self.silent && !self.pods.list.is_empty() {
             self.told_at = Some(self.now);
             self.pods.told_at = self.now;
             engine.step(self.now, Input::Pods(&self.pods));
