@@ -29,7 +29,12 @@ pub(super) fn set_and_lifted(stage: &mut Stage<'_>) -> Result<()> {
 
 fn show(stage: &mut Stage<'_>, guard: Guard<'_>) -> Result<()> {
     let (kubectl, node) = begin(stage)?;
-    ensure!(taint(kubectl)? == Value::Null, "the Node is tainted in peace");
+    let before = taint(kubectl)?;
+    ensure!(
+        before == Value::Null,
+        "the Node is tainted in peace: {before}; {}",
+        kubectl.get(&["node", "n1"])?["status"]["conditions"]
+    );
     let mut grows = pod("grows", 5, &growth(2, None));
     grows["metadata"]["annotations"] = json!({"forestall.io/evict": "never"});
     let mut course = start(stage, "forestall", std::slice::from_ref(&grows))?;

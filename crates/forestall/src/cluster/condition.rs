@@ -85,9 +85,9 @@ impl Condition {
         )
     }
 
-    /// Memory runs low.
-    fn is_low(&self) -> bool {
-        self.kind == Kind::MemoryRunwayLow && self.status == Status::True
+    /// Memory runs low, by more than growth that may be over in a moment, as when pods start.
+    fn is_grave(&self) -> bool {
+        self.kind == Kind::MemoryRunwayLow && self.status == Status::True && self.reason != runway::SHORT
     }
 
     /// As it stands on the Node: since when it has had this status, and when it was said last.

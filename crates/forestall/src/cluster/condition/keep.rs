@@ -69,7 +69,7 @@ pub(crate) async fn keep(sources: NodeSources, shelf: Shelf, node: Arc<str>, wit
             tries.begin_again();
             taint.forget();
         }
-        let is_low = conditions.iter().any(Condition::is_low);
+        let is_low = conditions.iter().any(Condition::is_grave);
         let was_read = shelf.own_node().is_some_and(|node| node.is_low);
         taint.look(is_low, was_read, Instant::now());
         let due = standing.due(conditions, Instant::now());

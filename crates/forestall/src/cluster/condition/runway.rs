@@ -21,6 +21,9 @@ const ENOUGH: Span = Span::secs(240);
 /// It has to have been calm for so long: as long as an alarm answers for what it has foretold.
 const CALM: Duration = Duration::from_mins(2);
 
+/// Why it is, where nothing but its growth says so.
+pub(super) const SHORT: &str = "RunwayShort";
+
 /// Why it is low. While it is, it is told the gravest that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Why {
@@ -32,7 +35,7 @@ enum Why {
 impl Why {
     const fn reason(self) -> &'static str {
         match self {
-            Self::Short => "RunwayShort",
+            Self::Short => SHORT,
             Self::Reached => "WallReached",
             Self::Alarm => "Alarm",
         }

@@ -318,24 +318,31 @@ async fn at_the_end_nobody_knows_any_more_and_what_was_never_said_is_not_taken_b
 async fn the_taint_follows_the_condition_and_is_lifted_before_the_last_word() {
     let tainted = r#"{"spec":{"taints":[{"key":"forestall.io/memory-runway-low","effect":"NoSchedule"}]}}"#;
     let changed = || answer("PATCH /api/v1/nodes/n1", "{}");
-    let set = [answer(WRITTEN, "{}"), answer(READ, "{}"), changed()];
-    let lift = [answer(READ, tainted), changed(), answer(WRITTEN, "{}")];
+    let written = || answer(WRITTEN, "{}");
+    let set = [written(), written(), answer(READ, "{}"), changed()];
+    let lift = [answer(READ, tainted), changed(), written()];
     let mut answers = some(1);
     answers.extend(set.into_iter().chain(lift));
     let mut trial = Trial::begin_with(Taint::NoSchedule, answers).await;
     sleep(Duration::from_secs(3)).await;
     assert_eq!(trial.asked(), [READ, WRITTEN]);
+    // A runway that is short is told, and may be long again in a moment.
+    let short = reading(WallKind::Kernel, 100, Span::secs(20));
+    publish(&mut trial.ends, &node(), &[short]);
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(trial.asked()[2..], [WRITTEN]);
+    assert_eq!(trial.said()[0], "MemoryRunwayLow True RunwayShort");
     let low = WallReading {
         alarmed: true,
-        ..reading(WallKind::Kernel, 100, Span::secs(20))
+        ..short
     };
     publish(&mut trial.ends, &node(), &[low]);
     sleep(Duration::from_secs(3)).await;
     let change = "PATCH /api/v1/nodes/n1";
-    assert_eq!(trial.asked()[2..], [WRITTEN, READ, change]);
+    assert_eq!(trial.asked()[3..], [WRITTEN, READ, change]);
     trial.notices.end();
     trial.notices.ended().await;
-    assert_eq!(trial.asked()[5..], [READ, change, WRITTEN]);
+    assert_eq!(trial.asked()[6..], [READ, change, WRITTEN]);
     assert_eq!(trial.said()[0], "MemoryRunwayLow Unknown AgentEnded");
     assert_eq!(trial.heard.all(), [""; 0]);
 }
