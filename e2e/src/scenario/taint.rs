@@ -18,7 +18,8 @@ const KEY: &str = "forestall.io/memory-runway-low";
 /// A pod grows, which may not be evicted: the Node is tainted before any wall is reached, and a pod that comes then finds no place. The agent is killed while it stands, and the
 /// next one lifts it once nothing grows any more; the newcomer starts.
 pub(super) fn set_and_lifted(stage: &mut Stage<'_>) -> Result<()> {
-    let kubectl = stage.kubectl;
+    // A pod that starts fast on a node this small is an alarm of its own: there is one before the agent looks.
+    let (kubectl, _) = begin(stage)?;
     let shown = guarded_by(stage, "enforce", "taint: NoSchedule\n", |stage, guard| {
         component(kubectl, &["apply"])?;
         show(stage, guard)
@@ -28,7 +29,7 @@ pub(super) fn set_and_lifted(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 fn show(stage: &mut Stage<'_>, guard: Guard<'_>) -> Result<()> {
-    let (kubectl, node) = begin(stage)?;
+    let (kubectl, node) = (stage.kubectl, stage.node);
     let before = taint(kubectl)?;
     ensure!(
         before == Value::Null,
