@@ -168,7 +168,9 @@ impl KillWorker {
             .iter_mut()
             .find(|flight| is_same(&flight.victim, &order.place))
         {
-            if let Some(slot) = flight.actions.iter_mut().find(|slot| slot.is_none()) {
+            // One that escalates has an answer to come already, and gets no second one.
+            let is_its = |slot: &Option<Action>| slot.is_none_or(|known| known.id == action.id);
+            if let Some(slot) = flight.actions.iter_mut().find(|slot| is_its(slot)) {
                 *slot = Some(*action);
                 flight.course.reorder(action, now);
                 flight.due = now;

@@ -360,6 +360,46 @@ fn several_kills_are_on_their_way_at_once() {
     }
 }
 
+/// The engine orders the same action again when its time runs out.
+#[test]
+fn a_kill_that_escalates_is_answered_once() {
+    let (handle, mut child) = (start(), child("trap '' TERM"));
+    let place = process_at(id_of(child.id()), None);
+    let mut kill = order(1, Span::secs(600), place);
+    assert_eq!(handle.submit(kill.clone()), Ok(()));
+    let first = loop {
+        if let Some(outcome) = handle.take_outcome() {
+            break outcome;
+        }
+        wait_for_report(&handle);
+    };
+    assert_eq!((first.action.0, first.kind), (1, OutcomeKind::Progress));
+    kill.action.grace = Span::default();
+    kill.action.escalate = true;
+    assert_eq!(handle.submit(kill), Ok(()));
+    assert_eq!(signal_of(&mut child), Some(9));
+    // Whatever is answered of another one comes behind all of it.
+    let root = tempfile::tempdir().expect("a directory");
+    let mut gone = fake_group(root.path(), &[], CgroupVersion::V2);
+    gone.id = GroupId(gone.id.0 + 1);
+    let mut ends = 0;
+    loop {
+        match handle.take_outcome() {
+            Some(outcome) if outcome.action == ActionId(2) => break,
+            Some(outcome) if outcome.kind == OutcomeKind::Done => {
+                ends += 1;
+                if ends == 1 {
+                    let other = order(2, Span::default(), Place::Cgroup(gone.clone()));
+                    assert_eq!(handle.submit(other), Ok(()));
+                }
+            }
+            Some(_) => {}
+            None => wait_for_report(&handle),
+        }
+    }
+    assert_eq!(ends, 1);
+}
+
 #[test]
 fn a_full_queue_says_so_at_once() {
     let handle = start();
