@@ -29,19 +29,21 @@ pub(super) fn heap(stage: &mut Stage<'_>) -> Result<()> {
         short_mib(total_mib, 16),
         [15, 10, 7].map(|tenths| short_mib(total_mib, tenths)),
     );
-    stands(stage, far_mib, None)?;
-    eprintln!("e2e:   the kubelet alone leaves a heap {far_mib} MiB short of its threshold alone");
+    let left_mib = stands(stage, far_mib, 0, None)?;
+    eprintln!("e2e:   the kubelet alone leaves a heap {left_mib} MiB short of its threshold alone");
+    // What a pod takes besides its heap.
+    let beside_mib = far_mib.saturating_sub(left_mib);
     clear(stage.node, stage.kubectl)?;
     guarded(stage, |stage, guard| {
-        stands(stage, far_mib, Some(guard))?;
+        let left_mib = stands(stage, far_mib, beside_mib, Some(guard))?;
         let acted = guard.told(&["action"])?;
         ensure!(acted.is_empty(), "forestall moved: {acted:?}");
         ensure!(guard.evicted()?.is_empty(), "evicted were {:?}", guard.evicted()?);
-        eprintln!("e2e:   and so does forestall");
+        eprintln!("e2e:   and so does forestall one that stops at {left_mib} MiB");
         for near_mib in near_mib {
             clear(stage.node, stage.kubectl)?;
-            match stands(stage, near_mib, Some(guard)) {
-                Ok(()) => eprintln!("e2e:   {near_mib} MiB short of it, too"),
+            match stands(stage, near_mib, beside_mib, Some(guard)) {
+                Ok(left_mib) => eprintln!("e2e:   {left_mib} MiB short of it, too"),
                 Err(error) => {
                     eprintln!("e2e:   {near_mib} MiB short of it: {error:#}");
                     break;
@@ -52,13 +54,14 @@ pub(super) fn heap(stage: &mut Stage<'_>) -> Result<()> {
     })
 }
 
-/// It grows until so much is left above the kubelet's threshold, and is there, untouched, three of the kubelet's looks later.
-fn stands(stage: &Stage<'_>, short_mib: u64, guard: Option<Guard<'_>>) -> Result<()> {
+/// It grows until so much is left above the kubelet's threshold, where its pod takes so much besides, and is there, untouched, three of the kubelet's looks later. Returns
+/// what is left then.
+fn stands(stage: &Stage<'_>, short_mib: u64, beside_mib: u64, guard: Option<Guard<'_>>) -> Result<u64> {
     let (kubectl, node) = begin(stage)?;
     let now = Memory::of(node)?;
     let grows_mib = now
         .allocatable_available_mib
-        .saturating_sub(THRESHOLD_MIB + short_mib);
+        .saturating_sub(THRESHOLD_MIB + short_mib + beside_mib);
     let thousandths = grows_mib * 1000 / now.total_mib;
     let heap = pod("heap", 5, &growth(RATE, Some(thousandths)));
     kubectl.apply(&heap.to_string())?;
@@ -78,7 +81,9 @@ fn stands(stage: &Stage<'_>, short_mib: u64, guard: Option<Guard<'_>>) -> Result
         Ok(kubelet::looks(node)?.len() >= seen + 3)
     })?;
     is_untouched(kubectl, "heap")?;
-    is_untouched(kubectl, "bystander")
+    is_untouched(kubectl, "bystander")?;
+    let left_mib = Memory::of(node)?.allocatable_available_mib;
+    Ok(left_mib.saturating_sub(THRESHOLD_MIB))
 }
 
 fn is_gone(kubectl: &Kubectl, guard: Option<Guard<'_>>) -> Result<bool> {
