@@ -136,12 +136,12 @@ fn what_the_kubelet_did_while_nobody_told_of_it_is_no_score() {
         world.pod(1);
         world.of(2).rate = 10 * MIB;
         world.run(&mut engine, Span::secs(130), |_| ());
-        world.silent = silent;
+        world.silent_until = Moment(if silent { u64::MAX } else { 0 });
         world.run(&mut engine, Span::secs(201), |_| ());
         world.of(2).rate = 0;
         world.of(2).anon = 100 * MIB;
         world.run(&mut engine, Span::secs(300), |_| ());
-        world.silent = false;
+        world.silent_until = Moment(0);
         evicted(&mut world, &mut engine, 1);
         world.run(&mut engine, Span::secs(5), |_| ());
         let missed = |event: &&AlarmEvent| event.verdict == Some(AlarmVerdict::Missed);

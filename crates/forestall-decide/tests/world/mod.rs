@@ -42,8 +42,8 @@ pub(crate) struct World {
     stall_micros: u64,
     pub(crate) kernel_kills: u64,
     pub(crate) kubelet: bool,
-    /// Nobody tells of pods.
-    pub(crate) silent: bool,
+    /// Nobody tells of pods before this moment.
+    pub(crate) silent_until: Moment,
     pub(crate) kill_takes: Span,
     pub(crate) ordered: Vec<(Moment, Action)>,
     pub(crate) refused: Vec<Refusal>,
@@ -99,7 +99,7 @@ impl World {
             stall_micros: 0,
             kernel_kills: 0,
             kubelet: false,
-            silent: false,
+            silent_until: Moment(0),
             kill_takes: Span::millis(60),
             ordered: Vec::new(),
             refused: Vec::new(),
@@ -301,7 +301,7 @@ impl World {
     /// Tells the pods if ten seconds have passed since they were told last.
     pub(crate) fn tell_in_time(&mut self, engine: &mut Engine) {
         let due = self.told_at.is_none_or(|at| self.now.since(at) >= Span::secs(10));
-        if due && !self.silent && !self.pods.list.is_empty() {
+        if due && self.now >= self.silent_until && !self.pods.list.is_empty() {
             self.told_at = Some(self.now);
             self.pods.told_at = self.now;
             engine.step(self.now, Input::Pods(&self.pods));
